@@ -1,0 +1,1 @@
+"""Features in, scores out. Imports torch, numpy and safetensors only."""

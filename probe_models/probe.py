@@ -1,0 +1,38 @@
+"""The interface of everything that turns captured features into a score."""
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from .features import Features
+
+
+@runtime_checkable
+class Probe(Protocol):
+    """A signal read early in a run that predicts how good the finished image will be.
+
+    Attributes:
+        name: short name shown to the user, for example ``"attention focus"``.
+        label: what the score is measured in, for example ``"focus"`` or ``"ImageReward"``. Scores of
+            different labels are never compared.
+        needs: which parts of :class:`Features` have to be captured, a subset of ``features.NEEDS``.
+        skilled: whether the score was measured to rank the seeds of one prompt better than chance
+            (README, "Measured accuracy"). A score without skill drops nothing by default.
+    """
+
+    name: str
+    label: str
+    needs: frozenset[str]
+    skilled: bool
+
+    def score(self, rows: Sequence[Features]) -> Tensor:
+        """Score rows captured at one moment.
+
+        Returns:
+            float32 tensor ``[len(rows)]``, higher is better.
+
+        Raises:
+            ValueError: features that the probe needs are missing, or of a shape it can't use.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""The only code that touches ComfyUI's model patcher, wrappers and samplers."""

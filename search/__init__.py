@@ -1,0 +1,1 @@
+"""Which candidate goes on: pure functions over scores, no torch."""

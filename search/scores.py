@@ -1,0 +1,64 @@
+"""The typed value that Probe Score hands on and Early Seed Filter reads."""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class SeedName:
+    """Where a row's initial noise came from.
+
+    ``batch_index`` is None when a single run of ``seed`` starts from exactly this noise; else the
+    row is number ``batch_index`` of a batch drawn from one generator seeded with ``seed``.
+    """
+
+    seed: int
+    batch_index: int | None = None
+
+    def __str__(self) -> str:
+        return str(self.seed) if self.batch_index is None else f"{self.seed} row {self.batch_index}"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of the rows of one LATENT, in row order.
+
+    Attributes:
+        values: one score per row, higher is better.
+        seeds: the name of each row's noise, same length.
+        probe: name of the probe.
+        label: unit of the scores; thresholds of another label don't apply.
+        moment: the moment at which the rows were looked at, for example ``"20%"``.
+        step: the model evaluation (from 1) that the moment fell on.
+        skilled: whether the probe has measured skill (see ``probe_models.probe.Probe``).
+        exact_continuation: whether a run cut after this moment and continued in another sampler
+            node gives what one uninterrupted run gives. None when unknown.
+        sampler: name of the sampler function that produced the rows.
+        model_rows: forwards of one latent for one cond that the run spent on all rows together.
+    """
+
+    values: tuple[float, ...]
+    seeds: tuple[SeedName, ...]
+    probe: str
+    label: str
+    moment: str
+    step: int
+    skilled: bool
+    exact_continuation: bool | None = None
+    sampler: str = ""
+    model_rows: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.values) != len(self.seeds):
+            raise ValueError(f"{len(self.values)} scores for {len(self.seeds)} rows")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def subset(self, rows: list[int]) -> "Scores":
+        """The scores of some rows, in the order given."""
+
+        return replace(
+            self,
+            values=tuple(self.values[row] for row in rows),
+            seeds=tuple(self.seeds[row] for row in rows),
+        )
