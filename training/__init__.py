@@ -1,0 +1,1 @@
+"""Recording, training, and the statistics by which every probe is judged."""
