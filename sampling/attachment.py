@@ -1,0 +1,145 @@
+"""The wrappers that record a run, and what they leave on the patched MODEL.
+
+The life cycle is that of ComfyUI's own EasyCache: wrappers set up the state of one run and take it
+down in ``finally``. What outlives a run are row records in the attachment (see ``store``).
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import torch
+from comfy.patcher_extension import WrappersMP
+from torch import Tensor
+
+from ..probe_models.probe import Probe
+from ..search.scores import SeedName
+from .families import Family
+from .latents import row_keys
+from .moments import Moment
+from .recording import Recording
+from .seeds import seed_noise
+from .store import RecordStore, RowRecord
+
+KEY = "diffusion_probe"
+
+EXACT_WHEN_CUT = (
+    "sample_euler",
+    "sample_euler_cfg_pp",
+    "sample_heun",
+    "sample_dpm_2",
+    "sample_exp_heun_2_x0",
+)
+"""Samplers that keep no history and draw no noise: cut in two nodes they give what one run gives.
+``ddim`` is Euler's sampler function. The other 38 of ComfyUI's 44 lose their history or restart
+their noise stream; a test measures all of them."""
+
+
+@dataclass
+class Attachment:
+    """What Attach Probe puts on its clone of the MODEL; clones of the clone share it."""
+
+    probe: Probe
+    family: Family
+    moments: tuple[Moment, ...] | None
+    store: RecordStore = field(default_factory=RecordStore)
+
+    def outer_sample(self, executor, noise, latent_image, sampler, sigmas, denoise_mask, callback, *args, **kwargs):
+        """OUTER_SAMPLE wrapper: record one sampler call under the content of the rows it returns."""
+        guider = executor.class_obj
+        options = guider.model_options["transformer_options"]
+        recording = Recording(self.family, frozenset(self.probe.needs), self.moments)
+        last_x0: list[Tensor] = []
+
+        def remember_x0(step, x0, x, total_steps):
+            last_x0[:] = [x0]
+            if callback is not None:
+                callback(step, x0, x, total_steps)
+
+        options[KEY] = recording
+        try:
+            output = executor(noise, latent_image, sampler, sigmas, denoise_mask, remember_x0, *args, **kwargs)
+            if recording.evaluations:
+                latent_out = guider.model_patcher.model.process_latent_out
+                results = [output] + [latent_out(x0.cpu()) for x0 in last_x0]
+                self._keep(recording, latent_image, results, latent_out)
+            return output
+        finally:
+            options.pop(KEY, None)
+
+    def _keep(self, recording: Recording, latent_image: Tensor, results: list[Tensor], latent_out: Any) -> None:
+        keys = list(zip(*(row_keys(result) for result in results), strict=True))
+        seeds = self._seed_names(recording, latent_image)
+        missing, run = recording.missing(), uuid4()
+        self.store.add_run(
+            [
+                (
+                    RowRecord(
+                        features=recording.row_features(row, latent_out),
+                        missing=missing,
+                        seed=seeds[row],
+                        sampler=recording.sampler,
+                        exact_continuation=recording.sampler in EXACT_WHEN_CUT,
+                        model_rows=recording.model_rows,
+                        run=run,
+                    ),
+                    keys[row],
+                )
+                for row in range(len(keys))
+            ]
+        )
+
+    def _seed_names(self, recording: Recording, latent_image: Tensor) -> list[SeedName]:
+        """By the initial noise; a run that continues another without noise inherits its names."""
+        if not recording.noise.any():
+            sources = [self.store.find(key) for key in row_keys(latent_image)]
+            return [source.seed if source else SeedName(0, row) for row, source in enumerate(sources)]
+        return name_seeds(recording.noise.cpu(), recording.seed)
+
+
+def name_seeds(noise: Tensor, seed: int | None) -> list[SeedName]:
+    """The name of each row's noise ``[rows, channels, ...]`` in a run of ``seed``.
+
+    A row that a single run of some seed starts from is named by that seed: one of a Seed Batch, the
+    run's own seed, or as many after it as the row's number. Any other row is (seed, batch index).
+    """
+    first = int(seed or 0)
+    known = getattr(seed, "seeds", ())
+    names = []
+    for row in range(noise.shape[0]):
+        candidates = dict.fromkeys([*known[row : row + 1], first, first + row, *known])
+        single = (s for s in candidates if torch.equal(seed_noise(noise[:1], s), noise[row : row + 1]))
+        found = next(single, None)
+        names.append(SeedName(first, row) if found is None else SeedName(found))
+    return names
+
+
+def _sampler_sample(executor, guider, sigmas, extra_args, callback, noise, *args, **kwargs):
+    """SAMPLER_SAMPLE wrapper: the noise here is what the run really starts from."""
+    recording = extra_args["model_options"]["transformer_options"].get(KEY)
+    if recording is not None:
+        sampler = getattr(executor.class_obj, "sampler_function", executor.class_obj)
+        name = getattr(sampler, "__name__", type(sampler).__name__)
+        recording.begin(guider.inner_model.model_sampling, sigmas, name, noise, extra_args.get("seed"))
+    return executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
+
+
+def _predict_noise(executor, x, timestep, model_options, seed=None):
+    recording = model_options["transformer_options"].get(KEY)
+    if recording is None:
+        return executor(x, timestep, model_options, seed)
+    return recording.evaluate(executor, x, timestep, model_options, seed)
+
+
+def _apply_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs):
+    recording = (transformer_options or {}).get(KEY)
+    if recording is not None:
+        recording.model_rows += x.shape[0]
+    return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
+
+
+WRAPPERS = {
+    WrappersMP.SAMPLER_SAMPLE: _sampler_sample,
+    WrappersMP.PREDICT_NOISE: _predict_noise,
+    WrappersMP.APPLY_MODEL: _apply_model,
+}

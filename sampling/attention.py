@@ -1,0 +1,93 @@
+"""Cross-attention maps from the q and k of one attention call, at the cost of one more call.
+
+Running attention again with a value matrix whose columns are one-hot indicators of the text keys
+gives, as its output, the softmax weight of each text key: exact, at the fused kernel's speed, and
+nothing of size (image tokens)² is ever made.
+"""
+
+import torch
+import torch.nn.functional as F
+from comfy.ldm.modules.attention import attention_pytorch
+from torch import Tensor
+
+GRID = 16
+"""Longer side of the grid that maps are stored on."""
+
+CALL_BYTES = 16 * 2**20
+"""Upper bound for the output of one call, so that capturing a big batch costs little memory."""
+
+
+def text_attention(q: Tensor, k: Tensor, image: slice, text: slice, mask: Tensor | None = None, **scaling) -> Tensor:
+    """Softmax weight of each text key for each image query, averaged over heads.
+
+    Args:
+        q: queries ``[batch, heads, query tokens, head_dim]``, as they enter the attention call.
+        k: keys ``[batch, heads, key tokens, head_dim]``. All of them: the softmax is over all keys.
+        image: which queries are image tokens.
+        text: which keys are text tokens.
+        mask: the call's attention mask, if it has one.
+        scaling: ``scale`` and ``enable_gqa``, if the call has them.
+
+    Returns:
+        float32 ``[batch, text tokens, image tokens]``.
+    """
+    batch, heads, _, head_dim = q.shape
+    queries = q[:, :, image]
+    tokens = range(*text.indices(k.shape[2]))
+    if mask is not None and mask.shape[-2] == q.shape[2]:
+        mask = mask[..., image, :]
+    rows = max(1, CALL_BYTES // (heads * queries.shape[2] * head_dim * q.element_size()))
+    weights = torch.empty((batch, len(tokens), queries.shape[2]), dtype=torch.float32, device=q.device)
+    for first in range(0, len(tokens), head_dim):
+        chunk = torch.tensor(tokens[first : first + head_dim], device=q.device)
+        indicator = torch.zeros((1, 1, k.shape[2], head_dim), dtype=k.dtype, device=k.device)
+        indicator[0, 0, chunk, torch.arange(len(chunk), device=k.device)] = 1
+        for row in range(0, batch, rows):
+            some = slice(row, row + rows)
+            keys = k[some]
+            row_mask = mask[some] if mask is not None and mask.ndim > 2 and mask.shape[0] == batch else mask
+            values = indicator.expand(keys.shape[0], keys.shape[1], -1, -1)
+            output = attention_pytorch(
+                queries[some], keys, values, heads, row_mask, skip_reshape=True, skip_output_reshape=True, **scaling
+            )
+            weights[some, first : first + len(chunk)] = output[..., : len(chunk)].mean(1, dtype=torch.float32).mT
+    return weights
+
+
+def fold_repeats(weights: Tensor, tokens: int) -> Tensor:
+    """Undo ComfyUI's repetition of a conditioning along the token axis.
+
+    Prompts of different lengths share a call by repeating the shorter one; a token's weight is
+    then the sum over its copies.
+
+    Args:
+        weights: ``[batch, repeats * tokens, image tokens]``.
+        tokens: length of the conditioning before it was repeated.
+
+    Returns:
+        ``[batch, tokens, image tokens]``.
+    """
+    if tokens < 1 or weights.shape[1] % tokens:
+        raise ValueError(f"{weights.shape[1]} text positions are no multiple of the conditioning's {tokens}")
+    return weights.unflatten(1, (-1, tokens)).sum(1)
+
+
+def to_grid(weights: Tensor, tokens_high: int, tokens_wide: int, full: tuple[int, int, int, int]) -> Tensor:
+    """Maps on the common grid, in half precision on the CPU.
+
+    Args:
+        weights: ``[batch, tokens, tokens_high * tokens_wide]``.
+        tokens_high, tokens_wide: image tokens of the region that was attended from.
+        full: height and width of the whole image in tokens, top and left of the region in it.
+
+    Returns:
+        float16 ``[batch, tokens, height, width]`` with at most ``GRID`` on the longer side, zero
+        outside of the region.
+    """
+    high, wide, top, left = full
+    maps = weights.unflatten(2, (tokens_high, tokens_wide))
+    if (high, wide) != (tokens_high, tokens_wide):
+        maps = F.pad(maps, (left, wide - left - tokens_wide, top, high - top - tokens_high))
+    shrink = max(1.0, max(high, wide) / GRID)
+    maps = F.adaptive_avg_pool2d(maps, (max(1, round(high / shrink)), max(1, round(wide / shrink))))
+    return maps.to(device="cpu", dtype=torch.float16)

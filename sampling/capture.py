@@ -1,0 +1,125 @@
+"""Attach a probe to a MODEL, and read what it saw from the latent that left the sampler."""
+
+from typing import Any
+
+from comfy.patcher_extension import WrappersMP
+
+from ..probe_models.features import ATTENTION, Features
+from ..probe_models.probe import Probe
+from ..search.scores import Scores
+from .attachment import KEY, WRAPPERS, Attachment
+from .families import family_of
+from .latents import row_keys
+from .moments import AUTO, parse_moments
+from .recording import NO_ATTENTION
+from .store import RowRecord
+
+
+def attach_probe(model: Any, probe: Probe, moments: str = AUTO) -> Any:
+    """A clone of a MODEL that records what ``probe`` needs whenever a sampler runs it.
+
+    Args:
+        model: a MODEL (``ModelPatcher``).
+        probe: says what is captured, and scores it later.
+        moments: see :func:`moments.parse_moments`.
+
+    Raises:
+        ValueError: unsupported family, a probe already attached, moments that can't be read.
+    """
+    family = family_of(model)
+    if model.get_attachment(KEY) is not None:
+        raise ValueError(
+            f'a probe ("{model.get_attachment(KEY).probe.name}") is already attached to this MODEL. '
+            "One Attach Probe per MODEL: connect this one to the MODEL before the first, and sample each of them."
+        )
+    attachment = Attachment(probe, family, parse_moments(moments))
+    model = model.clone()
+    model.set_attachments(KEY, attachment)
+    model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, attachment.outer_sample)
+    for kind, wrapper in WRAPPERS.items():
+        model.add_wrapper_with_key(kind, KEY, wrapper)
+    return model
+
+
+def _attachment(model: Any) -> Attachment:
+    attachment = model.get_attachment(KEY)
+    if attachment is None:
+        raise ValueError(
+            "no probe is attached to this MODEL. Put Attach Probe between the model loader and the sampler, "
+            "and connect its MODEL output both to the sampler and here."
+        )
+    return attachment
+
+
+def _records(attachment: Attachment, latent: dict[str, Any]) -> list[RowRecord]:
+    records = [attachment.store.find(key) for key in row_keys(latent["samples"])]
+    unknown = [row for row, record in enumerate(records) if record is None]
+    if unknown:
+        raise ValueError(
+            f"rows {unknown} of this LATENT were not sampled with the probed MODEL that is connected here (or so long "
+            "ago that their records are gone). Connect the LATENT output of a sampler whose MODEL comes from this "
+            "Attach Probe, with nothing between that changes the latent's values."
+        )
+    return records
+
+
+def _features(record: RowRecord, needs: frozenset[str], moment: str | None) -> Features:
+    if moment is not None and moment in record.missing or not record.features:
+        reasons = [record.missing[moment]] if moment in record.missing else list(record.missing.values())
+        raise ValueError("nothing was captured: " + " ".join(reasons))
+    name = moment or next(reversed(record.features))
+    if name not in record.features:
+        raise ValueError(f'"{name}" was not captured; captured were: {", ".join(record.features)}.')
+    features = record.features[name]
+    if ATTENTION in needs and features.attention is None:
+        raise ValueError(NO_ATTENTION)
+    return features
+
+
+def captured(model: Any, latent: dict[str, Any], moment: str | None = None) -> list[Features]:
+    """What was captured of each row of a LATENT, in row order.
+
+    Args:
+        model: the MODEL that Attach Probe returned, or a clone of it.
+        latent: a LATENT as it left a sampler, also its denoised output; rows may have been taken
+            out or put together from several runs.
+        moment: one of the moments asked for, as ``"20%"`` or ``"step 5"``; the latest by default.
+
+    Raises:
+        ValueError: no probe attached, rows that no probed model sampled, nothing captured; each
+            says how to wire it.
+    """
+    attachment = _attachment(model)
+    needs = frozenset(attachment.probe.needs)
+    return [_features(record, needs, moment) for record in _records(attachment, latent)]
+
+
+def probe_of(model: Any) -> Probe:
+    """The probe attached to a MODEL. Raises ValueError if there is none."""
+    return _attachment(model).probe
+
+
+def score_latent(model: Any, latent: dict[str, Any], moment: str | None = None) -> Scores:
+    """Score each row of a LATENT with the probe attached to the MODEL it was sampled with.
+
+    Arguments and errors as :func:`captured`; also raised if the rows were captured at different
+    evaluations, whose scores don't compare.
+    """
+    probe = probe_of(model)
+    records = _records(_attachment(model), latent)
+    rows = captured(model, latent, moment)
+    if len({(row.moment, round(row.percent, 3)) for row in rows}) > 1:
+        raise ValueError("the rows were captured at different noise levels, whose scores don't compare: one sampler each.")
+    values = tuple(float(value) for value in probe.score(rows))
+    return Scores(
+        values=values,
+        seeds=tuple(record.seed for record in records),
+        probe=probe.name,
+        label=probe.label,
+        moment=rows[0].moment,
+        step=rows[0].step,
+        skilled=probe.skilled,
+        exact_continuation=all(record.exact_continuation for record in records),
+        sampler=records[0].sampler,
+        model_rows=sum({record.run: record.model_rows for record in records}.values()),
+    )

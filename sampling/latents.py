@@ -1,0 +1,41 @@
+"""Rows of a LATENT: how to tell them apart, and how to take some of them."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def row_keys(samples: Tensor) -> list[bytes]:
+    """A key per row of a latent that depends on its content only.
+
+    Rows are compared in half precision, because KSampler may hand on its result in
+    ``--fp16-intermediates`` and SamplerCustomAdvanced does not.
+    """
+    rows = samples.detach().to(device="cpu", dtype=torch.float16).contiguous()
+    return [hashlib.blake2b(row.view(torch.uint8).numpy().tobytes(), digest_size=16).digest() for row in rows]
+
+
+def keep_rows(latent: dict[str, Any], rows: Sequence[int]) -> dict[str, Any]:
+    """Some rows of a LATENT as a new LATENT, in the order given.
+
+    ``noise_mask`` and ``batch_index`` follow their rows, as in ComfyUI's Latent From Batch.
+
+    Raises:
+        ValueError: no row, or a row that the latent doesn't have.
+    """
+    samples = latent["samples"]
+    count = samples.shape[0]
+    if not rows or min(rows) < 0 or max(rows) >= count:
+        raise ValueError(f"rows {list(rows)} of a latent of {count}; accepted are 0 to {count - 1}")
+    index = torch.tensor(list(rows))
+    kept = latent.copy()
+    kept["samples"] = samples[index.to(samples.device)]
+    mask = latent.get("noise_mask")
+    if mask is not None and mask.shape[0] > 1:
+        kept["noise_mask"] = mask[index.to(mask.device) % mask.shape[0]]
+    batch_index = latent.get("batch_index", range(count))
+    kept["batch_index"] = [batch_index[row] for row in rows]
+    return kept

@@ -1,0 +1,90 @@
+"""Noise per row: each row of a batch starts from what a single run of its own seed starts from.
+
+``comfy.sample.prepare_noise`` draws a whole batch from one generator, so that row 3 of a batch can't
+be had alone. Here every row has a generator of its own.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import comfy.sample
+import torch
+from comfy.patcher_extension import WrappersMP
+from torch import Tensor
+
+KEY = "diffusion_probe_seeds"
+
+
+class BatchSeed(int):
+    """The first seed of a batch, for samplers that want one; knows the seeds of all rows."""
+
+    seeds: tuple[int, ...]
+
+    def __new__(cls, seeds: Sequence[int]) -> "BatchSeed":
+        first = super().__new__(cls, seeds[0])
+        first.seeds = tuple(int(seed) for seed in seeds)
+        return first
+
+
+def seed_noise(row: Tensor, seed: int) -> Tensor:
+    """The noise that a stock KSampler draws for a latent ``row`` ``[1, channels, ...]`` and ``seed``.
+
+    ComfyUI draws from the global generator after seeding it; this draws the same numbers from a
+    generator of its own, so that no sampler's random stream is disturbed.
+    """
+    return comfy.sample.prepare_noise_inner(row, torch.Generator().manual_seed(int(seed)))
+
+
+def batch_noise(latent_image: Tensor, seeds: Sequence[int]) -> Tensor:
+    """Noise of a batch, row by row from its seed: ``[len(seeds), channels, ...]`` on the CPU.
+
+    Raises:
+        ValueError: the latent has another number of rows than there are seeds.
+    """
+    if latent_image.shape[0] != len(seeds):
+        raise ValueError(
+            f"there are {len(seeds)} seeds but the latent has {latent_image.shape[0]} rows. "
+            f"Set batch_size of the empty latent to {len(seeds)}, or give as many seeds as there are rows."
+        )
+    like = latent_image[:1].cpu()
+    return torch.cat([seed_noise(like, seed) for seed in seeds])
+
+
+class SeedBatchNoise:
+    """A NOISE for SamplerCustomAdvanced: one seed per row."""
+
+    def __init__(self, seeds: Sequence[int]):
+        self.seed = BatchSeed(seeds)
+
+    def generate_noise(self, input_latent: dict[str, Any]) -> Tensor:
+        """Noise for a LATENT, ``[rows, channels, ...]``; errors as :func:`batch_noise`."""
+        return batch_noise(input_latent["samples"], self.seed.seeds)
+
+
+class _SwapNoise:
+    """OUTER_SAMPLE wrapper. Where a run adds noise, it adds that of the seeds instead."""
+
+    def __init__(self, seeds: Sequence[int]):
+        self.seed = BatchSeed(seeds)
+
+    def __call__(self, executor, noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **kw):
+        adds_noise = bool(noise.any())
+        if adds_noise:
+            try:
+                noise = batch_noise(noise, self.seed.seeds).to(noise)
+            except ValueError as error:
+                raise ValueError(f"Seed Batch: {error}") from error
+            seed = self.seed
+        return executor(noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **kw)
+
+
+def use_seeds(model: Any, seeds: Sequence[int]) -> Any:
+    """A clone of a MODEL whose samplers start row i from the noise of ``seeds[i]``.
+
+    For KSampler and KSampler Advanced, which draw a batch's noise from one seed. A run with noise
+    switched off (the second half of a cut) is left alone. A later call replaces an earlier one.
+    """
+    model = model.clone()
+    model.remove_wrappers_with_key(WrappersMP.OUTER_SAMPLE, KEY)
+    model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, _SwapNoise(seeds))
+    return model
