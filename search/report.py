@@ -1,0 +1,77 @@
+"""Scores and selections as the user reads them, in JSON and in words."""
+
+from .ranking import percentiles_in_batch, ranks
+from .scores import Scores
+from .select import Selection
+
+
+def score_rows(scores: Scores) -> list[dict]:
+    """One JSON object per row, in row order. Seeds are text: JavaScript rounds 64-bit numbers."""
+    places, percentiles = ranks(scores.values), percentiles_in_batch(scores.values)
+    return [
+        {
+            "row": row,
+            "seed": str(scores.seeds[row]),
+            "score": scores.values[row],
+            "rank": places[row],
+            "percentile_in_batch": round(percentiles[row], 1),
+        }
+        for row in range(len(scores))
+    ]
+
+
+def score_report(scores: Scores) -> dict:
+    """What Probe Score sends to the frontend."""
+    return {
+        "rows": score_rows(scores),
+        "probe": scores.probe,
+        "label": scores.label,
+        "moment": scores.moment,
+        "step": scores.step,
+        "skilled": scores.skilled,
+        "model_rows": scores.model_rows,
+    }
+
+
+def score_text(scores: Scores) -> str:
+    """A heading and one line per row, best first."""
+    head = [f"{scores.probe} at {scores.moment} (step {scores.step}), {scores.label}, higher is better"]
+    if not scores.skilled:
+        head.append("This score has no measured skill: look, but don't trust it.")
+    rows = sorted(score_rows(scores), key=lambda row: row["rank"])
+    lines = [f"{row['rank']}. {row['score']:.4g}  seed {row['seed']}  (row {row['row']})" for row in rows]
+    return "\n".join(head + lines)
+
+
+def selection_report(selection: Selection, scores: Scores) -> dict:
+    """What Early Seed Filter sends to the frontend."""
+    rows = score_rows(scores)
+    return {
+        "kept": [rows[row] for row in selection.kept],
+        "dropped": [rows[row] for row in selection.dropped],
+        "reason": selection.reason,
+        "continuation": continuation_note(scores),
+    }
+
+
+def selection_text(selection: Selection, scores: Scores) -> str:
+    """The reason, what was kept, and a warning where continuing the run changes the image."""
+    kept = [f"kept seed {scores.seeds[row]}: {scores.values[row]:.4g}" for row in selection.kept if selection.dropped]
+    note = continuation_note(scores) if selection.kept else ""
+    return "\n".join([selection.reason, *kept, *([note] if note else [])])
+
+
+def continuation_note(scores: Scores) -> str:
+    """A sentence for samplers whose run, cut here and continued in another node, ends elsewhere."""
+    if scores.exact_continuation is not False:
+        return ""
+    sampler = scores.sampler.removeprefix("sample_") or "This sampler"
+    return (
+        f"{sampler} does not continue exactly when a run is cut in two nodes: the finished images differ from those "
+        "of one uninterrupted run. Exact are euler, euler_cfg_pp, ddim, heun, dpm_2 and exp_heun_2_x0."
+    )
+
+
+def seeds_text(scores: Scores) -> str:
+    """The seeds as Seed Batch takes them."""
+    return ", ".join(str(seed) for seed in scores.seeds)

@@ -1,0 +1,102 @@
+"""Which rows of a scored batch go on."""
+
+import math
+from dataclasses import dataclass
+
+from .ranking import best_first, percentiles_in_batch
+from .scores import Scores
+
+OFF = "off"
+RAW = "raw score"
+PERCENTILE = "percentile in batch"
+THRESHOLDS = (OFF, RAW, PERCENTILE)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The rows that go on and those that don't, both in row order, so that a grid of what was kept
+    stays in the order of the grid it came from.
+
+    Attributes:
+        kept: rows that pass.
+        dropped: all others.
+        reason: one sentence for the user: the rule, and what it did here.
+    """
+
+    kept: tuple[int, ...]
+    dropped: tuple[int, ...]
+    reason: str
+
+
+def select(
+    scores: Scores,
+    top_k: int = 0,
+    threshold: float = 0.0,
+    threshold_on: str = OFF,
+    use_unskilled: bool = False,
+) -> Selection:
+    """Choose the rows that satisfy every limit that is set.
+
+    Args:
+        scores: one score per row.
+        top_k: at most this many rows, the best ones; of equal scores the lower row. 0: no limit.
+        threshold: rows below it are dropped; a row exactly on it passes.
+        threshold_on: what the threshold is compared with, one of ``THRESHOLDS``.
+        use_unskilled: let a score drop rows although it has no measured skill. Otherwise such a
+            score keeps everything.
+
+    Raises:
+        ValueError: a score is NaN, or a limit is out of its range.
+    """
+    _check_limits(top_k, threshold, threshold_on)
+    order = best_first(scores.values)
+    everything = tuple(range(len(scores)))
+    if not scores.skilled and not use_unskilled:
+        return Selection(
+            everything,
+            (),
+            f"Kept all {len(scores)}: the score “{scores.label}” of {scores.probe} has no measured skill in ranking "
+            "seeds, so it drops nothing. Set unskilled scores to “use anyway” to filter by it all the same.",
+        )
+    passing, rules = order, []
+    if threshold_on != OFF:
+        measured = scores.values if threshold_on == RAW else percentiles_in_batch(scores.values)
+        passing = [row for row in passing if measured[row] >= threshold]
+        rules.append(f"{threshold_on} ≥ {threshold:g}")
+    if top_k:
+        passing = passing[:top_k]
+        rules.append(f"best {top_k}")
+    kept = tuple(sorted(passing))
+    dropped = tuple(row for row in everything if row not in set(kept))
+    return Selection(kept, dropped, _reason(scores, kept, dropped, " and ".join(rules)))
+
+
+def _check_limits(top_k: int, threshold: float, threshold_on: str) -> None:
+    if top_k < 0:
+        raise ValueError(f"top k is {top_k}. It takes 0 (no limit) or the number of rows to keep.")
+    if threshold_on not in THRESHOLDS:
+        raise ValueError(f"threshold on is “{threshold_on}”. It takes {', '.join(f'“{t}”' for t in THRESHOLDS)}.")
+    if not math.isfinite(threshold):
+        raise ValueError(f"The threshold is {threshold}. Enter a number, or set threshold on to “{OFF}”.")
+    if threshold_on == PERCENTILE and not 0 <= threshold <= 100:
+        raise ValueError(
+            f"The threshold is {threshold:g}, but a percentile lies between 0 and 100. "
+            f"Enter such a number, or set threshold on to “{RAW}”."
+        )
+
+
+def _reason(scores: Scores, kept: tuple[int, ...], dropped: tuple[int, ...], rule: str) -> str:
+    if not rule:
+        return f"Kept all {len(scores)}: neither top k nor a threshold is set."
+    if not kept:
+        best = max(scores.values)
+        return (
+            f"Dropped all {len(scores)} ({rule}): the best score is {best:.4g}. Nothing is sampled further. "
+            "Lower the threshold or try other seeds."
+        )
+    if not dropped:
+        return f"Kept all {len(scores)} ({rule})."
+    worst_kept = min(scores.values[row] for row in kept)
+    tied = [row for row in dropped if scores.values[row] == worst_kept]
+    note = f" Row {', '.join(map(str, tied))} has the same score as the last one kept." if tied else ""
+    return f"Kept {len(kept)} of {len(scores)} ({rule}).{note}"

@@ -1,0 +1,58 @@
+"""Scores and selections as the user reads them."""
+
+import json
+
+from diffusion_probe.search.report import score_report, score_text, seeds_text, selection_report, selection_text
+from diffusion_probe.search.scores import Scores, SeedName
+from diffusion_probe.search.seeds import seed_list
+from diffusion_probe.search.select import select
+
+SCORES = Scores(
+    (0.25, 0.75, 0.5),
+    (SeedName(2**63 + 1), SeedName(8), SeedName(9)),
+    "preview",
+    "quality",
+    "20%",
+    5,
+    skilled=True,
+    exact_continuation=False,
+    sampler="sample_dpmpp_2m",
+    model_rows=30,
+)
+
+
+def test_the_report_is_json_and_keeps_64_bit_seeds_exact():
+    report = json.loads(json.dumps(score_report(SCORES)))
+    assert report["rows"][0] == {
+        "row": 0, "seed": "9223372036854775809", "score": 0.25, "rank": 3, "percentile_in_batch": 0.0,
+    }  # fmt: skip
+    assert (report["probe"], report["label"], report["moment"], report["step"]) == ("preview", "quality", "20%", 5)
+    assert report["model_rows"] == 30
+
+
+def test_the_text_lists_the_best_first():
+    lines = score_text(SCORES).splitlines()
+    assert "higher is better" in lines[0]
+    assert lines[1] == "1. 0.75  seed 8  (row 1)"
+
+
+def test_an_unskilled_score_says_so_in_the_text():
+    unskilled = Scores((0.5,), (SeedName(1),), "focus", "focus", "20%", 5, skilled=False)
+    assert "no measured skill" in score_text(unskilled)
+
+
+def test_the_filter_warns_where_a_cut_run_ends_elsewhere():
+    chosen = select(SCORES, top_k=1)
+    assert "dpmpp_2m does not continue exactly" in selection_text(chosen, SCORES)
+    assert selection_report(chosen, SCORES)["kept"][0]["seed"] == "8"
+    assert "dpmpp_2m" in selection_report(chosen, SCORES)["continuation"]
+
+
+def test_no_warning_for_exact_or_unknown_samplers():
+    for exact in (True, None):
+        scores = Scores((0.5,), (SeedName(1),), "p", "q", "20%", 5, True, exact_continuation=exact)
+        assert "exactly" not in selection_text(select(scores), scores)
+
+
+def test_seeds_can_be_pasted_into_seed_batch():
+    assert seed_list(0, 1, seeds_text(SCORES)) == [2**63 + 1, 8, 9]
