@@ -183,7 +183,9 @@ def compare(
     """
     rho = np.stack([spearman_per_prompt(first, truth, seed), spearman_per_prompt(second, truth, seed)], axis=1)
     rho = rho[~np.isnan(rho).any(axis=1)]
-    gains = np.concatenate([selection_gains(first, truth, seed=seed), selection_gains(second, truth, seed=seed)], axis=1)
+    gains = np.concatenate(
+        [selection_gains(first, truth, seed=seed), selection_gains(second, truth, seed=seed)], axis=1
+    )
     return {
         "within_spearman": _bootstrap(lambda mean: mean[..., 0] - mean[..., 1], rho, seed, resamples),
         "oracle_share": _bootstrap(lambda mean: _ratio(mean[..., :2]) - _ratio(mean[..., 2:]), gains, seed, resamples),

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-
 from diffusion_probe.probe_models import signatures
 
 

@@ -4,9 +4,8 @@ from itertools import combinations, product
 
 import numpy as np
 import pytest
-from scipy import stats
-
 from diffusion_probe.training import protocol
+from scipy import stats
 
 
 def draws(prompts: int = 40, seeds: int = 16, seed: int = 0) -> np.ndarray:
