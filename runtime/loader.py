@@ -45,10 +45,10 @@ def use_comfy() -> None:
     if str(tree) not in sys.path:
         sys.path.insert(0, str(tree))
     try:
-        import torch
+        import torch  # noqa: F401
     except ImportError:
         raise SystemExit("torch is not installed in this Python. Run `make setup`, then use .venv/bin/python.") from None
-    argv, sys.argv = sys.argv, ["comfyui"] if torch.cuda.is_available() else ["comfyui", "--cpu"]
+    argv, sys.argv = sys.argv, ["comfyui", *device_arguments()]
     try:
         import comfy.options
 
@@ -56,3 +56,11 @@ def use_comfy() -> None:
         import comfy.cli_args  # noqa: F401  (parses the arguments now)
     finally:
         sys.argv = argv
+
+
+def device_arguments() -> list[str]:
+    """ComfyUI's arguments for this machine's device: none on a GPU, ``--cpu`` without one."""
+    import torch
+
+    gpu = torch.cuda.is_available() or torch.backends.mps.is_available() or torch.xpu.is_available()
+    return [] if gpu else ["--cpu"]

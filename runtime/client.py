@@ -1,0 +1,224 @@
+"""A thin client of a running ComfyUI server: queue a prompt, follow its events, fetch the results."""
+
+import asyncio
+import json
+import queue
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+Prompt = dict[str, dict[str, Any]]
+Event = dict[str, Any]
+
+# Loopback never goes through a proxy that the environment may name.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_CLOSED = {"type": "closed", "data": {}}
+
+
+class PromptError(RuntimeError):
+    """A prompt was refused or failed. The message names each node and the cause.
+
+    Attributes:
+        details: ComfyUI's own account: ``node_errors`` of a refused prompt, else the event.
+        interrupted: it was stopped by an interrupt, nothing is wrong with it.
+    """
+
+    def __init__(self, message: str, details: dict | None = None, interrupted: bool = False):
+        super().__init__(message)
+        self.details = details or {}
+        self.interrupted = interrupted
+
+
+class ComfyClient:
+    """One client id with its event stream. Use as a context manager, or call :meth:`close`.
+
+    Args:
+        url: the server's, e.g. ``http://127.0.0.1:8188``.
+        timeout: seconds without any event after which :meth:`events` gives up.
+    """
+
+    def __init__(self, url: str, timeout: float = 600):
+        self.url = url.rstrip("/")
+        self.timeout = timeout
+        self.client_id = uuid.uuid4().hex
+        self._events: queue.Queue[Event] = queue.Queue()
+        self._loop = asyncio.new_event_loop()
+        connected = threading.Event()
+        self._listener = self._loop.create_task(self._listen(connected))
+        self._thread = threading.Thread(target=self._pump, daemon=True, name="comfyui-events")
+        self._thread.start()
+        if not connected.wait(30):
+            self.close()
+            raise ConnectionError(f"No event stream from {self.url} within 30 s.")
+
+    def __enter__(self) -> "ComfyClient":
+        return self
+
+    def __exit__(self, *_exc) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the event stream. May be called twice."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._listener.cancel)
+            self._thread.join(10)
+
+    def queue(self, prompt: Prompt, client_id: str | None = None) -> str:
+        """Queue a prompt in API format; its prompt id.
+
+        Raises:
+            PromptError: ComfyUI refuses it, wholly or one of its outputs.
+        """
+        status, answer = self._post("/prompt", {"prompt": prompt, "client_id": client_id or self.client_id})
+        if answer.get("node_errors") or status != 200:
+            if "prompt_id" in answer:  # ComfyUI would run the outputs that are valid
+                self._post("/queue", {"delete": [answer["prompt_id"]]})
+                self.interrupt(answer["prompt_id"])
+            raise PromptError(describe_refusal(answer, prompt), answer)
+        return answer["prompt_id"]
+
+    def events(self, prompt_id: str) -> Iterator[Event]:
+        """The events of one prompt, ``{"type": …, "data": …}``, until the server is done with it.
+
+        Follows prompts queued under this client's id. Events of other prompts are dropped, so read
+        the prompts in the order in which they were queued.
+
+        Raises:
+            ConnectionError: the server went away.
+            TimeoutError: no event within ``timeout`` seconds.
+        """
+        while True:
+            try:
+                event = self._events.get(timeout=self.timeout)
+            except queue.Empty:
+                raise TimeoutError(f"No event from ComfyUI for {self.timeout:g} s.") from None
+            if event is _CLOSED:
+                self._events.put(_CLOSED)
+                raise ConnectionError("The connection to ComfyUI was closed. Did the server end?")
+            if event["data"].get("prompt_id") != prompt_id:
+                continue
+            yield event
+            # Sent after the history entry is there, unlike execution_success.
+            if event["type"] == "executing" and event["data"].get("node") is None:
+                return
+
+    def run(self, prompt: Prompt, on_event: Callable[[Event], None] | None = None) -> dict[str, dict]:
+        """Queue a prompt, wait for its end; the ``ui`` outputs by node id.
+
+        Raises:
+            PromptError: it was refused, it failed, or it was interrupted.
+        """
+        prompt_id = self.queue(prompt)
+        for event in self.events(prompt_id):
+            if on_event is not None:
+                on_event(event)
+        return self.outputs(prompt_id)
+
+    def outputs(self, prompt_id: str) -> dict[str, dict]:
+        """The ``ui`` outputs of a finished prompt by node id; raises :class:`PromptError` if it failed."""
+        entry = self.history(prompt_id)
+        status = entry.get("status", {})
+        if status.get("status_str") == "error":
+            raise _failure(status.get("messages", []))
+        return entry.get("outputs", {})
+
+    def history(self, prompt_id: str) -> dict:
+        """The history entry (``prompt``, ``outputs``, ``status``), empty while it is not finished."""
+        return self._get_json(f"/history/{prompt_id}").get(prompt_id, {})
+
+    def object_info(self) -> dict[str, dict]:
+        """The schemas of all registered nodes by type."""
+        return self._get_json("/object_info")
+
+    def interrupt(self, prompt_id: str | None = None) -> None:
+        """Interrupt that prompt if it is running, or whatever is running."""
+        self._post("/interrupt", {"prompt_id": prompt_id} if prompt_id else {})
+
+    def view(self, image: dict[str, str]) -> bytes:
+        """The file of one ``{"filename", "subfolder", "type"}`` entry of an output."""
+        fields = {key: image.get(key, "") for key in ("filename", "subfolder", "type")}
+        return self._get(f"/view?{urllib.parse.urlencode(fields)}")
+
+    def upload(self, path: Path, subfolder: str = "") -> str:
+        """Put an image into the server's input folder; the name to give to Load Image."""
+        return asyncio.run(self._upload(Path(path), subfolder))
+
+    async def _upload(self, path: Path, subfolder: str) -> str:
+        form = aiohttp.FormData({"subfolder": subfolder, "overwrite": "true"})
+        form.add_field("image", path.read_bytes(), filename=path.name)
+        async with aiohttp.ClientSession() as session:
+            async with session.post(f"{self.url}/upload/image", data=form) as answer:
+                answer.raise_for_status()
+                stored = await answer.json()
+        return "/".join(part for part in (stored["subfolder"], stored["name"]) if part)
+
+    def _get(self, path: str) -> bytes:
+        with _OPENER.open(self.url + path, timeout=120) as answer:
+            return answer.read()
+
+    def _get_json(self, path: str) -> dict:
+        return json.loads(self._get(path))
+
+    def _post(self, path: str, body: dict) -> tuple[int, dict]:
+        request = urllib.request.Request(
+            self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        try:
+            with _OPENER.open(request, timeout=120) as answer:
+                return answer.status, json.loads(answer.read() or "{}")
+        except urllib.error.HTTPError as refused:
+            if refused.code != 400:
+                raise
+            return refused.code, json.loads(refused.read())
+
+    def _pump(self) -> None:
+        try:
+            self._loop.run_until_complete(self._listener)
+        except (asyncio.CancelledError, aiohttp.ClientError, OSError):
+            pass
+        finally:
+            self._events.put(_CLOSED)
+            self._loop.close()
+
+    async def _listen(self, connected: threading.Event) -> None:
+        address = f"{self.url}/ws?clientId={self.client_id}"
+        async with aiohttp.ClientSession() as session:
+            async with session.ws_connect(address, max_msg_size=0, heartbeat=None) as stream:
+                connected.set()
+                async for message in stream:
+                    if message.type is aiohttp.WSMsgType.TEXT:  # binary messages are live previews
+                        self._events.put(json.loads(message.data))
+
+
+def describe_refusal(answer: dict, prompt: Prompt) -> str:
+    """One message from the answer to a refused prompt: every node with every cause."""
+    lines = []
+    for node_id, node in answer.get("node_errors", {}).items():
+        name = node.get("class_type") or prompt.get(node_id, {}).get("class_type", "?")
+        for cause in node.get("errors", []):
+            details = f": {cause['details']}" if cause.get("details") else ""
+            lines.append(f"{name} (node {node_id}): {cause.get('message', 'refused')}{details}")
+    if not lines:
+        error = answer.get("error", {})
+        error = error if isinstance(error, dict) else {"message": str(error)}
+        lines = [" ".join(part for part in (error.get("message"), error.get("details")) if part)]
+    return "ComfyUI refused the workflow. " + "; ".join(lines)
+
+
+def _failure(messages: list[list]) -> PromptError:
+    """The exception for the status messages of a failed history entry."""
+    for kind, data in messages:
+        where = f"{data.get('node_type')} (node {data.get('node_id')})"
+        if kind == "execution_interrupted":
+            return PromptError(f"Interrupted in {where}.", data, interrupted=True)
+        if kind == "execution_error":
+            cause = data.get("exception_message", "").strip()
+            return PromptError(f"{where} failed: {data.get('exception_type')}: {cause}", data)
+    return PromptError("The prompt failed, and ComfyUI does not say why.")

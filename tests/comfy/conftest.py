@@ -1,0 +1,68 @@
+"""What the tests against the real ComfyUI share: its modules in process, and one real server."""
+
+from runtime import loader
+
+loader.use_comfy()
+
+import pytest  # noqa: E402
+
+from runtime.client import ComfyClient  # noqa: E402
+from runtime.server import ComfyServer  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def server():
+    """One real ComfyUI server with the pack, for the whole session."""
+    with ComfyServer() as running:
+        yield running
+
+
+@pytest.fixture
+def client(server):
+    """A client of that server with its own event stream."""
+    with ComfyClient(server.url) as connected:
+        yield connected
+
+
+@pytest.fixture
+def flux():
+    """A small FLUX with random weights, whose attention is far from flat."""
+    from diffusion_probe.testbed.random_models import random_flux
+
+    return random_flux(seed=0, scale=1.5)
+
+
+@pytest.fixture
+def ksampler():
+    """A stock KSampler run in process, on a batch of latents of 8 x 12 (4 x 6 image tokens)."""
+    import comfy.sample
+    import torch
+    from diffusion_probe.testbed.random_models import random_conditioning
+
+    @torch.inference_mode()
+    def run(model, positive=None, negative=None, rows=2, seed=5, steps=12, cfg=2.0, latent=None, noise=None, **options):
+        latent = torch.zeros(rows, 16, 8, 12) if latent is None else latent
+        noise = comfy.sample.prepare_noise(latent, seed) if noise is None else noise
+        positive = random_conditioning(1) if positive is None else positive
+        negative = random_conditioning(2) if negative is None else negative
+        sampler, scheduler = options.pop("sampler", "euler"), options.pop("scheduler", "simple")
+        return comfy.sample.sample(
+            model, noise, steps, cfg, sampler, scheduler, positive, negative, latent,
+            seed=seed, disable_pbar=True, **options,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture
+def probe():
+    """A probe that needs everything and scores by the mean of x0."""
+    import torch
+
+    class MeanOfX0:
+        name, label, needs, skilled = "mean of x0", "mean", frozenset({"attention", "denoised"}), True
+
+        def score(self, rows):
+            return torch.stack([row.denoised.mean() for row in rows])
+
+    return MeanOfX0()
