@@ -1,0 +1,94 @@
+"""Attention focus: an untrained score from the failure signatures of cross-attention maps."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from . import signatures
+from .features import ATTENTION, Features
+
+WEIGHTS = {
+    "concentration": 0.25,  # 1 - entropy: an omitted object's map is diffuse
+    "peak mass": 0.20,  # a wrong attribute's map dissipates
+    "compactness": 0.10,  # 1 - spread
+    "wholeness": 0.10,  # 1 / hot spots: too many objects fragment into weak spots
+    "agreement": 0.15,  # of blocks
+    "separation": 0.20,  # 1 - overlap: too few objects, the maps collapse on one place
+}
+"""How much each signature counts in the score; they sum to 1."""
+
+NEIGHBOURS = 3
+"""Tokens at most this far apart belong to one phrase ("a small red circle"): their maps should overlap."""
+
+
+def token_weights(attention: Tensor) -> Tensor:
+    """How much each text position counts, ``[tokens]`` that sum to 1.
+
+    Its share of the attention, capped at the average share: start, end and padding positions soak
+    up attention without meaning anything, and no tokenizer is at hand to name them.
+
+    Args:
+        attention: ``[blocks, tokens, height, width]`` softmax weights.
+    """
+    mass = attention.float().mean((0, -2, -1))
+    if not mass.sum() > 0:
+        return torch.full_like(mass, 1 / len(mass))
+    capped = mass.clamp(max=float(mass.mean()))
+    return capped / capped.sum()
+
+
+def signature_values(attention: Tensor) -> dict[str, float]:
+    """The parts of the score of one row, each from 0 (failure) to 1, by the names of ``WEIGHTS``.
+
+    Args:
+        attention: ``[blocks, tokens, height, width]`` softmax weights.
+    """
+    weight = token_weights(attention)
+    maps = attention.float()
+    mean = maps.mean(0)
+    spots = signatures.hot_spots(mean)
+    position = torch.arange(len(weight))
+    pair = weight[:, None] * weight[None, :] * ((position[:, None] - position[None, :]).abs() > NEIGHBOURS)
+    shared = (pair * signatures.overlap(mean)).sum() / pair.sum() if pair.sum() > 0 else torch.tensor(0.0)
+    per_token = {
+        "concentration": 1 - signatures.entropy(mean),
+        "peak mass": signatures.peak_mass(mean),
+        "compactness": 1 - signatures.spread(mean),
+        "wholeness": torch.where(spots > 0, 1 / spots.clamp(min=1), 0.0),
+        "agreement": signatures.agreement(maps),
+    }
+    return {**{name: float(values @ weight) for name, values in per_token.items()}, "separation": float(1 - shared)}
+
+
+class AttentionFocus:
+    """A probe that says how concentrated, whole and separate the tokens' attention is, 0 to 1.
+
+    Rows may differ in their number of tokens and in the shape of their grid.
+    """
+
+    name = "attention focus"
+    label = "focus"
+    needs = frozenset({ATTENTION})
+    skilled = False
+
+    def score(self, rows: Sequence[Features]) -> Tensor:
+        """Score rows captured at one moment, ``[rows]`` float32; see :class:`Probe`."""
+        return torch.tensor([self._score(number, row) for number, row in enumerate(rows)], dtype=torch.float32)
+
+    def _score(self, number: int, row: Features) -> float:
+        attention = row.attention
+        if attention is None:
+            raise ValueError(
+                f"Attention focus: no attention was captured for row {number}. "
+                "Connect this probe to Attach Probe before sampling."
+            )
+        if attention.ndim != 4 or 0 in attention.shape:
+            raise ValueError(
+                f"Attention focus: row {number} has attention of shape {list(attention.shape)}; "
+                "[blocks, tokens, height, width] with at least one of each is needed."
+            )
+        if not attention.isfinite().all():
+            raise ValueError(f"Attention focus: the attention of row {number} holds NaN or infinity.")
+        values = signature_values(attention)
+        return sum(WEIGHTS[name] * values[name] for name in WEIGHTS)

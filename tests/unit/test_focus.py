@@ -1,0 +1,103 @@
+"""Attention focus on drawn maps: better maps score higher, and bad input is refused."""
+
+import pytest
+import torch
+
+from diffusion_probe.probe_models.features import Features
+from diffusion_probe.probe_models.focus import WEIGHTS, AttentionFocus, signature_values, token_weights
+from diffusion_probe.probe_models.probe import Probe
+
+TOKENS = 12
+
+
+def blob(row: float, column: float, width: float = 1.0, high: int = 8, wide: int = 8) -> torch.Tensor:
+    rows, columns = torch.arange(high)[:, None], torch.arange(wide)[None]
+    return torch.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (2 * width**2))
+
+
+def attention(maps: list[torch.Tensor], blocks: int = 3) -> torch.Tensor:
+    """The same maps in every block, as softmax weights that leave half to the image's own keys."""
+    stacked = torch.stack(maps)
+    return (0.5 * stacked / stacked.sum(0).max()).expand(blocks, *stacked.shape).half()
+
+
+def row(maps: torch.Tensor | None) -> Features:
+    return Features("flux", "20%", 5, 0.8, 0.2, attention=maps)
+
+
+def score(*maps: torch.Tensor) -> list[float]:
+    return AttentionFocus().score([row(one) for one in maps]).tolist()
+
+
+def two_phrases(width: float = 1.0) -> list[torch.Tensor]:
+    """Six tokens of an object at the top left, six of one at the bottom right."""
+    return [blob(1.5, 1.5, width)] * 6 + [blob(5.5, 5.5, width)] * 6
+
+
+def test_it_is_an_unskilled_probe_until_it_is_measured():
+    probe = AttentionFocus()
+    assert isinstance(probe, Probe) and probe.needs == {"attention"} and not probe.skilled
+    assert sum(WEIGHTS.values()) == pytest.approx(1)
+
+
+def test_sharp_maps_beat_diffuse_ones():
+    sharp, blurred, flat = score(
+        attention(two_phrases(1.0)), attention(two_phrases(2.5)), attention([torch.ones(8, 8)] * TOKENS)
+    )
+    assert sharp > blurred > flat
+
+
+def test_one_diffuse_phrase_lowers_the_score():
+    whole = two_phrases()
+    assert score(attention(whole))[0] > score(attention(whole[:6] + [torch.full((8, 8), 0.1)] * 6))[0]
+
+
+def test_maps_that_collapse_on_one_place_score_lower_than_separate_ones():
+    assert score(attention(two_phrases()))[0] > score(attention([blob(3.5, 3.5)] * TOKENS))[0]
+
+
+def test_maps_that_fragment_score_lower_than_whole_ones():
+    pieces = sum(blob(r, c, 0.5) for r, c in ((0, 0), (0, 7), (7, 0), (7, 7), (3, 3)))
+    assert score(attention(two_phrases()))[0] > score(attention([pieces] * TOKENS))[0]
+
+
+def test_blocks_that_look_elsewhere_score_lower():
+    same = attention(two_phrases())
+    moved = torch.stack([same[0], same[1].roll(3, dims=-1), same[2].roll(3, dims=-2)])
+    assert signature_values(same)["agreement"] > signature_values(moved)["agreement"]
+
+
+def test_every_part_lies_between_zero_and_one():
+    generator = torch.Generator().manual_seed(0)
+    for shape in ((1, 1, 1, 1), (2, 5, 3, 7), (10, 77, 16, 9)):
+        values = signature_values(torch.rand(shape, generator=generator).half() / shape[1])
+        assert set(values) == set(WEIGHTS) and all(0 <= value <= 1 for value in values.values())
+
+
+def test_a_token_that_soaks_up_attention_weighs_no_more_than_the_average():
+    maps = torch.full((2, 10, 4, 4), 0.01)
+    maps[:, 0] = 0.9
+    weight = token_weights(maps)
+    assert weight.sum() == pytest.approx(1) and weight[0] < 0.6
+    assert token_weights(torch.zeros(2, 4, 4, 4)).tolist() == [0.25] * 4
+
+
+def test_rows_may_differ_in_tokens_blocks_and_grid_and_do_not_influence_each_other():
+    first = attention(two_phrases())
+    second = attention([blob(2, 8, high=5, wide=12)] * 77, blocks=10)
+    assert score(first, second) == [score(first)[0], score(second)[0]]
+
+
+@pytest.mark.parametrize(
+    ("maps", "message"),
+    [
+        (None, "row 1.*Attach Probe"),
+        (torch.zeros(3, 8, 8), "blocks, tokens, height, width"),
+        (torch.zeros(0, 4, 8, 8), "at least one"),
+        (torch.full((1, 4, 8, 8), float("nan")), "row 1 holds NaN"),
+    ],
+)
+def test_attention_that_cannot_be_scored_is_an_error_that_says_why(maps, message):
+    with pytest.raises(ValueError, match=message):
+        score_rows = [row(attention(two_phrases())), row(maps)]
+        AttentionFocus().score(score_rows)
