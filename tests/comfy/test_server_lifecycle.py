@@ -14,7 +14,6 @@ from runtime.client import ComfyClient, PromptError
 from runtime.paths import PACK_ROOT
 from runtime.server import ComfyServer, ServerError
 
-LATENT = {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}}
 IMAGE = {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 2, "color": 255}}
 PREVIEW = {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}
 
@@ -62,15 +61,27 @@ def test_a_missing_node_type_is_named(client):
 
 
 def test_a_failing_node_is_named_with_its_exception(client):
-    crop = {"class_type": "LatentFromBatch", "inputs": {"samples": ["1", 0], "batch_index": 0, "length": 1}}
-    composite = {"class_type": "VAEDecode", "inputs": {"samples": ["2", 0], "vae": ["3", 0]}}
-    vae = {"class_type": "EmptyImage", "inputs": IMAGE["inputs"]}
-    with pytest.raises(PromptError, match="VAEDecode"):  # an IMAGE where a VAE belongs: refused before it runs
-        client.run({"1": LATENT, "2": crop, "3": vae, "4": composite, "5": {**PREVIEW, "inputs": {"images": ["4", 0]}}})
-    client.upload_name = None
-    broken = {"class_type": "LoadLatent", "inputs": {"latent": "missing.latent"}}
-    with pytest.raises(PromptError, match=r"LoadLatent \(node 1\)"):
-        client.run({"1": broken, "2": {"class_type": "SaveLatent", "inputs": {"samples": ["1", 0], "filename_prefix": "x"}}})
+    save = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "../../outside"}}
+    with pytest.raises(PromptError, match=r"SaveImage \(node 2\) failed: .*outside the output folder"):
+        client.run({"1": IMAGE, "2": save})
+
+
+def test_an_interrupted_prompt_ends_as_interrupted_and_the_next_one_runs(client):
+    large = {"class_type": "EmptyImage", "inputs": {**IMAGE["inputs"], "width": 2048, "height": 2048}}
+    blurs = {
+        str(n): {"class_type": "ImageBlur", "inputs": {"image": [str(n - 1), 0], "blur_radius": 31, "sigma": 9.0 + n}}
+        for n in range(2, 40)
+    }
+    prompt = {"1": large, **blurs, "40": {"class_type": "PreviewImage", "inputs": {"images": ["39", 0]}}}
+
+    def interrupt_at_the_first_blur(event):
+        if event["type"] == "executing" and event["data"]["node"] == "2":
+            client.interrupt(event["data"]["prompt_id"])
+
+    with pytest.raises(PromptError, match="Interrupted in ImageBlur") as caught:
+        client.run(prompt, interrupt_at_the_first_blur)
+    assert caught.value.interrupted
+    assert client.run({"1": IMAGE, "2": PREVIEW})["2"]["images"]
 
 
 def test_nothing_is_left_behind_when_the_block_is_left_by_an_exception():
