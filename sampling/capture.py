@@ -109,7 +109,9 @@ def score_latent(model: Any, latent: dict[str, Any], moment: str | None = None) 
     records = _records(_attachment(model), latent)
     rows = captured(model, latent, moment)
     if len({(row.moment, round(row.percent, 3)) for row in rows}) > 1:
-        raise ValueError("the rows were captured at different noise levels, whose scores don't compare: one sampler each.")
+        raise ValueError(
+            "the rows were captured at different noise levels, whose scores don't compare. Score them apart."
+        )
     values = tuple(float(value) for value in probe.score(rows))
     return Scores(
         values=values,

@@ -143,5 +143,5 @@ class MomentPlan:
     def why_missing(self, moment: Moment, evaluations: int) -> str:
         """Why nothing was captured at a moment in a run of ``evaluations`` model evaluations."""
         if moment.step is not None:
-            return f"the run had {evaluations} model evaluations, so there is no {moment}. Ask for step 1 to {evaluations}."
+            return f"the run had {evaluations} model evaluations, so no {moment}. Ask for step 1 to {evaluations}."
         return self.why_outside(moment) or f"the sampler made no model evaluation just above {moment}."

@@ -67,7 +67,7 @@ class _SwapNoise:
     def __init__(self, seeds: Sequence[int]):
         self.seed = BatchSeed(seeds)
 
-    def __call__(self, executor, noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **kw):
+    def __call__(self, executor, noise, latent_image, sampler, sigmas, mask, callback, disable_pbar, seed, **kw):
         adds_noise = bool(noise.any())
         if adds_noise:
             try:
@@ -75,7 +75,7 @@ class _SwapNoise:
             except ValueError as error:
                 raise ValueError(f"Seed Batch: {error}") from error
             seed = self.seed
-        return executor(noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **kw)
+        return executor(noise, latent_image, sampler, sigmas, mask, callback, disable_pbar, seed, **kw)
 
 
 def use_seeds(model: Any, seeds: Sequence[int]) -> Any:

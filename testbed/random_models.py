@@ -10,10 +10,10 @@ import comfy.ops
 import comfy.sd
 import torch
 
-FLUX_DEV = dict(hidden_size=3072, depth=19, depth_single_blocks=38, context_in_dim=4096, vec_in_dim=768)
+FLUX_DEV = {"hidden_size": 3072, "depth": 19, "depth_single_blocks": 38, "context_in_dim": 4096, "vec_in_dim": 768}
 """The dimensions of FLUX.1-dev."""
 
-SMALL_FLUX = dict(hidden_size=256, depth=2, depth_single_blocks=4, context_in_dim=32, vec_in_dim=32)
+SMALL_FLUX = {"hidden_size": 256, "depth": 2, "depth_single_blocks": 4, "context_in_dim": 32, "vec_in_dim": 32}
 
 
 def random_flux(

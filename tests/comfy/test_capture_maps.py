@@ -156,7 +156,9 @@ def test_the_first_pass_counts_when_a_guidance_node_runs_the_prompt_again(flux, 
     perturbed = model.clone()
 
     def second_pass(args):
-        comfy.samplers.calc_cond_batch(args["model"], [args["cond"]], 2 * args["input"], args["sigma"], args["model_options"])
+        comfy.samplers.calc_cond_batch(
+            args["model"], [args["cond"]], 2 * args["input"], args["sigma"], args["model_options"]
+        )
         return args["denoised"]
 
     perturbed.set_model_sampler_post_cfg_function(second_pass)

@@ -54,7 +54,7 @@ def test_the_moment_follows_the_noise_level_of_every_scheduler(small, ksampler, 
 def test_only_the_samplers_said_to_be_exact_survive_a_cut(ksampler, sampler):
     """Steps 0 to 4 and 4 to 12 in two nodes, against one run, as comfyui.md measured it on SDXL."""
     model = random_flux()
-    options = dict(rows=1, sampler=sampler, scheduler="normal")
+    options = {"rows": 1, "sampler": sampler, "scheduler": "normal"}
     whole = ksampler(model, **options)
     first = ksampler(model, last_step=4, **options)
     rest = ksampler(
