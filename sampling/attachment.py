@@ -93,7 +93,7 @@ class Attachment:
         """By the initial noise; a run that continues another without noise inherits its names."""
         if not recording.noise.any():
             sources = [self.store.find(key) for key in row_keys(latent_image)]
-            return [source.seed if source else SeedName(0, row) for row, source in enumerate(sources)]
+            return [source.seed if source else SeedName(int(recording.seed or 0), row) for row, source in enumerate(sources)]
         return name_seeds(recording.noise.cpu(), recording.seed)
 
 

@@ -123,7 +123,7 @@ def test_a_lora_after_the_probe_is_seen_and_shares_its_records(flux, ksampler, p
 def test_a_controlnet_changes_what_is_captured_not_whether(flux, ksampler, probe):
     class Control(comfy.controlnet.ControlBase):
         def get_control(self, x_noisy, *_):
-            tokens = torch.randn((1, 24, 256), generator=torch.Generator().manual_seed(0))
+            tokens = 50 * torch.randn((1, 24, 256), generator=torch.Generator().manual_seed(0))
             return {"input": [tokens, None], "output": [None] * 4}
 
         def get_models(self):
