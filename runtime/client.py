@@ -1,6 +1,7 @@
 """A thin client of a running ComfyUI server: queue a prompt, follow its events, fetch the results."""
 
 import asyncio
+import contextlib
 import json
 import queue
 import threading
@@ -66,9 +67,9 @@ class ComfyClient:
 
     def close(self) -> None:
         """End the event stream. May be called twice."""
-        if self._thread.is_alive():
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the server went away first
             self._loop.call_soon_threadsafe(self._listener.cancel)
-            self._thread.join(10)
+        self._thread.join(10)
 
     def queue(self, prompt: Prompt, client_id: str | None = None) -> str:
         """Queue a prompt in API format; its prompt id.

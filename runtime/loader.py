@@ -47,7 +47,9 @@ def use_comfy() -> None:
     try:
         import torch  # noqa: F401
     except ImportError:
-        raise SystemExit("torch is not installed in this Python. Run `make setup`, then use .venv/bin/python.") from None
+        raise SystemExit(
+            f"There is no torch in {sys.executable}. Run `make setup`, then use .venv/bin/python."
+        ) from None
     argv, sys.argv = sys.argv, ["comfyui", *device_arguments()]
     try:
         import comfy.options

@@ -69,7 +69,7 @@ def test_a_failing_node_is_named_with_its_exception(client):
 def test_an_interrupted_prompt_ends_as_interrupted_and_the_next_one_runs(client):
     large = {"class_type": "EmptyImage", "inputs": {**IMAGE["inputs"], "width": 2048, "height": 2048}}
     blurs = {
-        str(n): {"class_type": "ImageBlur", "inputs": {"image": [str(n - 1), 0], "blur_radius": 31, "sigma": 9.0 + n}}
+        str(n): {"class_type": "ImageBlur", "inputs": {"image": [str(n - 1), 0], "blur_radius": 31, "sigma": 9.0}}
         for n in range(2, 40)
     }
     prompt = {"1": large, **blurs, "40": {"class_type": "PreviewImage", "inputs": {"images": ["39", 0]}}}
