@@ -100,3 +100,16 @@ def _reason(scores: Scores, kept: tuple[int, ...], dropped: tuple[int, ...], rul
     tied = [row for row in dropped if scores.values[row] == worst_kept]
     note = f" Row {', '.join(map(str, tied))} has the same score as the last one kept." if tied else ""
     return f"Kept {len(kept)} of {len(scores)} ({rule}).{note}"
+
+
+def require_rows(scores: Scores, rows: int) -> None:
+    """Refuse scores of another batch than one of ``rows`` rows.
+
+    Raises:
+        ValueError: the numbers differ.
+    """
+    if len(scores) != rows:
+        raise ValueError(
+            f"there are {len(scores)} scores but the latent has {rows} rows. "
+            "Connect the same latent here and to Probe Score."
+        )

@@ -1,0 +1,14 @@
+"""V3 schemas and a few lines of wiring each. Every module ends with its list of nodes."""
+
+from comfy_api.latest import ComfyExtension, io
+
+from . import attach, probes, seeds, testbed
+
+NODES: list[type[io.ComfyNode]] = [*attach.NODES, *probes.NODES, *seeds.NODES, *testbed.NODES]
+
+
+class DiffusionProbeExtension(ComfyExtension):
+    """What ComfyUI asks for this pack's nodes."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return NODES

@@ -1,0 +1,102 @@
+"""Attach Probe and Probe Score: look into a run, and say what was seen."""
+
+from comfy_api.latest import io, ui
+
+from ..sampling.capture import attach_probe, captured, probe_of, score_latent
+from ..sampling.moments import AUTO, parse_moments
+from ..sampling.previews import preview_images
+from ..search.ranking import best_first
+from ..search.report import score_report, score_text
+from .errors import named_errors
+from .types import Probe, Scores
+
+
+class AttachProbe(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DiffusionProbeAttachProbe",
+            display_name="Attach Probe",
+            category="diffusion probe/probes",
+            description="Lets a probe look into every sampler run of this model, early in the run. "
+            "The images stay exactly the same.",
+            search_aliases=["early stopping", "attention capture", "probe select", "seed selection", "diffusion probe"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model to look into: FLUX. LoRA may come before."),
+                Probe.Input("probe", tooltip="What looks: Attention Focus or Preview Reward."),
+                io.String.Input(
+                    "moments",
+                    default=AUTO,
+                    tooltip="When to look. 20% is the last step above 20 % of the noise range; step 5 is the fifth "
+                    "model evaluation. Several: 20%, 40%. auto: 20 %, or the second step of runs of up to 8 steps.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output(
+                    display_name="model", tooltip="Connect it to the sampler that is cut short and to Probe Score."
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model, probe, moments: str) -> io.NodeOutput:
+        with named_errors("Attach Probe"):
+            return io.NodeOutput(attach_probe(model, probe, moments))
+
+
+class ProbeScore(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DiffusionProbeScore",
+            display_name="Probe Score",
+            category="diffusion probe/probes",
+            description="Scores every row of a half-sampled latent and shows the scores with a preview of each row.",
+            search_aliases=["early score", "rank seeds", "best seed", "predict quality", "diffusion probe"],
+            has_intermediate_output=True,
+            inputs=[
+                io.Latent.Input("latent", tooltip="The latent as it left a sampler that ran the probed model."),
+                io.Model.Input("model", tooltip="The model from Attach Probe that sampled this latent."),
+                io.String.Input(
+                    "moment",
+                    default="",
+                    optional=True,
+                    advanced=True,
+                    placeholder="latest",
+                    tooltip="Which of the moments of Attach Probe to score, for example 20% or step 5. "
+                    "Empty: the latest one.",
+                ),
+            ],
+            outputs=[
+                Scores.Output(display_name="scores", tooltip="One score per row, for Early Seed Filter."),
+                io.Int.Output(
+                    display_name="best_index",
+                    tooltip="The row with the highest score, counted from 0, as Latent From Batch takes it.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, latent, model, moment: str = "") -> io.NodeOutput:
+        with named_errors("Probe Score"):
+            name = _one_moment(moment)
+            scores = score_latent(model, latent, name)
+            best = best_first(scores.values)[0]
+            previews = preview_images(model, probe_of(model), captured(model, latent, name))
+        shown = {"text": [score_text(scores)], "diffusion_probe": [score_report(scores)]}
+        if previews is not None:
+            shown |= ui.PreviewImage(previews).as_dict()
+        return io.NodeOutput(scores, best, ui=shown)
+
+
+def _one_moment(text: str) -> str | None:
+    """The one moment named, as captured features are named; None for the latest."""
+    if not text.strip():
+        return None
+    moments = parse_moments(text)
+    if moments is None or len(moments) > 1:
+        raise ValueError(f'"{text}" is not one moment. Write one, such as "20%" or "step 5"; nothing means the latest.')
+    return str(moments[0])
+
+
+NODES = [AttachProbe, ProbeScore]

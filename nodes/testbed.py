@@ -1,0 +1,70 @@
+"""Shapes, the small model that comes with the pack, and the judge that knows the truth about it."""
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..testbed.scorer import score
+from .errors import named_errors
+from .types import Reward
+
+
+class ShapesTruth:
+    """The testbed's ground truth as a judge: the highest reward there can be on the testbed."""
+
+    label = "truth"
+
+    def __call__(self, images: Tensor, prompts: list[str]) -> Tensor:
+        """Images ``[rows, H, W, 3]`` float 0 to 1 and a prompt for each → scores ``[rows]`` 0 to 1."""
+        return score(images, prompts)
+
+
+class LoadTestbedModel(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DiffusionProbeLoadTestbedModel",
+            display_name="Load Testbed Model",
+            category="diffusion probe/testbed",
+            description="A FLUX of a few megabytes that comes with the pack and paints coloured shapes. "
+            "For trying out workflows in seconds, also without a GPU.",
+            search_aliases=["shapes", "tiny flux", "demo model", "test model", "diffusion probe"],
+            inputs=[
+                io.Combo.Input(
+                    "name", options=["flux"], tooltip="Which architecture. flux is built like FLUX.1-dev."
+                )
+            ],
+            outputs=[
+                io.Model.Output(display_name="model", tooltip="The diffusion model."),
+                io.Clip.Output(display_name="clip", tooltip="Its text encoder, for the stock CLIP Text Encode."),
+                io.Vae.Output(display_name="vae", tooltip="Its autoencoder."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, name: str) -> io.NodeOutput:
+        from ..testbed.load import load_testbed
+
+        with named_errors("Load Testbed Model"):
+            return io.NodeOutput(*load_testbed(name))
+
+
+class ShapesJudge(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DiffusionProbeShapesJudge",
+            display_name="Shapes Judge",
+            category="diffusion probe/testbed",
+            description="Judges images of the testbed model against their prompt, 0 to 1: objects, colours, shapes, "
+            "count, relation, strays. It looks at nothing but image and prompt, and only knows the testbed's prompts.",
+            search_aliases=["ground truth", "shapes scorer", "reward model", "diffusion probe"],
+            inputs=[],
+            outputs=[Reward.Output(display_name="reward", tooltip="For Preview Reward.")],
+        )
+
+    @classmethod
+    def execute(cls) -> io.NodeOutput:
+        return io.NodeOutput(ShapesTruth())
+
+
+NODES = [LoadTestbedModel, ShapesJudge]
