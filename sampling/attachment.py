@@ -92,8 +92,8 @@ class Attachment:
     def _seed_names(self, recording: Recording, latent_image: Tensor) -> list[SeedName]:
         """By the initial noise; a run that continues another without noise inherits its names."""
         if not recording.noise.any():
-            sources = [self.store.find(key) for key in row_keys(latent_image)]
-            return [source.seed if source else SeedName(int(recording.seed or 0), row) for row, source in enumerate(sources)]
+            sources = enumerate(self.store.find(key) for key in row_keys(latent_image))
+            return [source.seed if source else SeedName(int(recording.seed or 0), row) for row, source in sources]
         return name_seeds(recording.noise.cpu(), recording.seed)
 
 

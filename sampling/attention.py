@@ -72,22 +72,29 @@ def fold_repeats(weights: Tensor, tokens: int) -> Tensor:
     return weights.unflatten(1, (-1, tokens)).sum(1)
 
 
-def to_grid(weights: Tensor, tokens_high: int, tokens_wide: int, full: tuple[int, int, int, int]) -> Tensor:
+def common_grid(high: int, wide: int) -> tuple[int, int]:
+    """Height and width of the grid for maps of at most ``high`` by ``wide`` tokens."""
+    shrink = max(1.0, max(high, wide) / GRID)
+    return max(1, round(high / shrink)), max(1, round(wide / shrink))
+
+
+def to_grid(
+    weights: Tensor, region: tuple[int, int, int, int], whole: tuple[int, int], grid: tuple[int, int]
+) -> Tensor:
     """Maps on the common grid, in half precision on the CPU.
 
     Args:
-        weights: ``[batch, tokens, tokens_high * tokens_wide]``.
-        tokens_high, tokens_wide: image tokens of the region that was attended from.
-        full: height and width of the whole image in tokens, top and left of the region in it.
+        weights: ``[batch, tokens, image tokens of the region]``.
+        region: height, width, top and left, in image tokens, of what was attended from.
+        whole: height and width of the image in tokens.
+        grid: height and width to store.
 
     Returns:
-        float16 ``[batch, tokens, height, width]`` with at most ``GRID`` on the longer side, zero
-        outside of the region.
+        float16 ``[batch, tokens, *grid]``, area averages, zero outside of the region.
     """
-    high, wide, top, left = full
-    maps = weights.unflatten(2, (tokens_high, tokens_wide))
-    if (high, wide) != (tokens_high, tokens_wide):
-        maps = F.pad(maps, (left, wide - left - tokens_wide, top, high - top - tokens_high))
-    shrink = max(1.0, max(high, wide) / GRID)
-    maps = F.adaptive_avg_pool2d(maps, (max(1, round(high / shrink)), max(1, round(wide / shrink))))
-    return maps.to(device="cpu", dtype=torch.float16)
+    rows, columns, top, left = region
+    high, wide = whole
+    maps = weights.unflatten(2, (rows, columns))
+    if (rows, columns) != whole:
+        maps = F.pad(maps, (left, wide - left - columns, top, high - top - rows))
+    return F.adaptive_avg_pool2d(maps, grid).to(device="cpu", dtype=torch.float16)

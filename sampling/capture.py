@@ -11,8 +11,8 @@ from .attachment import KEY, WRAPPERS, Attachment
 from .families import family_of
 from .latents import row_keys
 from .moments import AUTO, parse_moments
-from .recording import NO_ATTENTION
 from .store import RowRecord
+from .tap import NO_ATTENTION
 
 
 def attach_probe(model: Any, probe: Probe, moments: str = AUTO) -> Any:

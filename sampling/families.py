@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import comfy.model_base
+from comfy.ldm.modules.attention import SpatialTransformer
+from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample
 
 ATTENTION_BLOCKS = 10
 """How many consecutive blocks are recorded (Diffusion Probe, section on layer selection)."""
 
-Block = tuple[str, int]
+Block = tuple[str | int, ...]
+"""How ``transformer_options`` names a block: ``("double", 3)``, or ``("input", 8, 2)`` in a UNet."""
 
 
 @dataclass(frozen=True)
@@ -22,48 +25,43 @@ class Family:
 
     Attributes:
         name: what users call it.
-        blocks: the attention blocks of a diffusion model that are recorded, in order of execution.
-        block_of: which block an attention call belongs to, from its ``transformer_options``; None
-            for a call that is not a block's joint or cross-attention.
-        patch_size: side of the latent square that one image token covers.
-        text_first: whether q and k hold the text tokens before the image tokens (joint attention).
-            False: q holds image tokens only, k text tokens only (cross-attention).
+        blocks: the recorded attention blocks of a diffusion model, in order of execution, each with
+            the side in latent pixels of the square that one of its image tokens covers.
+        joint: whether text and image tokens attend jointly, the text tokens first (a DiT). False:
+            image tokens attend to the text alone, in a UNet's ``attn2``.
     """
 
     name: str
-    blocks: Callable[[Any], list[Block]]
-    block_of: Callable[[dict[str, Any]], Block | None]
-    patch_size: Callable[[Any], int]
-    text_first: bool
+    blocks: Callable[[Any], dict[Block, int]]
+    joint: bool
 
 
-def middle(blocks: list[Block], count: int = ATTENTION_BLOCKS) -> list[Block]:
-    """``count`` consecutive blocks around the middle of the stack; all where there are fewer."""
-    start = max(0, (len(blocks) - count) // 2)
-    return blocks[start : start + count]
-
-
-def _flux_blocks(diffusion_model: Any) -> list[Block]:
+def _flux_blocks(diffusion_model: Any) -> dict[Block, int]:
+    """Ten in the middle of the whole stack."""
     double = [("double", index) for index in range(len(diffusion_model.double_blocks))]
     single = [("single", index) for index in range(len(diffusion_model.single_blocks))]
-    return middle(double + single)
+    stack = double + single
+    start = max(0, (len(stack) - ATTENTION_BLOCKS) // 2)
+    return dict.fromkeys(stack[start : start + ATTENTION_BLOCKS], diffusion_model.patch_size)
 
 
-def _dit_block(options: dict[str, Any]) -> Block | None:
-    if "block_index" not in options:
-        return None
-    return options["block_type"], options["block_index"]
+def _unet_blocks(diffusion_model: Any) -> dict[Block, int]:
+    """The last ten of the encoder."""
+    blocks: dict[Block, int] = {}
+    side = 1
+    for number, layers in enumerate(diffusion_model.input_blocks):
+        for layer in layers:
+            if isinstance(layer, Downsample):
+                side *= 2
+            if isinstance(layer, SpatialTransformer):
+                blocks |= {("input", number, index): side for index in range(len(layer.transformer_blocks))}
+    return dict(list(blocks.items())[-ATTENTION_BLOCKS:])
 
 
-FLUX = Family(
-    name="FLUX",
-    blocks=_flux_blocks,
-    block_of=_dit_block,
-    patch_size=lambda diffusion_model: diffusion_model.patch_size,
-    text_first=True,
-)
+FLUX = Family(name="FLUX", blocks=_flux_blocks, joint=True)
+SDXL = Family(name="SDXL", blocks=_unet_blocks, joint=False)
 
-FAMILIES: dict[type, Family] = {comfy.model_base.Flux: FLUX}
+FAMILIES: dict[type, Family] = {comfy.model_base.Flux: FLUX, comfy.model_base.SDXL: SDXL}
 
 
 def family_of(model: Any) -> Family:

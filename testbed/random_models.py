@@ -6,14 +6,53 @@ Built through ComfyUI's own detection and loading, from the shapes of a state di
 from typing import Any
 
 import comfy.ldm.flux.model
+import comfy.model_management
+import comfy.model_patcher
 import comfy.ops
 import comfy.sd
+import comfy.supported_models
 import torch
 
 FLUX_DEV = {"hidden_size": 3072, "depth": 19, "depth_single_blocks": 38, "context_in_dim": 4096, "vec_in_dim": 768}
 """The dimensions of FLUX.1-dev."""
 
 SMALL_FLUX = {"hidden_size": 256, "depth": 2, "depth_single_blocks": 4, "context_in_dim": 32, "vec_in_dim": 32}
+
+SDXL_FIXED = {
+    "use_checkpoint": False,
+    "image_size": 32,
+    "in_channels": 4,
+    "out_channels": 4,
+    "use_spatial_transformer": True,
+    "legacy": False,
+    "num_classes": "sequential",
+    "use_linear_in_transformer": True,
+    "num_head_channels": 64,
+    "use_temporal_attention": False,
+    "use_temporal_resblock": False,
+}
+SDXL_BASE = {
+    "model_channels": 320,
+    "num_res_blocks": [2, 2, 2],
+    "channel_mult": [1, 2, 4],
+    "transformer_depth": [0, 0, 2, 2, 10, 10],
+    "transformer_depth_middle": 10,
+    "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10],
+    "context_dim": 2048,
+    "adm_in_channels": 2816,
+}
+"""The dimensions of SDXL base 1.0."""
+
+SMALL_SDXL = {
+    "model_channels": 64,
+    "num_res_blocks": [1, 1],
+    "channel_mult": [1, 2],
+    "transformer_depth": [1, 2],
+    "transformer_depth_middle": 1,
+    "transformer_depth_output": [1, 1, 2, 2],
+    "context_dim": 32,
+    "adm_in_channels": 32 + 6 * 256,
+}
 
 
 def random_flux(
@@ -58,6 +97,29 @@ def random_flux(
     return comfy.sd.load_diffusion_model_state_dict(
         {name: weight(like) for name, like in flux.state_dict().items()}, model_options={"dtype": dtype}
     )
+
+
+def random_sdxl(seed: int = 0, dtype: torch.dtype = torch.float32, scale: float = 1.0, **shape: Any) -> Any:
+    """An SDXL MODEL (``ModelPatcher``) with random weights.
+
+    Detection wants SDXL's own widths, so a smaller one is built from ComfyUI's model class.
+
+    Args:
+        seed: of the weights.
+        dtype: of the weights.
+        scale: factor on the usual initialisation.
+        shape: what to change of :data:`SMALL_SDXL`, in ComfyUI's ``unet_config``.
+    """
+    config = comfy.supported_models.SDXL({**SDXL_FIXED, **SMALL_SDXL, **shape})
+    config.set_inference_dtype(dtype, None)
+    model = config.get_model({}, "")
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.diffusion_model.parameters():
+        width = parameter.shape[1:].numel() if parameter.ndim > 1 else 1
+        random = torch.randn(parameter.shape, generator=generator) * (scale * width**-0.5)
+        parameter.data = (random if parameter.ndim > 1 else torch.ones_like(random)).to(dtype)
+    device = comfy.model_management.get_torch_device()
+    return comfy.model_patcher.ModelPatcher(model.to(device), load_device=device, offload_device=torch.device("cpu"))
 
 
 def random_conditioning(seed: int, tokens: int = 12, context: int = 32, pooled: int = 32) -> list:
