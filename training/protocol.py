@@ -183,13 +183,20 @@ def compare(
     """
     rho = np.stack([spearman_per_prompt(first, truth, seed), spearman_per_prompt(second, truth, seed)], axis=1)
     rho = rho[~np.isnan(rho).any(axis=1)]
-    gains = np.concatenate(
-        [selection_gains(first, truth, seed=seed), selection_gains(second, truth, seed=seed)], axis=1
-    )
+    gains = [selection_gains(scores, truth, seed=seed) for scores in (first, second)]
     return {
         "within_spearman": _bootstrap(lambda mean: mean[..., 0] - mean[..., 1], rho, seed, resamples),
-        "oracle_share": _bootstrap(lambda mean: _ratio(mean[..., :2]) - _ratio(mean[..., 2:]), gains, seed, resamples),
+        "oracle_share": compare_gains(*gains, seed=seed, resamples=resamples),
     }
+
+
+def compare_gains(first: Array, second: Array, seed: int = 0, resamples: int = RESAMPLES) -> Estimate:
+    """First minus second oracle share, paired, from two results of :func:`selection_gains`."""
+
+    def difference(means: Array) -> Array:
+        return _ratio(means[..., :2]) - _ratio(means[..., 2:])
+
+    return _bootstrap(difference, np.concatenate([first, second], axis=1), seed, resamples)
 
 
 def _bootstrap(statistic: Callable[[Array], Array], per_prompt: Array, seed: int, resamples: int) -> Estimate:

@@ -1,0 +1,89 @@
+"""From scores and truth to the rows of ``probe_accuracy``: every probe beside every baseline."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from diffusion_probe.training import protocol
+
+
+def equal_cost_n(step: int, steps: int, candidates: int = protocol.SUBSET) -> float:
+    """How many full images cost as much as ``candidates`` runs cut after ``step``, of which one goes on."""
+    return (candidates * step + steps - step) / steps
+
+
+def rows_of(lines: Sequence[dict[str, Any]], steps: Sequence[int], run_steps: int, seed: int) -> list[dict[str, Any]]:
+    """One row of figures per probe or baseline and step.
+
+    Args:
+        lines: one per prompt: ``truth`` of its candidates, ``others`` (truth of further seeds),
+            ``scores[probe][step]``. A probe may be missing from some prompts: its row says how many
+            it was measured on.
+        steps: evaluations that the probes looked at.
+        run_steps: evaluations of a whole run.
+        seed: of random scores, ties and intervals.
+    """
+    truth = np.array([line["truth"] for line in lines])
+    others = np.array([line["others"] for line in lines]).mean(axis=1, keepdims=True)
+    baselines = {
+        "random": np.random.default_rng(seed).random(truth.shape),
+        "text-only": np.repeat(others, truth.shape[1], axis=1),
+        "oracle": truth,
+    }
+    probes = list(dict.fromkeys(name for line in lines for name in line["scores"]))
+    rows = []
+    for step in steps:
+        n = equal_cost_n(step, run_steps)
+        for name in probes:
+            some = [index for index, line in enumerate(lines) if name in line["scores"]]
+            if some:
+                scores = np.array([lines[index]["scores"][name][str(step)] for index in some])
+                rows.append({"probe": name, "step": step, **figures(scores, truth[some], n, seed)})
+        for name, scores in baselines.items():
+            rows.append({"probe": name, "step": step, **figures(scores, truth, n, seed)})
+        share = protocol.best_of_n_share(truth, n, seed=seed)
+        rows.append(
+            {
+                "probe": "best-of-n",
+                "step": step,
+                "n": n,
+                **dict.fromkeys(("within_spearman", "within_ci"), None),
+                "oracle_share": share.value,
+                "oracle_share_ci": share.interval,
+                **dict.fromkeys(("srcc", "ktc", "pcc", "auc"), None),
+                "prompts": len(truth),
+            }
+        )
+    return rows
+
+
+def figures(scores: np.ndarray, truth: np.ndarray, n: float, seed: int) -> dict[str, Any]:
+    """The protocol's figures of one score, and its oracle share minus that of full best-of-n at equal cost."""
+    within, left_out = protocol.within_spearman(scores, truth, seed)
+    share = protocol.oracle_share(scores, truth, seed=seed)
+    gains = protocol.selection_gains(scores, truth, seed=seed)
+    over = protocol.compare_gains(gains, protocol.best_of_n_gains(truth, n), seed)
+    return {
+        "within_spearman": within.value,
+        "within_ci": within.interval,
+        "oracle_share": share.value,
+        "oracle_share_ci": share.interval,
+        **protocol.pooled(scores, truth, seed),
+        "share_over_best_of_n": over.value,
+        "share_over_best_of_n_ci": over.interval,
+        "prompts": len(truth),
+        "constant_prompts": left_out,
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as Markdown, for the README."""
+    lines = ["| step | probe | within-prompt ρ | oracle share | SRCC | AUC |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        cells = [f"{row['step']}", row["probe"]]
+        for value, interval in (("within_spearman", "within_ci"), ("oracle_share", "oracle_share_ci")):
+            known = row[value] is not None
+            cells.append(f"{row[value]:.2f} [{row[interval][0]:.2f}, {row[interval][1]:.2f}]" if known else "")
+        cells += [f"{row[name]:.2f}" if row[name] is not None else "" for name in ("srcc", "auc")]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)

@@ -1,0 +1,119 @@
+"""Full runs of many seeds of one prompt on a testbed model, with what probes see on the way."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusion_probe.probe_models.features import NEEDS, Features
+from diffusion_probe.sampling.capture import attach_probe, captured
+from diffusion_probe.testbed import sample, scenes, scorer
+from diffusion_probe.testbed.load import MODELS, load_testbed
+from torch import Tensor
+
+SEEDS_PER_PROMPT = 1000
+"""Candidates of different prompts never share a seed, nor do those of different benchmark seeds."""
+
+
+def candidate_seeds(benchmark_seed: int, prompt: int, count: int) -> range:
+    """The seeds of prompt number ``prompt``: each is the seed of one candidate's own noise."""
+    first = (benchmark_seed * 1_000_000 + prompt) * SEEDS_PER_PROMPT
+    return range(first, first + count)
+
+
+class CaptureAll:
+    """Stands where a probe is attached, so that one run records what every probe needs."""
+
+    name, label, needs, skilled = "capture", "", frozenset(NEEDS), False
+
+    def score(self, rows: Sequence[Features]) -> Tensor:
+        raise NotImplementedError("only captures")
+
+
+class GroundTruth:
+    """The testbed's scorer as a judge: looks at image and prompt only."""
+
+    label = "ground truth"
+
+    def __call__(self, images: Tensor, prompts: list[str]) -> Tensor:
+        """Images ``[rows, H, W, 3]`` in 0 … 1 and their prompts → ``[rows]`` in 0 … 1."""
+        return scorer.score(images, prompts)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Finished runs of one prompt.
+
+    Attributes:
+        truth: ground-truth score of each finished image, ``[seeds]`` in 0 … 1.
+        features: for each step asked for, one :class:`Features` per seed.
+    """
+
+    prompt: str
+    truth: Tensor
+    features: dict[int, list[Features]]
+
+
+@dataclass(frozen=True)
+class Testbed:
+    """A testbed model as its workflow samples it."""
+
+    folder: Path
+    model: Any
+    clip: Any
+    vae: Any
+
+    @classmethod
+    def load(cls, name: str, folder: Path | None = None) -> "Testbed":
+        """The shipped weights, or those that a training run left in ``folder``.
+
+        Raises:
+            SystemExit: there are none; the message lists those there are.
+        """
+        try:
+            return cls(folder or MODELS / name, *load_testbed(name, folder))
+        except FileNotFoundError as error:
+            raise SystemExit(str(error)) from None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How it is sampled, and which weights these are."""
+        return {
+            "steps": sample.STEPS,
+            "cfg": sample.CFG,
+            "sampler": sample.SAMPLER,
+            "scheduler": sample.SCHEDULER,
+            "size": sample.SIZE_PX,
+            "weights": self.weights(),
+        }
+
+    def weights(self) -> str:
+        """First half of the sha256 of the weight files."""
+        digest = hashlib.sha256()
+        for path in sorted(self.folder.glob("*.safetensors")):
+            digest.update(path.read_bytes())
+        return digest.hexdigest()[:32]
+
+    def prompts(self, count: int, seed: int, split: str = "held_out") -> list[str]:
+        """``count`` different prompts; the model was trained on none of the held-out ones."""
+        return [scene.prompt for scene in scenes.sample_scenes(count, seed, split)]
+
+    def latents(self, model: Any, prompt: str, seeds: Sequence[int]) -> Tensor:
+        """Final latents of ``model`` (the plain MODEL or a patched clone), one row per seed."""
+        return sample.sample_latents(model, self.clip, prompt, seeds)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Images ``[rows, H, W, 3]`` in 0 … 1."""
+        return self.vae.decode(latents)
+
+    def candidates(self, prompt: str, seeds: Sequence[int], steps: Sequence[int]) -> Candidates:
+        """Sample one prompt from each seed to the end, looking at evaluations ``steps`` on the way."""
+        moments = [f"step {step}" for step in steps]
+        with torch.inference_mode():
+            model = attach_probe(self.model, CaptureAll(), ", ".join(moments))
+            latent = {"samples": self.latents(model, prompt, seeds)}
+            truth = GroundTruth()(self.decode(latent["samples"]), [prompt] * len(seeds))
+            features = {step: captured(model, latent, moment) for step, moment in zip(steps, moments)}
+        return Candidates(prompt, truth, features)

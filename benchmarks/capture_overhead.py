@@ -1,0 +1,189 @@
+"""What does capturing one moment of a 25-step run cost in time and memory?
+
+``python -m benchmarks.capture_overhead --model flux --seed S --out FILE.json``
+
+Plain and patched runs alternate in one process, a plain one at both ends, and every patched run is
+compared with the mean of its two neighbours, so that a machine that gets slower or faster meanwhile
+cancels out. The final latents of each pair have to be bit-identical.
+"""
+
+import argparse
+import gc
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management
+import comfy.sample
+import torch
+from diffusion_probe.probe_models.focus import AttentionFocus
+from diffusion_probe.sampling.capture import attach_probe, captured
+from diffusion_probe.testbed.random_models import FLUX_DEV, random_conditioning, random_flux
+from tqdm import trange
+
+from benchmarks import report
+from benchmarks.candidates import Testbed, candidate_seeds
+
+STEPS = 25
+MOMENT = "20%"
+MIB = 2**20
+REAL_TEXT_TOKENS = 512
+REAL_LATENT = (16, 128, 128)
+REAL_GUIDANCE = 3.5
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that one run needs; ``run`` gives the final latents of a MODEL."""
+
+    model: Any
+    run: Callable[[Any], torch.Tensor]
+    about: dict[str, Any]
+
+
+def testbed_job(name: str, rows: int, seed: int) -> Job:
+    """A batch of the trained testbed model, as its workflow samples it."""
+    testbed = Testbed.load(name)
+    prompt = testbed.prompts(1, seed)[0]
+    seeds = candidate_seeds(seed, 0, rows)
+    return Job(
+        model=testbed.model,
+        run=lambda model: testbed.latents(model, prompt, seeds),
+        about={"size": "testbed", "rows": rows, **testbed.settings},
+    )
+
+
+def real_size_job(name: str, rows: int, seed: int) -> Job:
+    """FLUX.1-dev's dimensions with random weights, bf16, 1024², 512 text tokens.
+
+    Raises:
+        SystemExit: there is no GPU, or no such model yet.
+    """
+    if not torch.cuda.is_available():
+        raise SystemExit("--real-size needs a GPU with CUDA (FLUX.1-dev's 12 billion weights in bf16); none was found.")
+    model = random_flux(seed=seed, dtype=torch.bfloat16, guidance_embed=True, **FLUX_DEV)
+    positive = random_conditioning(seed, tokens=REAL_TEXT_TOKENS, context=4096, pooled=768)
+    positive[0][1]["guidance"] = REAL_GUIDANCE
+    latent = torch.zeros((rows, *REAL_LATENT))
+
+    def run(model: Any) -> torch.Tensor:
+        noise = comfy.sample.prepare_noise(latent, seed)
+        return comfy.sample.sample(
+            model, noise, STEPS, 1.0, "euler", "simple", positive, positive, latent, disable_pbar=True, seed=seed
+        )
+
+    about = {"size": "FLUX.1-dev, random weights, bf16", "rows": rows, "latent": list(REAL_LATENT)}
+    return Job(model, run, {**about, "steps": STEPS, "text_tokens": REAL_TEXT_TOKENS})
+
+
+class Peak:
+    """Highest memory in use since :meth:`reset`: of the GPU if there is one, else of the process.
+
+    For the process it is the resident high-water mark that Linux keeps (VmHWM), which counts
+    everything: tensors, buffers of the kernels, Python.
+    """
+
+    def reset(self) -> None:
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()
+        else:
+            Path("/proc/self/clear_refs").write_text("5")
+
+    def megabytes(self) -> float:
+        if torch.cuda.is_available():
+            return torch.cuda.max_memory_allocated() / MIB
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+
+
+@dataclass(frozen=True)
+class Run:
+    """Wall-clock and processor seconds, peak memory in MiB, and the final latents of one run."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+    latents: torch.Tensor
+
+
+def measure(job: Job, model: Any) -> Run:
+    """One run of ``job`` on ``model`` (the plain MODEL or a patched clone)."""
+    peak = Peak()
+    peak.reset()
+    start, cpu_start = time.perf_counter(), time.process_time()
+    latents = job.run(model)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+    return Run(seconds, cpu_seconds, peak.megabytes(), latents)
+
+
+def patched_run(job: Job) -> tuple[Run, int]:
+    """A run with a fresh clone, so that no earlier record is held, and the bytes of its record."""
+    model = attach_probe(job.model, AttentionFocus(), MOMENT)
+    run = measure(job, model)
+    rows = captured(model, {"samples": run.latents})
+    return run, sum(row.attention.nbytes + row.denoised.nbytes for row in rows)
+
+
+def compare(plain: list[Run], patched: list[Run]) -> dict[str, Any]:
+    """Figures of ``len(patched)`` runs that each lie between two of the plain ones."""
+    around = list(zip(plain, plain[1:]))
+    ratios = [p.seconds / statistics.mean(n.seconds for n in pair) for p, pair in zip(patched, around)]
+    cpu = [p.cpu_seconds / statistics.mean(n.cpu_seconds for n in pair) for p, pair in zip(patched, around)]
+    extra = [p.peak_mb - statistics.mean(n.peak_mb for n in pair) for p, pair in zip(patched, around)]
+    return {
+        "ratio_median": statistics.median(ratios),
+        "ratio_min": min(ratios),
+        "ratio_max": max(ratios),
+        "ratio_of_fastest": min(p.seconds for p in patched) / min(p.seconds for p in plain),
+        "cpu_ratio_median": statistics.median(cpu),
+        "extra_peak_mb": statistics.median(extra),
+        "extra_peak_mb_max": max(extra),
+        "plain_seconds_median": statistics.median(p.seconds for p in plain),
+        "bit_identical": all(torch.equal(p.latents, plain[0].latents) for p in [*plain, *patched]),
+        "ratios": ratios,
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.capture_overhead", description=__doc__.splitlines()[0])
+    parser.add_argument("--model", choices=("flux", "sdxl"), required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=15, help="patched runs, each between two plain ones")
+    parser.add_argument("--rows", type=int, help="rows in the batch; 16, with --real-size 1")
+    parser.add_argument("--real-size", action="store_true", help="random weights, FLUX.1-dev's dimensions, GPU")
+    given = parser.parse_args(arguments)
+    if given.model == "sdxl":
+        raise SystemExit("SDXL is not supported yet: its attention is not in sampling/families.py. Use --model flux.")
+    if given.rounds < 1:
+        raise SystemExit(f"--rounds {given.rounds}: at least 1 is needed.")
+    make = real_size_job if given.real_size else testbed_job
+    job = make(given.model, given.rows or (1 if given.real_size else 16), given.seed)
+    with torch.inference_mode():  # as every prompt in ComfyUI's server
+        measure(job, job.model), patched_run(job)  # warm up: the model is loaded, kernels are chosen
+        plain, patched, stored = [measure(job, job.model)], [], 0
+        for _ in trange(given.rounds, desc="rounds", disable=None):
+            run, stored = patched_run(job)
+            patched.append(run)
+            plain.append(measure(job, job.model))
+    figures = compare(plain, patched)
+    record = {"model": given.model, "moment": MOMENT, **job.about, "rounds": given.rounds, **figures}
+    report.write(given.out, {**record, "stored_mb": stored / MIB}, "benchmarks.capture_overhead", given.seed)
+    same = "equal" if figures["bit_identical"] else "DIFFERENT"
+    print(
+        f"time x{figures['ratio_median']:.4f} (processor x{figures['cpu_ratio_median']:.4f}), "
+        f"memory {figures['extra_peak_mb']:+.1f} MB, latents {same}"
+    )
+    return 0 if figures["bit_identical"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
