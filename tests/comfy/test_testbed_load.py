@@ -3,11 +3,12 @@
 import comfy.model_base
 import comfy.sd
 import folder_paths
-import nodes
 import pytest
 import torch
 from diffusion_probe.testbed import render, sample, scenes, scorer
 from diffusion_probe.testbed.load import MODELS, load_testbed
+
+import nodes
 
 PROMPT = "a small red circle to the left of a large blue square and above a green triangle"
 

@@ -1,0 +1,115 @@
+"""Is the testbed worth probing: how good are its images, how much do seeds of one prompt differ, and why?
+
+``python -m benchmarks.testbed --model flux --seed S --prompts 64 --seeds 8 --out FILE.json``
+
+- ``mean``: mean ground-truth score over held-out prompts and seeds.
+- ``within_std``: root of the mean over prompts of the unbiased variance between seeds.
+- ``structural_share``: share of that variance from structure (see ``testbed/scorer.py``).
+- ``seconds_per_image``: sampling and decoding, in batches of 16, after a warm-up.
+- ``true_scene_mean``, ``one_fault_mean``, ``two_fault_mean``: the scorer on rendered images of
+  held-out prompts with none, one and two planted faults.
+- ``part_means`` and ``fault_rates`` say which mistakes the model makes.
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import sys
+import time
+from pathlib import Path
+
+import comfy.model_management
+import comfyui_version
+import numpy as np
+import torch
+from diffusion_probe.testbed import render, sample, scorer
+from diffusion_probe.testbed.load import load_testbed
+from diffusion_probe.testbed.scenes import Scene, sample_scenes
+from tqdm import trange
+
+BATCH = 16
+
+
+def planted_scores(scenes: list[Scene], seed: int, faults: int) -> list[float]:
+    """Scores of rendered scenes, each with that many different faults planted at random."""
+    rng = random.Random(f"planted-{seed}-{faults}")
+    images = []
+    for number, scene in enumerate(scenes):
+        picture = render.arrange(scene, f"benchmark-{seed}-{number}")
+        kinds = rng.sample([k for k in render.FAULTS if k != "extra"], faults)  # "duplicate" takes the free cell
+        for index, kind in enumerate(sorted(kinds, key=lambda kind: kind == "omit")):  # last, or indices would shift
+            picture = render.plant_fault(picture, kind, index % len(picture.objects), f"{seed}-{number}")
+        images.append(render.draw(picture))
+    return scorer.score(torch.from_numpy(np.stack(images)), [scene.prompt for scene in scenes]).tolist()
+
+
+def measure(
+    name: str, seed: int, prompts: int, seeds: int, folder: Path | None = None, cfg: float = sample.CFG
+) -> dict:
+    """The benchmark's figures."""
+    model, clip, vae = load_testbed(name, folder)
+    scenes = sample_scenes(prompts, 10_000 + seed, "held_out")
+    rows = [(scene.prompt, seed * 1_000_000 + p * 1_000 + s) for p, scene in enumerate(scenes) for s in range(seeds)]
+    parts: list[scorer.Parts] = []
+    spent = 0.0
+    sample.sample_images(model, clip, vae, rows[0][0], [0, 1], steps=2)  # warm-up
+    for start in trange(0, len(rows), BATCH, desc="images", mininterval=2):
+        texts, numbers = zip(*rows[start : start + BATCH])
+        before = time.perf_counter()
+        images = sample.sample_images(model, clip, vae, texts, numbers, cfg=cfg)
+        spent += time.perf_counter() - before
+        parts += scorer.score_parts(images, list(texts))
+    grouped = [parts[p * seeds : (p + 1) * seeds] for p in range(prompts)]
+    totals = np.array([[part.total for part in group] for group in grouped])
+    triples = sample_scenes(max(prompts, 100), 20_000 + seed, "held_out", object_count=3)
+    return {
+        "mean": float(totals.mean()),
+        "within_std": float(np.sqrt(totals.var(axis=1, ddof=1).mean())),
+        "structural_share": scorer.structural_share(grouped),
+        "seconds_per_image": spent / len(rows),
+        "true_scene_mean": float(np.mean(planted_scores(triples, seed, 0))),
+        "one_fault_mean": float(np.mean(planted_scores(triples, seed, 1))),
+        "two_fault_mean": float(np.mean(planted_scores(triples, seed, 2))),
+        "between_prompt_std": float(totals.mean(axis=1).std(ddof=1)),
+        "part_means": {n: float(np.mean([getattr(p, n) for p in parts])) for n in scorer.LOSS},
+        "fault_rates": {n: float(np.mean([getattr(p, n) < 1 for p in parts])) for n in (*scorer.STRUCTURE, "shape")},
+        "settings": {
+            "model": name, "seed": seed, "prompts": prompts, "seeds": seeds, "steps": sample.STEPS, "cfg": cfg,
+            "sampler": sample.SAMPLER, "scheduler": sample.SCHEDULER,
+        },
+    }  # fmt: skip
+
+
+def machine() -> dict[str, object]:
+    """What the figures were measured on."""
+    device = comfy.model_management.get_torch_device()
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} CPU cores",
+        "torch_threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "comfyui": comfyui_version.__version__,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.testbed", description=__doc__.split("\n")[0])
+    parser.add_argument("--model", default="flux")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--prompts", type=int, default=64)
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--cfg", type=float, default=sample.CFG, help="guidance; the shipped figures use the default")
+    parser.add_argument("--folder", type=Path, help="trained files to measure instead of the shipped ones")
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    figures = measure(given.model, given.seed, given.prompts, given.seeds, given.folder, given.cfg)
+    figures |= {"command": "python -m benchmarks.testbed " + " ".join(sys.argv[1:]), "machine": machine()}
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    given.out.write_text(json.dumps(figures, indent=2) + "\n")
+    print(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main()

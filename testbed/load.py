@@ -1,0 +1,46 @@
+"""Load a shipped testbed model with ComfyUI's stock loading functions."""
+
+from pathlib import Path
+
+import comfy.model_patcher
+import comfy.sd
+import comfy.utils
+from safetensors import safe_open
+
+from .text import build_clip
+
+MODELS = Path(__file__).parent / "models"
+
+
+def load_clip(path: Path) -> comfy.sd.CLIP:
+    """A ``comfy.sd.CLIP`` from a shipped text encoder file."""
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    return build_clip(tensors, metadata)
+
+
+def load_testbed(
+    name: str = "flux", folder: Path | None = None
+) -> tuple[comfy.model_patcher.ModelPatcher, comfy.sd.CLIP, comfy.sd.VAE]:
+    """MODEL, CLIP and VAE of a testbed model.
+
+    Args:
+        name: a folder of ``testbed/models``.
+        folder: read the three files from here instead, e.g. where a training run left them.
+
+    Raises:
+        FileNotFoundError: there is no such model; the message lists those that are.
+    """
+    where = Path(folder) if folder else MODELS / name
+    path = where / "diffusion_model.safetensors"
+    if not path.is_file():
+        there = sorted(p.parent.name for p in MODELS.glob("*/diffusion_model.safetensors"))
+        raise FileNotFoundError(
+            f"No testbed model at {where}. Shipped: {', '.join(there) or 'none'}. "
+            f"Train one: python -m testbed train --model {name} --out DIR --install"
+        )
+    model = comfy.sd.load_diffusion_model(str(path))
+    weights, metadata = comfy.utils.load_torch_file(str(where / "vae.safetensors"), return_metadata=True)
+    vae = comfy.sd.VAE(sd=weights, metadata=metadata)
+    return model, load_clip(where / "text_encoder.safetensors"), vae

@@ -1,0 +1,75 @@
+"""Sample a testbed model headless, through ComfyUI's own KSampler code, many seeds in one batch."""
+
+from collections.abc import Callable, Sequence
+
+import comfy.model_patcher
+import comfy.sample
+import comfy.sd
+import torch
+
+STEPS = 25
+CFG = 2.0
+SAMPLER = "euler"
+SCHEDULER = "simple"
+SIZE_PX = 128
+
+
+def encode_prompts(clip: comfy.sd.CLIP, prompts: Sequence[str]) -> list:
+    """CONDITIONING with one row per prompt, as CLIP Text Encode makes it: context [B, T, C], pooled [B, C]."""
+    unique = {text: clip.encode_from_tokens(clip.tokenize(text), return_pooled=True) for text in dict.fromkeys(prompts)}
+    context, pooled = (torch.cat([unique[prompt][part] for prompt in prompts]) for part in (0, 1))
+    return [[context, {"pooled_output": pooled}]]
+
+
+def noise_for(latent: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
+    """[len(seeds), C, H, W]: each row is what a run of that seed alone starts from."""
+    return torch.cat([comfy.sample.prepare_noise(latent[:1], seed) for seed in seeds])
+
+
+def sample_latents(
+    model: comfy.model_patcher.ModelPatcher,
+    clip: comfy.sd.CLIP,
+    prompts: str | Sequence[str],
+    seeds: Sequence[int],
+    steps: int = STEPS,
+    cfg: float = CFG,
+    negative: str = "",
+    callback: Callable | None = None,
+) -> torch.Tensor:
+    """Latents [N, C, 16, 16] as KSampler returns them, one row per seed.
+
+    Args:
+        prompts: one prompt for all seeds, or one per seed.
+        callback: KSampler's (step, denoised, x, total steps).
+    """
+    prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+    if len(prompts) not in (1, len(seeds)):
+        raise ValueError(f"{len(prompts)} prompts but {len(seeds)} seeds; give one prompt, or one per seed.")
+    latent = torch.zeros([len(seeds), 4, SIZE_PX // 8, SIZE_PX // 8])
+    latent = comfy.sample.fix_empty_latent_channels(model, latent)
+    return comfy.sample.sample(
+        model,
+        noise_for(latent, seeds),
+        steps,
+        cfg,
+        SAMPLER,
+        SCHEDULER,
+        encode_prompts(clip, prompts),
+        encode_prompts(clip, [negative]),
+        latent,
+        callback=callback,
+        disable_pbar=True,
+        seed=seeds[0],
+    )
+
+
+def sample_images(
+    model: comfy.model_patcher.ModelPatcher,
+    clip: comfy.sd.CLIP,
+    vae: comfy.sd.VAE,
+    prompts: str | Sequence[str],
+    seeds: Sequence[int],
+    **options: object,
+) -> torch.Tensor:
+    """Images [N, 128, 128, 3] float in 0…1, one per seed; options as in ``sample_latents``."""
+    return vae.decode(sample_latents(model, clip, prompts, seeds, **options))

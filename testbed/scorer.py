@@ -1,0 +1,182 @@
+"""Ground truth: how well does an image show what its prompt says, 0…1, from image and prompt alone.
+
+The blobs seen (``segment.py``) are assigned to the objects the prompt names; then seven questions:
+
+=========  ============================================================  =======
+part       1 when                                                        loss
+=========  ============================================================  =======
+presence   every named object was found (by its colour or its shape)     0.9
+colour     every found object has the colour the prompt binds to it      0.6
+count      as many objects are seen as are named                         0.45
+relation   every stated relation holds between the found objects         0.6
+stray      nothing is seen that no named object accounts for             0.3
+shape      every found object has the shape the prompt binds to it       0.5
+outline    the outlines are clean and the stated sizes right             0.3
+=========  ============================================================  =======
+
+The score is the product of (1 − loss·(1 − part)), so each fault costs a share of what is left: one
+lowers the score clearly, two lower it more, and a part with nothing to judge is 1.
+
+**Structure and appearance.** The first five parts are decided by what is seen where: omitted
+objects, wrong binding, wrong count, wrong relation. Their product is the *structure*. Shape and
+outline change when an outline is ragged, so their product is the *appearance*; that a cleanly drawn
+wrong shape is counted as appearance makes the structural share a lower bound.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+
+from .scenes import RELATIONS, Scene, SceneObject, parse_prompt
+from .segment import Blob, find_blobs
+
+LOSS = {
+    "presence": 0.9,
+    "colour": 0.6,
+    "count": 0.45,
+    "relation": 0.6,
+    "stray": 0.3,
+    "shape": 0.5,
+    "outline": 0.3,
+}
+STRUCTURE = ("presence", "colour", "count", "relation", "stray")
+APPEARANCE = ("shape", "outline")
+
+RELATION_MIN_PX = 16.0  # of 128: how far apart the centres must be for "left of", "above" … to hold
+SMALL_BELOW_PX = 34.0  # the rendered sizes are 21–27 and 37–47 pixels wide
+CLEAN_OVERLAP = (0.5, 0.78)  # intersection over union with the shape's template: ragged … clean
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of one score, each 0…1."""
+
+    presence: float
+    colour: float
+    count: float
+    relation: float
+    stray: float
+    shape: float
+    outline: float
+
+    def _product(self, names: tuple[str, ...]) -> float:
+        return float(np.prod([1 - LOSS[name] * (1 - getattr(self, name)) for name in names]))
+
+    @property
+    def structure(self) -> float:
+        return self._product(STRUCTURE)
+
+    @property
+    def appearance(self) -> float:
+        return self._product(APPEARANCE)
+
+    @property
+    def total(self) -> float:
+        return self.structure * self.appearance
+
+
+def _affinity(wanted: SceneObject, blob: Blob) -> float:
+    """How much a blob speaks for being the object: colour before shape; overlap breaks ties."""
+    same_colour, same_shape = blob.colour == wanted.colour, blob.shape == wanted.shape
+    if not (same_colour or same_shape):
+        return 0.0
+    return 1.0 * same_colour + 0.6 * same_shape + 0.1 * blob.overlap[wanted.shape] + blob.side / 1280
+
+
+def assign(scene: Scene, blobs: list[Blob]) -> list[Blob | None]:
+    """For each named object the blob that shows it, or None. One blob serves one object.
+
+    Blobs of the right colour are given out first: an object that is there can't lose its blob to
+    one that is missing.
+    """
+    if not blobs:
+        return [None] * len(scene.objects)
+    affinity = np.array([[_affinity(wanted, blob) for blob in blobs] for wanted in scene.objects])
+    rows, columns = linear_sum_assignment(np.where(affinity >= 1, affinity**2 * 10, affinity), maximize=True)
+    found: list[Blob | None] = [None] * len(scene.objects)
+    for row, column in zip(rows, columns):
+        if affinity[row, column] > 0:
+            found[row] = blobs[column]
+    return found
+
+
+def _holds(relation: str, subject: Blob, other: Blob) -> bool:
+    step_x, step_y = RELATIONS[relation]
+    return (subject.x - other.x) * step_x + (subject.y - other.y) * step_y >= RELATION_MIN_PX
+
+
+def _outline(wanted: SceneObject, blob: Blob) -> float:
+    low, high = CLEAN_OVERLAP
+    clean = float(np.clip((blob.overlap[wanted.shape] - low) / (high - low), 0, 1))
+    right_size = wanted.size is None or (wanted.size == "small") == (blob.side < SMALL_BELOW_PX)
+    return clean * (1.0 if right_size else 0.4)
+
+
+def judge(image: np.ndarray, scene: Scene) -> Parts:
+    """Compare one image, float [H, W, 3] in 0…1, with a scene."""
+    blobs = find_blobs(image)
+    found = assign(scene, blobs)
+    pairs = [(wanted, blob) for wanted, blob in zip(scene.objects, found) if blob is not None]
+    named = len(scene.objects)
+    stated = [(name, other) for name, other in zip(scene.relations, found[1:]) if name is not None]
+    held = [found[0] is not None and other is not None and _holds(name, found[0], other) for name, other in stated]
+
+    def share(values: list[float]) -> float:
+        return float(np.mean(values)) if values else 0.0
+
+    return Parts(
+        presence=len(pairs) / named,
+        colour=share([blob.colour == wanted.colour for wanted, blob in pairs]),
+        count=max(0.0, 1 - abs(len(blobs) - named) / named),
+        relation=share(held) if stated else 1.0,
+        stray=1 / (1 + len(blobs) - len(pairs)),
+        shape=share([blob.shape == wanted.shape for wanted, blob in pairs]),
+        outline=share([_outline(wanted, blob) for wanted, blob in pairs]),
+    )
+
+
+def score_parts(images: torch.Tensor, prompts: list[str]) -> list[Parts]:
+    """The parts of each image's score.
+
+    Args:
+        images: [B, H, W, 3] float in 0…1, ComfyUI's IMAGE.
+        prompts: B prompts, or one for all.
+
+    Raises:
+        ValueError: the numbers of images and prompts differ, or a prompt names no testbed object.
+    """
+    if len(prompts) == 1:
+        prompts = prompts * len(images)
+    if len(prompts) != len(images):
+        raise ValueError(f"{len(images)} images but {len(prompts)} prompts; give one prompt per image, or one for all.")
+    scenes = {prompt: parse_prompt(prompt) for prompt in set(prompts)}
+    arrays = images.detach().float().cpu().numpy()
+    return [judge(array, scenes[prompt]) for array, prompt in zip(arrays, prompts)]
+
+
+def score(images: torch.Tensor, prompts: list[str]) -> torch.Tensor:
+    """Ground-truth score of each image: [B, H, W, 3] float in 0…1 and prompts → float32 [B] in 0…1."""
+    return torch.tensor([parts.total for parts in score_parts(images, prompts)], dtype=torch.float32)
+
+
+def structural_share(parts: list[list[Parts]]) -> float:
+    """Share of the within-prompt score variance that comes from structure; NaN if nothing varies.
+
+    With T = S·A (structure times appearance) and Ā the prompt's mean appearance, S·Ā is the score
+    the seed would have if it were drawn as well as the others. The share is
+    Σ cov(S·Ā, T) / Σ var(T) over prompts, both taken between the seeds of one prompt; the remainder,
+    cov(S·(A − Ā), T), is what ragged outlines, wrong sizes and wrong shapes add.
+
+    Args:
+        parts: per prompt, the parts of each seed's score.
+    """
+    covariance = variance = 0.0
+    for seeds in parts:
+        structure = np.array([p.structure for p in seeds])
+        appearance = np.array([p.appearance for p in seeds])
+        total = structure * appearance
+        covariance += float(np.mean(structure * appearance.mean() * (total - total.mean())))
+        variance += float(total.var())
+    return covariance / variance if variance > 0 else float("nan")
