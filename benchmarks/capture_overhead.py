@@ -53,7 +53,7 @@ def testbed_job(name: str, rows: int, seed: int) -> Job:
     return Job(
         model=testbed.model,
         run=lambda model: testbed.latents(model, prompt, seeds),
-        about={"size": "testbed", "rows": rows, **testbed.settings},
+        about={"dimensions": "testbed", "rows": rows, **testbed.settings},
     )
 
 
@@ -76,7 +76,7 @@ def real_size_job(name: str, rows: int, seed: int) -> Job:
             model, noise, STEPS, 1.0, "euler", "simple", positive, positive, latent, disable_pbar=True, seed=seed
         )
 
-    about = {"size": "FLUX.1-dev, random weights, bf16", "rows": rows, "latent": list(REAL_LATENT)}
+    about = {"dimensions": "FLUX.1-dev, random weights, bf16", "rows": rows, "latent": list(REAL_LATENT)}
     return Job(model, run, {**about, "steps": STEPS, "text_tokens": REAL_TEXT_TOKENS})
 
 
@@ -170,7 +170,7 @@ def main(arguments: list[str] | None = None) -> int:
     with torch.inference_mode():  # as every prompt in ComfyUI's server
         measure(job, job.model), patched_run(job)  # warm up: the model is loaded, kernels are chosen
         plain, patched, stored = [measure(job, job.model)], [], 0
-        for _ in trange(given.rounds, desc="rounds", disable=None):
+        for _ in trange(given.rounds, desc="rounds", mininterval=2):
             run, stored = patched_run(job)
             patched.append(run)
             plain.append(measure(job, job.model))

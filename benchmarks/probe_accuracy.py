@@ -82,7 +82,7 @@ def measure(testbed: Testbed, given: argparse.Namespace) -> list[dict[str, Any]]
     path.parent.mkdir(parents=True, exist_ok=True)
     done = {line["prompt"]: line for line in read_lines(path)}
     with path.open("a") as file:
-        for number, prompt in enumerate(tqdm(prompts, desc="prompts", disable=None)):
+        for number, prompt in enumerate(tqdm(prompts, desc="prompts", mininterval=2)):
             kept = done.get(prompt)
             if kept and ("preview" in kept["scores"] or number >= given.previews_on):
                 continue
