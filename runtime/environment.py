@@ -6,6 +6,7 @@ An installation of the user's is never changed: what is missing there is said, n
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,7 @@ def ensure_packages(tree: Path) -> bool:
     made_from = fingerprint(*TORCH, *files)
     if is_stamped(VENV / "packages.json", made_from):
         return False
+    forget_half_installed(VENV)
     with step("Installing torch, ComfyUI's requirements and the test tools (6 GB on disk, minutes)"):
         run(
             [str(python_in(VENV)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile",
@@ -59,6 +61,18 @@ def ensure_packages(tree: Path) -> bool:
         )  # fmt: skip
         write_stamp(VENV / "packages.json", made_from)
     return True
+
+
+def forget_half_installed(environment: Path) -> None:
+    """Take away the metadata of packages whose installation was cut off, so that pip installs them again.
+
+    pip takes a package for installed when its metadata is there, but writes ``INSTALLER`` only after
+    the package's last file.
+    """
+    for pattern in ("lib/python*/site-packages/*.dist-info", "Lib/site-packages/*.dist-info"):
+        for metadata in environment.glob(pattern):
+            if not (metadata / "INSTALLER").exists():
+                shutil.rmtree(metadata)
 
 
 def installation_python(tree: Path) -> Path:

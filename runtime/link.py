@@ -20,18 +20,18 @@ def link_pack(tree: Path) -> str:
     """Make sure ``tree/custom_nodes`` holds this pack; its name there.
 
     Raises:
-        FileExistsError: the name is taken by something that is not a link; it is left alone.
+        FileExistsError: the name is taken by another copy of the pack, which is left alone.
     """
     name = linked_name(tree)
     if name is not None:
         return name
     link = tree / "custom_nodes" / PACK_FOLDER_NAME
+    if link.exists():
+        raise FileExistsError(
+            f"{link} is another copy of the pack ({link.resolve()}). Move it away, or run these commands from there."
+        )
     if link.is_symlink():  # to a clone that moved or went away
         link.unlink()
-    elif link.exists():
-        raise FileExistsError(
-            f"{link} is another copy of the pack. Move it away, or run these commands from inside it."
-        )
     link.parent.mkdir(exist_ok=True)
     try:
         link.symlink_to(PACK_ROOT, target_is_directory=True)

@@ -174,6 +174,16 @@ def test_packages_are_installed_again_after_an_interruption(own_installation, mo
     assert [command[2] for command in commands] == ["venv", "pip"]
 
 
+def test_a_half_installed_package_is_installed_again(tmp_path):
+    site = tmp_path / "lib" / "python3.11" / "site-packages"
+    for name, files in {"whole-1": ("METADATA", "INSTALLER"), "half-1": ("METADATA",)}.items():
+        (site / f"{name}.dist-info").mkdir(parents=True)
+        for file in files:
+            (site / f"{name}.dist-info" / file).touch()
+    environment.forget_half_installed(tmp_path)
+    assert [folder.name for folder in site.iterdir()] == ["whole-1.dist-info"]
+
+
 def test_changed_requirements_are_installed(own_installation, tmp_path, monkeypatch):
     _, commands = own_installation
     requirements = tmp_path / "requirements.txt"
@@ -238,6 +248,16 @@ def test_another_copy_of_the_pack_is_left_alone(users_comfyui, monkeypatch):
     with pytest.raises(SetupError, match="another copy of the pack"):
         setup.ensure()
     assert copy.is_dir() and not copy.is_symlink()
+
+
+def test_the_link_of_another_clone_is_not_taken_away_but_a_dead_one_is_replaced(users_comfyui, tmp_path):
+    other = tmp_path / "other-clone"
+    other.mkdir()
+    (users_comfyui / "custom_nodes" / paths.PACK_FOLDER_NAME).symlink_to(other)
+    with pytest.raises(FileExistsError, match="other-clone"):
+        link.link_pack(users_comfyui)
+    other.rmdir()
+    assert link.link_pack(users_comfyui) == paths.PACK_FOLDER_NAME
 
 
 def test_a_clone_under_any_name_in_custom_nodes_counts_as_linked(users_comfyui):
