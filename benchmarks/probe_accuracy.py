@@ -21,10 +21,10 @@ import torch
 from diffusion_probe.probe_models.focus import AttentionFocus
 from diffusion_probe.probe_models.preview import PreviewReward
 from diffusion_probe.probe_models.probe import Probe
-from diffusion_probe.training import protocol
+from diffusion_probe.training import accuracy, protocol
 from tqdm import tqdm
 
-from benchmarks import accuracy, report
+from benchmarks import report
 from benchmarks.candidates import GroundTruth, Testbed, candidate_seeds
 from runtime.paths import OUTPUT, PACK_ROOT
 

@@ -1,10 +1,11 @@
-"""From scores and truth to the rows of ``probe_accuracy``: every probe beside every baseline."""
+"""The table of a measurement: every probe beside every baseline, by the protocol."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from diffusion_probe.training import protocol
+
+from . import protocol
 
 
 def equal_cost_n(step: int, steps: int, candidates: int = protocol.SUBSET) -> float:
