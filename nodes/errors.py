@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def named_errors(display_name: str) -> Iterator[None]:
-    """Put the node's name before the message of a ValueError from a lower room."""
+    """Put the node's name before what a lower room says is wrong with the input or the files."""
     try:
         yield
-    except ValueError as error:
+    except (ValueError, FileNotFoundError) as error:
         message = str(error)
         raise ValueError(f"{display_name}: {message[:1].upper()}{message[1:]}") from error

@@ -3,6 +3,7 @@
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..testbed.load import load_testbed
 from ..testbed.scorer import score
 from .errors import named_errors
 from .types import Reward
@@ -42,8 +43,6 @@ class LoadTestbedModel(io.ComfyNode):
 
     @classmethod
     def execute(cls, name: str) -> io.NodeOutput:
-        from ..testbed.load import load_testbed
-
         with named_errors("Load Testbed Model"):
             return io.NodeOutput(*load_testbed(name))
 
