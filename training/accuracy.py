@@ -8,12 +8,18 @@ import numpy as np
 from . import protocol
 
 
+REFERENCE = "preview"
+"""What needs no training, and so what a trained probe has to beat."""
+
+
 def equal_cost_n(step: int, steps: int, candidates: int = protocol.SUBSET) -> float:
     """How many full images cost as much as ``candidates`` runs cut after ``step``, of which one goes on."""
     return (candidates * step + steps - step) / steps
 
 
-def rows_of(lines: Sequence[dict[str, Any]], steps: Sequence[int], run_steps: int, seed: int) -> list[dict[str, Any]]:
+def rows_of(
+    lines: Sequence[dict[str, Any]], steps: Sequence[int], run_steps: int, seed: int, reference: str = REFERENCE
+) -> list[dict[str, Any]]:
     """One row of figures per probe or baseline and step.
 
     Args:
@@ -23,6 +29,7 @@ def rows_of(lines: Sequence[dict[str, Any]], steps: Sequence[int], run_steps: in
         steps: evaluations that the probes looked at.
         run_steps: evaluations of a whole run.
         seed: of random scores, ties and intervals.
+        reference: the probe that the others are compared with, pairwise on the prompts of both.
     """
     truth = np.array([line["truth"] for line in lines])
     others = np.array([line["others"] for line in lines]).mean(axis=1, keepdims=True)
@@ -37,9 +44,17 @@ def rows_of(lines: Sequence[dict[str, Any]], steps: Sequence[int], run_steps: in
         n = equal_cost_n(step, run_steps)
         for name in probes:
             some = [index for index, line in enumerate(lines) if name in line["scores"]]
-            if some:
-                scores = np.array([lines[index]["scores"][name][str(step)] for index in some])
-                rows.append({"probe": name, "step": step, **figures(scores, truth[some], n, seed)})
+            scores = _scores(lines, some, name, step)
+            row = {"probe": name, "step": step, **figures(scores, truth[some], n, seed)}
+            both = [index for index in some if reference in lines[index]["scores"]]
+            if name != reference and both:
+                pair = [_scores(lines, both, probe, step) for probe in (name, reference)]
+                for key, difference in protocol.compare(*pair, truth[both], seed).items():
+                    row |= {
+                        f"{key}_over_{reference}": difference.value,
+                        f"{key}_over_{reference}_ci": difference.interval,
+                    }
+            rows.append(row)
         for name, scores in baselines.items():
             rows.append({"probe": name, "step": step, **figures(scores, truth, n, seed)})
         share = protocol.best_of_n_share(truth, n, seed=seed)
@@ -56,6 +71,10 @@ def rows_of(lines: Sequence[dict[str, Any]], steps: Sequence[int], run_steps: in
             }
         )
     return rows
+
+
+def _scores(lines: Sequence[dict[str, Any]], some: Sequence[int], probe: str, step: int) -> np.ndarray:
+    return np.array([lines[index]["scores"][probe][str(step)] for index in some])
 
 
 def figures(scores: np.ndarray, truth: np.ndarray, n: float, seed: int) -> dict[str, Any]:

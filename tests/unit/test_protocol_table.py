@@ -59,6 +59,18 @@ def test_a_probe_as_good_as_the_oracle_beats_best_of_n_at_equal_cost_and_a_blind
     assert row(rows, "random")["share_over_best_of_n_ci"][1] < 0
 
 
+def test_probes_are_compared_pairwise_with_the_reference_on_the_prompts_of_both():
+    made = lines()
+    for line in made[:20]:
+        line["scores"]["preview"] = {
+            key: (-np.array(values)).tolist() for key, values in line["scores"]["probe"].items()
+        }
+    rows = accuracy.rows_of(made, STEPS, 25, seed=0)
+    assert row(rows, "probe")["within_spearman_over_preview_ci"][0] > 0
+    assert row(rows, "probe")["oracle_share_over_preview"] > 0
+    assert "within_spearman_over_preview" not in row(rows, "preview")
+
+
 def test_the_table_leaves_out_what_is_not_known():
     text = accuracy.table([row(accuracy.rows_of(lines(), STEPS, 25, seed=0), "best-of-n")])
     assert text.splitlines()[-1].startswith("| 5 | best-of-n |  | 0.")
