@@ -7,7 +7,6 @@ import numpy as np
 
 from . import protocol
 
-
 REFERENCE = "preview"
 """What needs no training, and so what a trained probe has to beat."""
 
