@@ -4,20 +4,29 @@ import subprocess
 import sys
 
 from .paths import PACK_ROOT
-from .setup import ensure_or_exit, hand_over
+from .setup import ensure_or_exit
 
 
 def main() -> None:
-    """Set up, check the style when the whole suite is run, and hand over to pytest."""
+    """Set up, check the style when the whole suite is run, and run pytest."""
     arguments = sys.argv[1:]
     browser = "--no-browser" not in arguments
     arguments = [argument for argument in arguments if argument != "--no-browser"]
-    python = ensure_or_exit(with_browser=browser, with_tests=True)
-    if not arguments and subprocess.run([python, "-m", "ruff", "check", "--quiet", "."], cwd=PACK_ROOT).returncode:
-        raise SystemExit("ruff found the above; fix it first (`ruff check --fix .` does most).")
+    python = str(ensure_or_exit(with_browser=browser, with_tests=True))
+    style = 0 if arguments else _run(python, "-m", "ruff", "check", "--quiet", ".")
     if not browser:
         arguments += ["--ignore", "tests/browser"]
-    hand_over(python, "-m", "pytest", *arguments)
+    tests = _run(python, "-m", "pytest", *arguments)
+    if style:
+        print("ruff's findings are above the tests; `ruff check --fix .` mends most.", file=sys.stderr)
+    raise SystemExit(tests or style)
+
+
+def _run(*command: str) -> int:
+    try:
+        return subprocess.run(command, cwd=PACK_ROOT).returncode
+    except KeyboardInterrupt:  # the command got it too and has said so
+        return 130
 
 
 if __name__ == "__main__":
