@@ -1,6 +1,7 @@
 """The tap on a model's attention for one evaluation: reads q and k, passes everything on."""
 
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,10 @@ NO_ATTENTION = (
     "attention call. Models with an attention of their own (Nunchaku and the like) bypass it, and a cache node "
     "(TeaCache, EasyCache) may have skipped the evaluation: use another model loader, or let the cache start later."
 )
+
+
+TAPS = "diffusion_probe_taps"
+"""In ``transformer_options``: which tap wants the maps of a conditioning entry, by the entry's uuid."""
 
 
 class AttentionTap:
@@ -40,52 +45,36 @@ class AttentionTap:
 
         What other packs installed there before is called as if the tap weren't there.
         """
+        options[TAPS] = dict.fromkeys(self.conds, self)
         if self.family.joint:
             previous = options.get("optimized_attention_override")
-            options["optimized_attention_override"] = partial(self._joint_attention, previous)
+            options["optimized_attention_override"] = TappedAttention(previous)
             return
         replacements = options.setdefault("patches_replace", {}).setdefault("attn2", {})
         for block in self.token_sides:
             installed = replacements.get(block, replacements.get(block[:2]))
-            replacements[block] = partial(self._cross_attention, block, installed)
+            replacements[block] = TappedCrossAttention(block, installed)
 
-    def _joint_attention(self, previous, func, q, k, v, heads, *args, **kwargs):
-        options = kwargs.get("transformer_options") or {}
-        block = (options.get("block_type"), options.get("block_index"))
-        if block in self.token_sides:
-            if not kwargs.get("skip_reshape"):
-                separate_q, separate_k = _by_head(q, heads), _by_head(k, heads)
-            else:
-                separate_q, separate_k = q, k
-            mask = kwargs.get("mask", args[0] if args else None)
-            scaling = {name: kwargs[name] for name in ("scale", "enable_gqa") if name in kwargs}
-            self._record(block, separate_q, separate_k, options, mask, **scaling)
-        if previous is not None:
-            return previous(func, q, k, v, heads, *args, **kwargs)
-        return func(q, k, v, heads, *args, **kwargs)
+    def record(self, uuid: UUID, block: Block, q: Tensor, k: Tensor, options: dict, mask: Tensor | None, **scaling):
+        """Keep the maps of one entry in one block.
 
-    def _cross_attention(self, block, installed, q, k, v, options):
-        heads = options["n_heads"]
-        self._record(block, _by_head(q, heads), _by_head(k, heads), options, None)
-        if installed is not None:
-            return installed(q, k, v, options)
-        precision = options["attn_precision"]
-        return optimized_attention(q, k, v, heads, attn_precision=precision, transformer_options=options)
-
-    def _record(self, block: Block, q: Tensor, k: Tensor, options: dict, mask: Tensor | None, **scaling) -> None:
-        rows = q.shape[0] // len(options["uuids"])
-        for chunk, uuid in enumerate(options["uuids"]):
-            if uuid not in self.conds or block in self.maps.get(uuid, {}):
-                continue  # a negative prompt, or a second pass by a guidance node such as PAG
-            cond = self.conds[uuid]
-            side = self.token_sides[block]
-            region, whole = self._region(cond, side), self._in_tokens(side)
-            image, text = self._tokens(q.shape[2], k.shape[2], region[0] * region[1], options)
-            some = slice(chunk * rows, (chunk + 1) * rows)
-            some_mask = mask[some] if mask is not None and mask.ndim > 2 and mask.shape[0] == q.shape[0] else mask
-            weights = text_attention(q[some], k[some], image, text, some_mask, **scaling)
-            weights = fold_repeats(weights, cond["model_conds"]["c_crossattn"].cond.shape[1])
-            self.maps.setdefault(uuid, {})[block] = to_grid(weights, region, whole, self.grid)
+        Args:
+            uuid: the entry.
+            block: the block; others than the family's are ignored, and so is a second pass through
+                a block in one evaluation (by guidance nodes such as PAG).
+            q, k: the entry's rows, ``[rows, heads, tokens, head_dim]``.
+            options: the call's ``transformer_options``.
+            mask, scaling: as for :func:`attention.text_attention`.
+        """
+        if block not in self.token_sides or block in self.maps.get(uuid, {}):
+            return
+        cond = self.conds[uuid]
+        side = self.token_sides[block]
+        region = self._region(cond, side)
+        image, text = self._tokens(q.shape[2], k.shape[2], region[0] * region[1], options)
+        weights = text_attention(q, k, image, text, mask, **scaling)
+        weights = fold_repeats(weights, cond["model_conds"]["c_crossattn"].cond.shape[1])
+        self.maps.setdefault(uuid, {})[block] = to_grid(weights, region, self._in_tokens(side), self.grid)
 
     def _tokens(self, queries: int, keys: int, image_tokens: int, options: dict) -> tuple[slice, slice]:
         """Which queries are image tokens, and which keys text tokens."""
@@ -107,6 +96,52 @@ class AttentionTap:
 
     def _in_tokens(self, side: int) -> tuple[int, int]:
         return -(-self.height // side), -(-self.width // side)
+
+
+@dataclass(frozen=True)
+class TappedAttention:
+    """An ``optimized_attention_override`` that shows q and k to the taps, and then calls ``previous``."""
+
+    previous: Callable | None
+
+    def __call__(self, func, q, k, v, heads, *args, **kwargs):
+        options = kwargs.get("transformer_options") or {}
+        block = (options.get("block_type"), options.get("block_index"))
+        mask = kwargs.get("mask", args[0] if args else None)
+        scaling = {name: kwargs[name] for name in ("scale", "enable_gqa") if name in kwargs}
+        by_head = (q, k) if kwargs.get("skip_reshape") else (_by_head(q, heads), _by_head(k, heads))
+        _show(options, block, *by_head, mask, **scaling)
+        if self.previous is not None:
+            return self.previous(func, q, k, v, heads, *args, **kwargs)
+        return func(q, k, v, heads, *args, **kwargs)
+
+
+@dataclass(frozen=True)
+class TappedCrossAttention:
+    """An ``attn2`` replacement that shows q and k to the taps, and then calls what was ``installed``."""
+
+    block: Block
+    installed: Callable | None
+
+    def __call__(self, q, k, v, options):
+        heads = options["n_heads"]
+        _show(options, self.block, _by_head(q, heads), _by_head(k, heads), None)
+        if self.installed is not None:
+            return self.installed(q, k, v, options)
+        precision = options["attn_precision"]
+        return optimized_attention(q, k, v, heads, attn_precision=precision, transformer_options=options)
+
+
+def _show(options: dict, block: Block, q: Tensor, k: Tensor, mask: Tensor | None, **scaling) -> None:
+    """Give each entry's tap the rows of a call that belong to it."""
+    uuids = options.get("uuids", ())
+    for chunk, uuid in enumerate(uuids):
+        tap = options[TAPS].get(uuid)
+        if tap is not None:  # None: a negative prompt
+            rows = q.shape[0] // len(uuids)
+            some = slice(chunk * rows, (chunk + 1) * rows)
+            some_mask = mask[some] if mask is not None and mask.ndim > 2 and mask.shape[0] == q.shape[0] else mask
+            tap.record(uuid, block, q[some], k[some], options, some_mask, **scaling)
 
 
 def _by_head(tokens: Tensor, heads: int) -> Tensor:
