@@ -97,8 +97,8 @@ def _reason(scores: Scores, kept: tuple[int, ...], dropped: tuple[int, ...], rul
     if not dropped:
         return f"Kept all {len(scores)} ({rule})."
     worst_kept = min(scores.values[row] for row in kept)
-    tied = [row for row in dropped if scores.values[row] == worst_kept]
-    note = f" Row {', '.join(map(str, tied))} has the same score as the last one kept." if tied else ""
+    tied = sum(scores.values[row] == worst_kept for row in dropped)
+    note = f" Dropped rows with the same score as the last one kept: {tied}." if tied else ""
     return f"Kept {len(kept)} of {len(scores)} ({rule}).{note}"
 
 

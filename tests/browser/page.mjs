@@ -13,19 +13,85 @@ const FLAGS = [
   "--disable-sync",
 ];
 
+// What ComfyUI's frontend itself says on a fresh user folder, or without the internet.
+const NOT_OURS = [
+  /user\.css|\/api\/userdata/,
+  /graph accessed before initialization/,
+  /Content Security Policy/,
+  /https:\/\/(?!127\.0\.0\.1)/,
+];
+
 /** Opens the frontend. `errors` collects what a user would see in red in the console. */
-export async function openFrontend(url, { width = 1600, height = 1000 } = {}) {
+export async function openFrontend(url, { width = 1600, height = 1000, settings = {} } = {}) {
+  await changeSettings(url, { "Comfy.TutorialCompleted": true, ...settings });
   const browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
   const context = await browser.newContext({ viewport: { width, height } });
   const page = await context.newPage();
   const errors = [];
-  page.on("pageerror", (error) => errors.push(`uncaught: ${error.message}`));
+  const add = (text) => NOT_OURS.some((pattern) => pattern.test(text)) || errors.push(text);
+  page.on("pageerror", (error) => add(`uncaught: ${error.stack}`));
   page.on("console", (message) => {
-    if (message.type() === "error") errors.push(`${message.text()} (${message.location().url})`);
+    if (message.type() === "error") add(`${message.text()} (${message.location().url})`);
   });
   await page.goto(url, { waitUntil: "domcontentloaded" });
+  await waitForGraph(page);
+  return { browser, page, errors };
+}
+
+export async function waitForGraph(page) {
   await page.waitForFunction(() => window.app?.graph && window.LiteGraph?.registered_node_types?.KSampler, null, {
     timeout: 120_000,
   });
-  return { browser, page, errors };
+}
+
+/** Templates → this pack → the template of that name. */
+export async function openTemplate(page, pack, name) {
+  await page.getByRole("button", { name: /templates/i }).first().click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByText(pack, { exact: true }).first().click();
+  const card = dialog.getByText(name).first();
+  await card.waitFor();
+  await page.waitForTimeout(1000); // let the thumbnail load
+  return { dialog, open: () => card.click() };
+}
+
+/** Presses the page's own Run button and waits for the end of that run: "execution_success" or what went wrong. */
+export async function pressRun(page, timeout = 240_000) {
+  await page.evaluate(() => {
+    window.runEnded = new Promise((resolve) => {
+      for (const type of ["execution_success", "execution_error", "execution_interrupted"]) {
+        window.app.api.addEventListener(type, ({ detail }) => resolve({ type, detail }), { once: true });
+      }
+    });
+  });
+  await page.getByRole("button", { name: /^Run/ }).first().click();
+  const late = new Promise((resolve) => setTimeout(() => resolve({ type: "timeout" }), timeout).unref());
+  return Promise.race([page.evaluate(() => window.runEnded), late]);
+}
+
+/** The nodes of a type in the open workflow, with what they show. */
+export function shown(page, type) {
+  return page.evaluate((wanted) => {
+    const nodes = window.app.rootGraph.nodes.filter((node) => node.type === wanted);
+    return nodes.map((node) => ({
+      id: node.id,
+      text: node.widgets?.find(({ name }) => name === "diffusion_probe_text")?.value ?? "",
+      images: window.app.nodeOutputs[node.id]?.images?.length ?? 0,
+    }));
+  }, type);
+}
+
+/** Shows one node at full size: at a distance the classic renderer leaves text out. */
+export async function closeUp(page, id) {
+  await page.evaluate((node) => {
+    window.app.canvas.ds.scale = 1;
+    window.app.canvas.centerOnNode(window.app.rootGraph.getNodeById(node));
+    window.app.canvas.setDirty(true, true);
+  }, id);
+  await page.waitForTimeout(1000);
+}
+
+async function changeSettings(url, settings) {
+  const response = await fetch(`${url}/api/settings`, { method: "POST", body: JSON.stringify(settings) });
+  if (!response.ok) throw new Error(`settings: ${response.status}`);
 }

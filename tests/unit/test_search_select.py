@@ -58,7 +58,7 @@ def test_top_k_above_the_batch_keeps_all():
 def test_a_tie_at_the_cut_keeps_the_lower_row_and_says_so():
     chosen = select(scores(0.5, 0.9, 0.5), top_k=2)
     assert chosen.kept == (0, 1)
-    assert "Row 2 has the same score" in chosen.reason
+    assert "the same score as the last one kept: 1." in chosen.reason
 
 
 def test_an_unskilled_score_drops_nothing_unless_allowed():
