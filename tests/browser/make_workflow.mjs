@@ -8,7 +8,7 @@ import { openFrontend } from "./page.mjs";
 const TARGET = fileURLToPath(new URL("../../workflows/seed-selection-testbed.json", import.meta.url));
 const STEPS = 25;
 const CUT = 5;
-const PROMPT = "a small red circle to the left of a large blue square and above a green triangle";
+const PROMPT = "a large red circle to the left of a blue square and above a small green triangle"; // held out
 
 const sampler = (half) => ({
   noise_seed: 0,
