@@ -36,7 +36,7 @@ class Progress:
             if node != self._node:
                 self.close()
                 self._node = node
-                self._bar = tqdm(total=event["data"]["max"], desc=self.titles.get(node, node), unit="step", ncols=90)
+                self._bar = tqdm(total=event["data"]["max"], desc=self.titles.get(node, node), unit="step")
             self._bar.update(value - self._bar.n)
             self.steps[node] = max(value, self.steps.get(node, 0))
         elif event["type"] == "executing":

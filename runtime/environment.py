@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from .paths import PACK_ROOT, VENV
-from .steps import SetupError, fingerprint, is_stamped, run, step, write_stamp
+from .steps import SetupError, compile_python, fingerprint, is_stamped, run, step, write_stamp
 
 # Left to itself, pip takes a newer torch that has no matching torchaudio, and ComfyUI does not start.
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
@@ -59,6 +59,8 @@ def ensure_packages(tree: Path) -> bool:
             "Check the connection to the package registry and the free disk space, then run the same command "
             "again: it goes on where it stopped.",
         )  # fmt: skip
+    with step("Compiling them"):
+        compile_python(python_in(VENV), VENV)
         write_stamp(VENV / "packages.json", made_from)
     return True
 

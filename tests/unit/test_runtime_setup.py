@@ -14,8 +14,10 @@ from runtime.steps import SetupError
 
 
 @pytest.fixture(autouse=True)
-def log(tmp_path, monkeypatch):
+def nothing_outside(tmp_path, monkeypatch):
     monkeypatch.setattr(steps, "LOG", tmp_path / "setup.log")
+    for module in (environment, tree):
+        monkeypatch.setattr(module, "compile_python", lambda python, folder: None)
 
 
 def make_archive(path, names=("vendor/ComfyUI/main.py", "vendor/ComfyUI/comfy/ops.py", "setup.py")):
