@@ -30,9 +30,7 @@ class LoadTestbedModel(io.ComfyNode):
             "For trying out workflows in seconds, also without a GPU.",
             search_aliases=["shapes", "tiny flux", "demo model", "test model", "diffusion probe"],
             inputs=[
-                io.Combo.Input(
-                    "name", options=["flux"], tooltip="Which architecture. flux is built like FLUX.1-dev."
-                )
+                io.Combo.Input("name", options=["flux"], tooltip="Which architecture. flux is built like FLUX.1-dev.")
             ],
             outputs=[
                 io.Model.Output(display_name="model", tooltip="The diffusion model."),

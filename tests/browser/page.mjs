@@ -81,6 +81,13 @@ export function shown(page, type) {
   }, type);
 }
 
+/** Types of the open workflow's nodes that this ComfyUI does not have. */
+export function missingNodes(page) {
+  return page.evaluate(() =>
+    window.app.rootGraph.nodes.map(({ type }) => type).filter((type) => !window.LiteGraph.registered_node_types[type]),
+  );
+}
+
 /** Shows one node at full size: at a distance the classic renderer leaves text out. */
 export async function closeUp(page, id) {
   await page.evaluate((node) => {

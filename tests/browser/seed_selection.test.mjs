@@ -2,7 +2,7 @@
 // Started by test_frontend.py with COMFYUI_URL, PACK_NAME and SCREENSHOTS.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { closeUp, openFrontend, openTemplate, pressRun, shown } from "./page.mjs";
+import { closeUp, missingNodes, openFrontend, openTemplate, pressRun, shown } from "./page.mjs";
 
 const { COMFYUI_URL, PACK_NAME, SCREENSHOTS } = process.env;
 const TEMPLATE = "seed-selection-testbed";
@@ -18,12 +18,7 @@ for (const [renderer, vue] of [["classic", false], ["nodes2", true]]) {
       await open();
       await dialog.waitFor({ state: "hidden" });
       await page.waitForFunction(() => window.app.rootGraph.nodes.length >= 16);
-      const missing = await page.evaluate(() =>
-        window.app.rootGraph.nodes
-          .filter(({ type, has_errors }) => has_errors || !window.LiteGraph.registered_node_types[type])
-          .map(({ type }) => type),
-      );
-      assert.deepEqual(missing, [], "missing nodes");
+      assert.deepEqual(await missingNodes(page), []);
       const ended = await pressRun(page);
       assert.equal(ended.type, "execution_success", JSON.stringify(ended));
       await page.waitForTimeout(1500); // previews load
@@ -50,3 +45,19 @@ for (const [renderer, vue] of [["classic", false], ["nodes2", true]]) {
     }
   });
 }
+
+test("the workflow for FLUX.1-dev opens from Templates with no missing node", async () => {
+  const { browser, page, errors } = await openFrontend(COMFYUI_URL, { settings: { "Comfy.VueNodes.Enabled": true } });
+  try {
+    const { dialog, open } = await openTemplate(page, PACK_NAME, "seed-selection-flux-dev");
+    await open();
+    await dialog.waitFor({ state: "hidden" });
+    await page.waitForFunction(() => window.app.rootGraph.nodes.length >= 17);
+    await page.waitForTimeout(1500);
+    await page.screenshot({ path: `${SCREENSHOTS}/seed-selection-flux-dev.png` });
+    assert.deepEqual(await missingNodes(page), []);
+    assert.deepEqual(errors, [], "console errors");
+  } finally {
+    await browser.close();
+  }
+});

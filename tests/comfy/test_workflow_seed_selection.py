@@ -210,3 +210,13 @@ def test_the_server_finds_template_thumbnail_help_pages_and_translations(server)
     assert f"/extensions/{pack}/result_text.js" in json.loads(get("/extensions"))
     for language in ("en", "zh"):
         assert "DiffusionProbeScore" in json.loads(get("/i18n"))[language]["nodeDefs"]
+
+
+def test_the_workflow_for_flux_dev_lacks_nothing_but_the_model_files(client):
+    prompt = load_prompt(PACK_ROOT / "workflows" / "seed-selection-flux-dev.json", client.object_info())
+    with pytest.raises(PromptError) as refusal:
+        client.queue(prompt)
+    problems = [error for node in refusal.value.details["node_errors"].values() for error in node["errors"]]
+    assert {error["extra_info"]["input_name"] for error in problems} == {
+        "unet_name", "clip_name1", "clip_name2", "vae_name",
+    }  # fmt: skip
