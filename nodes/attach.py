@@ -2,9 +2,8 @@
 
 from comfy_api.latest import io, ui
 
-from ..sampling.capture import attach_probe, captured, probe_of, score_latent
+from ..sampling.capture import attach_probe, score_with_previews
 from ..sampling.moments import AUTO, parse_moments
-from ..sampling.previews import preview_images
 from ..search.ranking import best_first
 from ..search.report import score_report, score_text
 from .errors import named_errors
@@ -80,9 +79,8 @@ class ProbeScore(io.ComfyNode):
     def execute(cls, latent, model, moment: str = "") -> io.NodeOutput:
         with named_errors("Probe Score"):
             name = _one_moment(moment)
-            scores = score_latent(model, latent, name)
+            scores, previews = score_with_previews(model, latent, name)
             best = best_first(scores.values)[0]
-            previews = preview_images(model, probe_of(model), captured(model, latent, name))
         shown = {"text": [score_text(scores)], "diffusion_probe": [score_report(scores)]}
         if previews is not None:
             shown |= ui.PreviewImage(previews).as_dict()

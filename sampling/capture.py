@@ -3,14 +3,17 @@
 from typing import Any
 
 from comfy.patcher_extension import WrappersMP
+from torch import Tensor
 
 from ..probe_models.features import ATTENTION, Features
+from ..probe_models.preview import PreviewReward
 from ..probe_models.probe import Probe
 from ..search.scores import Scores
 from .attachment import KEY, WRAPPERS, Attachment
 from .families import family_of
 from .latents import row_keys
 from .moments import AUTO, parse_moments
+from .previews import preview_images
 from .store import RowRecord
 from .tap import NO_ATTENTION
 
@@ -103,18 +106,37 @@ def score_latent(model: Any, latent: dict[str, Any], moment: str | None = None) 
     """Score each row of a LATENT with the probe attached to the MODEL it was sampled with.
 
     Arguments and errors as :func:`captured`; also raised if the rows were captured at different
-    evaluations, whose scores don't compare.
+    noise levels, whose scores don't compare.
     """
-    probe = probe_of(model)
-    records = _records(_attachment(model), latent)
-    rows = captured(model, latent, moment)
+    rows = _comparable(captured(model, latent, moment))
+    return _scores(model, latent, rows, probe_of(model).score(rows))
+
+
+def score_with_previews(model: Any, latent: dict[str, Any], moment: str | None = None) -> tuple[Scores, Tensor | None]:
+    """:func:`score_latent`, and a picture of each row, float 0 to 1, ``[rows, height, width, 3]``.
+
+    A probe that decodes its rows shows what it judged; others show ComfyUI's latent preview, or
+    None for a model without one.
+    """
+    rows, probe = _comparable(captured(model, latent, moment)), probe_of(model)
+    if isinstance(probe, PreviewReward):
+        images = probe.images(rows)
+        return _scores(model, latent, rows, probe.score_images(images)), images
+    return _scores(model, latent, rows, probe.score(rows)), preview_images(model, rows)
+
+
+def _comparable(rows: list[Features]) -> list[Features]:
     if len({(row.moment, round(row.percent, 3)) for row in rows}) > 1:
         raise ValueError(
             "the rows were captured at different noise levels, whose scores don't compare. Score them apart."
         )
-    values = tuple(float(value) for value in probe.score(rows))
+    return rows
+
+
+def _scores(model: Any, latent: dict[str, Any], rows: list[Features], values: Tensor) -> Scores:
+    records, probe = _records(_attachment(model), latent), probe_of(model)
     return Scores(
-        values=values,
+        values=tuple(float(value) for value in values),
         seeds=tuple(record.seed for record in records),
         probe=probe.name,
         label=probe.label,

@@ -9,18 +9,14 @@ import torch
 from torch import Tensor
 
 from ..probe_models.features import Features
-from ..probe_models.preview import PreviewReward
 
 
-def preview_images(model: Any, probe: Any, rows: Sequence[Features]) -> Tensor | None:
+def preview_images(model: Any, rows: Sequence[Features]) -> Tensor | None:
     """Pictures of the rows' x0 predictions, float 0 to 1, ``[rows, height, width, 3]``.
 
-    A probe that decodes its rows shows what it judged; else the preview method that the user chose
-    in ComfyUI draws them, or the model's RGB approximation if previews while sampling are off.
-    None if the model has none.
+    Drawn by the preview method that the user chose in ComfyUI, or by the model's RGB approximation
+    if previews while sampling are off. None if the model has none.
     """
-    if isinstance(probe, PreviewReward):
-        return probe.images(rows)
     latent_format = model.get_model_object("latent_format")
     previewer = latent_preview.get_previewer(model.load_device, latent_format) or _rgb_previewer(latent_format)
     if previewer is None:

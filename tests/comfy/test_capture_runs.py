@@ -7,9 +7,10 @@ import comfy.samplers
 import pytest
 import torch
 from comfy_extras.nodes_custom_sampler import BasicGuider, SamplerCustomAdvanced
+from diffusion_probe.probe_models.preview import PreviewReward
 from diffusion_probe.sampling import seeds
 from diffusion_probe.sampling.attachment import KEY
-from diffusion_probe.sampling.capture import attach_probe, captured, score_latent
+from diffusion_probe.sampling.capture import attach_probe, captured, score_latent, score_with_previews
 from diffusion_probe.sampling.latents import keep_rows, row_keys
 from diffusion_probe.search.scores import SeedName
 from diffusion_probe.testbed.random_models import random_conditioning
@@ -273,3 +274,21 @@ def test_kept_rows_carry_their_mask_and_batch_index():
     assert kept["batch_index"] == [3, 1] and keep_rows(kept, [1])["batch_index"] == [1]
     with pytest.raises(ValueError, match="accepted are 0 to 3"):
         keep_rows(latent, [4])
+
+
+def test_a_probe_that_decodes_its_rows_decodes_each_once(flux, ksampler):
+    decoded = []
+
+    def decode(latents):
+        decoded.append(len(latents))
+        return latents[:, :3].movedim(1, -1).sigmoid()
+
+    model = attach_probe(flux, PreviewReward(decode, lambda images, prompts: images.mean((1, 2, 3)), "a prompt"))
+    scores, images = score_with_previews(model, {"samples": ksampler(model)})
+    assert sum(decoded) == 2 and scores.values == tuple(images.mean((1, 2, 3)).tolist())
+
+
+def test_a_probe_without_pictures_shows_comfyuis_preview(flux, ksampler, probe):
+    model = attach_probe(flux, probe)
+    scores, images = score_with_previews(model, {"samples": ksampler(model)})
+    assert len(scores) == 2 and images.shape == (2, 8, 12, 3) and 0 <= images.min() <= images.max() <= 1
