@@ -11,22 +11,28 @@ from .features import ATTENTION, Features
 WEIGHTS = {
     "concentration": 0.25,  # 1 - entropy: an omitted object's map is diffuse
     "peak mass": 0.20,  # a wrong attribute's map dissipates
-    "compactness": 0.10,  # 1 - spread
+    "compactness": 0.20,  # 1 - spread
     "wholeness": 0.10,  # 1 / hot spots: too many objects fragment into weak spots
-    "agreement": 0.15,  # of blocks
+    "agreement": 0.05,  # of blocks; little, because blocks that work well may each have their own task
     "separation": 0.20,  # 1 - overlap: too few objects, the maps collapse on one place
 }
-"""How much each signature counts in the score; they sum to 1."""
+"""How much each signature counts in the score; they sum to 1. By reasoning, and the last digit by
+training prompts of the testbed (``benchmarks/NOTES.md``)."""
 
 NEIGHBOURS = 3
 """Tokens at most this far apart belong to one phrase ("a small red circle"): their maps should overlap."""
+
+LIKENESS_POWER = 4
+"""Makes only maps that are nearly the same count as one."""
 
 
 def token_weights(attention: Tensor) -> Tensor:
     """How much each text position counts, ``[tokens]`` that sum to 1.
 
-    Its share of the attention, capped at the average share: start, end and padding positions soak
-    up attention without meaning anything, and no tokenizer is at hand to name them.
+    Its share of the attention, at most the average share, divided by the number of positions whose
+    maps look like its own. Start, end and padding positions soak up attention without meaning
+    anything; no tokenizer is at hand to name them, but paddings look alike, whether there are ten
+    of them or five hundred.
 
     Args:
         attention: ``[blocks, tokens, height, width]`` softmax weights.
@@ -34,18 +40,22 @@ def token_weights(attention: Tensor) -> Tensor:
     mass = attention.float().mean((0, -2, -1))
     if not mass.sum() > 0:
         return torch.full_like(mass, 1 / len(mass))
-    capped = mass.clamp(max=float(mass.mean()))
-    return capped / capped.sum()
+    look_alikes = signatures.likeness(signatures.shares(attention).mean(0)).pow(LIKENESS_POWER).sum(-1)
+    weight = mass.clamp(max=float(mass.mean())) / look_alikes.clamp(min=1)
+    return weight / weight.sum()
 
 
 def signature_values(attention: Tensor) -> dict[str, float]:
     """The parts of the score of one row, each from 0 (failure) to 1, by the names of ``WEIGHTS``.
 
+    Read off each token's share of the text's attention, averaged over blocks (agreement: block by
+    block) and over tokens with :func:`token_weights`.
+
     Args:
         attention: ``[blocks, tokens, height, width]`` softmax weights.
     """
     weight = token_weights(attention)
-    maps = attention.float()
+    maps = signatures.shares(attention)
     mean = maps.mean(0)
     spots = signatures.hot_spots(mean)
     position = torch.arange(len(weight))

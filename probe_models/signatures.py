@@ -27,6 +27,19 @@ def as_distribution(maps: Tensor) -> Tensor:
     return torch.where(total > 0, maps / total.clamp(min=torch.finfo(torch.float32).tiny), even)
 
 
+def shares(maps: Tensor) -> Tensor:
+    """What each token has of the attention that its place gives to the text: 0 to 1.
+
+    How much a place listens to the text at all differs from block to block and is the same for all
+    tokens; dividing it out leaves what sets one token apart.
+
+    Args:
+        maps: ``[..., tokens, height, width]`` softmax weights.
+    """
+    maps = maps.float().clamp(min=0)
+    return maps / maps.sum(-3, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+
+
 def entropy(maps: Tensor) -> Tensor:
     """How diffuse: -Σ p ln p / ln(cells), ``[...]`` from 0 (one cell) to 1 (even)."""
     p = as_distribution(maps)
@@ -89,6 +102,15 @@ def overlap(maps: Tensor) -> Tensor:
     return (p @ p.mT).clamp(0, 1)
 
 
+def likeness(maps: Tensor) -> Tensor:
+    """Whether maps have the same shape: correlation of ``[..., tokens, height, width]``, negative as 0.
+
+    ``[..., tokens, tokens]`` from 0 to 1. Unlike :func:`overlap` it leaves out what even maps share.
+    """
+    unit = _centred(maps)
+    return (unit @ unit.mT).clamp(0, 1)
+
+
 def agreement(maps: Tensor) -> Tensor:
     """Whether blocks look at the same place: ``[blocks, ...]`` maps → ``[...]`` from 0 to 1.
 
@@ -98,10 +120,15 @@ def agreement(maps: Tensor) -> Tensor:
     blocks = maps.shape[0]
     if blocks == 1:
         return torch.ones(maps.shape[1:-2])
+    unit = _centred(maps)
+    together = unit.sum(0).square().sum(-1) - unit.square().sum(-1).sum(0)
+    return (together / (blocks * (blocks - 1))).clamp(0, 1)
+
+
+def _centred(maps: Tensor) -> Tensor:
+    """Flattened maps ``[..., cells]`` with mean 0 and length 1; even maps become 0."""
     p = as_distribution(maps).flatten(-2)
     centred = p - p.mean(-1, keepdim=True)
     # Rounding of an even map must not pass for structure: float16 carries 3 digits.
     length = centred.norm(dim=-1, keepdim=True)
-    unit = torch.where(length > 1e-3 * p.norm(dim=-1, keepdim=True), centred / length.clamp(min=1e-12), 0.0)
-    together = unit.sum(0).square().sum(-1) - unit.square().sum(-1).sum(0)
-    return (together / (blocks * (blocks - 1))).clamp(0, 1)
+    return torch.where(length > 1e-3 * p.norm(dim=-1, keepdim=True), centred / length.clamp(min=1e-12), 0.0)

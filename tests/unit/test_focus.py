@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-
 from diffusion_probe.probe_models.features import Features
 from diffusion_probe.probe_models.focus import WEIGHTS, AttentionFocus, signature_values, token_weights
 from diffusion_probe.probe_models.probe import Probe
@@ -57,8 +56,8 @@ def test_maps_that_collapse_on_one_place_score_lower_than_separate_ones():
 
 
 def test_maps_that_fragment_score_lower_than_whole_ones():
-    pieces = sum(blob(r, c, 0.5) for r, c in ((0, 0), (0, 7), (7, 0), (7, 7), (3, 3)))
-    assert score(attention(two_phrases()))[0] > score(attention([pieces] * TOKENS))[0]
+    pieces = [sum(blob(r, c, 0.5) for r, c in spots) for spots in (((0, 0), (7, 7), (0, 4)), ((7, 0), (0, 7), (4, 3)))]
+    assert score(attention(two_phrases()))[0] > score(attention([pieces[0]] * 6 + [pieces[1]] * 6))[0]
 
 
 def test_blocks_that_look_elsewhere_score_lower():
@@ -80,6 +79,20 @@ def test_a_token_that_soaks_up_attention_weighs_no_more_than_the_average():
     weight = token_weights(maps)
     assert weight.sum() == pytest.approx(1) and weight[0] < 0.6
     assert token_weights(torch.zeros(2, 4, 4, 4)).tolist() == [0.25] * 4
+
+
+def test_padding_that_looks_alike_weighs_as_one_token_however_long_it_is():
+    words, padding = two_phrases()[4:8], 0.5 * blob(0, 7) + 0.1
+    few, many = (token_weights(attention([*words, *[padding] * count])) for count in (4, 40))
+    assert float(few[4:].sum()) < 0.5 and float(many[4:].sum()) < 0.5
+
+
+def test_what_all_tokens_have_in_common_does_not_count():
+    plain = attention(two_phrases()).float()
+    listening = 0.2 + 0.8 * blob(2, 6, 2.0)  # how much each place listens to the text at all
+    parts, same = signature_values(plain), signature_values(plain * listening)
+    measured = [name for name in WEIGHTS if name != "agreement"]
+    assert [same[name] for name in measured] == pytest.approx([parts[name] for name in measured], abs=0.05)
 
 
 def test_rows_may_differ_in_tokens_blocks_and_grid_and_do_not_influence_each_other():

@@ -111,3 +111,18 @@ def test_a_map_without_attention_counts_as_even():
 def test_a_single_cell_grid_is_no_error():
     maps = torch.ones(2, 1, 1)
     assert signatures.entropy(maps).tolist() == [0, 0] and signatures.spread(maps).tolist() == [0, 0]
+
+
+def test_shares_of_a_place_sum_to_one_where_there_is_attention():
+    maps = torch.rand(3, 4, 6, 6, generator=torch.Generator().manual_seed(0))
+    maps[..., 0, 0] = 0
+    total = signatures.shares(maps).sum(-3)
+    assert total[..., 0, 0].tolist() == [0, 0, 0]
+    assert torch.allclose(total.flatten(-2)[:, 1:], torch.ones(3, 35))
+
+
+def test_likeness_leaves_out_what_even_maps_share():
+    maps = torch.stack([one_cell(1, 1) + even(), one_cell(1, 1), one_cell(6, 6), even()])
+    like = signatures.likeness(maps)
+    assert like[0].tolist() == pytest.approx([1, 1, 0, 0], abs=1e-5)
+    assert float(like[3, 3]) == 0
