@@ -39,17 +39,19 @@ PROBES: dict[str, Callable[[Testbed, str], Probe]] = {
 }
 """Every probe that is measured. Names stay: results are read by them."""
 
-CODE = ("probe_models", "sampling", "testbed", "benchmarks/candidates.py")
-"""What a checkpoint depends on besides its settings."""
+CODE = (
+    *("probe_models/features.py", "probe_models/focus.py", "probe_models/preview.py", "probe_models/signatures.py"),
+    *("sampling/attention.py", "sampling/recording.py", "testbed/sample.py", "testbed/scenes.py"),
+    *("testbed/scorer.py", "testbed/segment.py", "benchmarks/candidates.py"),
+)
+"""Files that decide the numbers: a checkpoint made with others is not taken up again."""
 
 
 def fingerprint(settings: dict[str, Any]) -> str:
     """Names the checkpoint: another model, another setting or other code gives another name."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for place in CODE:
-        path = PACK_ROOT / place
-        for file in [path] if path.is_file() else sorted(path.glob("*.py")):
-            digest.update(file.read_bytes())
+    for name in CODE:
+        digest.update((PACK_ROOT / name).read_bytes())
     return digest.hexdigest()[:12]
 
 
