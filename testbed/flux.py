@@ -15,7 +15,8 @@ from . import text
 
 LATENT_FORMAT = comfy.latent_formats.Flux()
 SHIFT = 1.15
-PEAK_RATE = 2e-3
+PEAK_RATE = 1.5e-3
+MATRIX_RATE = 1e-2
 CONFIG = {
     "image_model": "flux",
     "in_channels": 16,

@@ -26,6 +26,7 @@ def noise_for(latent: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
     return torch.cat([comfy.sample.prepare_noise(latent[:1], seed) for seed in seeds])
 
 
+@torch.inference_mode()  # as ComfyUI runs every prompt
 def sample_latents(
     model: comfy.model_patcher.ModelPatcher,
     clip: comfy.sd.CLIP,
@@ -63,6 +64,7 @@ def sample_latents(
     )
 
 
+@torch.inference_mode()
 def sample_images(
     model: comfy.model_patcher.ModelPatcher,
     clip: comfy.sd.CLIP,

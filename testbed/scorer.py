@@ -5,13 +5,13 @@ The blobs seen (``segment.py``) are assigned to the objects the prompt names; th
 =========  ============================================================  =======
 part       1 when                                                        loss
 =========  ============================================================  =======
-presence   every named object was found (by its colour or its shape)     0.9
-colour     every found object has the colour the prompt binds to it      0.6
-count      as many objects are seen as are named                         0.45
-relation   every stated relation holds between the found objects         0.6
-stray      nothing is seen that no named object accounts for             0.3
-shape      every found object has the shape the prompt binds to it       0.5
-outline    the outlines are clean and the stated sizes right             0.3
+presence   every named object was found (by its colour or its shape)     0.7
+colour     every found object has the colour the prompt binds to it      0.45
+count      as many objects are seen as are named                         0.25
+relation   every stated relation holds between the found objects         0.45
+stray      nothing is seen that no named object accounts for             0.15
+shape      every found object has the shape the prompt binds to it       0.4
+outline    the outlines are clean and the stated sizes right             0.2
 =========  ============================================================  =======
 
 The score is the product of (1 − loss·(1 − part)), so each fault costs a share of what is left: one
@@ -33,13 +33,13 @@ from .scenes import RELATIONS, Scene, SceneObject, parse_prompt
 from .segment import Blob, find_blobs
 
 LOSS = {
-    "presence": 0.9,
-    "colour": 0.6,
-    "count": 0.45,
-    "relation": 0.6,
-    "stray": 0.3,
-    "shape": 0.5,
-    "outline": 0.3,
+    "presence": 0.7,
+    "colour": 0.45,
+    "count": 0.25,
+    "relation": 0.45,
+    "stray": 0.15,
+    "shape": 0.4,
+    "outline": 0.2,
 }
 STRUCTURE = ("presence", "colour", "count", "relation", "stray")
 APPEARANCE = ("shape", "outline")

@@ -6,6 +6,7 @@ exactly as if it had not been interrupted.
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +15,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from tqdm import trange
 
+from .autograd import differentiable
+
 CHECKPOINT_EVERY = 250
+OPTIMIZER_STATE = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")
 WARMUP_STEPS = 50
+RESTART_SHARE = 0.75
+_INSIDE = re.compile(r"(blocks|layers)\.\d+\.")
 
 
 def generator_for(seed: int, step: int) -> torch.Generator:
@@ -23,12 +29,38 @@ def generator_for(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
 
 
-def learning_rate(step: int, steps: int, peak: float) -> float:
-    """Linear warm-up, then a cosine down to 1 % of the peak."""
+def learning_rate(step: int, steps: int, peak: float, restart: int | None = None) -> float:
+    """Linear warm-up, then a cosine down to 1 % of the peak.
+
+    With ``restart`` the first cosine ends at that step and a second, from three quarters of the
+    peak, at ``steps`` (SGDR): there is a usable model early, and the first part of a run does not
+    depend on how long the whole is.
+    """
     if step < WARMUP_STEPS:
         return peak * (step + 1) / WARMUP_STEPS
-    progress = (step - WARMUP_STEPS) / max(1, steps - WARMUP_STEPS)
+    start, end = WARMUP_STEPS, min(restart or steps, steps)
+    if step >= end:
+        start, end, peak = end, steps, RESTART_SHARE * peak
+    progress = (step - start) / max(1, end - start)
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+
+def optimizers_for(
+    parameters: dict[str, torch.nn.Parameter], peak_rate: float, matrix_rate: float
+) -> list[torch.optim.Optimizer]:
+    """AdamW, and with a ``matrix_rate`` Muon for the weight matrices inside blocks and layers.
+
+    Muon halves the steps this little transformer needs (measured: 500 steps bring it to a loss that
+    AdamW does not reach in 1000).
+    """
+    inside = [name for name, p in parameters.items() if matrix_rate and p.ndim == 2 and _INSIDE.search(name)]
+    rest = [p for name, p in parameters.items() if name not in set(inside)]
+    chosen: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=peak_rate, betas=(0.9, 0.98), weight_decay=0.01)]
+    if inside:
+        matrices = [parameters[name] for name in inside]
+        muon = torch.optim.Muon(matrices, lr=matrix_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
+        chosen.append(muon)
+    return chosen
 
 
 class Stage:
@@ -40,6 +72,8 @@ class Stage:
         loss_of: (step) → scalar loss, from the module's current weights.
         settings: what the run was asked to do; a checkpoint made with other settings is refused.
         average: decay of the moving average per step; 0 for none.
+        matrix_rate: Muon's peak learning rate for weight matrices; 0 leaves them to AdamW too.
+        restart: step at which the learning rate starts its second cosine.
     """
 
     def __init__(
@@ -51,13 +85,18 @@ class Stage:
         peak_rate: float,
         settings: dict[str, object],
         average: float = 0.0,
+        matrix_rate: float = 0.0,
+        restart: int | None = None,
     ) -> None:
         self.path, self.module, self.loss_of = path, module, loss_of
-        self.steps, self.peak_rate, self.average = steps, peak_rate, average
+        self.steps, self.average, self.restart = steps, average, restart
+        if matrix_rate:
+            settings = {**settings, "matrix_rate": matrix_rate}
         self.settings = json.dumps({**settings, "steps": steps, "peak_rate": peak_rate}, sort_keys=True)
-        self.parameters = dict(module.named_parameters())
+        self.parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self.averaged = {name: p.detach().clone() for name, p in self.parameters.items()}
-        self.optimizer = torch.optim.AdamW(self.parameters.values(), lr=peak_rate, betas=(0.9, 0.98), weight_decay=0.01)
+        self.optimizers = optimizers_for(self.parameters, peak_rate, matrix_rate)
+        self.peaks = [optimizer.param_groups[0]["lr"] for optimizer in self.optimizers]
         self.losses: list[float] = []
 
     def save(self) -> None:
@@ -65,8 +104,9 @@ class Stage:
         tensors = {f"average.{name}": value for name, value in self.averaged.items()}
         for name, parameter in self.parameters.items():
             tensors[f"weight.{name}"] = parameter.detach()
-            for key, value in self.optimizer.state[parameter].items():
-                tensors[f"optimizer.{key}.{name}"] = value
+            for optimizer in self.optimizers:
+                for key, value in optimizer.state.get(parameter, {}).items():
+                    tensors[f"optimizer.{key}.{name}"] = value
         tensors["losses"] = torch.tensor(self.losses)
         partial = self.path.with_suffix(".partial")
         save_file({k: v.cpu().contiguous() for k, v in tensors.items()}, partial, {"settings": self.settings})
@@ -92,10 +132,11 @@ class Stage:
         for name, parameter in self.parameters.items():
             parameter.data.copy_(tensors[f"weight.{name}"])
             self.averaged[name].copy_(tensors[f"average.{name}"])
-            self.optimizer.state[parameter] = {
-                key: tensors[f"optimizer.{key}.{name}"].to("cpu" if key == "step" else parameter.device)
-                for key in ("step", "exp_avg", "exp_avg_sq")
-            }
+            for optimizer in self.optimizers:
+                if any(parameter is p for p in optimizer.param_groups[0]["params"]):
+                    keys = [key for key in OPTIMIZER_STATE if f"optimizer.{key}.{name}" in tensors]
+                    moments = {key: tensors[f"optimizer.{key}.{name}"] for key in keys}
+                    optimizer.state[parameter] = {k: v if k == "step" else v.to(parameter) for k, v in moments.items()}
 
     def run(self, until: int | None = None) -> list[float]:
         """Train to the end (or to step ``until``), resuming first. Returns the loss of every step."""
@@ -104,15 +145,16 @@ class Stage:
         start = len(self.losses)
         progress = trange(start, end, initial=start, total=end, desc=self.path.stem, mininterval=2)
         for step in progress:
-            for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(step, self.steps, self.peak_rate)
-            # ComfyUI's blocks update their inputs in place; this lets autograd run through them as they are.
-            with torch.autograd.graph.allow_mutation_on_saved_tensors():
+            for optimizer, peak in zip(self.optimizers, self.peaks):
+                optimizer.param_groups[0]["lr"] = learning_rate(step, self.steps, peak, self.restart)
+            with differentiable():
                 loss = self.loss_of(step)
-                self.optimizer.zero_grad(set_to_none=True)
-                loss.backward()
+            for optimizer in self.optimizers:
+                optimizer.zero_grad(set_to_none=True)
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
-            self.optimizer.step()
+            for optimizer in self.optimizers:
+                optimizer.step()
             # A young average would remember the random start: let the decay grow with the step.
             decay = min(self.average, (1 + step) / (10 + step))
             with torch.no_grad():

@@ -103,6 +103,10 @@ class TextEncoder(torch.nn.Module):
         table = torch.nn.Embedding(len(self.ids), WIDTH)
         torch.nn.init.normal_(table.weight, std=0.1)
         self.transformer.set_input_embeddings(table)
+        # The pooled output stays zero: with it, the model learns the prompt's average colours from one vector
+        # and attention is slow to find out which word belongs where (measured, see the model card).
+        torch.nn.init.zeros_(self.transformer.text_projection.weight)
+        self.transformer.text_projection.weight.requires_grad_(False)
 
     def rows(self, prompts: list[str]) -> torch.Tensor:
         """Row numbers [N, 32] of prompts; a token the table lacks is the unknown row."""

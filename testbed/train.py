@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 from types import ModuleType
 
-import comfy.model_management
 import comfy.taesd.taesd
 import numpy as np
 import torch
@@ -27,10 +26,11 @@ from .text import TextEncoder
 MODELS = Path(__file__).parent / "models"
 FAMILIES = ("flux",)
 FILES = ("diffusion_model", "text_encoder", "vae")
-BATCH = 64
+BATCH = 48
 EMPTY_PROMPT_RATE = 0.1  # what CFG's negative side learns from
 UNKNOWN_WORD_RATE = 0.005
-AVERAGE = 0.998
+AVERAGE = 0.995
+RESTART = 2400
 ENCODE_BATCH = 32
 
 
@@ -100,12 +100,7 @@ def train_diffusion(
     both = torch.nn.ModuleDict({"text": encoder, "diffusion": model})
     settings = {"stage": module.__name__.split(".")[-1], "seed": seed, "batch": BATCH, "latents": len(latents)}
     path = out / "diffusion.safetensors"
-    # ComfyUI's fused RoPE kernel has no gradient; this flag makes it take its plain one.
-    before, comfy.model_management.in_training = comfy.model_management.in_training, True
-    try:
-        losses = Stage(path, both, loss_of, steps, module.PEAK_RATE, settings, average=AVERAGE).run()
-    finally:
-        comfy.model_management.in_training = before
+    losses = Stage(path, both, loss_of, steps, module.PEAK_RATE, settings, AVERAGE, module.MATRIX_RATE, RESTART).run()
     return encoder, model, losses
 
 
@@ -141,9 +136,9 @@ def train(
     model: str = "flux",
     out: Path = Path("output/testbed"),
     seed: int = 0,
-    vae_steps: int = 800,
-    steps: int = 2000,
-    scenes: int = 16000,
+    vae_steps: int = 1000,
+    steps: int = 4000,
+    scenes: int = 8000,
     device: str = "cpu",
 ) -> Path:
     """Run every stage (resuming what is there) and return the folder with the exported files."""
@@ -167,9 +162,9 @@ def main(arguments: list[str] | None = None) -> None:
     options.add_argument("--model", choices=FAMILIES, default="flux")
     options.add_argument("--out", type=Path, required=True, help="folder for checkpoints and the trained files")
     options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--vae-steps", type=int, default=800, help="training steps of the autoencoder")
-    options.add_argument("--steps", type=int, default=2000, help="training steps of text encoder and diffusion model")
-    options.add_argument("--scenes", type=int, default=16000, help="training scenes to render and encode")
+    options.add_argument("--vae-steps", type=int, default=1000, help="training steps of the autoencoder")
+    options.add_argument("--steps", type=int, default=4000, help="training steps of text encoder and diffusion model")
+    options.add_argument("--scenes", type=int, default=8000, help="training scenes to render and encode")
     options.add_argument("--device", default="cpu", help="cpu, cuda …")
     options.add_argument("--threads", type=int, default=None, help="torch threads (sums differ between numbers)")
     options.add_argument("--install", action="store_true", help="copy the trained files to testbed/models/NAME")

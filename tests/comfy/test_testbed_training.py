@@ -5,6 +5,7 @@ import comfy.sd
 import pytest
 import torch
 from diffusion_probe.testbed import autoencoder, flux, text, train
+from diffusion_probe.testbed.autograd import differentiable
 from diffusion_probe.testbed.stage import Stage, generator_for
 
 PROMPTS = ["a small red circle above a large blue square", "a green cross", ""]
@@ -26,17 +27,11 @@ def inputs():
     return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
 
 
-@pytest.fixture
-def training(monkeypatch):
-    monkeypatch.setattr(comfy.model_management, "in_training", True)
-
-
-def test_the_forward_of_training_equals_the_loaded_models(fresh_flux, inputs, training, monkeypatch):
+def test_the_forward_of_training_equals_the_loaded_models(fresh_flux, inputs):
     sigma, guidance = torch.tensor([0.3, 0.9]), torch.full((2,), 3.5)
     arguments = (inputs["latent"], sigma, inputs["context"], inputs["pooled"], guidance)
-    with torch.autograd.graph.allow_mutation_on_saved_tensors():
+    with differentiable():
         trained = fresh_flux(*arguments, transformer_options=flux.TRAINING_OPTIONS).detach()
-    monkeypatch.setattr(comfy.model_management, "in_training", False)
     state = {name: value.detach().clone() for name, value in fresh_flux.state_dict().items()}
     loaded = comfy.sd.load_diffusion_model_state_dict(state, model_options={"dtype": torch.float32})
     with torch.inference_mode():
@@ -44,12 +39,13 @@ def test_the_forward_of_training_equals_the_loaded_models(fresh_flux, inputs, tr
     assert torch.allclose(trained, stock, atol=1e-5)
 
 
-def test_gradients_through_the_in_place_blocks_are_right(fresh_flux, inputs, training):
+def test_gradients_through_the_in_place_blocks_are_right(fresh_flux, inputs):
     def loss():
         return flux.diffusion_loss(fresh_flux, *inputs.values(), torch.Generator().manual_seed(2))
 
-    with torch.autograd.graph.allow_mutation_on_saved_tensors():
-        loss().backward()
+    with differentiable():
+        value = loss()
+    value.backward()
     parameters = list(fresh_flux.parameters())
     gradients = [p.grad for p in parameters]
     norm = torch.stack([g.square().sum() for g in gradients]).sum().sqrt()
@@ -69,7 +65,7 @@ def test_the_text_encoder_of_training_equals_stock_clip():
     for parameter in encoder.parameters():
         parameter.data = parameter.data.half().float()
     clip = text.build_clip(*encoder.export())
-    with torch.autograd.graph.allow_mutation_on_saved_tensors():
+    with differentiable():
         context, pooled = encoder(encoder.rows(PROMPTS))
     for row, prompt in enumerate(PROMPTS):
         stock_context, stock_pooled = clip.encode_from_tokens(clip.tokenize(prompt), return_pooled=True)
