@@ -22,7 +22,7 @@ import comfy.sample
 import torch
 from diffusion_probe.probe_models.focus import AttentionFocus
 from diffusion_probe.sampling.capture import attach_probe, captured
-from diffusion_probe.testbed.random_models import FLUX_DEV, random_conditioning, random_flux
+from diffusion_probe.testbed.random_models import FLUX_DEV, SDXL_BASE, random_conditioning, random_flux, random_sdxl
 from tqdm import trange
 
 from benchmarks import report
@@ -31,9 +31,11 @@ from benchmarks.candidates import Testbed, candidate_seeds
 STEPS = 25
 MOMENT = "20%"
 MIB = 2**20
-REAL_TEXT_TOKENS = 512
-REAL_LATENT = (16, 128, 128)
-REAL_GUIDANCE = 3.5
+
+
+def on_gpu() -> bool:
+    """Whether ComfyUI runs models on a CUDA device, where time and memory are measured otherwise."""
+    return comfy.model_management.get_torch_device().type == "cuda"
 
 
 @dataclass(frozen=True)
@@ -57,27 +59,58 @@ def testbed_job(name: str, rows: int, seed: int) -> Job:
     )
 
 
+@dataclass(frozen=True)
+class RealSize:
+    """A real model's dimensions, and how it is commonly sampled at 1024²."""
+
+    about: str
+    build: Callable[[int], Any]
+    latent: tuple[int, int, int]
+    text: dict[str, int]
+    cfg: float
+    options: dict[str, float]
+
+
+REAL_SIZES = {
+    "flux": RealSize(
+        about="FLUX.1-dev, random weights, bf16",
+        build=lambda seed: random_flux(seed, torch.bfloat16, guidance_embed=True, **FLUX_DEV),
+        latent=(16, 128, 128),
+        text={"tokens": 512, "context": 4096, "pooled": 768},
+        cfg=1.0,
+        options={"guidance": 3.5},
+    ),
+    "sdxl": RealSize(
+        about="SDXL base 1.0, random weights, bf16",
+        build=lambda seed: random_sdxl(seed, torch.bfloat16, **SDXL_BASE),
+        latent=(4, 128, 128),
+        text={"tokens": 77, "context": 2048, "pooled": 1280},
+        cfg=7.0,
+        options={},
+    ),
+}
+
+
 def real_size_job(name: str, rows: int, seed: int) -> Job:
-    """FLUX.1-dev's dimensions with random weights, bf16, 1024², 512 text tokens.
+    """A model of real dimensions with random weights, 1024².
 
     Raises:
-        SystemExit: there is no GPU, or no such model yet.
+        SystemExit: there is no GPU.
     """
-    if not torch.cuda.is_available():
-        raise SystemExit("--real-size needs a GPU with CUDA (FLUX.1-dev's 12 billion weights in bf16); none was found.")
-    model = random_flux(seed=seed, dtype=torch.bfloat16, guidance_embed=True, **FLUX_DEV)
-    positive = random_conditioning(seed, tokens=REAL_TEXT_TOKENS, context=4096, pooled=768)
-    positive[0][1]["guidance"] = REAL_GUIDANCE
-    latent = torch.zeros((rows, *REAL_LATENT))
+    if not on_gpu():
+        raise SystemExit("--real-size needs a GPU with CUDA (FLUX.1-dev alone has 24 GB of weights); none was found.")
+    real = REAL_SIZES[name]
+    positive, negative = (random_conditioning(number, **real.text) for number in (seed, seed + 1))
+    positive[0][1].update(real.options)
+    latent = torch.zeros((rows, *real.latent))
 
     def run(model: Any) -> torch.Tensor:
         noise = comfy.sample.prepare_noise(latent, seed)
-        return comfy.sample.sample(
-            model, noise, STEPS, 1.0, "euler", "simple", positive, positive, latent, disable_pbar=True, seed=seed
-        )
+        job = (model, noise, STEPS, real.cfg, "euler", "simple", positive, negative, latent)
+        return comfy.sample.sample(*job, disable_pbar=True, seed=seed)
 
-    about = {"dimensions": "FLUX.1-dev, random weights, bf16", "rows": rows, "latent": list(REAL_LATENT)}
-    return Job(model, run, {**about, "steps": STEPS, "text_tokens": REAL_TEXT_TOKENS})
+    about = {"dimensions": real.about, "rows": rows, "latent": real.latent, "text": real.text, "cfg": real.cfg}
+    return Job(real.build(seed), run, {**about, "steps": STEPS})
 
 
 class Peak:
@@ -89,14 +122,14 @@ class Peak:
 
     def reset(self) -> None:
         gc.collect()
-        if torch.cuda.is_available():
+        if on_gpu():
             torch.cuda.synchronize()
             torch.cuda.reset_peak_memory_stats()
         else:
             Path("/proc/self/clear_refs").write_text("5")
 
     def megabytes(self) -> float:
-        if torch.cuda.is_available():
+        if on_gpu():
             return torch.cuda.max_memory_allocated() / MIB
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
@@ -118,7 +151,7 @@ def measure(job: Job, model: Any) -> Run:
     peak.reset()
     start, cpu_start = time.perf_counter(), time.process_time()
     latents = job.run(model)
-    if torch.cuda.is_available():
+    if on_gpu():
         torch.cuda.synchronize()
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
     return Run(seconds, cpu_seconds, peak.megabytes(), latents)
@@ -159,10 +192,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=15, help="patched runs, each between two plain ones")
     parser.add_argument("--rows", type=int, help="rows in the batch; 16, with --real-size 1")
-    parser.add_argument("--real-size", action="store_true", help="random weights, FLUX.1-dev's dimensions, GPU")
+    parser.add_argument("--real-size", action="store_true", help="random weights, real dimensions, 1024², GPU")
     given = parser.parse_args(arguments)
-    if given.model == "sdxl":
-        raise SystemExit("SDXL is not supported yet: its attention is not in sampling/families.py. Use --model flux.")
     if given.rounds < 1:
         raise SystemExit(f"--rounds {given.rounds}: at least 1 is needed.")
     make = real_size_job if given.real_size else testbed_job
