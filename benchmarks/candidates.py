@@ -29,17 +29,7 @@ class CaptureAll:
     name, label, needs, skilled = "capture", "", frozenset(NEEDS), False
 
     def score(self, rows: Sequence[Features]) -> Tensor:
-        raise NotImplementedError("only captures")
-
-
-class GroundTruth:
-    """The testbed's scorer as a judge: looks at image and prompt only."""
-
-    label = "ground truth"
-
-    def __call__(self, images: Tensor, prompts: list[str]) -> Tensor:
-        """Images ``[rows, H, W, 3]`` in 0 … 1 and their prompts → ``[rows]`` in 0 … 1."""
-        return scorer.score(images, prompts)
+        raise TypeError("this probe only captures")
 
 
 @dataclass(frozen=True)
@@ -114,6 +104,6 @@ class Testbed:
         with torch.inference_mode():
             model = attach_probe(self.model, CaptureAll(), ", ".join(moments))
             latent = {"samples": self.latents(model, prompt, seeds)}
-            truth = GroundTruth()(self.decode(latent["samples"]), [prompt] * len(seeds))
+            truth = scorer.GroundTruth()(self.decode(latent["samples"]), [prompt] * len(seeds))
             features = {step: captured(model, latent, moment) for step, moment in zip(steps, moments)}
         return Candidates(prompt, truth, features)

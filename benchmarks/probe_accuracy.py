@@ -21,11 +21,12 @@ import torch
 from diffusion_probe.probe_models.focus import AttentionFocus
 from diffusion_probe.probe_models.preview import PreviewReward
 from diffusion_probe.probe_models.probe import Probe
+from diffusion_probe.testbed.scorer import GroundTruth
 from diffusion_probe.training import accuracy, protocol
 from tqdm import tqdm
 
 from benchmarks import report
-from benchmarks.candidates import GroundTruth, Testbed, candidate_seeds
+from benchmarks.candidates import Testbed, candidate_seeds
 from runtime.paths import OUTPUT, PACK_ROOT
 
 MODULE = "benchmarks.probe_accuracy"

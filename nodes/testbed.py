@@ -1,22 +1,11 @@
 """Shapes, the small model that comes with the pack, and the judge that knows the truth about it."""
 
 from comfy_api.latest import io
-from torch import Tensor
 
 from ..testbed.load import load_testbed
-from ..testbed.scorer import score
+from ..testbed.scorer import GroundTruth
 from .errors import named_errors
 from .types import Reward
-
-
-class ShapesTruth:
-    """The testbed's ground truth as a judge: the highest reward there can be on the testbed."""
-
-    label = "truth"
-
-    def __call__(self, images: Tensor, prompts: list[str]) -> Tensor:
-        """Images ``[rows, H, W, 3]`` float 0 to 1 and a prompt for each → scores ``[rows]`` 0 to 1."""
-        return score(images, prompts)
 
 
 class LoadTestbedModel(io.ComfyNode):
@@ -61,7 +50,7 @@ class ShapesJudge(io.ComfyNode):
 
     @classmethod
     def execute(cls) -> io.NodeOutput:
-        return io.NodeOutput(ShapesTruth())
+        return io.NodeOutput(GroundTruth())
 
 
 NODES = [LoadTestbedModel, ShapesJudge]

@@ -161,6 +161,16 @@ def score(images: torch.Tensor, prompts: list[str]) -> torch.Tensor:
     return torch.tensor([parts.total for parts in score_parts(images, prompts)], dtype=torch.float32)
 
 
+class GroundTruth:
+    """The score as a judge (a REWARD): what no other judge can beat on the testbed."""
+
+    label = "truth"
+
+    def __call__(self, images: torch.Tensor, prompts: list[str]) -> torch.Tensor:
+        """As :func:`score`."""
+        return score(images, prompts)
+
+
 def structural_share(parts: list[list[Parts]]) -> float:
     """Share of the within-prompt score variance that comes from structure; NaN if nothing varies.
 
