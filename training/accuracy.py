@@ -33,7 +33,7 @@ def rows_of(
     truth = np.array([line["truth"] for line in lines])
     others = np.array([line["others"] for line in lines]).mean(axis=1, keepdims=True)
     baselines = {
-        "random": np.random.default_rng(seed).random(truth.shape),
+        "random": np.random.default_rng([seed, 1]).random(truth.shape),  # not the numbers that break ties
         "text-only": np.repeat(others, truth.shape[1], axis=1),
         "oracle": truth,
     }
