@@ -126,7 +126,7 @@ class ComfyServer:
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
                 command, cwd=tree, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                start_new_session=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                start_new_session=True, env={**ONE_THREAD, **os.environ, "PYTHONUNBUFFERED": "1"},
             )  # fmt: skip
 
     def _wait_until_up(self) -> bool:
@@ -141,6 +141,10 @@ class ComfyServer:
             time.sleep(0.2)
         raise ServerError(f"ComfyUI did not answer within {STARTUP_SECONDS} s. Its log ends:\n{self.log_tail()}")
 
+
+# The testbed's tensors are so small that a second torch thread costs more than it saves, most of all
+# on a busy machine. A variable that is set already has its way.
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 # Loopback never goes through a proxy that the environment may name.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
