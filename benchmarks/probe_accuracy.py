@@ -84,6 +84,8 @@ def measure(testbed: Testbed, given: argparse.Namespace) -> list[dict[str, Any]]
     path = OUTPUT / "probe_accuracy" / f"{given.model}-{fingerprint({**settings, **testbed.settings})}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     done = {line["prompt"]: line for line in read_lines(path)}
+    if done:
+        print(f"{len(done)} prompts were already measured; continuing.")
     with path.open("a") as file:
         for number, prompt in enumerate(tqdm(prompts, desc="prompts", mininterval=2)):
             kept = done.get(prompt)
@@ -99,9 +101,10 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """The whole lines of a JSON Lines file; one that a killed run left unfinished is cut off."""
     if not path.exists():
         return []
-    whole = path.read_bytes()
-    whole = whole[: whole.rfind(b"\n") + 1]
-    path.write_bytes(whole)
+    found = path.read_bytes()
+    whole = found[: found.rfind(b"\n") + 1]
+    if whole != found:
+        path.write_bytes(whole)
     return [json.loads(line) for line in whole.splitlines()]
 
 
@@ -143,7 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
         "truth_mean": truth.mean(),
         "truth_within_std": truth.std(axis=1).mean(),
         "constant_prompts": int((np.ptp(truth, axis=1) == 0).sum()),
-        "seconds": time.monotonic() - started,
+        "seconds_since_last_resumed": time.monotonic() - started,
         "rows": rows,
     }
     report.write(given.out, record, MODULE, given.seed)
