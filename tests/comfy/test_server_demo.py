@@ -1,13 +1,11 @@
 """The demo on the shipped workflow: what it leaves behind and what it says it cost."""
 
-import pytest
 from PIL import Image
 
 from runtime.demo_run import WORKFLOW, run_workflow
 from runtime.workflow import load_prompt
 
 
-@pytest.mark.skipif(not WORKFLOW.is_file(), reason="the workflow is not there yet")
 def test_the_demo_leaves_the_survivors_and_a_sheet_of_all(client, tmp_path):
     prompt = load_prompt(WORKFLOW, client.object_info())
     outcome = run_workflow(client, prompt, tmp_path)
