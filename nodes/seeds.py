@@ -117,8 +117,8 @@ class EarlySeedFilter(io.ComfyNode):
                     options=[KEEP_ALL, USE_ANYWAY],
                     default=KEEP_ALL,
                     advanced=True,
-                    tooltip="A score that was never measured to rank seeds better than chance drops nothing, "
-                    "unless this says use anyway.",
+                    tooltip="A score that was not measured to pick better seeds than full images at the same cost do "
+                    "drops nothing, unless this says use anyway.",
                 ),
             ],
             outputs=[

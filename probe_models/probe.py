@@ -17,8 +17,9 @@ class Probe(Protocol):
         label: what the score is measured in, for example ``"focus"`` or ``"ImageReward"``. Scores of
             different labels are never compared.
         needs: which parts of :class:`Features` have to be captured, a subset of ``features.NEEDS``.
-        skilled: whether the score was measured to rank the seeds of one prompt better than chance
-            (README, "Measured accuracy"). A score without skill drops nothing by default.
+        skilled: whether picking by the score at the default moment was measured to gain at least
+            what full images of other seeds gain at the same cost (README, "What the scores are
+            worth"). A score without skill drops nothing by default.
     """
 
     name: str
