@@ -13,21 +13,18 @@
 
 import argparse
 import json
-import os
-import platform
 import random
-import sys
 import time
 from pathlib import Path
 
-import comfy.model_management
-import comfyui_version
 import numpy as np
 import torch
 from diffusion_probe.testbed import render, sample, scorer
 from diffusion_probe.testbed.load import load_testbed
 from diffusion_probe.testbed.scenes import Scene, sample_scenes
 from tqdm import trange
+
+from benchmarks import report
 
 BATCH = 16
 
@@ -82,18 +79,6 @@ def measure(
     }  # fmt: skip
 
 
-def machine() -> dict[str, object]:
-    """What the figures were measured on."""
-    device = comfy.model_management.get_torch_device()
-    return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} CPU cores",
-        "torch_threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "comfyui": comfyui_version.__version__,
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.testbed", description=__doc__.split("\n")[0])
     parser.add_argument("--model", default="flux")
@@ -105,10 +90,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     figures = measure(given.model, given.seed, given.prompts, given.seeds, given.folder, given.cfg)
-    figures |= {"command": "python -m benchmarks.testbed " + " ".join(sys.argv[1:]), "machine": machine()}
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(figures, indent=2) + "\n")
-    print(json.dumps(figures, indent=2))
+    report.write(given.out, figures, "benchmarks.testbed", given.seed)
+    print(json.dumps(report.plain(figures), indent=1))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import comfy.sample
 import comfy.sd
 import torch
 
+from ..sampling.seeds import batch_noise
+
 STEPS = 25
 CFG = 2.0
 SAMPLER = "euler"
@@ -19,11 +21,6 @@ def encode_prompts(clip: comfy.sd.CLIP, prompts: Sequence[str]) -> list:
     unique = {text: clip.encode_from_tokens(clip.tokenize(text), return_pooled=True) for text in dict.fromkeys(prompts)}
     context, pooled = (torch.cat([unique[prompt][part] for prompt in prompts]) for part in (0, 1))
     return [[context, {"pooled_output": pooled}]]
-
-
-def noise_for(latent: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
-    """[len(seeds), C, H, W]: each row is what a run of that seed alone starts from."""
-    return torch.cat([comfy.sample.prepare_noise(latent[:1], seed) for seed in seeds])
 
 
 @torch.inference_mode()  # as ComfyUI runs every prompt
@@ -50,7 +47,7 @@ def sample_latents(
     latent = comfy.sample.fix_empty_latent_channels(model, latent)
     return comfy.sample.sample(
         model,
-        noise_for(latent, seeds),
+        batch_noise(latent, seeds),
         steps,
         cfg,
         SAMPLER,
