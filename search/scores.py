@@ -34,6 +34,10 @@ class Scores:
             node gives what one uninterrupted run gives. None when unknown.
         sampler: name of the sampler function that produced the rows.
         model_rows: forwards of one latent for one cond that the run spent on all rows together.
+        dropped_at: for each row the moment after which it was not computed any more, None for rows
+            that were not dropped. Empty: no row was.
+        calibration: scores of the probe on images it was not trained on, sorted, at equal steps from
+            the lowest to the highest quantile. Empty: the probe has none.
     """
 
     values: tuple[float, ...]
@@ -46,19 +50,23 @@ class Scores:
     exact_continuation: bool | None = None
     sampler: str = ""
     model_rows: int = 0
+    dropped_at: tuple[str | None, ...] = ()
+    calibration: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.values) != len(self.seeds):
             raise ValueError(f"{len(self.values)} scores for {len(self.seeds)} rows")
+        if self.dropped_at and len(self.dropped_at) != len(self.values):
+            raise ValueError(f"{len(self.values)} scores, but {len(self.dropped_at)} rows are said to be dropped or not")
 
     def __len__(self) -> int:
         return len(self.values)
 
     def subset(self, rows: list[int]) -> "Scores":
         """The scores of some rows, in the order given."""
-
         return replace(
             self,
             values=tuple(self.values[row] for row in rows),
             seeds=tuple(self.seeds[row] for row in rows),
+            dropped_at=tuple(self.dropped_at[row] for row in rows) if self.dropped_at else (),
         )
