@@ -57,7 +57,7 @@ class Scores:
         if len(self.values) != len(self.seeds):
             raise ValueError(f"{len(self.values)} scores for {len(self.seeds)} rows")
         if self.dropped_at and len(self.dropped_at) != len(self.values):
-            raise ValueError(f"{len(self.values)} scores, but {len(self.dropped_at)} rows are said to be dropped or not")
+            raise ValueError(f"{len(self.values)} scores, but dropped_at for {len(self.dropped_at)} rows")
 
     def __len__(self) -> int:
         return len(self.values)
