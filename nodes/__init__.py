@@ -2,9 +2,9 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import attach, probes, seeds, testbed
+from . import attach, probes, seeds, testbed, words
 
-NODES: list[type[io.ComfyNode]] = [*attach.NODES, *probes.NODES, *seeds.NODES, *testbed.NODES]
+NODES: list[type[io.ComfyNode]] = [*attach.NODES, *probes.NODES, *seeds.NODES, *testbed.NODES, *words.NODES]
 
 
 class DiffusionProbeExtension(ComfyExtension):

@@ -1,12 +1,19 @@
 """What a probe may look at: one row of a batch, captured at one moment of its run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+
+from .words import Word
 
 ATTENTION = "attention"
 DENOISED = "denoised"
 NEEDS = (ATTENTION, DENOISED)
+
+ALL_TEXT = "all text"
+"""What all text positions are called where no words are known."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,9 @@ class Features:
             ``capture.GRID`` on the longer side. Each value is a softmax weight: over all keys
             (text and image) it sums to 1, so over the tokens to at most 1. Tokens of several
             conditioning entries follow each other. None unless asked for.
+        words: the words of the text and their positions, indices into the tokens of ``attention``.
+            Empty if the conditioning came without them (it wasn't made by Encode Words), or the
+            text has none.
         denoised: the x0 prediction in the VAE's latent space, ``[channels, ...]`` float32 on the
             CPU. None unless asked for.
     """
@@ -36,4 +46,34 @@ class Features:
     percent: float
     blocks: tuple[str, ...] = ()
     attention: Tensor | None = None
+    words: tuple[Word, ...] = ()
     denoised: Tensor | None = None
+
+    def text_words(self) -> tuple[Word, ...]:
+        """The words; without any, all text positions count as one.
+
+        Raises:
+            ValueError: no attention was captured.
+        """
+        return self.words or (Word(ALL_TEXT, tuple(range(self._maps().shape[1]))),)
+
+    def word_maps(self, words: Sequence[Word] | None = None) -> Tensor:
+        """Attention to each word, ``[blocks, words, height, width]`` float32 softmax weights.
+
+        A word's map is the sum over its positions, not their mean: the positions share out one
+        softmax, so the sum is what the whole word gets, into however many pieces it was cut.
+
+        Args:
+            words: whose maps; :meth:`text_words` by default.
+
+        Raises:
+            ValueError: no attention was captured.
+        """
+        maps = self._maps().float()
+        words = self.text_words() if words is None else words
+        return torch.stack([maps[:, list(word.positions)].sum(1) for word in words], dim=1)
+
+    def _maps(self) -> Tensor:
+        if self.attention is None:
+            raise ValueError("no attention was captured. Attach a probe that needs it: Attention Focus.")
+        return self.attention

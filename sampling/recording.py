@@ -12,18 +12,21 @@ import torch
 from torch import Tensor
 
 from ..probe_models.features import ATTENTION, Features
+from ..probe_models.words import Word
 from .families import Block, Family
 from .moments import Moment, MomentPlan, percent_of_sigma
 from .tap import AttentionTap
+from .words import words_of
 
 
 @dataclass
 class Snapshot:
-    """What one evaluation gave: ``maps`` by conditioning entry and block, x0 for all rows."""
+    """What one evaluation gave: ``maps`` by conditioning entry and block, the ``words`` of all entries, x0."""
 
     step: int
     sigma: float
     maps: dict[UUID, dict[Block, Tensor]]
+    words: tuple[Word, ...]
     denoised: Tensor
 
 
@@ -61,7 +64,8 @@ class Recording:
             tap = AttentionTap(self.family, guider.inner_model.diffusion_model, conds, *x.shape[-2:])
             tap.install(model_options["transformer_options"])
         denoised = executor(x, timestep, model_options, seed)
-        snapshot = Snapshot(self.evaluations, sigma, tap.maps if tap else {}, denoised.detach().float().cpu().clone())
+        maps, words = (tap.maps, words_of(tap.entries())) if tap else ({}, ())
+        snapshot = Snapshot(self.evaluations, sigma, maps, words, denoised.detach().float().cpu().clone())
         self.snapshots.update(dict.fromkeys(moments, snapshot))
         return denoised
 
@@ -96,5 +100,6 @@ class Recording:
             percent=percent_of_sigma(self.plan.model_sampling, snapshot.sigma),
             blocks=tuple(" ".join(map(str, block)) for block in blocks),
             attention=attention,
+            words=snapshot.words,
             denoised=latent_out(snapshot.denoised[row : row + 1])[0],
         )

@@ -76,6 +76,10 @@ class AttentionTap:
         weights = fold_repeats(weights, cond["model_conds"]["c_crossattn"].cond.shape[1])
         self.maps.setdefault(uuid, {})[block] = to_grid(weights, region, self._in_tokens(side), self.grid)
 
+    def entries(self) -> list[tuple[dict[str, Any], int]]:
+        """The entries whose maps were recorded, in the order of ``maps``, each with its number of text positions."""
+        return [(self.conds[uuid], next(iter(maps.values())).shape[1]) for uuid, maps in self.maps.items()]
+
     def _tokens(self, queries: int, keys: int, image_tokens: int, options: dict) -> tuple[slice, slice]:
         """Which queries are image tokens, and which keys text tokens."""
         if not self.family.joint:

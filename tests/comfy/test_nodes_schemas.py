@@ -13,6 +13,7 @@ IDS = [
     "DiffusionProbeAttachProbe",
     "DiffusionProbeAttentionFocus",
     "DiffusionProbeEarlySeedFilter",
+    "DiffusionProbeEncodeWords",
     "DiffusionProbeLoadTestbedModel",
     "DiffusionProbePreviewReward",
     "DiffusionProbeScore",

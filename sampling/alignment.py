@@ -1,0 +1,112 @@
+"""Which words of a text a tokenizer's pieces spell. Pure text: nothing of ComfyUI or torch.
+
+Pieces and text are compared character by character in a form in which upper and lower case,
+composed and decomposed accents and full-width letters are the same, and blanks don't count: what
+tokenizers change on the way in. What then still differs (a piece for something unknown, characters
+that a tokenizer drops or replaces) is bridged between the nearest characters that agree.
+"""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher
+
+from ..probe_models.words import word_spans
+
+WORD_END = "</w>"
+"""CLIP's mark at the end of a word."""
+
+BLANK = "\u2581"
+"""SentencePiece's mark for a blank."""
+
+UNKNOWN = "<unk>"
+UNKNOWN_CHARACTER = "\ufffd"
+
+Owned = tuple[str, frozenset[int]]
+"""A character and what it belongs to: characters of the text, or pieces."""
+
+
+def piece_words(text: str, pieces: Sequence[str], bytewise: bool) -> list[tuple[str, list[int]]]:
+    """Each word of a text with the numbers of the pieces that spell it, words without a piece left out.
+
+    Args:
+        text: what the tokenizer was given.
+        pieces: what it made of it, as its vocabulary writes them, without start and end.
+        bytewise: whether these are CLIP's byte pieces; False: SentencePiece's.
+
+    Raises:
+        ValueError: the pieces spell no text at all.
+    """
+    owners = _owners(text, _bytes_spelled(pieces) if bytewise else _characters_spelled(pieces))
+    words = []
+    for start, end in word_spans(text):
+        spelling = sorted({piece for position in range(start, end) for piece in owners[position]})
+        if spelling:
+            words.append((text[start:end], spelling))
+    return words
+
+
+def _owners(text: str, spelled: list[Owned]) -> list[set[int]]:
+    """For each character of the text the pieces that spell it."""
+    owners: list[set[int]] = [set() for _ in text]
+    written = _folded((character, frozenset({at})) for at, character in enumerate(text))
+    spelled = _folded(spelled)
+    if [c for c, _ in written] == [c for c, _ in spelled]:
+        matches = [("equal", 0, len(written), 0, len(spelled))]
+    else:
+        matcher = SequenceMatcher(None, [c for c, _ in written], [c for c, _ in spelled], autojunk=False)
+        matches = matcher.get_opcodes()
+    for kind, first, last, piece_first, piece_last in matches:
+        for number in range(first, last):
+            some = slice(piece_first + number - first, piece_first + number - first + 1)
+            same = spelled[some] if kind == "equal" else spelled[piece_first:piece_last]
+            for position in written[number][1]:
+                owners[position].update(*(pieces for _, pieces in same))
+    return owners
+
+
+def _folded(characters: Iterable[Owned]) -> list[Owned]:
+    """In the form in which text and pieces are compared."""
+    folded = []
+    for character, owners in characters:
+        for part in unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", character).casefold()):
+            if not part.isspace():
+                folded.append((part, owners))
+    return folded
+
+
+def _characters_spelled(pieces: Sequence[str]) -> list[Owned]:
+    """A blank that is a piece of its own belongs to what it stands before."""
+    spelled: list[Owned] = []
+    before: frozenset[int] = frozenset()
+    for number, piece in enumerate(pieces):
+        text = UNKNOWN_CHARACTER if piece == UNKNOWN else piece.replace(BLANK, "")
+        owners = before | {number}
+        before = frozenset() if text else owners
+        spelled += [(character, owners if at == 0 else frozenset({number})) for at, character in enumerate(text)]
+    return spelled
+
+
+def _bytes_spelled(pieces: Sequence[str]) -> list[Owned]:
+    """A character may be spread over several pieces, for these are pieces of its UTF-8 bytes."""
+    spelling = [(byte, number) for number, piece in enumerate(pieces) for byte in _piece_bytes(piece)]
+    text = bytes(byte for byte, _ in spelling).decode()
+    spelled, at = [], 0
+    for character in text:
+        size = len(character.encode())
+        spelled.append((character, frozenset(number for _, number in spelling[at : at + size])))
+        at += size
+    return spelled
+
+
+def _piece_bytes(piece: str) -> list[int]:
+    return [BYTES[character] for character in piece.removesuffix(WORD_END)]
+
+
+def _bytes_by_character() -> dict[str, int]:
+    """How byte-level vocabularies write bytes (GPT-2): printable ones as they are, the rest from U+0100 on."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}
+
+
+BYTES = _bytes_by_character()

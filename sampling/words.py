@@ -1,0 +1,202 @@
+"""Encode a prompt as the stock node does, and say which text positions each of its words has.
+
+Which pieces a text becomes is not computed a second time: ComfyUI's own tokenizer runs once more
+with listeners in it, that write down which strings reached the vocabulary's tokenizer and which
+embeddings were found. So weights, escapes, embeddings and chunks are whatever ComfyUI makes of them.
+"""
+
+import copy
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from comfy.sd1_clip import SD1ClipModel, SD1Tokenizer, SDTokenizer
+from comfy.sdxl_clip import SDXLClipModel, SDXLTokenizer
+from comfy.text_encoders.flux import FluxClipModel, FluxTokenizer
+from torch import Tensor
+
+from ..probe_models.words import Word, numbered
+from .alignment import BLANK, WORD_END, piece_words
+
+KEY = "diffusion_probe_words"
+"""In a conditioning's dict: ``((spelling, positions), …)`` in the order of the text. Plain data, so
+that every node that copies or saves a conditioning keeps it."""
+
+Spelled = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A kind of text encoder whose context has one position per token.
+
+    Attributes:
+        tokenizer, model: ComfyUI's classes. A subclass counts if it leaves the method alone that
+            makes the tokens, or the context (others put templates around the text, or cut it).
+        streams: of a model, the streams of tokens whose positions are the context's, each with the
+            attribute that tokenizer and model have for it.
+    """
+
+    tokenizer: type
+    model: type
+    streams: Callable[[Any], dict[str, str]]
+
+    def fits(self, clip: Any) -> bool:
+        return (
+            getattr(type(clip.tokenizer), "tokenize_with_weights", None) is self.tokenizer.tokenize_with_weights
+            and getattr(type(clip.cond_stage_model), "encode_token_weights", None) is self.model.encode_token_weights
+        )
+
+
+ENCODERS = (
+    Encoder(SD1Tokenizer, SD1ClipModel, lambda model: {model.clip_name: model.clip}),
+    Encoder(SDXLTokenizer, SDXLClipModel, lambda model: {"l": "clip_l", "g": "clip_g"}),  # joined along the channels
+    Encoder(FluxTokenizer, FluxClipModel, lambda model: {"t5xxl": "t5xxl"}),  # CLIP-L gives the pooled output only
+)
+
+
+def encode_words(clip: Any, text: str) -> tuple[list, tuple[Word, ...] | None]:
+    """CONDITIONING as CLIP Text Encode makes it, with word information; and the words.
+
+    The words are None, and the conditioning is the stock one, where no entry of ``ENCODERS`` fits.
+    """
+    conditioning = clip.encode_from_tokens_scheduled(clip.tokenize(text))
+    spelled = _spelled(clip, text, conditioning[0][0].shape[1])
+    if spelled is None:
+        logging.warning(
+            f"Encode Words: {type(clip.cond_stage_model).__name__} is not in the pack's table of text encoders, or its "
+            "tokens are not the positions of its context. All text positions count as one."
+        )
+        return conditioning, None
+    return [[context, {**entry, KEY: spelled}] for context, entry in conditioning], numbered(spelled)
+
+
+def words_of(conds: Sequence[tuple[dict[str, Any], int]]) -> tuple[Word, ...]:
+    """The words of several conditioning entries whose text positions follow each other.
+
+    Args:
+        conds: the dict of each entry, and how many text positions it has.
+
+    Returns:
+        Empty if no entry knows its words. Positions that an entry doesn't have are left out: something cut its text.
+    """
+    spelled, start = [], 0
+    for cond, length in conds:
+        for spelling, positions in cond.get(KEY, ()):
+            there = [start + position for position in positions if position < length]
+            if there:
+                spelled.append((spelling, there))
+        start += length
+    return numbered(spelled)
+
+
+def _spelled(clip: Any, text: str, length: int) -> Spelled | None:
+    """Words and positions of a context of ``length`` positions; None if they can't be known."""
+    model = clip.cond_stage_model
+    streams = next((encoder.streams(model) for encoder in ENCODERS if encoder.fits(clip)), {})
+    if not streams or not all(_readable(getattr(clip.tokenizer, name)) for name in streams.values()):
+        return None
+    listeners = {stream: _Listener.beside(getattr(clip.tokenizer, name)) for stream, name in streams.items()}
+    listening = copy.copy(clip)
+    listening.tokenizer = copy.copy(clip.tokenizer)
+    for stream, name in streams.items():
+        setattr(listening.tokenizer, name, listeners[stream].tokenizer)
+    tokens = listening.tokenize(text, return_word_ids=True)
+    found, counts = [], []
+    for stream, name in streams.items():
+        width = getattr(model, name).transformer.get_input_embeddings().weight.shape[-1]
+        groups, count = _positions(tokens[stream], width)
+        found.append(_words(listeners[stream], groups))
+        counts.append(count)
+    return _together(found) if min(counts) == length else None
+
+
+def _readable(tokenizer: Any) -> bool:
+    """Whether it works as ComfyUI's own does, on pieces that :mod:`alignment` can read."""
+    stock = getattr(type(tokenizer), "tokenize_with_weights", None) is SDTokenizer.tokenize_with_weights
+    return stock and any(piece.endswith(WORD_END) or piece.startswith(BLANK) for piece in tokenizer.inv_vocab.values())
+
+
+@dataclass
+class _Listener:
+    """What one of ComfyUI's tokenizers was heard to do, group by group as it numbers them (from 1).
+
+    Attributes:
+        tokenizer: a copy of ComfyUI's, that listens.
+        groups: a text, or the name of an embedding, and whether it is one.
+    """
+
+    tokenizer: SDTokenizer
+    groups: list[tuple[str, bool]] = field(default_factory=list)
+
+    @classmethod
+    def beside(cls, tokenizer: SDTokenizer) -> "_Listener":
+        listener = cls(copy.copy(tokenizer))
+
+        def vocabulary(text: str, **options: Any) -> Any:
+            listener.groups.append((text, False))
+            return tokenizer.tokenizer(text, **options)
+
+        def embedding(name: str) -> Any:
+            found, name, leftover = tokenizer._try_get_embedding(name)
+            if found is not None:
+                listener.groups.append((tokenizer.embedding_identifier + name.strip(","), True))
+            return found, name, leftover
+
+        listener.tokenizer.tokenizer = vocabulary
+        listener.tokenizer._try_get_embedding = embedding
+        return listener
+
+
+def _positions(chunks: list[list[tuple]], width: int) -> tuple[dict[int, list[tuple[int, Any]]], int]:
+    """By group its text positions, each with its token; and how many positions there are.
+
+    An embedding has as many positions as vectors. Vectors of another width than the text encoder's
+    are left out by ComfyUI: what follows moves up, and the chunk is filled at its end.
+    """
+    groups: dict[int, list[tuple[int, Any]]] = {}
+    start = 0
+    for chunk in chunks:
+        at = start
+        for token, _, group in chunk:
+            vectors = token.numel() // token.shape[-1] if isinstance(token, Tensor) else 1
+            start += vectors
+            if isinstance(token, Tensor) and token.shape[-1] != width:
+                continue
+            if group:
+                groups.setdefault(group, []).extend((at + n, token) for n in range(vectors))
+            at += vectors
+    return groups, start
+
+
+def _words(listener: _Listener, groups: dict[int, list[tuple[int, Any]]]) -> list[tuple[str, list[int]]]:
+    """Words with positions, in the order of the text."""
+    vocabulary = listener.tokenizer.inv_vocab
+    bytewise = any(piece.endswith(WORD_END) for piece in vocabulary.values())
+    words = []
+    for number, (text, is_embedding) in enumerate(listener.groups, start=1):
+        positions = [position for position, _ in groups.get(number, ())]
+        if is_embedding:
+            words += [(text, positions)] if positions else []
+            continue
+        pieces = [vocabulary[token] for _, token in groups.get(number, ())]
+        for spelling, numbers in piece_words(text, pieces, bytewise):
+            words.append((spelling, [positions[n] for n in numbers]))
+    return words
+
+
+def _together(found: list[list[tuple[str, list[int]]]]) -> Spelled:
+    """The words of encoders that share positions, in the order of the text.
+
+    Their positions differ only after an embedding that is longer for one of them, or made for it
+    alone: then a word has the positions of each.
+    """
+    merged: dict[tuple[str, int], set[int]] = {}
+    for words in found:
+        seen: Counter[str] = Counter()
+        for spelling, positions in words:
+            seen[spelling] += 1
+            merged.setdefault((spelling, seen[spelling]), set()).update(positions)
+    in_order = sorted(merged.items(), key=lambda item: min(item[1]))
+    return tuple((spelling, tuple(sorted(positions))) for (spelling, _), positions in in_order)
