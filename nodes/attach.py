@@ -3,7 +3,7 @@
 from comfy_api.latest import io, ui
 
 from ..sampling.capture import attach_probe, score_with_previews
-from ..sampling.moments import AUTO, parse_moments
+from ..sampling.moments import AUTO, one_moment
 from ..search.ranking import best_first
 from ..search.report import score_report, score_text
 from .errors import named_errors
@@ -78,23 +78,13 @@ class ProbeScore(io.ComfyNode):
     @classmethod
     def execute(cls, latent, model, moment: str = "") -> io.NodeOutput:
         with named_errors("Probe Score"):
-            name = _one_moment(moment)
+            name = one_moment(moment)
             scores, previews = score_with_previews(model, latent, name)
             best = best_first(scores.values)[0]
         shown = {"text": [score_text(scores)], "diffusion_probe": [score_report(scores)]}
         if previews is not None:
             shown |= ui.PreviewImage(previews).as_dict()
         return io.NodeOutput(scores, best, ui=shown)
-
-
-def _one_moment(text: str) -> str | None:
-    """The one moment named, as captured features are named; None for the latest."""
-    if not text.strip():
-        return None
-    moments = parse_moments(text)
-    if moments is None or len(moments) > 1:
-        raise ValueError(f'"{text}" is not one moment. Write one, such as "20%" or "step 5"; nothing means the latest.')
-    return str(moments[0])
 
 
 NODES = [AttachProbe, ProbeScore]

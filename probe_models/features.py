@@ -16,6 +16,15 @@ ALL_TEXT = "all text"
 """What all text positions are called where no words are known."""
 
 
+def over_words(maps: Tensor, words: Sequence[Word]) -> Tensor:
+    """Maps of tokens ``[blocks, tokens, height, width]`` as maps of words, ``[blocks, words, height, width]``.
+
+    A word's map is the sum over its positions, not their mean: the positions share out one softmax,
+    so the sum is what the whole word gets, into however many pieces it was cut.
+    """
+    return torch.stack([maps[:, list(word.positions)].sum(1) for word in words], dim=1)
+
+
 @dataclass(frozen=True)
 class Features:
     """One candidate at one moment.
@@ -58,10 +67,7 @@ class Features:
         return self.words or (Word(ALL_TEXT, tuple(range(self._maps().shape[1]))),)
 
     def word_maps(self, words: Sequence[Word] | None = None) -> Tensor:
-        """Attention to each word, ``[blocks, words, height, width]`` float32 softmax weights.
-
-        A word's map is the sum over its positions, not their mean: the positions share out one
-        softmax, so the sum is what the whole word gets, into however many pieces it was cut.
+        """Attention to each word, ``[blocks, words, height, width]`` float32 softmax weights; see :func:`over_words`.
 
         Args:
             words: whose maps; :meth:`text_words` by default.
@@ -69,9 +75,7 @@ class Features:
         Raises:
             ValueError: no attention was captured.
         """
-        maps = self._maps().float()
-        words = self.text_words() if words is None else words
-        return torch.stack([maps[:, list(word.positions)].sum(1) for word in words], dim=1)
+        return over_words(self._maps().float(), self.text_words() if words is None else words)
 
     def _maps(self) -> Tensor:
         if self.attention is None:

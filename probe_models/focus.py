@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from . import signatures
-from .features import ATTENTION, Features
+from .features import ATTENTION, Features, over_words
+from .words import Word
 
 WEIGHTS = {
     "concentration": 0.25,  # 1 - entropy: an omitted object's map is diffuse
@@ -20,42 +21,46 @@ WEIGHTS = {
 training prompts of the testbed (``benchmarks/NOTES.md``)."""
 
 NEIGHBOURS = 3
-"""Tokens at most this far apart belong to one phrase ("a small red circle"): their maps should overlap."""
+"""Words or tokens at most this far apart belong to one phrase ("a small red circle"): their maps should overlap."""
 
 LIKENESS_POWER = 4
 """Makes only maps that are nearly the same count as one."""
 
 
-def token_weights(attention: Tensor) -> Tensor:
-    """How much each text position counts, ``[tokens]`` that sum to 1.
+def token_weights(attention: Tensor, shares: Tensor) -> Tensor:
+    """How much each word or text position counts, ``[tokens]`` that sum to 1.
 
-    Its share of the attention, at most the average share, divided by the number of positions whose
-    maps look like its own. Start, end and padding positions soak up attention without meaning
-    anything; no tokenizer is at hand to name them, but paddings look alike, whether there are ten
-    of them or five hundred.
+    Its part of the attention, at most the average part, divided by the number of those whose maps
+    look like its own. Start, end and padding positions soak up attention without meaning anything;
+    where no words tell which they are, paddings look alike, whether there are ten of them or five
+    hundred.
 
     Args:
         attention: ``[blocks, tokens, height, width]`` softmax weights.
+        shares: the same as shares of the text's attention.
     """
     mass = attention.float().mean((0, -2, -1))
     if not mass.sum() > 0:
         return torch.full_like(mass, 1 / len(mass))
-    look_alikes = signatures.likeness(signatures.shares(attention).mean(0)).pow(LIKENESS_POWER).sum(-1)
+    look_alikes = signatures.likeness(shares.mean(0)).pow(LIKENESS_POWER).sum(-1)
     weight = mass.clamp(max=float(mass.mean())) / look_alikes.clamp(min=1)
     return weight / weight.sum()
 
 
-def signature_values(attention: Tensor) -> dict[str, float]:
+def signature_values(attention: Tensor, words: Sequence[Word] = ()) -> dict[str, float]:
     """The parts of the score of one row, each from 0 (failure) to 1, by the names of ``WEIGHTS``.
 
-    Read off each token's share of the text's attention, averaged over blocks (agreement: block by
-    block) and over tokens with :func:`token_weights`.
+    Read off each word's share of the text's attention, averaged over blocks (agreement: block by
+    block) and over words with :func:`token_weights`. Without words every token counts as one.
 
     Args:
         attention: ``[blocks, tokens, height, width]`` softmax weights.
+        words: the words of the text, if known.
     """
-    weight = token_weights(attention)
     maps = signatures.shares(attention)
+    if words:
+        attention, maps = over_words(attention.float(), words), over_words(maps, words)
+    weight = token_weights(attention, maps)
     mean = maps.mean(0)
     spots = signatures.hot_spots(mean)
     position = torch.arange(len(weight))
@@ -72,9 +77,10 @@ def signature_values(attention: Tensor) -> dict[str, float]:
 
 
 class AttentionFocus:
-    """A probe that says how concentrated, whole and separate the tokens' attention is, 0 to 1.
+    """A probe that says how concentrated, whole and separate the attention of the words is, 0 to 1.
 
-    Rows may differ in their number of tokens and in the shape of their grid.
+    Of the tokens, where no words are known. Rows may differ in their number of tokens and in the
+    shape of their grid.
     """
 
     name = "attention focus"
@@ -100,5 +106,5 @@ class AttentionFocus:
             )
         if not attention.isfinite().all():
             raise ValueError(f"Attention focus: the attention of row {number} holds NaN or infinity.")
-        values = signature_values(attention)
+        values = signature_values(attention, row.words)
         return sum(WEIGHTS[name] * values[name] for name in WEIGHTS)

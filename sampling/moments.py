@@ -63,6 +63,20 @@ def parse_moments(text: str) -> tuple[Moment, ...] | None:
     return tuple(dict.fromkeys(moments))
 
 
+def one_moment(text: str) -> str | None:
+    """The one moment that a user typed, as captured features are named; None, the latest, for nothing.
+
+    Raises:
+        ValueError: more than one, or as :func:`parse_moments`.
+    """
+    if not text.strip():
+        return None
+    moments = parse_moments(text)
+    if moments is None or len(moments) > 1:
+        raise ValueError(f'"{text}" is not one moment. Write one, such as "20%" or "step 5"; nothing means the latest.')
+    return str(moments[0])
+
+
 def percent_of_sigma(model_sampling: Any, sigma: float) -> float:
     """The fraction p with ``percent_to_sigma(p) == sigma``, by bisection; 0 at and above the top."""
     low, high = 0.0, 1.0

@@ -12,6 +12,7 @@ from runtime.paths import PACK_ROOT
 IDS = [
     "DiffusionProbeAttachProbe",
     "DiffusionProbeAttentionFocus",
+    "DiffusionProbeAttentionPreview",
     "DiffusionProbeEarlySeedFilter",
     "DiffusionProbeEncodeWords",
     "DiffusionProbeLoadTestbedModel",

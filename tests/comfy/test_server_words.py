@@ -1,8 +1,11 @@
-"""Encode Words in the real server, on the testbed."""
+"""Encode Words and Attention Preview in the real server, on the testbed."""
 
 import io
 
+import pytest
 from PIL import Image
+
+from runtime.client import PromptError
 
 PROMPT = "a small (red:1.2) circle to the left of a large blue square"
 
@@ -46,3 +49,33 @@ def test_the_names_of_the_words_can_be_shown(client):
     shown = {**graph(), "names": {"class_type": "PreviewAny", "inputs": {"source": ["positive", 1]}}}
     words = client.run(shown)["names"]["text"]
     assert words == ["a, small, red, circle, to, the, left, of, a (2), large, blue, square"]
+
+
+def with_preview(graph, **inputs):
+    preview = {"latent": ["sample", 0], "model": ["attach", 0], "words": "red circle, square", "row": -1}
+    preview |= {"opacity": 0.75, "size": 128, "captions": True} | inputs
+    return {
+        **graph,
+        "attention": {"class_type": "DiffusionProbeAttentionPreview", "inputs": preview},
+        "maps": {"class_type": "PreviewImage", "inputs": {"images": ["attention", 0]}},
+        "captions": {"class_type": "PreviewAny", "inputs": {"source": ["attention", 1]}},
+    }
+
+
+def test_attention_preview_gives_a_picture_per_row_and_word(client):
+    outputs = client.run(with_preview(graph()))
+    assert len(outputs["maps"]["images"]) == 4
+    lines = outputs["captions"]["text"][0].splitlines()
+    named = [f"row {row}: {word}" for row in (0, 1) for word in ("red circle", "square")]
+    assert [line.rsplit(",", 1)[0] for line in lines] == named
+
+
+def test_a_prompt_of_clip_text_encode_gives_one_map_per_row(client):
+    assert len(client.run(with_preview(graph("CLIPTextEncode"), words=""))["maps"]["images"]) == 2
+
+
+def test_a_wrong_word_is_an_error_that_names_the_node_and_the_words(client):
+    with pytest.raises(
+        PromptError, match='Attention Preview: "green" is not in the prompt. Its words are: a, small, red'
+    ):
+        client.run(with_preview(graph(), words="green"))

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from diffusion_probe.probe_models import signatures
 from diffusion_probe.probe_models.features import Features
 from diffusion_probe.probe_models.focus import WEIGHTS, AttentionFocus, signature_values, token_weights
 from diffusion_probe.probe_models.probe import Probe
+from diffusion_probe.probe_models.words import Word
 
 TOKENS = 12
 
@@ -26,6 +28,10 @@ def row(maps: torch.Tensor | None) -> Features:
 
 def score(*maps: torch.Tensor) -> list[float]:
     return AttentionFocus().score([row(one) for one in maps]).tolist()
+
+
+def weights(maps: torch.Tensor) -> torch.Tensor:
+    return token_weights(maps, signatures.shares(maps))
 
 
 def two_phrases(width: float = 1.0) -> list[torch.Tensor]:
@@ -76,15 +82,36 @@ def test_every_part_lies_between_zero_and_one():
 def test_a_token_that_soaks_up_attention_weighs_no_more_than_the_average():
     maps = torch.full((2, 10, 4, 4), 0.01)
     maps[:, 0] = 0.9
-    weight = token_weights(maps)
+    weight = weights(maps)
     assert weight.sum() == pytest.approx(1) and weight[0] < 0.6
-    assert token_weights(torch.zeros(2, 4, 4, 4)).tolist() == [0.25] * 4
+    assert weights(torch.zeros(2, 4, 4, 4)).tolist() == [0.25] * 4
 
 
 def test_padding_that_looks_alike_weighs_as_one_token_however_long_it_is():
     words, padding = two_phrases()[4:8], 0.5 * blob(0, 7) + 0.1
-    few, many = (token_weights(attention([*words, *[padding] * count])) for count in (4, 40))
+    few, many = (weights(attention([*words, *[padding] * count])) for count in (4, 40))
     assert float(few[4:].sum()) < 0.5 and float(many[4:].sum()) < 0.5
+
+
+def score_words(maps: torch.Tensor, *positions: tuple[int, ...]) -> float:
+    words = tuple(Word(f"word {number}", some) for number, some in enumerate(positions))
+    return float(AttentionFocus().score([Features("flux", "20%", 5, 0.8, 0.2, attention=maps, words=words)])[0])
+
+
+def test_with_words_other_positions_have_no_signatures_of_their_own():
+    sharp, flat = two_phrases(), torch.full((8, 8), 0.5)
+    maps = attention([*sharp, *[flat] * 12])
+    known = score_words(maps, *((number,) for number in range(12)))
+    assert known > score(maps)[0] + 0.05
+    blotted = attention([*sharp, *[flat + 1e-3 * blob(0, 7), flat - 1e-3 * blob(0, 7)] * 6])
+    assert score_words(blotted, *((number,) for number in range(12))) == pytest.approx(known, abs=1e-2)
+
+
+def test_with_words_the_pieces_of_a_word_count_as_one():
+    whole = attention(two_phrases()).float()
+    pieces = torch.cat([whole[:, :1] / 4, whole[:, :1] * 3 / 4, whole[:, 1:]], dim=1)
+    expected = score_words(whole, *((number,) for number in range(12)))
+    assert score_words(pieces, (0, 1), *((number,) for number in range(2, 13))) == pytest.approx(expected, abs=1e-6)
 
 
 def test_what_all_tokens_have_in_common_does_not_count():
