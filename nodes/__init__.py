@@ -2,9 +2,16 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import attach, probes, seeds, testbed, words
+from . import attach, probes, rewards, seeds, testbed, words
 
-NODES: list[type[io.ComfyNode]] = [*attach.NODES, *probes.NODES, *seeds.NODES, *testbed.NODES, *words.NODES]
+NODES: list[type[io.ComfyNode]] = [
+    *attach.NODES,
+    *probes.NODES,
+    *rewards.NODES,
+    *seeds.NODES,
+    *testbed.NODES,
+    *words.NODES,
+]
 
 
 class DiffusionProbeExtension(ComfyExtension):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
@@ -12,3 +13,16 @@ def named_errors(display_name: str) -> Iterator[None]:
     except (ValueError, FileNotFoundError) as error:
         message = str(error)
         raise ValueError(f"{display_name}: {message[:1].upper()}{message[1:]}") from error
+
+
+def require_prompt(reward: Any, prompt: str) -> None:
+    """Refuse an empty prompt, unless the reward model doesn't read one.
+
+    Raises:
+        ValueError: it is empty.
+    """
+    if not prompt.strip() and getattr(reward, "reads_prompt", True):
+        raise ValueError(
+            "the prompt is empty, so there is nothing to judge by. "
+            "Write or connect the text that CLIP Text Encode gets."
+        )

@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ..probe_models.focus import AttentionFocus
 from ..probe_models.preview import PreviewReward
-from .errors import named_errors
+from .errors import named_errors, require_prompt
 from .types import Probe, Reward
 
 
@@ -39,7 +39,7 @@ class PreviewRewardProbe(io.ComfyNode):
             search_aliases=["x0 prediction", "preview score", "reward model", "training free", "diffusion probe"],
             inputs=[
                 io.Vae.Input("vae", tooltip="The VAE of the sampled model."),
-                Reward.Input("reward", tooltip="What judges the previews, for example Shapes Judge."),
+                Reward.Input("reward", tooltip="What judges the previews: Load Reward Model or Shapes Judge."),
                 io.String.Input(
                     "prompt",
                     default="",
@@ -54,11 +54,7 @@ class PreviewRewardProbe(io.ComfyNode):
     @classmethod
     def execute(cls, vae, reward, prompt: str) -> io.NodeOutput:
         with named_errors("Preview Reward"):
-            if not prompt.strip():
-                raise ValueError(
-                    "the prompt is empty, so there is nothing to judge by. "
-                    "Write or connect the text that CLIP Text Encode gets."
-                )
+            require_prompt(reward, prompt)
             return io.NodeOutput(PreviewReward(vae.decode, reward, prompt))
 
 

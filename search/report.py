@@ -1,6 +1,8 @@
 """Scores and selections as the user reads them, in JSON and in words."""
 
-from .ranking import percentiles_in_batch, ranks
+from collections.abc import Sequence
+
+from .ranking import best_first, percentiles_in_batch, ranks
 from .scores import Scores
 from .select import Selection
 
@@ -41,6 +43,21 @@ def score_text(scores: Scores) -> str:
     rows = sorted(score_rows(scores), key=lambda row: row["rank"])
     lines = [f"{row['rank']}. {row['score']:.4g}  seed {row['seed']}  (row {row['row']})" for row in rows]
     return "\n".join(head + lines)
+
+
+def image_scores_report(values: Sequence[float], label: str) -> dict:
+    """What Score Images sends to the frontend."""
+    places = ranks(values)
+    return {
+        "rows": [{"row": row, "score": value, "rank": places[row]} for row, value in enumerate(values)],
+        "label": label,
+    }
+
+
+def image_scores_text(values: Sequence[float], label: str) -> str:
+    """A heading and one line per image, best first."""
+    lines = [f"{place}. {values[row]:.4g}  (image {row})" for place, row in enumerate(best_first(values), start=1)]
+    return "\n".join([f"{label}, higher is better", *lines])
 
 
 def selection_report(selection: Selection, scores: Scores) -> dict:

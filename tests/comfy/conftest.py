@@ -11,9 +11,15 @@ from runtime.server import ComfyServer  # noqa: E402
 
 
 @pytest.fixture(scope="session")
-def server():
+def server_models(tmp_path_factory):
+    """The server's models folder: empty, whatever the installation has."""
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="session")
+def server(server_models):
     """One real ComfyUI server with the pack, for the whole session."""
-    with ComfyServer() as running:
+    with ComfyServer(extra_arguments=("--models-directory", str(server_models))) as running:
         yield running
 
 
@@ -30,6 +36,19 @@ def flux():
     from diffusion_probe.testbed.random_models import random_flux
 
     return random_flux(seed=0, scale=1.5)
+
+
+@pytest.fixture
+def reward_models(tmp_path, monkeypatch):
+    """An empty folder for reward models, the only one that ComfyUI knows of."""
+    import folder_paths
+    from diffusion_probe.rewards.files import FOLDER
+
+    extensions = folder_paths.folder_names_and_paths[FOLDER][1]
+    folder = tmp_path / "reward_models"
+    folder.mkdir()
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, FOLDER, ([str(folder)], extensions))
+    return folder
 
 
 @pytest.fixture

@@ -15,9 +15,11 @@ IDS = [
     "DiffusionProbeAttentionPreview",
     "DiffusionProbeEarlySeedFilter",
     "DiffusionProbeEncodeWords",
+    "DiffusionProbeLoadRewardModel",
     "DiffusionProbeLoadTestbedModel",
     "DiffusionProbePreviewReward",
     "DiffusionProbeScore",
+    "DiffusionProbeScoreImages",
     "DiffusionProbeSeedBatch",
     "DiffusionProbeShapesJudge",
 ]

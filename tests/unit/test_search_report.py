@@ -2,7 +2,15 @@
 
 import json
 
-from diffusion_probe.search.report import score_report, score_text, seeds_text, selection_report, selection_text
+from diffusion_probe.search.report import (
+    image_scores_report,
+    image_scores_text,
+    score_report,
+    score_text,
+    seeds_text,
+    selection_report,
+    selection_text,
+)
 from diffusion_probe.search.scores import Scores, SeedName
 from diffusion_probe.search.seeds import seed_list
 from diffusion_probe.search.select import select
@@ -56,3 +64,14 @@ def test_no_warning_for_exact_or_unknown_samplers():
 
 def test_seeds_can_be_pasted_into_seed_batch():
     assert seed_list(0, 1, seeds_text(SCORES)) == [2**63 + 1, 8, 9]
+
+
+def test_scores_of_finished_images_are_listed_best_first():
+    assert image_scores_text([0.5, -1.25, 2.0], "ImageReward").splitlines() == [
+        "ImageReward, higher is better",
+        "1. 2  (image 2)",
+        "2. 0.5  (image 0)",
+        "3. -1.25  (image 1)",
+    ]
+    report = image_scores_report([0.5, -1.25, 2.0], "ImageReward")
+    assert [row["rank"] for row in report["rows"]] == [2, 3, 1] and report["label"] == "ImageReward"

@@ -1,0 +1,1 @@
+"""Reward models: what people would say of a finished image, as one number per image."""

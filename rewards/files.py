@@ -1,0 +1,111 @@
+"""Where the reward models' files lie, and how one is read: its tensors, and nothing else that it may hold."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import comfy.utils
+import folder_paths
+from torch import Tensor, nn
+
+FOLDER = "reward_models"
+folder_paths.add_model_folder_path(FOLDER, os.path.join(folder_paths.models_dir, FOLDER))
+
+
+@dataclass(frozen=True)
+class RewardFile:
+    """A file that a reward model needs.
+
+    Attributes:
+        folder: the folder inside of ``models/reward_models``.
+        names: the names it may have, the official one first.
+        size: of the official one, as text.
+        source: where that comes from.
+    """
+
+    folder: str
+    names: tuple[str, ...]
+    size: str
+    source: str
+
+    def path(self) -> Path | None:
+        """Where it lies, or None."""
+        found = (folder_paths.get_full_path(FOLDER, f"{self.folder}/{name}") for name in self.names)
+        return next((Path(path) for path in found if path), None)
+
+    def wanted(self) -> str:
+        """One line that says what to put where."""
+        where = Path(folder_paths.get_folder_paths(FOLDER)[0]) / self.folder
+        others = "".join(f" or {name}" for name in self.names[1:])
+        return f"{where / self.names[0]}{others} ({self.size}, from {self.source})"
+
+
+def find(label: str, files: Sequence[RewardFile]) -> list[Path]:
+    """The paths of all files of a reward model.
+
+    Raises:
+        FileNotFoundError: some are not there; the message names each with its path, source and size.
+    """
+    paths = [file.path() for file in files]
+    absent = [file.wanted() for file, path in zip(files, paths) if path is None]
+    if absent:
+        lines = "\n".join(f"  {line}" for line in absent)
+        raise FileNotFoundError(
+            f"{label} needs files that are not there:\n{lines}\nNothing is downloaded by itself: put them there "
+            "and run again."
+        )
+    return [path for path in paths if path is not None]
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, or of a .pt or .pth by torch's reader of tensors only.
+
+    Raises:
+        ValueError: the file is cut off, no such file at all, or holds Python objects besides tensors.
+    """
+    try:
+        content = comfy.utils.load_torch_file(str(path), safe_load=True)
+    except Exception as error:  # each of the two readers has its own errors for a broken file
+        raise ValueError(
+            f"{path} can't be read: {_first_words(error)}\n"
+            "It is cut off or damaged, or holds more than tensors, which is refused because such a file can run code. "
+            "Compare its size with the official file's, and get it again, as safetensors if there is one."
+        ) from error
+    tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise ValueError(f"{path} holds no tensors. Put the official file there.")
+    return tensors
+
+
+def fill(network: nn.Module, tensors: dict[str, Tensor], path: Path, unused: tuple[str, ...] = ()) -> None:
+    """Give a network its tensors, in the precision they have.
+
+    Args:
+        network: on the meta device or anywhere; its tensors are replaced.
+        tensors: from the file, under the network's names.
+        path: of the file, for the error.
+        unused: what the names of tensors begin with that the network doesn't need.
+
+    Raises:
+        ValueError: tensors are missing, unknown, or of another shape.
+    """
+    try:
+        missing, unknown = network.load_state_dict(tensors, strict=False, assign=True)
+    except RuntimeError as error:
+        raise other_layout(path, "tensors of another shape: " + "; ".join(str(error).splitlines()[1:3])) from error
+    unknown = [name for name in unknown if not name.startswith(unused)]
+    if missing:
+        raise other_layout(path, f"{len(missing)} tensors are missing, such as {missing[0]}")
+    if unknown:
+        raise other_layout(path, f"{len(unknown)} tensors are unknown, such as {unknown[0]}")
+
+
+def other_layout(path: Path, what: str) -> ValueError:
+    """The error for a file of something else."""
+    return ValueError(f"{path} is another model or only a part of one ({what}). Put the official file there.")
+
+
+def _first_words(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200]

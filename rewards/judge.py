@@ -1,0 +1,91 @@
+"""A reward model under ComfyUI's model management: loaded when it judges, unloaded when others need the memory."""
+
+from collections.abc import Callable
+
+import comfy.model_management
+import comfy.model_patcher
+import torch
+from torch import Tensor, nn
+
+from .pixels import View
+
+CHUNK = 8
+"""Images judged at once."""
+
+MEMORY_PER_IMAGE = 64 * 2**20
+"""Bytes: an estimate for the largest, ViT-H. A layer holds about ten float32 tensors of 257 tokens × 5120 channels."""
+
+
+class RewardModel:
+    """A judge of images: ``judge(images, prompts) → scores``.
+
+    Weights stay in the precision of the file and the arithmetic is float32 on every device, so that an
+    image has one score, wherever it is judged.
+
+    Args:
+        label: unit of the scores.
+        network: ``network(pixels, ids) → scores [rows]``.
+        size: height and width of ``pixels``.
+        view: makes pixels of images.
+        words: makes ids ``[rows, words]`` of prompts. None: the network doesn't read the prompt.
+    """
+
+    def __init__(
+        self, label: str, network: nn.Module, size: int, view: View, words: Callable[[list[str]], Tensor] | None
+    ):
+        self.label = label
+        self.size, self.view, self.words = size, view, words
+        self.patcher = comfy.model_patcher.CoreModelPatcher(
+            network.eval().requires_grad_(False),
+            load_device=comfy.model_management.text_encoder_device(),
+            offload_device=comfy.model_management.text_encoder_offload_device(),
+        )
+
+    @property
+    def reads_prompt(self) -> bool:
+        """Whether the prompt has a say in the score."""
+        return self.words is not None
+
+    def __call__(self, images: Tensor, prompts: list[str]) -> Tensor:
+        """As :meth:`score`."""
+        return self.score(images, prompts)
+
+    @torch.no_grad()
+    def score(self, images: Tensor, prompts: list[str]) -> Tensor:
+        """One number per image, whatever else is in the batch.
+
+        Args:
+            images: ``[rows, H, W, 3]`` float in 0 … 1, ComfyUI's IMAGE; an alpha channel is dropped.
+            prompts: one per image, or one for all.
+
+        Returns:
+            ``[rows]`` float32 on the CPU, higher is better.
+
+        Raises:
+            ValueError: no images, something that is none, or another number of prompts; NaN came out.
+        """
+        if images.ndim != 4 or images.shape[-1] not in (3, 4) or len(images) == 0:
+            raise ValueError(f"{self.label} judges images [rows, height, width, 3], not {list(images.shape)}.")
+        if not images.isfinite().all():
+            raise ValueError(f"{self.label}: the images hold NaN or infinity. Try the VAE in fp32 (--fp32-vae).")
+        if len(prompts) not in (1, len(images)):
+            raise ValueError(f"{len(images)} images but {len(prompts)} prompts; give one per image, or one for all.")
+        prompts = prompts if len(prompts) == len(images) else prompts * len(images)
+        comfy.model_management.load_models_gpu(
+            [self.patcher], memory_required=min(CHUNK, len(images)) * MEMORY_PER_IMAGE
+        )
+        parts = [
+            self._chunk(images[first : first + CHUNK], prompts[first : first + CHUNK])
+            for first in range(0, len(images), CHUNK)
+        ]
+        scores = torch.cat(parts)
+        if not scores.isfinite().all():
+            raise ValueError(f"{self.label} gave NaN or infinity: its file is damaged. Get it again.")
+        return scores
+
+    def _chunk(self, images: Tensor, prompts: list[str]) -> Tensor:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        device = self.patcher.load_device
+        pixels = self.view(images, self.size).to(device)
+        ids = self.words(prompts).to(device) if self.words else None
+        return self.patcher.model(pixels, ids).float().cpu()

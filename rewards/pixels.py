@@ -1,0 +1,71 @@
+"""What each reward model sees of an image: the authors' own resizing, cropping and normalising."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+
+View = Callable[[Tensor, int], Tensor]
+"""Images ``[rows, H, W, 3]`` float 0 … 1 and a size → ``[rows, 3, size, size]`` float32, normalised."""
+
+
+def eight_bit(images: Tensor) -> np.ndarray:
+    """Images as ComfyUI's Save Image writes them, so that a score is that of the saved file.
+
+    Args:
+        images: ``[rows, H, W, 3 or 4]`` float in 0 … 1; alpha is dropped.
+
+    Returns:
+        ``[rows, H, W, 3]`` uint8.
+    """
+    return (255.0 * images[..., :3].detach().cpu().float().numpy()).clip(0, 255).astype(np.uint8)
+
+
+def centre_crop(images: Tensor, size: int) -> Tensor:
+    """The middle, as torchvision crops it: what OpenAI's CLIP, open_clip and ImageReward see."""
+    return _cropped(images, size, lambda rest: round(rest / 2))
+
+
+def centre_crop_rounding_down(images: Tensor, size: int) -> Tensor:
+    """The middle, as transformers' image processors crop it: what PickScore sees."""
+    return _cropped(images, size, lambda rest: rest // 2)
+
+
+def whole(images: Tensor, size: int) -> Tensor:
+    """All of the image between black bars: what HPSv2.1 sees. It is resized as floats, after the division by 255."""
+    pixels = torch.from_numpy(eight_bit(images)).movedim(-1, 1).float() / 255
+    scale = size / max(pixels.shape[-2:])
+    if scale == 1:
+        height, width = pixels.shape[-2:]
+    else:
+        height, width = (max(1, round(side * scale)) for side in pixels.shape[-2:])
+        pixels = interpolate(pixels, (height, width), mode="bicubic", antialias=True, align_corners=False)
+    bar_x, bar_y = size - width, size - height
+    bars = (bar_x // 2, bar_x - bar_x // 2, bar_y // 2, bar_y - bar_y // 2)
+    return _normalised(pad(pixels, bars))
+
+
+def _cropped(images: Tensor, size: int, start: Callable[[int], int]) -> Tensor:
+    """The shorter side becomes ``size``, bicubic on 8-bit pixels; then the middle of the longer one."""
+    pictures = []
+    for image in eight_bit(images):
+        height, width = image.shape[:2]
+        short = min(height, width)
+        new_height, new_width = (size if side == short else int(size * side / short) for side in (height, width))
+        resized = Image.fromarray(image)
+        if short != size:
+            resized = resized.resize((new_width, new_height), Image.Resampling.BICUBIC)
+        left, top = start(new_width - size), start(new_height - size)
+        pictures.append(np.asarray(resized.crop((left, top, left + size, top + size))))
+    return _normalised(torch.from_numpy(np.stack(pictures)).movedim(-1, 1).float() / 255)
+
+
+def _normalised(pixels: Tensor) -> Tensor:
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    return (pixels - mean) / std

@@ -1,0 +1,199 @@
+"""A reward model's files: absent, damaged, of another model, or with code in them. One clear message each."""
+
+import pytest
+import torch
+from diffusion_probe.nodes.probes import PreviewRewardProbe
+from diffusion_probe.nodes.rewards import LoadRewardModel, ScoreImages
+from diffusion_probe.rewards import catalog
+from diffusion_probe.rewards.random_files import (
+    WORDS,
+    random_tensors,
+    write_aesthetic_head,
+    write_image_reward,
+    write_tensors,
+)
+
+IMAGES = torch.rand(3, 32, 32, 3, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def image_reward(reward_models):
+    """The folder of a small ImageReward."""
+    write_image_reward(reward_models)
+    return reward_models / "ImageReward"
+
+
+def tensors_there():
+    return dict(catalog.load("ImageReward").patcher.model.state_dict())
+
+
+@pytest.mark.parametrize("name", catalog.REWARDS)
+def test_a_missing_file_is_named_with_its_path_source_and_size(reward_models, name):
+    with pytest.raises(ValueError) as raised:
+        LoadRewardModel.execute(name)
+    message = str(raised.value)
+    assert message.startswith("Load Reward Model: ")
+    for file in catalog.REWARDS[name].files:
+        assert str(reward_models / file.folder / file.names[0]) in message
+        assert file.source in message and file.size in message
+    assert "Nothing is downloaded" in message
+
+
+def test_only_the_file_that_is_missing_is_named(image_reward):
+    (image_reward / "vocab.txt").unlink()
+    with pytest.raises(FileNotFoundError) as raised:
+        catalog.load("ImageReward")
+    assert "vocab.txt" in str(raised.value) and "ImageReward.pt" not in str(raised.value)
+
+
+def test_the_official_format_and_safetensors_score_the_same(image_reward, reward_models):
+    expected = catalog.load("ImageReward")(IMAGES, ["a cat"])
+    (image_reward / "ImageReward.safetensors").unlink()
+    write_image_reward(reward_models, name="ImageReward.pt")
+    torch.testing.assert_close(catalog.load("ImageReward")(IMAGES, ["a cat"]), expected)
+
+
+@pytest.mark.parametrize("name", ["ImageReward.pt", "ImageReward.safetensors"])
+def test_a_file_that_is_cut_off_is_refused(reward_models, name):
+    write_image_reward(reward_models, name=name)
+    path = reward_models / "ImageReward" / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ValueError, match=f"(?s){name} can't be read: .*cut off"):
+        catalog.load("ImageReward")
+
+
+def test_an_empty_file_is_refused(image_reward):
+    (image_reward / "ImageReward.safetensors").write_bytes(b"")
+    with pytest.raises(ValueError, match="can't be read"):
+        catalog.load("ImageReward")
+
+
+class RunsCode:
+    """What a malicious file holds: unpickled, it would make a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def test_a_file_with_code_in_it_is_refused_and_the_code_not_run(image_reward, tmp_path):
+    (image_reward / "ImageReward.safetensors").unlink()
+    torch.save({"state_dict": {}, "x": RunsCode(tmp_path / "ran")}, image_reward / "ImageReward.pt")
+    with pytest.raises(ValueError, match="holds more than tensors, which is refused"):
+        catalog.load("ImageReward")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_file_without_tensors_is_refused(image_reward):
+    (image_reward / "ImageReward.safetensors").unlink()
+    torch.save({"epoch": 3, "name": "x"}, image_reward / "ImageReward.pt")
+    with pytest.raises(ValueError, match="holds no tensors"):
+        catalog.load("ImageReward")
+
+
+def test_missing_tensors_are_fatal_and_named(image_reward):
+    tensors = tensors_there()
+    del tensors["mlp.layers.6.weight"]
+    write_tensors(tensors, image_reward / "ImageReward.safetensors")
+    with pytest.raises(ValueError, match=r"1 tensors are missing, such as mlp\.layers\.6\.weight"):
+        catalog.load("ImageReward")
+
+
+def test_unknown_tensors_are_fatal_and_named(image_reward):
+    tensors = tensors_there() | {"lora_up.weight": torch.zeros(2, 2)}
+    write_tensors(tensors, image_reward / "ImageReward.safetensors")
+    with pytest.raises(ValueError, match=r"1 tensors are unknown, such as lora_up\.weight"):
+        catalog.load("ImageReward")
+
+
+def test_tensors_of_another_shape_are_fatal_and_named(image_reward):
+    tensors = tensors_there() | {"mlp.layers.6.weight": torch.zeros(16, 63)}
+    write_tensors(tensors, image_reward / "ImageReward.safetensors")
+    with pytest.raises(ValueError, match=r"(?s)another shape.*mlp\.layers\.6\.weight"):
+        catalog.load("ImageReward")
+
+
+@pytest.mark.parametrize("name", catalog.REWARDS)
+def test_a_file_of_another_model_is_refused(reward_models, name):
+    write_image_reward(reward_models)
+    write_aesthetic_head(reward_models, width=64)
+    for file in catalog.REWARDS[name].files:
+        if file.names[0] != "vocab.txt":
+            (reward_models / file.folder).mkdir(exist_ok=True)
+            write_tensors({"model.diffusion_model.x": torch.zeros(2)}, reward_models / file.folder / file.names[0])
+    with pytest.raises(ValueError, match="is another model or only a part of one"):
+        catalog.load(name)
+
+
+@pytest.mark.parametrize(
+    "lines", [WORDS[:-1], WORDS[1:] + ("x",), ("cat", *WORDS[1:])], ids=["too short", "shifted", "no padding"]
+)
+def test_another_vocabulary_is_refused(image_reward, lines):
+    (image_reward / "vocab.txt").write_text("\n".join(lines))
+    with pytest.raises(ValueError, match="not the vocabulary of bert-base-uncased"):
+        catalog.load("ImageReward")
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(ValueError, match="ImageReward, PickScore, HPSv2.1, CLIPScore, LAION aesthetic"):
+        catalog.load("BLIPScore")
+
+
+def test_images_that_are_none_and_prompts_that_do_not_fit_are_refused(image_reward):
+    judge = catalog.load("ImageReward")
+    with pytest.raises(ValueError, match="3 images but 2 prompts"):
+        judge(IMAGES, ["a", "b"])
+    with pytest.raises(ValueError, match=r"not \[0, 32, 32, 3\]"):
+        judge(IMAGES[:0], ["a"])
+    with pytest.raises(ValueError, match=r"not \[3, 32, 32\]"):
+        judge(IMAGES[..., 0], ["a"])
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        judge(IMAGES * float("nan"), ["a"])
+
+
+def test_a_damaged_weight_does_not_pass_as_a_score(image_reward):
+    tensors = tensors_there()
+    tensors["mlp.layers.0.bias"][5] = float("nan")
+    write_tensors(tensors, image_reward / "ImageReward.safetensors")
+    with pytest.raises(ValueError, match="its file is damaged"):
+        catalog.load("ImageReward")(IMAGES, ["a"])
+
+
+def test_score_images_gives_one_number_per_image_and_the_best(image_reward):
+    judge = LoadRewardModel.execute("ImageReward")[0]
+    output = ScoreImages.execute(IMAGES, judge, "a cat")
+    scores, best, image = output.result
+    assert scores == judge(IMAGES, ["a cat"]).tolist() and len(set(scores)) == 3
+    assert scores[best] == max(scores) and torch.equal(image, IMAGES[best : best + 1])
+    assert output.ui["text"][0].splitlines()[:2] == [
+        "ImageReward, higher is better",
+        f"1. {max(scores):.4g}  (image {best})",
+    ]
+
+
+def test_an_empty_prompt_is_refused_unless_the_reward_reads_none(image_reward):
+    judge = LoadRewardModel.execute("ImageReward")[0]
+    with pytest.raises(ValueError, match="Score Images: The prompt is empty"):
+        ScoreImages.execute(IMAGES, judge, " ")
+    with pytest.raises(ValueError, match="Preview Reward: The prompt is empty"):
+        PreviewRewardProbe.execute(None, judge, " ")
+
+    class Looks:
+        label, reads_prompt = "looks", False
+
+        def __call__(self, images, prompts):
+            return images.mean((1, 2, 3))
+
+    class Vae:
+        decode = None
+
+    assert PreviewRewardProbe.execute(Vae, Looks(), "")[0].label == "looks"
+    assert len(ScoreImages.execute(IMAGES, Looks(), "")[0]) == 3
+
+
+def test_random_files_differ_by_seed():
+    layer = torch.nn.Linear(3, 2)
+    first, again, other = (random_tensors(layer, seed)["weight"] for seed in (0, 0, 1))
+    assert torch.equal(first, again) and not torch.equal(first, other)
