@@ -3,7 +3,7 @@
 ``python -m benchmarks.parity --rewards ImageReward --seed S --out FILE.json``
 
 The originals run in a process of their own, with their own versions of packages in front of those of this environment
-(``.cache/parity``, made anew and deleted afterwards). ImageReward is compared in its full size, against the
+(a folder in ``.cache``, deleted afterwards). ImageReward is compared in its full size, against the
 ``image-reward`` package; the CLIP rewards in their real widths with two layers per tower, against transformers and
 open_clip.
 
@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -61,15 +62,13 @@ def main() -> None:
     use_comfy()
     import folder_paths
 
-    folder = CACHE / "parity"
-    folder_paths.add_model_folder_path("reward_models", str(folder / "reward_models"), is_default=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        rows = [compare(name, folder, arguments.seed) for name in arguments.rewards]
-    except SetupError as error:
-        raise SystemExit(str(error)) from None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    CACHE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="parity-", dir=CACHE) as folder:
+        folder_paths.add_model_folder_path("reward_models", f"{folder}/reward_models", is_default=True)
+        try:
+            rows = [compare(name, Path(folder), arguments.seed) for name in arguments.rewards]
+        except SetupError as error:
+            raise SystemExit(str(error)) from None
     report.write(arguments.out, {"limit": LIMIT, "rows": rows}, "benchmarks.parity", arguments.seed)
     if any(row["relative_difference"] > LIMIT or row["batch_difference"] > LIMIT for row in rows):
         raise SystemExit(f"The scores differ by more than {LIMIT:g}.")
@@ -116,7 +115,7 @@ def installed(folder: Path, name: str) -> Path:
     """The folder with the original's packages, and nothing of what they share with this environment."""
     where = folder / name
     if not where.exists():
-        with step(f"Installing {', '.join(PACKAGES[name])} into {where.relative_to(CACHE.parent)}"):
+        with step(f"Installing {', '.join(PACKAGES[name])} into .cache"):
             run(
                 [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile",
                  "--no-deps", "--target", str(where), *PACKAGES[name]],

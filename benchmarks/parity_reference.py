@@ -138,6 +138,7 @@ def aesthetic(folder: Path, seed: int) -> Callable[[str, Path], float]:
     head = torch.nn.ModuleDict({"layers": torch.nn.Sequential(*layers)}).eval()
     randomise(head, seed + 1)
     head["layers"][0].weight.mul_(768**0.5)  # its input has length 1
+    head["layers"][-1].bias.fill_(5)  # scores of real images lie around 5
     torch.save(head.state_dict(), folder / "sac+logos+ava1-l14-linearMSE.pth")
     return lambda _, path: head["layers"](
         model.encode_image(preprocess(Image.open(path))[None], normalize=True)
