@@ -27,6 +27,7 @@ class CaptureAll:
     """Stands where a probe is attached, so that one run records what every probe needs."""
 
     name, label, needs, skilled = "capture", "", frozenset(NEEDS), False
+    calibration = ()
 
     def score(self, rows: Sequence[Features]) -> Tensor:
         raise TypeError("this probe only captures")

@@ -2,16 +2,10 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import attach, probes, rewards, seeds, testbed, words
+from . import attach, gate, probes, rewards, save, seeds, testbed, words
 
-NODES: list[type[io.ComfyNode]] = [
-    *attach.NODES,
-    *probes.NODES,
-    *rewards.NODES,
-    *seeds.NODES,
-    *testbed.NODES,
-    *words.NODES,
-]
+MODULES = (attach, gate, probes, rewards, save, seeds, testbed, words)
+NODES: list[type[io.ComfyNode]] = [node for module in MODULES for node in module.NODES]
 
 
 class DiffusionProbeExtension(ComfyExtension):

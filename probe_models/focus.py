@@ -87,6 +87,7 @@ class AttentionFocus:
     label = "focus"
     needs = frozenset({ATTENTION})
     skilled = False
+    calibration = ()
 
     def score(self, rows: Sequence[Features]) -> Tensor:
         """Score rows captured at one moment, ``[rows]`` float32; see :class:`Probe`."""

@@ -35,6 +35,7 @@ class PreviewReward:
     name = "preview reward"
     needs = frozenset({DENOISED})
     skilled = True
+    calibration = ()
 
     def __init__(self, decode: Decode, judge: Judge, prompt: str, label: str | None = None):
         self.decode = decode

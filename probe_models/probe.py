@@ -20,12 +20,15 @@ class Probe(Protocol):
         skilled: whether picking by the score at the default moment was measured to gain at least
             what full images of other seeds gain at the same cost (README, "What the scores are
             worth"). A score without skill drops nothing by default.
+        calibration: scores on images it was not trained on, as ``search.scores.Scores.calibration``
+            holds them; empty for a probe without training.
     """
 
     name: str
     label: str
     needs: frozenset[str]
     skilled: bool
+    calibration: tuple[float, ...]
 
     def score(self, rows: Sequence[Features]) -> Tensor:
         """Score rows captured at one moment.

@@ -146,4 +146,5 @@ def _scores(model: Any, latent: dict[str, Any], rows: list[Features], values: Te
         exact_continuation=all(record.exact_continuation for record in records),
         sampler=records[0].sampler,
         model_rows=sum({record.run: record.model_rows for record in records}.values()),
+        calibration=tuple(probe.calibration),
     )

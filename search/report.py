@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from .gate import Decision
 from .ranking import best_first, percentiles_in_batch, ranks
 from .scores import Scores
 from .select import Selection
@@ -76,6 +77,24 @@ def selection_text(selection: Selection, scores: Scores) -> str:
     kept = [f"kept seed {scores.seeds[row]}: {scores.values[row]:.4g}" for row in selection.kept if selection.dropped]
     note = continuation_note(scores) if selection.kept else ""
     return "\n".join([selection.reason, *kept, *([note] if note else [])])
+
+
+def gate_report(decision: Decision, blocked: bool) -> dict:
+    """What Prompt Gate sends to the frontend."""
+    return {
+        "passed": decision.passed,
+        "blocked": blocked,
+        "score": decision.score,
+        "measured": decision.measured,
+        "reason": decision.reason,
+    }
+
+
+def gate_text(decision: Decision, blocked: bool) -> str:
+    """The reason, and which way it goes."""
+    if blocked:
+        return f"{decision.reason} Everything behind this node is skipped."
+    return f"{decision.reason} Took {'passing' if decision.passed else 'otherwise'}."
 
 
 def continuation_note(scores: Scores) -> str:

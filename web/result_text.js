@@ -1,8 +1,12 @@
-// Shows the text that Probe Score, Early Seed Filter and Score Images send, inside the node. ComfyUI 1.47 does this
-// for its own text nodes only.
+// Shows the text that the nodes below send, inside the node. ComfyUI 1.47 does this for its own text nodes only.
 import { app } from "../../scripts/app.js";
 
-const NODE_IDS = new Set(["DiffusionProbeScore", "DiffusionProbeEarlySeedFilter", "DiffusionProbeScoreImages"]);
+const NODE_IDS = new Set([
+  "DiffusionProbeScore",
+  "DiffusionProbeEarlySeedFilter",
+  "DiffusionProbeScoreImages",
+  "DiffusionProbePromptGate",
+]);
 const WIDGET = "diffusion_probe_text";
 
 function addText(node) {

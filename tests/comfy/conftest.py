@@ -80,6 +80,7 @@ def probe():
 
     class MeanOfX0:
         name, label, needs, skilled = "mean of x0", "mean", frozenset({"attention", "denoised"}), True
+        calibration = ()
 
         def score(self, rows):
             return torch.stack([row.denoised.mean() for row in rows])

@@ -18,6 +18,8 @@ IDS = [
     "DiffusionProbeLoadRewardModel",
     "DiffusionProbeLoadTestbedModel",
     "DiffusionProbePreviewReward",
+    "DiffusionProbePromptGate",
+    "DiffusionProbeSaveSeeds",
     "DiffusionProbeScore",
     "DiffusionProbeScoreImages",
     "DiffusionProbeSeedBatch",
@@ -46,7 +48,8 @@ def test_the_extension_brings_exactly_the_documented_nodes():
 def test_every_node_can_be_found_and_understood(schema):
     assert schema.category.startswith("diffusion probe/")
     assert schema.display_name and schema.description and len(schema.search_aliases) >= 3
-    assert not schema.is_output_node  # a gate or score that is an output node forces its branch to run
+    # A gate or score that is an output node forces its branch to run.
+    assert schema.is_output_node == (schema.node_id == "DiffusionProbeSaveSeeds")
 
 
 def test_every_input_and_output_has_a_tooltip(schema):

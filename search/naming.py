@@ -1,0 +1,76 @@
+"""What the file of a finished row says about it: its seed, its score, its rank."""
+
+import re
+from dataclasses import dataclass
+
+from .ranking import ranks
+from .scores import Scores, SeedName
+
+
+@dataclass(frozen=True)
+class RowLabel:
+    """One finished row.
+
+    Attributes:
+        seed: the name of its noise.
+        score, rank: None where only the seed is known; rank 1 is the best of the rows labelled together.
+        scored_by: probe, moment and unit of the score.
+    """
+
+    seed: SeedName
+    score: float | None = None
+    rank: int | None = None
+    scored_by: str = ""
+
+    @property
+    def file_name(self) -> str:
+        """For example ``seed_7_score_0.8125_rank_1``: letters, digits, ``_``, ``.``, ``+`` and ``-`` only."""
+        seed = f"seed_{str(self.seed).replace(' ', '_')}"
+        return seed if self.score is None else f"{seed}_score_{self.score:.4g}_rank_{self.rank}"
+
+    @property
+    def metadata(self) -> dict[str, int | float | str]:
+        """Text chunks by keyword."""
+        seed = self.seed.seed if self.seed.batch_index is None else str(self.seed)
+        if self.score is None:
+            return {"seed": seed}
+        return {"seed": seed, "score": self.score, "rank": self.rank, "scored_by": self.scored_by}
+
+
+def row_labels(rows: int, scores: Scores | None = None, seeds: str = "") -> list[RowLabel]:
+    """A label for each of ``rows`` images.
+
+    Args:
+        rows: number of images.
+        scores: their scores, which know their seeds; wins over ``seeds``.
+        seeds: their seeds as text, as Early Seed Filter and Seed Batch give them.
+
+    Raises:
+        ValueError: neither scores nor seeds, another number of them than images, a score that is
+            NaN, or text that isn't seeds.
+    """
+    if scores is None and not seeds.strip():
+        raise ValueError(
+            "neither scores nor seeds are connected. Connect kept_scores of Early Seed Filter, or the seeds of Seed "
+            "Batch; without them, use Save Image."
+        )
+    if scores is None:
+        labels = [RowLabel(seed) for seed in _named(seeds)]
+    else:
+        scored_by = f"{scores.probe} at {scores.moment}: {scores.label}"
+        labels = [RowLabel(*row, scored_by) for row in zip(scores.seeds, scores.values, ranks(scores.values))]
+    if len(labels) != rows:
+        raise ValueError(
+            f"there are {rows} images but {len(labels)} {'seeds' if scores is None else 'scores'}. "
+            "Connect those of the rows that were finished: after Early Seed Filter, kept_scores or kept_seeds."
+        )
+    return labels
+
+
+def _named(text: str) -> list[SeedName]:
+    rest = re.sub(r"\d+( row \d+)?", "", text)
+    if not re.fullmatch(r"[\s,;]*", rest):
+        wrong = re.search(r"[^\s,;].*", rest).group()
+        raise ValueError(f"“{wrong}” in the seeds is not a seed. Write numbers with commas between them: 7, 8, 42.")
+    found = re.finditer(r"(\d+)(?: row (\d+))?", text)
+    return [SeedName(int(seed), None if row is None else int(row)) for seed, row in (match.groups() for match in found)]
