@@ -1,233 +1,292 @@
 // The graphs of the shipped workflows: nodes with their values, links by slot name, groups.
 
-const PROMPT = "a large red circle to the left of a blue square and above a small green triangle"; // held out
-
-const sampler = (steps, cfg, half) => ({
+const sampler = ({ steps, cfg, scheduler }, half) => ({
   noise_seed: 0,
   control_after_generate: "fixed",
   steps,
   cfg,
-  sampler_name: "euler",
-  scheduler: "simple",
+  sampler_name: "euler", // continues exactly when a run is cut
+  scheduler,
   ...half,
 });
 
-const GROUPS = [
-  { title: "1. Model and prompt", bounds: [370, -20, 720, 580] },
-  { title: "2. Seeds, and what looks at them", bounds: [1110, -20, 740, 580] },
-  { title: "3. A few steps for all seeds, then choose", bounds: [-30, 640, 1280, 770] },
-  { title: "4. The rest for the best", bounds: [1270, 640, 880, 770] },
-];
+const note = (text) => ({ type: "MarkdownNote", pos: [0, 60], size: [340, 460], title: "Read me", values: [text] });
 
-export const TESTBED = {
-  id: "481b13f7-aaab-45e7-9540-f543a8e18744",
-  nodes: {
-    about: {
-      type: "MarkdownNote",
-      pos: [0, 60],
-      size: [340, 460],
-      title: "Read me",
-      values: [
+/** Nodes and links up to the score: model, prompt, seeds, probe, the first steps. */
+function untilScore(family, count) {
+  const { nodes, links, model, clip, cut, moments, prompt, guidance } = family;
+  const positive = guidance ? ["guidance", "CONDITIONING"] : ["positive", "CONDITIONING"];
+  const guided = {
+    guidance: { type: "FluxGuidance", pos: [760, 260], size: [300, 70], values: { guidance } },
+  };
+  return {
+    positive,
+    nodes: {
+      ...nodes,
+      prompt: {
+        type: "PrimitiveStringMultiline",
+        pos: [400, nodes.vae ? 560 : 260],
+        size: [300, 150],
+        title: "Prompt",
+        values: [prompt],
+      },
+      positive: { type: "CLIPTextEncode", pos: [760, 60], size: [300, 130], title: "CLIP Text Encode (Positive)" },
+      ...(guidance ? guided : {}),
+      seeds: {
+        type: "DiffusionProbeSeedBatch",
+        pos: [1140, 60],
+        size: [310, 280],
+        values: { first_seed: 1, control_after_generate: "fixed", count, seeds: "" },
+      },
+      attach: { type: "DiffusionProbeAttachProbe", pos: [1510, 410], size: [310, 100], values: { moments } },
+      first: {
+        type: "KSamplerAdvanced",
+        pos: [0, 840],
+        size: [340, 360],
+        title: `KSampler (Advanced): step 0 to ${cut}, all seeds`,
+        values: sampler(family, {
+          add_noise: "enable",
+          start_at_step: 0,
+          end_at_step: cut,
+          return_with_leftover_noise: "enable",
+        }),
+      },
+      score: { type: "DiffusionProbeScore", pos: [400, 840], size: [420, 660] },
+    },
+    links: [
+      ...links,
+      [...clip, "positive", "clip"],
+      ["prompt", "STRING", "positive", "text"],
+      ...(guidance ? [["positive", "CONDITIONING", "guidance", "conditioning"]] : []),
+      [...model, "seeds", "model"],
+      ["seeds", "model", "attach", "model"],
+      ["probe", "probe", "attach", "probe"],
+      ["seeds", "count", "latent", "batch_size"],
+      ["attach", "model", "first", "model"],
+      [...positive, "first", "positive"],
+      ["negative", "CONDITIONING", "first", "negative"],
+      ["latent", "LATENT", "first", "latent_image"],
+      ["first", "LATENT", "score", "latent"],
+      ["attach", "model", "score", "model"],
+    ],
+    groups: [
+      { title: "1. Model and prompt", bounds: [370, -20, 720, 760] },
+      { title: "2. Seeds, and what looks at them", bounds: [1110, -20, 740, 760] },
+    ],
+  };
+}
+
+/** Steps from the cut to the end, without new noise. */
+const finish = (family, pos, rows) => ({
+  type: "KSamplerAdvanced",
+  pos,
+  size: [340, 360],
+  title: `KSampler (Advanced): step ${family.cut} to ${family.steps}, ${rows}`,
+  values: sampler(family, {
+    add_noise: "disable",
+    start_at_step: family.cut,
+    end_at_step: 10000,
+    return_with_leftover_noise: "disable",
+  }),
+});
+
+const UNSKILLED =
+  "*Attention Focus* needs no training, but its score has no measured skill on this model: until you set *unskilled " +
+  "scores* to *use anyway*, or connect a better probe to **Attach Probe**, ";
+
+/** Many seeds for a few steps; the best of them to the end. */
+export function seedSelection(family, id) {
+  const { model, vae, cut, steps, count, keep, unskilled, about } = family;
+  const { positive, nodes, links, groups } = untilScore(family, count);
+  return {
+    id,
+    nodes: {
+      about: note(
         "## Sample many seeds, finish the good ones\n\n" +
-          "16 seeds are sampled for 5 of 25 steps. At 20 % of the noise range the probe looks at each of them and " +
-          "scores it. The best 4 are finished; the other 12 cost nothing more.\n\n" +
+          `${count} seeds are sampled for ${cut} of ${steps} steps. Then the probe looks at each of them and scores ` +
+          `it. The best ${keep} are finished; the other ${count - keep} cost nothing more.\n\n` +
           "1. Press **Run**.\n2. **Probe Score** shows what each seed would become, and its score.\n" +
           "3. **Early Seed Filter** says which went on. Change *top k*, or set a *threshold*, and run again: only " +
-          "the second half is sampled anew.\n\n" +
-          "The model is a FLUX of a few megabytes that paints shapes. For the real one open the template " +
-          "*seed-selection-flux-dev*.",
-      ],
-    },
-    model: { type: "DiffusionProbeLoadTestbedModel", pos: [400, 60], size: [300, 130] },
-    prompt: { type: "PrimitiveStringMultiline", pos: [400, 260], size: [300, 150], title: "Prompt", values: [PROMPT] },
-    positive: { type: "CLIPTextEncode", pos: [760, 60], size: [300, 130], title: "CLIP Text Encode (Positive)" },
-    negative: { type: "CLIPTextEncode", pos: [760, 260], size: [300, 150], title: "CLIP Text Encode (Negative)" },
-    seeds: {
-      type: "DiffusionProbeSeedBatch",
-      pos: [1140, 60],
-      size: [310, 280],
-      values: { first_seed: 1, control_after_generate: "fixed", count: 16, seeds: "" },
-    },
-    latent: { type: "EmptySD3LatentImage", pos: [1140, 410], size: [310, 130], values: { width: 128, height: 128 } },
-    judge: { type: "DiffusionProbeShapesJudge", pos: [1510, 60], size: [310, 50] },
-    reward: { type: "DiffusionProbePreviewReward", pos: [1510, 180], size: [310, 160] },
-    attach: { type: "DiffusionProbeAttachProbe", pos: [1510, 410], size: [310, 100], values: { moments: "20%" } },
-    first: {
-      type: "KSamplerAdvanced",
-      pos: [0, 720],
-      size: [340, 360],
-      title: "KSampler (Advanced): step 0 to 5, all seeds",
-      values: sampler(25, 2, {
-        add_noise: "enable",
-        start_at_step: 0,
-        end_at_step: 5,
-        return_with_leftover_noise: "enable",
-      }),
-    },
-    score: { type: "DiffusionProbeScore", pos: [400, 720], size: [420, 660] },
-    filter: {
-      type: "DiffusionProbeEarlySeedFilter",
-      pos: [880, 720],
-      size: [340, 360],
-      values: { top_k: 4, threshold_on: "off", threshold: 0.5, unskilled_scores: "keep all" },
-    },
-    second: {
-      type: "KSamplerAdvanced",
-      pos: [1300, 720],
-      size: [340, 360],
-      title: "KSampler (Advanced): step 5 to 25, kept seeds",
-      values: sampler(25, 2, {
-        add_noise: "disable",
-        start_at_step: 5,
-        end_at_step: 10000,
-        return_with_leftover_noise: "disable",
-      }),
-    },
-    decode: { type: "VAEDecode", pos: [1300, 1150], size: [340, 60] },
-    save: {
-      type: "SaveImage",
-      pos: [1700, 720],
-      size: [420, 660],
-      values: { filename_prefix: "diffusion_probe/kept" },
-    },
-  },
-  links: [
-    ["model", "clip", "positive", "clip"],
-    ["model", "clip", "negative", "clip"],
-    ["prompt", "STRING", "positive", "text"],
-    ["prompt", "STRING", "reward", "prompt"],
-    ["model", "model", "seeds", "model"],
-    ["model", "vae", "reward", "vae"],
-    ["judge", "reward", "reward", "reward"],
-    ["seeds", "model", "attach", "model"],
-    ["reward", "probe", "attach", "probe"],
-    ["seeds", "count", "latent", "batch_size"],
-    ["attach", "model", "first", "model"],
-    ["positive", "CONDITIONING", "first", "positive"],
-    ["negative", "CONDITIONING", "first", "negative"],
-    ["latent", "LATENT", "first", "latent_image"],
-    ["first", "LATENT", "score", "latent"],
-    ["attach", "model", "score", "model"],
-    ["first", "LATENT", "filter", "latent"],
-    ["score", "scores", "filter", "scores"],
-    ["model", "model", "second", "model"],
-    ["positive", "CONDITIONING", "second", "positive"],
-    ["negative", "CONDITIONING", "second", "negative"],
-    ["filter", "kept", "second", "latent_image"],
-    ["second", "LATENT", "decode", "samples"],
-    ["model", "vae", "decode", "vae"],
-    ["decode", "IMAGE", "save", "images"],
-  ],
-  groups: GROUPS,
-};
-
-const SCENE = "a red fox in a green raincoat beside two blue bicycles, morning market, film photo";
-
-export const FLUX_DEV = {
-  id: "8d5f6c1e-1f0b-4a55-8d0a-6f2f0a3b7c21",
-  nodes: {
-    about: {
-      type: "MarkdownNote",
-      pos: [0, 60],
-      size: [340, 460],
-      title: "Read me",
-      values: [
-        "## Sample many seeds of FLUX.1-dev, finish the good ones\n\n" +
-          "8 seeds are sampled for 4 of 20 steps. At 20 % of the noise range the probe looks at each of them: " +
-          "**Probe Score** shows a preview and a score per seed.\n\n" +
-          "*Attention Focus* needs no training. Where its score has no measured skill, **Early Seed Filter** keeps " +
-          "all seeds: set *unskilled scores* to *use anyway* to finish the best *top k* only, or connect a better " +
-          "probe to **Attach Probe**.\n\n" +
-          "Choose your own files in the three loaders.",
-      ],
-    },
-    model: {
-      type: "UNETLoader",
-      pos: [400, 60],
-      size: [300, 90],
-      values: { unet_name: "flux1-dev.safetensors", weight_dtype: "default" },
-    },
-    clip: {
-      type: "DualCLIPLoader",
-      pos: [400, 210],
-      size: [300, 140],
-      values: {
-        clip_name1: "clip_l.safetensors",
-        clip_name2: "t5xxl_fp8_e4m3fn.safetensors",
-        type: "flux",
-        device: "default",
+          `the second half is sampled anew.\n\n${unskilled ? `${UNSKILLED}all seeds are kept.\n\n` : ""}${about}`,
+      ),
+      ...nodes,
+      filter: {
+        type: "DiffusionProbeEarlySeedFilter",
+        pos: [880, 840],
+        size: [340, 360],
+        values: { top_k: keep, threshold_on: "off", threshold: 0.5, unskilled_scores: "keep all" },
+      },
+      second: finish(family, [1300, 840], "kept seeds"),
+      decode: { type: "VAEDecode", pos: [1300, 1270], size: [340, 60] },
+      save: {
+        type: "DiffusionProbeSaveSeeds",
+        pos: [1700, 840],
+        size: [420, 660],
+        values: { filename_prefix: "diffusion_probe/kept" },
       },
     },
-    vae: { type: "VAELoader", pos: [400, 420], size: [300, 70], values: { vae_name: "ae.safetensors" } },
-    positive: { type: "CLIPTextEncode", pos: [760, 60], size: [300, 160], title: "Prompt", values: { text: SCENE } },
-    guidance: { type: "FluxGuidance", pos: [760, 290], size: [300, 70], values: { guidance: 3.5 } },
-    negative: { type: "ConditioningZeroOut", pos: [760, 430], size: [300, 40] },
-    seeds: {
-      type: "DiffusionProbeSeedBatch",
-      pos: [1140, 60],
-      size: [310, 280],
-      values: { first_seed: 1, control_after_generate: "fixed", count: 8, seeds: "" },
+    links: [
+      ...links,
+      ["first", "LATENT", "filter", "latent"],
+      ["score", "scores", "filter", "scores"],
+      [...model, "second", "model"],
+      [...positive, "second", "positive"],
+      ["negative", "CONDITIONING", "second", "negative"],
+      ["filter", "kept", "second", "latent_image"],
+      ["second", "LATENT", "decode", "samples"],
+      [...vae, "decode", "vae"],
+      ["decode", "IMAGE", "save", "images"],
+      ["filter", "kept_scores", "save", "scores"],
+    ],
+    groups: [
+      ...groups,
+      { title: "3. A few steps for all seeds, then choose", bounds: [-30, 760, 1280, 770] },
+      { title: "4. The rest for the best", bounds: [1270, 760, 880, 770] },
+    ],
+  };
+}
+
+const REWRITES = {
+  // Runs without weights.
+  regex: {
+    says:
+      "The rewrite asks for less: **Replace Text (Regex)** takes the third object out of the prompt. With a real " +
+      "model a text model rewrites it; see the other prompt-gate templates.",
+    text: ["rewrite", "STRING"],
+    nodes: {
+      rewrite: {
+        type: "RegexReplace",
+        pos: [1300, 1310],
+        size: [340, 250],
+        title: "Rewrite: drop the third object",
+        values: { regex_pattern: " and (to the|above|below).*", replace: "" },
+      },
     },
-    latent: { type: "EmptySD3LatentImage", pos: [1140, 410], size: [310, 130], values: { width: 1024, height: 1024 } },
-    focus: { type: "DiffusionProbeAttentionFocus", pos: [1510, 60], size: [310, 50] },
-    attach: { type: "DiffusionProbeAttachProbe", pos: [1510, 180], size: [310, 100], values: { moments: "20%" } },
-    first: {
-      type: "KSamplerAdvanced",
-      pos: [0, 720],
-      size: [340, 360],
-      title: "KSampler (Advanced): step 0 to 4, all seeds",
-      values: sampler(20, 1, {
-        add_noise: "enable",
-        start_at_step: 0,
-        end_at_step: 4,
-        return_with_leftover_noise: "enable",
-      }),
-    },
-    score: { type: "DiffusionProbeScore", pos: [400, 720], size: [420, 660] },
-    filter: {
-      type: "DiffusionProbeEarlySeedFilter",
-      pos: [880, 720],
-      size: [340, 360],
-      values: { top_k: 2, threshold_on: "off", threshold: 0.5, unskilled_scores: "keep all" },
-    },
-    second: {
-      type: "KSamplerAdvanced",
-      pos: [1300, 720],
-      size: [340, 360],
-      title: "KSampler (Advanced): step 4 to 20, kept seeds",
-      values: sampler(20, 1, {
-        add_noise: "disable",
-        start_at_step: 4,
-        end_at_step: 10000,
-        return_with_leftover_noise: "disable",
-      }),
-    },
-    decode: { type: "VAEDecode", pos: [1300, 1150], size: [340, 60] },
-    save: { type: "SaveImage", pos: [1700, 720], size: [420, 660], values: { filename_prefix: "diffusion_probe/kept" } },
+    links: [["prompt", "STRING", "rewrite", "string"]],
   },
-  links: [
-    ["clip", "CLIP", "positive", "clip"],
-    ["positive", "CONDITIONING", "guidance", "conditioning"],
-    ["positive", "CONDITIONING", "negative", "conditioning"],
-    ["model", "MODEL", "seeds", "model"],
-    ["seeds", "model", "attach", "model"],
-    ["focus", "probe", "attach", "probe"],
-    ["seeds", "count", "latent", "batch_size"],
-    ["attach", "model", "first", "model"],
-    ["guidance", "CONDITIONING", "first", "positive"],
-    ["negative", "CONDITIONING", "first", "negative"],
-    ["latent", "LATENT", "first", "latent_image"],
-    ["first", "LATENT", "score", "latent"],
-    ["attach", "model", "score", "model"],
-    ["first", "LATENT", "filter", "latent"],
-    ["score", "scores", "filter", "scores"],
-    ["model", "MODEL", "second", "model"],
-    ["guidance", "CONDITIONING", "second", "positive"],
-    ["negative", "CONDITIONING", "second", "negative"],
-    ["filter", "kept", "second", "latent_image"],
-    ["second", "LATENT", "decode", "samples"],
-    ["vae", "VAE", "decode", "vae"],
-    ["decode", "IMAGE", "save", "images"],
-  ],
-  groups: GROUPS,
+  "text model": {
+    says:
+      "The rewrite is done by a text model (**Generate Text**). Choose your own in its CLIP loader " +
+      "(*models/text_encoders*), and say in *Instruction* what it should do.",
+    text: ["rewrite", "generated_text"],
+    nodes: {
+      instruction: {
+        type: "StringConcatenate",
+        pos: [880, 1310],
+        size: [340, 250],
+        title: "Instruction",
+        values: {
+          string_a:
+            "Rewrite the prompt below so that a text-to-image model can follow it more easily. Keep every object, its " +
+            "colour, its number and its place, and the style. Name each object with its attributes first, then say " +
+            "where they are, then setting and light. At most 60 words. Answer with the prompt only.",
+          delimiter: "\n\n",
+        },
+      },
+      text_model: {
+        type: "CLIPLoader",
+        pos: [880, 1620],
+        size: [340, 110],
+        title: "Text model",
+        values: { clip_name: "qwen3.5_4b_bf16.safetensors", type: "stable_diffusion", device: "default" },
+      },
+      rewrite: {
+        type: "TextGenerate",
+        pos: [1300, 1310],
+        size: [340, 420],
+        title: "Rewrite: Generate Text",
+        values: { max_length: 256 },
+      },
+    },
+    links: [
+      ["prompt", "STRING", "instruction", "string_b"],
+      ["instruction", "STRING", "rewrite", "prompt"],
+      ["text_model", "CLIP", "rewrite", "clip"],
+    ],
+  },
 };
+
+/** A few seeds for a few steps; finished when they promise enough, else sampled from a rewritten prompt. */
+export function promptGate(family, id) {
+  const { model, vae, clip, cut, steps, unskilled, about, guidance } = family;
+  const { positive, nodes, links, groups } = untilScore(family, 4);
+  const rewrite = REWRITES[family.rewrite];
+  const rewritten = guidance ? ["rewritten_guidance", "CONDITIONING"] : ["rewritten", "CONDITIONING"];
+  return {
+    id,
+    nodes: {
+      about: note(
+        "## Rewrite the prompt when it does not work\n\n" +
+          `4 seeds are sampled for ${cut} of ${steps} steps. If their mean score reaches the *threshold*, **Prompt ` +
+          "Gate** has them finished. If not, the same seeds are sampled from a rewritten prompt. What is not taken " +
+          `is never run.\n\n${rewrite.says}\n\n` +
+          "Scores differ between models and probes: look at those of a few prompts in **Probe Score** before you " +
+          `choose a threshold.\n\n${unskilled ? `${UNSKILLED}every prompt passes.\n\n` : ""}${about}`,
+      ),
+      ...nodes,
+      ...rewrite.nodes,
+      second: finish(family, [880, 840], "all seeds"),
+      rewritten: { type: "CLIPTextEncode", pos: [1720, 1310], size: [340, 100], title: "CLIP Text Encode (Rewritten)" },
+      ...(guidance
+        ? { rewritten_guidance: { type: "FluxGuidance", pos: [1720, 1480], size: [340, 70], values: { guidance } } }
+        : {}),
+      again: {
+        type: "KSampler",
+        pos: [1720, 1620],
+        size: [340, 320],
+        title: "KSampler: rewritten prompt, all steps",
+        values: {
+          seed: 0,
+          control_after_generate: "fixed",
+          steps,
+          cfg: family.cfg,
+          sampler_name: "euler",
+          scheduler: family.scheduler,
+          denoise: 1,
+        },
+      },
+      gate: {
+        type: "DiffusionProbePromptGate",
+        pos: [1300, 840],
+        size: [340, 340],
+        values: { rows: "mean of all rows", threshold_on: "raw score", threshold: 0.5, unskilled_scores: "pass" },
+      },
+      decode: { type: "VAEDecode", pos: [1720, 840], size: [340, 60] },
+      save: {
+        type: "DiffusionProbeSaveSeeds",
+        pos: [2140, 840],
+        size: [420, 340],
+        values: { filename_prefix: "diffusion_probe/gate" },
+      },
+    },
+    links: [
+      ...links,
+      ...rewrite.links,
+      [...model, "second", "model"],
+      [...positive, "second", "positive"],
+      ["negative", "CONDITIONING", "second", "negative"],
+      ["first", "LATENT", "second", "latent_image"],
+      [...clip, "rewritten", "clip"],
+      [...rewrite.text, "rewritten", "text"],
+      ...(guidance ? [["rewritten", "CONDITIONING", "rewritten_guidance", "conditioning"]] : []),
+      ["seeds", "model", "again", "model"],
+      [...rewritten, "again", "positive"],
+      ["negative", "CONDITIONING", "again", "negative"],
+      ["latent", "LATENT", "again", "latent_image"],
+      ["score", "scores", "gate", "scores"],
+      ["second", "LATENT", "gate", "passing"],
+      ["again", "LATENT", "gate", "otherwise"],
+      ["gate", "taken", "decode", "samples"],
+      [...vae, "decode", "vae"],
+      ["decode", "IMAGE", "save", "images"],
+      ["seeds", "seeds", "save", "seeds"],
+    ],
+    groups: [
+      ...groups,
+      { title: "3. A few steps, then decide", bounds: [-30, 760, 880, 770] },
+      { title: "4. Passing: the rest", bounds: [860, 760, 400, 460] },
+      { title: "5. The gate, and what it takes", bounds: [1270, 760, 1320, 460] },
+      { title: "6. Otherwise: the same seeds, a rewritten prompt", bounds: [860, 1230, 1230, 750] },
+    ],
+  };
+}

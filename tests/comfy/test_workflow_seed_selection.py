@@ -15,33 +15,6 @@ from runtime.workflow import load_prompt
 WORKFLOW = PACK_ROOT / "workflows" / "seed-selection-testbed.json"
 
 
-class Run:
-    """What one prompt did, told by its events."""
-
-    def __init__(self, client, prompt):
-        self.events = []
-        self.prompt = prompt
-        self.outputs = client.run(prompt, self.events.append)
-
-    def data(self, kind: str, node: str | None = None) -> list[dict]:
-        """The data of all events of one kind, of one node if it is named."""
-        found = [event["data"] for event in self.events if event["type"] == kind]
-        return found if node is None else [data for data in found if data.get("node") == node]
-
-    def images(self, node: str) -> list[dict]:
-        """The images that a node reported."""
-        return [image for data in self.data("executed", node) for image in (data["output"] or {}).get("images", [])]
-
-    def text(self, node: str) -> str:
-        """The text that a node reported."""
-        (data,) = self.data("executed", node)
-        return data["output"]["text"][0]
-
-    def cached(self) -> set[str]:
-        """The nodes that were not run because nothing before them changed."""
-        return {node for data in self.data("execution_cached") for node in data["nodes"]}
-
-
 class Nodes:
     """The nodes of the workflow by what they do."""
 
@@ -59,7 +32,7 @@ class Nodes:
         self.text = by_type["PrimitiveStringMultiline"]
         self.latent = by_type["EmptySD3LatentImage"]
         self.decode = by_type["VAEDecode"]
-        self.save = by_type["SaveImage"]
+        self.save = by_type["DiffusionProbeSaveSeeds"]
 
 
 @pytest.fixture
@@ -87,89 +60,100 @@ def show_rejected(prompt, nodes):
     prompt["show rejects"] = {"class_type": "PreviewImage", "inputs": {"images": ["rejects", 0]}}
 
 
-def test_rejected_rows_are_never_sampled_further_and_never_reach_the_vae(client, prompt, nodes):
+def test_rejected_rows_are_never_sampled_further_and_never_reach_the_vae(run, prompt, nodes):
     # Attention Focus decodes nothing: VAE Decode is the only one that may call the VAE.
     prompt["focus"] = {"class_type": "DiffusionProbeAttentionFocus", "inputs": {}}
     prompt[nodes.attach]["inputs"]["probe"] = ["focus", 0]
     prompt[nodes.filter]["inputs"]["unskilled_scores"] = "use anyway"
     count_decoded(prompt, nodes)
-    run = Run(client, prompt)
-    assert len(run.images(nodes.score)) == 16
-    assert run.text("decoded") == "4"
-    assert len(run.images(nodes.save)) == 4
-    assert len(run.data("executing", nodes.decode)) == 1
-    assert run.data("progress", nodes.first)[-1]["max"] == 5
-    assert run.data("progress", nodes.second)[-1]["max"] == 20
-    order = [data["node"] for data in run.data("executing")]
+    done = run(prompt)
+    assert len(done.images(nodes.score)) == 16
+    assert done.text("decoded") == "4"
+    assert len(done.images(nodes.save)) == 4
+    assert len(done.data("executing", nodes.decode)) == 1
+    assert done.data("progress", nodes.first)[-1]["max"] == 5
+    assert done.data("progress", nodes.second)[-1]["max"] == 20
+    order = [data["node"] for data in done.data("executing")]
     assert order.index(nodes.filter) < order.index(nodes.second) < order.index(nodes.decode)
 
 
-def test_the_preview_reward_picks_the_best_seeds_of_the_batch(client, prompt, nodes):
-    run = Run(client, prompt)
-    (scores,) = run.outputs[nodes.score]["diffusion_probe"]
-    (selection,) = run.outputs[nodes.filter]["diffusion_probe"]
+def test_the_preview_reward_picks_the_best_seeds_of_the_batch(run, prompt, nodes):
+    done = run(prompt)
+    (scores,) = done.outputs[nodes.score]["diffusion_probe"]
+    (selection,) = done.outputs[nodes.filter]["diffusion_probe"]
     assert [row["seed"] for row in scores["rows"]] == [str(seed) for seed in range(1, 17)]
     assert sorted(row["rank"] for row in selection["kept"]) == [1, 2, 3, 4]
     assert len(selection["dropped"]) == 12 and "Kept 4 of 16" in selection["reason"]
     assert scores["model_rows"] == 16 * 5 * 2  # seeds, steps, prompt and negative prompt
+    for image, row in zip(done.images(nodes.save), selection["kept"], strict=True):
+        assert f"seed_{row['seed']}_score_{row['score']:.4g}_rank_{row['rank']}_" in image["filename"]
 
 
-def test_a_kept_image_is_the_one_that_its_seed_alone_gives(client, prompt, nodes):
-    run = Run(client, prompt)
-    kept = run.outputs[nodes.filter]["diffusion_probe"][0]["kept"][-1]
+def test_a_saved_image_opens_as_its_workflow_and_knows_its_seed(client, run, prompt, nodes):
+    done = run(prompt)
+    image = done.images(nodes.save)[0]
+    chunks = Image.open(io.BytesIO(client.view(image))).text
+    assert json.loads(chunks["prompt"]) == prompt
+    assert f"_seed_{chunks['seed']}_" in image["filename"] and chunks["rank"] in "1234"
+
+
+def test_a_kept_image_is_the_one_that_its_seed_alone_gives(client, run, prompt, nodes):
+    done = run(prompt)
+    kept = done.outputs[nodes.filter]["diffusion_probe"][0]["kept"][-1]
     alone = {number: dict(node) for number, node in prompt.items() if number not in (nodes.score, nodes.filter)}
     steps = {"add_noise": "enable", "start_at_step": 0, "noise_seed": int(kept["seed"])}
     inputs = {**prompt[nodes.second]["inputs"], **steps, "latent_image": [nodes.latent, 0]}
     alone[nodes.second] = {**prompt[nodes.second], "inputs": inputs}
     alone[nodes.latent] = {**prompt[nodes.latent], "inputs": {**prompt[nodes.latent]["inputs"], "batch_size": 1}}
-    (whole,) = Run(client, alone).images(nodes.save)
+    alone[nodes.save] = {"class_type": "SaveImage", "inputs": {"filename_prefix": "alone", "images": [nodes.decode, 0]}}
+    (whole,) = run(alone).images(nodes.save)
     first, second = (
         np.asarray(Image.open(io.BytesIO(client.view(image))), dtype=int)
-        for image in (run.images(nodes.save)[-1], whole)
+        for image in (done.images(nodes.save)[-1], whole)
     )
     assert np.abs(first - second).max() <= 2
 
 
-def test_nothing_passes_and_the_run_succeeds_without_sampling_or_decoding(client, prompt, nodes):
+def test_nothing_passes_and_the_run_succeeds_without_sampling_or_decoding(run, prompt, nodes):
     prompt[nodes.filter]["inputs"].update(threshold_on="raw score", threshold=1.5)
     count_decoded(prompt, nodes)
-    run = Run(client, prompt)
-    assert run.data("execution_success") and not run.data("execution_error")
-    assert "Dropped all 16 (raw score ≥ 1.5 and best 4)" in run.text(nodes.filter)
-    assert not run.data("progress", nodes.second)
-    assert not run.data("executed", nodes.save) and nodes.save not in run.outputs
-    assert not run.data("executed", "decoded")
+    done = run(prompt)
+    assert done.data("execution_success") and not done.data("execution_error")
+    assert "Dropped all 16 (raw score ≥ 1.5 and best 4)" in done.text(nodes.filter)
+    assert not done.data("progress", nodes.second)
+    assert not done.data("executed", nodes.save) and nodes.save not in done.outputs
+    assert not done.data("executed", "decoded")
 
 
-def test_the_rejected_rows_can_go_their_own_way(client, prompt, nodes):
+def test_the_rejected_rows_can_go_their_own_way(run, prompt, nodes):
     show_rejected(prompt, nodes)
-    run = Run(client, prompt)
-    assert len(run.images("show rejects")) == 12 and len(run.images(nodes.save)) == 4
+    done = run(prompt)
+    assert len(done.images("show rejects")) == 12 and len(done.images(nodes.save)) == 4
 
 
-def test_nothing_rejected_skips_the_branch_of_the_rejected(client, prompt, nodes):
+def test_nothing_rejected_skips_the_branch_of_the_rejected(run, prompt, nodes):
     show_rejected(prompt, nodes)
     prompt[nodes.filter]["inputs"]["top_k"] = 0
     prompt[nodes.seeds]["inputs"]["count"] = 3
-    run = Run(client, prompt)
-    assert len(run.images(nodes.save)) == 3 and not run.data("executed", "show rejects")
+    done = run(prompt)
+    assert len(done.images(nodes.save)) == 3 and not done.data("executed", "show rejects")
 
 
-def test_a_second_run_is_cached_and_a_new_limit_runs_only_what_follows(client, prompt, nodes):
+def test_a_second_run_is_cached_and_a_new_limit_runs_only_what_follows(run, prompt, nodes):
     prompt[nodes.seeds]["inputs"]["first_seed"] = 100
-    Run(client, prompt)
-    again = Run(client, prompt)
+    run(prompt)
+    again = run(prompt)
     assert again.cached() == set(prompt) and not again.data("progress")
     assert "Kept 4 of 16" in again.text(nodes.filter)  # shown again, though it did not run
     prompt[nodes.filter]["inputs"]["top_k"] = 2
-    changed = Run(client, prompt)
+    changed = run(prompt)
     assert {nodes.first, nodes.score} <= changed.cached()
     assert not changed.data("progress", nodes.first) and changed.data("progress", nodes.second)
     assert len(changed.images(nodes.save)) == 2
 
 
 @pytest.mark.parametrize("case", ["rows", "twice", "moment", "late", "prompt", "testbed prompt", "unprobed", "name"])
-def test_bad_input_is_an_error_with_node_cause_and_fix_and_the_next_run_works(client, prompt, nodes, case):
+def test_bad_input_is_an_error_with_node_cause_and_fix_and_the_next_run_works(client, run, prompt, nodes, case):
     inputs = {name: prompt[number]["inputs"] for name, number in vars(nodes).items()}
     inputs["seeds"]["count"] = 2
     wrong, says = {
@@ -193,7 +177,7 @@ def test_bad_input_is_an_error_with_node_cause_and_fix_and_the_next_run_works(cl
     for part in says:
         assert part in str(failure.value)
     inputs[node][name] = right
-    assert len(Run(client, prompt).images(nodes.save)) == 2
+    assert len(run(prompt).images(nodes.save)) == 2
 
 
 def test_the_server_finds_template_thumbnail_help_pages_and_translations(server):
@@ -210,13 +194,3 @@ def test_the_server_finds_template_thumbnail_help_pages_and_translations(server)
     assert f"/extensions/{pack}/result_text.js" in json.loads(get("/extensions"))
     for language in ("en", "zh"):
         assert "DiffusionProbeScore" in json.loads(get("/i18n"))[language]["nodeDefs"]
-
-
-def test_the_workflow_for_flux_dev_lacks_nothing_but_the_model_files(client):
-    prompt = load_prompt(PACK_ROOT / "workflows" / "seed-selection-flux-dev.json", client.object_info())
-    with pytest.raises(PromptError) as refusal:
-        client.queue(prompt)
-    problems = [error for node in refusal.value.details["node_errors"].values() for error in node["errors"]]
-    assert {error["extra_info"]["input_name"] for error in problems} == {
-        "unet_name", "clip_name1", "clip_name2", "vae_name",
-    }  # fmt: skip

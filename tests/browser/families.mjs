@@ -1,0 +1,132 @@
+// What differs between the models of the shipped workflows: loaders, conditioning, probe, and the run itself.
+// Slots are ["node", "slot name"].
+
+const SHAPES = "a large red circle to the left of a blue square and above a small green triangle"; // held out
+const SCENE = "a red fox in a green raincoat beside two blue bicycles, morning market, film photo";
+
+const encode = (title, pos, size, values) => ({ type: "CLIPTextEncode", pos, size, title, values });
+
+/** A model of the testbed: Load Testbed Model, and a probe that judges previews by the ground truth. */
+const testbed = (name, about, latent) => ({
+  about,
+  prompt: SHAPES,
+  nodes: {
+    model: { type: "DiffusionProbeLoadTestbedModel", pos: [400, 60], size: [300, 130], values: { name } },
+    negative: encode("CLIP Text Encode (Negative)", [760, 260], [300, 150]),
+    latent: { type: latent, pos: [1140, 410], size: [310, 130], values: { width: 128, height: 128 } },
+    judge: { type: "DiffusionProbeShapesJudge", pos: [1510, 60], size: [310, 50] },
+    probe: { type: "DiffusionProbePreviewReward", pos: [1510, 180], size: [310, 160] },
+  },
+  links: [
+    ["model", "clip", "negative", "clip"],
+    ["prompt", "STRING", "probe", "prompt"],
+    ["model", "vae", "probe", "vae"],
+    ["judge", "reward", "probe", "reward"],
+  ],
+  model: ["model", "model"],
+  clip: ["model", "clip"],
+  vae: ["model", "vae"],
+  moments: "20%",
+  unskilled: false,
+  steps: 25,
+  cut: 5,
+  cfg: 2,
+  scheduler: "simple",
+  count: 16,
+  keep: 4,
+  rewrite: "regex",
+});
+
+/** FLUX.1 from its three files. */
+const flux = (name, about, run) => ({
+  about,
+  prompt: SCENE,
+  nodes: {
+    model: {
+      type: "UNETLoader",
+      pos: [400, 60],
+      size: [300, 90],
+      values: { unet_name: name, weight_dtype: "default" },
+    },
+    clip: {
+      type: "DualCLIPLoader",
+      pos: [400, 210],
+      size: [300, 140],
+      values: {
+        clip_name1: "clip_l.safetensors",
+        clip_name2: "t5xxl_fp16.safetensors",
+        type: "flux",
+        device: "default",
+      },
+    },
+    vae: { type: "VAELoader", pos: [400, 420], size: [300, 70], values: { vae_name: "ae.safetensors" } },
+    negative: { type: "ConditioningZeroOut", pos: [760, 500], size: [300, 40] },
+    latent: { type: "EmptySD3LatentImage", pos: [1140, 410], size: [310, 130], values: { width: 1024, height: 1024 } },
+    probe: { type: "DiffusionProbeAttentionFocus", pos: [1510, 60], size: [310, 50] },
+  },
+  links: [["positive", "CONDITIONING", "negative", "conditioning"]],
+  model: ["model", "MODEL"],
+  clip: ["clip", "CLIP"],
+  vae: ["vae", "VAE"],
+  unskilled: true,
+  cfg: 1, // the guidance of FLUX.1-dev is an input of the model
+  scheduler: "simple",
+  count: 8,
+  keep: 2,
+  rewrite: "text model",
+  ...run,
+});
+
+export const FAMILIES = {
+  testbed: testbed(
+    "flux",
+    "The model is a FLUX of a few megabytes that paints shapes. For the real ones open the templates that end in " +
+      "*flux-dev*, *flux-schnell* or *sdxl*.",
+    "EmptySD3LatentImage",
+  ),
+  "testbed-sdxl": testbed(
+    "sdxl",
+    "The model is an SDXL of a few megabytes that paints shapes. For the real one open the template that ends in " +
+      "*sdxl*.",
+    "EmptyLatentImage",
+  ),
+  "flux-dev": flux(
+    "flux1-dev.safetensors",
+    "Choose your own files in the loaders: *models/diffusion_models*, *text_encoders*, *vae*.",
+    { moments: "20%", steps: 20, cut: 4, guidance: 3.5 },
+  ),
+  "flux-schnell": flux(
+    "flux1-schnell.safetensors",
+    "FLUX.1-schnell needs 4 steps: *auto* looks at the second, which is as early as one can tell anything. " +
+      "Choose your own files in the loaders: *models/diffusion_models*, *text_encoders*, *vae*.",
+    { moments: "auto", steps: 4, cut: 2 },
+  ),
+  sdxl: {
+    about: "Choose your own checkpoint in the loader: *models/checkpoints*.",
+    prompt: SCENE,
+    nodes: {
+      model: {
+        type: "CheckpointLoaderSimple",
+        pos: [400, 60],
+        size: [300, 110],
+        values: { ckpt_name: "sd_xl_base_1.0.safetensors" },
+      },
+      negative: encode("CLIP Text Encode (Negative)", [760, 260], [300, 150], { text: "blurry, watermark" }),
+      latent: { type: "EmptyLatentImage", pos: [1140, 410], size: [310, 130], values: { width: 1024, height: 1024 } },
+      probe: { type: "DiffusionProbeAttentionFocus", pos: [1510, 60], size: [310, 50] },
+    },
+    links: [["model", "CLIP", "negative", "clip"]],
+    model: ["model", "MODEL"],
+    clip: ["model", "CLIP"],
+    vae: ["model", "VAE"],
+    moments: "20%",
+    unskilled: true,
+    steps: 25,
+    cut: 5,
+    cfg: 7,
+    scheduler: "normal",
+    count: 8,
+    keep: 2,
+    rewrite: "text model",
+  },
+};

@@ -1,0 +1,160 @@
+"""Every shipped workflow fits the nodes that the server has, and those for the testbed run."""
+
+import copy
+import json
+
+import pytest
+from comfy_execution.validation import validate_node_input
+
+from runtime.client import PromptError
+from runtime.paths import PACK_ROOT
+from runtime.workflow import WorkflowError, to_prompt
+
+SHIPPED = sorted((PACK_ROOT / "workflows").glob("*.json"))
+TESTBED = [path for path in SHIPPED if "testbed" in path.stem]
+REAL = [path for path in SHIPPED if "testbed" not in path.stem]
+FILES = {"unet_name", "ckpt_name", "vae_name", "clip_name", "clip_name1", "clip_name2"}
+"""Options of these are what lies on the disk."""
+VALUES = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool, "COMBO": str, "COMFY_DYNAMICCOMBO_V3": str}
+MATCH = "COMFY_MATCHTYPE_V3"
+
+
+def load(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def specifications(node, info):
+    """Name, specification and "must be there" of every input, those of the chosen options too."""
+    pending = [("", info[node["class_type"]]["input"])]
+    while pending:
+        prefix, groups = pending.pop()
+        for group in ("required", "optional"):
+            for name, spec in groups.get(group, {}).items():
+                yield prefix + name, spec, group == "required"
+                if spec[0] == "COMFY_DYNAMICCOMBO_V3":
+                    chosen = node["inputs"].get(prefix + name)
+                    pending += [(f"{prefix}{name}.", o["inputs"]) for o in spec[1]["options"] if o["key"] == chosen]
+
+
+def output_type(prompt, info, link):
+    """What a link carries; an output that matches inputs carries what these get."""
+    node = prompt[link[0]]
+    outputs = info[node["class_type"]]["output"]
+    if link[1] >= len(outputs) or outputs[link[1]] != MATCH:
+        return outputs[link[1]] if link[1] < len(outputs) else None
+    matched = [name for name, spec, _ in specifications(node, info) if spec[0] == MATCH and name in node["inputs"]]
+    types = {output_type(prompt, info, node["inputs"][name]) for name in matched}
+    return types.pop() if len(types) == 1 else None
+
+
+def wrong_inputs(prompt, info):
+    """What does not fit, a line for each input of each node."""
+    for number, node in prompt.items():
+        known = set()
+        for name, spec, required in specifications(node, info):
+            where = f"{node['class_type']} (node {number}) {name}"
+            known.add(name)
+            value = node["inputs"].get(name)
+            if value is None:
+                if required:
+                    yield f"{where}: missing"
+            elif isinstance(value, list):
+                given = output_type(prompt, info, value)
+                if given is None or (spec[0] != MATCH and not validate_node_input(given, str(spec[0]))):
+                    yield f"{where}: takes {spec[0]}, gets {given}"
+            else:
+                options = spec[0] if isinstance(spec[0], list) else spec[1].get("options")
+                kind = "COMBO" if isinstance(spec[0], list) else spec[0]
+                if kind not in VALUES or not isinstance(value, VALUES[kind]):
+                    yield f"{where}: takes {kind}, has {value!r}"
+                elif options and name not in FILES:
+                    if value not in [option["key"] if isinstance(option, dict) else option for option in options]:
+                        yield f"{where}: {value!r} is none of {options}"
+        for name in node["inputs"].keys() - known:
+            yield f"{node['class_type']} (node {number}) {name}: unknown"
+
+
+def wrong_links(workflow):
+    """Links of the saved file whose ends do not agree."""
+    nodes = {node["id"]: node for node in workflow["nodes"]}
+    for link, source, output, target, place, kind in workflow["links"]:
+        outputs, inputs = nodes[source].get("outputs", []), nodes[target].get("inputs", [])
+        if output >= len(outputs) or link not in (outputs[output]["links"] or []):
+            yield f"link {link} does not leave node {source}"
+        elif place >= len(inputs) or inputs[place]["link"] != link:
+            yield f"link {link} does not reach node {target}"
+        elif kind not in (outputs[output]["type"], "*"):
+            yield f"link {link} carries {kind}, not {outputs[output]['type']}"
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_workflow_fits_the_nodes_of_the_server(client, path):
+    info, workflow = client.object_info(), load(path)
+    assert list(wrong_links(workflow)) == []
+    assert list(wrong_inputs(to_prompt(workflow, info), info)) == []
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_workflow_has_a_thumbnail_and_a_note(path):
+    assert path.with_suffix(".jpg").is_file()
+    assert [node["title"] for node in load(path)["nodes"] if node["type"] == "MarkdownNote"] == ["Read me"]
+
+
+def widget(workflow, kind, place, value):
+    next(node for node in workflow["nodes"] if node["type"] == kind)["widgets_values"][place] = value
+
+
+def cut(workflow, kind, name):
+    node = next(node for node in workflow["nodes"] if node["type"] == kind)
+    next(slot for slot in node["inputs"] if slot["name"] == name)["link"] = None
+
+
+def source(workflow, kind, name, output):
+    node = next(node for node in workflow["nodes"] if node["type"] == kind)
+    wanted = next(slot for slot in node["inputs"] if slot["name"] == name)["link"]
+    next(link for link in workflow["links"] if link[0] == wanted)[2] = output
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ((widget, "DiffusionProbePromptGate", 0, "any row"), "rows: 'any row' is none of"),
+        ((widget, "DiffusionProbeSeedBatch", 0, "1"), "first_seed: takes INT, has '1'"),
+        ((cut, "DiffusionProbePromptGate", "passing"), "passing: missing"),
+        ((cut, "VAEDecode", "samples"), "samples: missing"),
+        ((source, "DiffusionProbePromptGate", "scores", 1), "scores: takes DIFFUSION_PROBE_SCORES, gets INT"),
+        ((source, "DiffusionProbePromptGate", "otherwise", 9), "otherwise: takes COMFY_MATCHTYPE_V3, gets None"),
+        ((source, "VAEDecode", "samples", 1), "samples: takes LATENT, gets BOOLEAN"),
+    ],
+)
+def test_a_fault_in_a_workflow_is_found(client, fault, says):
+    info, workflow = client.object_info(), copy.deepcopy(load(PACK_ROOT / "workflows" / "prompt-gate-testbed.json"))
+    change, *arguments = fault
+    change(workflow, *arguments)
+    assert any(says in line for line in wrong_inputs(to_prompt(workflow, info), info))
+    assert change is widget or list(wrong_links(workflow))
+
+
+def test_a_node_that_the_server_does_not_have_is_found(client):
+    workflow = load(PACK_ROOT / "workflows" / "prompt-gate-testbed.json")
+    workflow["nodes"][-1]["type"] = "NoSuchNode"
+    with pytest.raises(WorkflowError, match="NoSuchNode"):
+        to_prompt(workflow, client.object_info())
+
+
+@pytest.mark.parametrize("path", REAL, ids=lambda path: path.stem)
+def test_a_workflow_for_a_real_model_lacks_nothing_but_the_model_files(client, path):
+    with pytest.raises(PromptError) as refusal:
+        client.queue(to_prompt(load(path), client.object_info()))
+    problems = [error for node in refusal.value.details["node_errors"].values() for error in node["errors"]]
+    assert problems and {error["extra_info"]["input_name"] for error in problems} <= FILES
+
+
+@pytest.mark.parametrize("path", TESTBED, ids=lambda path: path.stem)
+def test_a_workflow_for_the_testbed_runs_and_saves_images_by_seed(run, client, path):
+    prompt = to_prompt(load(path), client.object_info())
+    (save,) = [number for number, node in prompt.items() if node["class_type"] == "DiffusionProbeSaveSeeds"]
+    done = run(prompt)
+    images = done.outputs[save]["images"]
+    assert len(images) == 4 and len({image["filename"].split("_score")[0] for image in images}) == 4
+    assert all(client.view(image).startswith(b"\x89PNG") for image in images)
