@@ -49,7 +49,7 @@ export async function openTemplate(page, pack, name) {
   await page.getByRole("button", { name: /templates/i }).first().click();
   const dialog = page.getByRole("dialog");
   await dialog.getByText(pack, { exact: true }).first().click();
-  const card = dialog.getByText(name).first();
+  const card = dialog.getByText(name, { exact: true }).first();
   await card.waitFor();
   await page.waitForTimeout(1000); // let the thumbnail load
   return { dialog, open: () => card.click() };
