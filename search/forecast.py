@@ -5,6 +5,7 @@ from the prompt's mean to the final score, and each moment's score shows where t
 the within-prompt standard deviation of the final score, so nothing has to be known about the prompt.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -19,7 +20,7 @@ Array = NDArray[np.float64]
 
 def standing(state: State) -> list[int | None]:
     """How many moments each candidate has behind it; None for one whose last score is missing: it is out."""
-    behind = [sum(moment <= reached for moment in state.moments) for reached in state.reached]
+    behind = [bisect_right(state.moments, reached) for reached in state.reached]
     return [
         None if count and not _is_number(state.scores[row][count - 1]) else count for row, count in enumerate(behind)
     ]
@@ -45,7 +46,7 @@ def expected_finals(state: State, skill: Skill) -> Array:
     scale = 1.0
     scaled = bool(skill.spread)
     for index in range(len(state.moments)):
-        seen = np.array([count is not None and count > index for count in behind]) & np.isfinite(scores[:, index])
+        seen = np.isfinite(scores[:, index]) & np.isfinite(means)
         if not seen.any():
             continue
         if not scaled and seen.sum() > 1:

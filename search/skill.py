@@ -14,6 +14,8 @@ SURE = 0.999
 class Skill:
     """Plain numbers at a few points of a run; between them straight lines, before the first from 0.
 
+    ``dataclasses.asdict`` gives what a probe's file can hold as JSON, ``Skill(**record)`` reads it.
+
     Attributes:
         progress: evaluations done as a share of all, ascending, in (0, 1).
         correlation: between the score there and that of the finished image, *within* a prompt.
@@ -28,6 +30,8 @@ class Skill:
     source: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("progress", "correlation", "spread"):  # lists, as JSON has them, could not be hashed
+            object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
         count = len(self.progress)
         if count < 1 or len(self.correlation) != count or len(self.spread) not in (0, count):
             raise ValueError(f"{count} points, {len(self.correlation)} correlations, {len(self.spread)} spreads")

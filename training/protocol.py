@@ -199,6 +199,11 @@ def compare_gains(first: Array, second: Array, seed: int = 0, resamples: int = R
     return _bootstrap(difference, np.concatenate([first, second], axis=1), seed, resamples)
 
 
+def mean_over_prompts(per_prompt: ArrayLike, seed: int = 0, resamples: int = RESAMPLES) -> Estimate:
+    """Mean of one number per prompt ``[prompts]``; of paired differences, an interval without 0 is a difference."""
+    return _bootstrap(_mean, np.asarray(per_prompt, np.float64)[:, None], seed, resamples)
+
+
 def _bootstrap(statistic: Callable[[Array], Array], per_prompt: Array, seed: int, resamples: int) -> Estimate:
     """``statistic`` of the column means of ``[prompts, columns]``, with its interval over prompts."""
     count = len(per_prompt)

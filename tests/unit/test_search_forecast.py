@@ -1,5 +1,8 @@
 """What the sequential policy believes, against closed forms and plain simulation."""
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from diffusion_probe.search.forecast import expected_finals, paths, worth
@@ -107,6 +110,14 @@ def test_a_fitted_skill_finds_the_correlations_it_was_made_with():
     assert skill.progress == (0.25, 0.5)
     assert skill.correlation == pytest.approx((0.5, 1 / np.sqrt(1.25)), abs=0.02)
     assert skill.spread == pytest.approx((1.0, np.sqrt(1.25)), abs=0.03)
+
+
+def test_a_skill_survives_json_and_still_steers_a_policy():
+    read = Skill(**json.loads(json.dumps(asdict(KNOWING))))
+    assert read == KNOWING
+    assert Sequential(60, skill=read).start(10, (5, 10, 15), STEPS) == Sequential(60, skill=KNOWING).start(
+        10, (5, 10, 15), STEPS
+    )
 
 
 def test_certainty_never_falls_and_ends_at_one():

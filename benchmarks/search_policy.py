@@ -1,0 +1,161 @@
+"""Which search policy finds the best image for a given number of model evaluations?
+
+``python -m benchmarks.search_policy --data FILE --seed S --out FILE.json``
+
+FILE holds recorded trajectories of real models: ``{model}_{score}`` ``[evaluation, prompt, image]`` for
+the models flux and sdxl and the scores preview and noise_aware, and ``{model}_preview`` goes on to the
+finished image. Every policy is steered as by the engine (``training/replay.py``), meets the images of
+a prompt in the same random orders, and is judged by the best of the images it finished.
+
+Whatever is tuned or fitted is so on one half of the prompts and measured on the other, both ways.
+``reward`` is the mean over prompts, ``ci`` its 95 % interval, ``over_*`` a paired difference with its own.
+"""
+
+import argparse
+import itertools
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from diffusion_probe.search.policy import Policy
+from diffusion_probe.search.schedules import Cuts
+from diffusion_probe.training.protocol import mean_over_prompts, subset_weights
+from diffusion_probe.training.replay import replay
+
+from benchmarks import report
+from benchmarks.search_plans import FINAL_ORDERS, LAST_LOOK, POLICIES, STEPS, Half
+
+MODULE = "benchmarks.search_policy"
+MODELS, SCORES = ("flux", "sdxl"), ("preview", "noise_aware")
+BUDGETS = (40, 60, 80, 120, 200)
+BASELINES = ("best_of_n", "two_cut")
+
+
+def searches(policy: Policy, half: Half, budget: int, orders: int) -> np.ndarray:
+    """Per prompt the mean reward, evaluations, looks and answers ``[prompt, 4]``."""
+    found = np.zeros((len(half.prompts), orders, 4))
+    for prompt, order in itertools.product(range(len(half.prompts)), range(orders)):
+        run = replay(policy, half.scores[:, prompt, order], STEPS, budget)
+        reward = half.final[prompt, order, list(run.finished)].max()
+        found[prompt, order] = reward, run.spent, run.looks, run.calls
+    return found.mean(axis=1)
+
+
+def measure(halves: list[Half], budget: int, orders: int) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
+    """Per policy ``[prompt, 4]`` as of :func:`searches`, and what was chosen on each half."""
+    prompts = sum(len(half.prompts) for half in halves)
+    found = {name: np.zeros((prompts, 4)) for name in POLICIES}
+    chosen: dict[str, list[str]] = {}
+    for fitting, testing in (halves, halves[::-1]):
+        for name, make in POLICIES.items():
+            policy = make(fitting, budget)
+            found[name][testing.prompts] = searches(policy, testing, budget, orders)
+            if isinstance(policy, Cuts):
+                chosen.setdefault(name, []).append(f"{policy.start} start, {policy.keep} go on after {policy.at}")
+    return found, chosen
+
+
+def plain_baselines(final: np.ndarray, budget: int) -> dict[str, np.ndarray]:
+    """One image, and the best of as many as the budget pays for: exact means over all draws. ``[prompt, 4]``"""
+    count = budget // STEPS
+    best = -np.sort(-final, axis=1) @ subset_weights(final.shape[1], count)
+    rewards = {"random": (final.mean(axis=1), 1), "best_of_n": (best, count)}
+    ones = np.ones(len(final))
+    return {name: np.stack([mean, n * STEPS * ones, 0 * ones, ones], axis=1) for name, (mean, n) in rewards.items()}
+
+
+def split(scores: np.ndarray, final: np.ndarray, orders: int, seed: int) -> list[Half]:
+    """Two halves of the prompts, the images of each prompt in random orders."""
+    rng = np.random.default_rng(seed)
+    prompts, images = final.shape
+    mixed = rng.permuted(np.broadcast_to(np.arange(images), (prompts, orders, images)), axis=-1)
+    groups = np.array_split(rng.permutation(prompts), 2)
+    return [
+        Half(
+            np.take_along_axis(scores[:, group][:, :, None], mixed[None, group], axis=-1),
+            np.take_along_axis(final[group][:, None], mixed[group], axis=-1),
+            group,
+        )
+        for group in groups
+    ]
+
+
+def row_of(found: dict[str, np.ndarray], name: str, seed: int) -> dict[str, Any]:
+    reward, nfe, looks, calls = found[name].T
+    estimate = mean_over_prompts(reward, seed)
+    row = {
+        "reward": estimate.value,
+        "ci": estimate.interval,
+        "nfe": nfe.mean(),
+        "looks": looks.mean(),
+        "calls": calls.mean(),
+    }
+    for baseline in BASELINES:
+        difference = mean_over_prompts(reward - found[baseline][:, 0], seed)
+        row[f"over_{baseline}"], row[f"over_{baseline}_ci"] = difference.value, difference.interval
+    return row
+
+
+def averages(gains: dict[tuple[str, str], list[np.ndarray]], seed: int) -> list[dict[str, Any]]:
+    """The default policy over the two-cut schedule, per model and score on average over the budgets."""
+    rows = []
+    for (model, score), per_budget in gains.items():
+        mean = mean_over_prompts(np.mean(per_budget, axis=0), seed)
+        rows.append({"model": model, "score": score, "sequential_over_two_cut": mean.value, "ci": mean.interval})
+    return rows
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """One line per model, score and policy: reward at each budget; * is significantly above best-of-n."""
+    lines = ["| model | score | policy | " + " | ".join(map(str, BUDGETS)) + " |", "|---" * (3 + len(BUDGETS)) + "|"]
+    for model, score, name in itertools.product(MODELS, SCORES, ("random", "best_of_n", *POLICIES)):
+        cells = [row for row in rows if (row["model"], row["score"], row["policy"]) == (model, score, name)]
+        marks = [f"{row['reward']:.3f}{'*' if row['over_best_of_n_ci'][0] > 0 else ''}" for row in cells]
+        lines.append(f"| {model} | {score} | {name} | " + " | ".join(marks) + " |")
+    return "\n".join(lines)
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="recorded trajectories, an npz file")
+    parser.add_argument("--seed", type=int, required=True, help="of halves, orders and intervals")
+    parser.add_argument("--orders", type=int, default=8, help="random orders of the images of each prompt")
+    parser.add_argument("--out", type=Path, required=True)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    given = parse(arguments)
+    started = time.process_time()
+    rows, gains = [], {}
+    with np.load(given.data) as data:
+        for model, score in itertools.product(MODELS, SCORES):
+            scores = data[f"{model}_{score}"][:LAST_LOOK].astype(np.float64)
+            final = data[f"{model}_preview"][-1].astype(np.float64)
+            halves = split(scores, final, max(given.orders, FINAL_ORDERS), given.seed)
+            for budget in BUDGETS:
+                found, chosen = measure(halves, budget, given.orders)
+                found = {**plain_baselines(final, budget), **found}
+                gains.setdefault((model, score), []).append(found["sequential"][:, 0] - found["two_cut"][:, 0])
+                for name in found:
+                    row = {"model": model, "score": score, "policy": name, "budget": budget}
+                    rows.append({**row, **row_of(found, name, given.seed), "chosen": chosen.get(name, [])})
+                print(f"{model} {score} {budget}: {time.process_time() - started:.0f} s", flush=True)
+    record = {
+        "prompts": final.shape[0],
+        "images": final.shape[1],
+        "steps": STEPS,
+        "orders": given.orders,
+        "processor_seconds": time.process_time() - started,
+        "averages_over_budgets": averages(gains, given.seed),
+        "rows": rows,
+    }
+    report.write(given.out, record, MODULE, given.seed)
+    print(table(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
