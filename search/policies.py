@@ -66,7 +66,7 @@ def policy_named(
             f"each. Raise the budget to the cost of at least {survivors} images, or ask for fewer survivors."
         )
     if name == SEQUENTIAL:
-        return Sequential(budget, survivors, skill, judged)
+        return Sequential(budget, survivors, skill, judged).looking_late(candidates, steps)
     if name == ONE_CUT:
         at, keep = _one_cut(steps, survivors, share)
         start = (budget - survivors * (steps - at[0])) // at[0] if at else survivors

@@ -1,6 +1,6 @@
 """The default policy: look at every moment, and spend what is left where it is worth most."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -81,13 +81,18 @@ class Sequential:
             if np.isfinite(values).any():
                 break
         else:
-            return {rows[0]: state.steps}
+            return {rows[0]: ends[moment]}
         count = counts[int(np.argmax(values))]
         rest = [state.steps - state.reached[row] for row in rows]
         alone = all(cost > left - costs[:count].sum() for cost in rest[count:])
-        if count == finish and alone and sum(rest[:count]) <= left:
+        if moment and count == finish and alone and sum(rest[:count]) <= left:
             return dict.fromkeys(rows[:count], state.steps)
         return {row: ends[moment] for row, cost in zip(rows[:count], costs) if cost}
+
+    def looking_late(self, candidates: int, steps: int) -> "Sequential":
+        """The same policy without the looks that it would not use: those before the first decision."""
+        first = self.start(candidates, self.moments(steps), steps)[1]
+        return replace(self, shares=tuple(share for share in self.shares if max(1, round(share * steps)) >= first))
 
     def start(self, candidates: int, moments: tuple[int, ...], steps: int) -> tuple[int, int]:
         """How many candidates to start, at most ``candidates``, and to which moment they go first."""

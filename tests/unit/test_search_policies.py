@@ -1,12 +1,15 @@
 """Every policy: what none of them may do, whatever the scores."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from diffusion_probe.search.policies import GOOD_ENOUGH, ONE_CUT, POLICIES, SEQUENTIAL, one_cut_cost, policy_named
 from diffusion_probe.search.policy import State
 from diffusion_probe.search.schedules import Cuts, UntilGoodEnough, best_scored, halving
+from diffusion_probe.search.sequential import Sequential
+from diffusion_probe.search.skill import PREVIEW
 from diffusion_probe.training.replay import replay
 
 STEPS = 20
@@ -133,6 +136,16 @@ def test_a_budget_that_is_not_given_is_that_of_one_cut():
 def test_what_can_not_be_is_said_in_words(settings, message):
     with pytest.raises(ValueError, match=message):
         policy_named(**{"steps": STEPS, "candidates": 8, **settings})
+
+
+def test_looks_before_the_first_decision_are_left_out_and_change_nothing():
+    everywhere = Sequential(120, skill=replace(PREVIEW, spread=(1.0,) * len(PREVIEW.progress)), judged=True)
+    late = everywhere.looking_late(30, STEPS)
+    assert late.moments(STEPS)[0] > everywhere.moments(STEPS)[0]
+    for seed in range(4):
+        first, second = (replay(policy, trajectories(seed, 30), STEPS, 120) for policy in (everywhere, late))
+        assert (first.finished, first.spent) == (second.finished, second.spent)
+        assert second.looks < first.looks
 
 
 def test_cuts_cost_what_they_say():
