@@ -15,6 +15,9 @@ from .previews import preview_images
 MOST_WORDS = 16
 """How many words of a row are drawn when none are named."""
 
+MOST_PIXELS = 2**27
+"""Of all pictures together: they take 12 bytes each."""
+
 ALL_ROWS = -1
 
 
@@ -46,7 +49,8 @@ def attention_preview(
         Images ``[rows * words, height, width, 3]`` float 0 to 1, and what each shows.
 
     Raises:
-        ValueError: the probe takes no attention, no such row or word, and as :func:`capture.captured`.
+        ValueError: the probe takes no attention, no such row or word, too many pictures, and as
+            :func:`capture.captured`.
     """
     probe = probe_of(model)
     if ATTENTION not in probe.needs:
@@ -58,11 +62,17 @@ def attention_preview(
     if row != ALL_ROWS and not 0 <= row < len(rows):
         raise ValueError(f"there is no row {row}. The latent has rows 0 to {len(rows) - 1}; {ALL_ROWS} means all.")
     chosen = range(len(rows)) if row == ALL_ROWS else [row]
+    heats = [_heats(rows[number], words) for number in chosen]
+    count = sum(len(of_row) for of_row, _ in heats)
+    if count * size**2 > MOST_PIXELS:
+        raise ValueError(
+            f"{count} pictures of {size} pixels take too much memory. Name fewer words, choose one row, or make them "
+            f"smaller: up to {int((MOST_PIXELS / count) ** 0.5)} pixels."
+        )
     pictures = preview_images(model, [rows[number] for number in chosen])
     images, texts = [], []
     for place, number in enumerate(chosen):
-        features = rows[number]
-        for word, heat in zip(*_heats(features, words), strict=True):
+        for word, heat in zip(*heats[place], strict=True):
             picture = torch.full((*heat.shape, 3), 0.5) if pictures is None else pictures[place]
             images.append(heat_overlay(picture, _stretched(heat), opacity, size))
             share = f"{100 * float(heat.max()):.3g} %"

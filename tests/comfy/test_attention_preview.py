@@ -95,6 +95,13 @@ def test_a_row_that_the_latent_lacks_is_refused(run, row):
         shown(run, row=row)
 
 
+def test_more_pictures_than_memory_holds_are_refused(run):
+    model, latent = run
+    many = {"samples": latent["samples"].repeat(5, 1, 1, 1)}
+    with pytest.raises(ValueError, match="40 pictures of 2048 pixels.*up to 1831 pixels"):
+        attention_preview(model, many, size=2048)
+
+
 def test_a_latent_of_another_model_is_refused(flux, ksampler, run):
     with pytest.raises(ValueError, match=r"Attention Preview: Rows \[0, 1\] of this LATENT were not sampled"):
         shown((run[0], {"samples": ksampler(flux, seed=9, steps=3)}))

@@ -1,0 +1,66 @@
+"""Does Attention Focus choose seeds better when it knows the words of the prompt?
+
+``python -m benchmarks.focus_words --model flux --seed S --prompts 80 --seeds 16 --out FILE.json``
+
+On training prompts only: the answer decides how the probe is built, so held-out prompts must not
+take part in it. Both ways see the same captured maps.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from diffusion_probe.probe_models.focus import AttentionFocus
+from diffusion_probe.sampling.words import encode_words
+from diffusion_probe.training import protocol
+from tqdm import tqdm
+
+from benchmarks import report
+from benchmarks.candidates import Testbed, candidate_seeds
+
+MODULE = "benchmarks.focus_words"
+STEPS = (5, 8, 10)
+
+
+def measure(testbed: Testbed, given: argparse.Namespace) -> tuple[np.ndarray, dict[str, dict[int, np.ndarray]]]:
+    """Truth ``[prompts, seeds]``, and the scores of the same shape with and without words by step."""
+    probe, truth = AttentionFocus(), []
+    scores = {name: {step: [] for step in STEPS} for name in ("with", "without")}
+    for number, prompt in enumerate(tqdm(testbed.prompts(given.prompts, given.seed, "train"), mininterval=2)):
+        found = testbed.candidates(prompt, candidate_seeds(given.seed, number, given.seeds), STEPS)
+        truth.append(found.truth.tolist())
+        _, words = encode_words(testbed.clip, prompt)
+        for step, rows in found.features.items():
+            scores["without"][step].append(probe.score(rows).tolist())
+            scores["with"][step].append(probe.score([replace(row, words=words) for row in rows]).tolist())
+    arrays = {name: {step: np.array(values) for step, values in by.items()} for name, by in scores.items()}
+    return np.array(truth), arrays
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__.splitlines()[0])
+    parser.add_argument("--model", required=True, help="flux")
+    parser.add_argument("--seed", type=int, required=True, help="of prompts, noise, ties and intervals")
+    parser.add_argument("--prompts", type=int, default=80)
+    parser.add_argument("--seeds", type=int, default=16)
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args(arguments)
+    testbed = Testbed.load(given.model)
+    truth, scores = measure(testbed, given)
+    figures = {}
+    for step in STEPS:
+        compared = protocol.compare(scores["with"][step], scores["without"][step], truth, given.seed)
+        found = {name: protocol.within_spearman(by[step], truth, given.seed)[0] for name, by in scores.items()}
+        found["difference"] = compared["within_spearman"]
+        figures[step] = {name: [estimate.value, *estimate.interval] for name, estimate in found.items()}
+        shown = (f"{name} {value:.3f} [{low:.3f}, {high:.3f}]" for name, (value, low, high) in figures[step].items())
+        print(f"evaluation {step}: within-prompt Spearman", ", ".join(shown))
+    settings = {"model": given.model, "prompts": given.prompts, "split": "train", "seeds": given.seeds}
+    record = {"within_spearman": figures, "settings": {**settings, **testbed.settings}}
+    report.write(given.out, record, MODULE, given.seed)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
