@@ -7,8 +7,9 @@ that a tokenizer drops or replaces) is bridged between the nearest characters th
 """
 
 import unicodedata
-from collections.abc import Iterable, Sequence
-from difflib import SequenceMatcher
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..probe_models.words import word_spans
 
@@ -17,6 +18,9 @@ WORD_END = "</w>"
 
 BLANK = "\u2581"
 """SentencePiece's mark for a blank."""
+
+AGREE = 3
+"""Text and pieces are together again where this many characters, or all that are left, agree."""
 
 UNKNOWN = "<unk>"
 UNKNOWN_CHARACTER = "\ufffd"
@@ -34,7 +38,7 @@ def piece_words(text: str, pieces: Sequence[str], bytewise: bool) -> list[tuple[
         bytewise: whether these are CLIP's byte pieces; False: SentencePiece's.
 
     Raises:
-        ValueError: the pieces spell no text at all.
+        ValueError: the bytes of the pieces are no text.
     """
     owners = _owners(text, _bytes_spelled(pieces) if bytewise else _characters_spelled(pieces))
     words = []
@@ -50,18 +54,40 @@ def _owners(text: str, spelled: list[Owned]) -> list[set[int]]:
     owners: list[set[int]] = [set() for _ in text]
     written = _folded((character, frozenset({at})) for at, character in enumerate(text))
     spelled = _folded(spelled)
-    if [c for c, _ in written] == [c for c, _ in spelled]:
-        matches = [("equal", 0, len(written), 0, len(spelled))]
-    else:
-        matcher = SequenceMatcher(None, [c for c, _ in written], [c for c, _ in spelled], autojunk=False)
-        matches = matcher.get_opcodes()
-    for kind, first, last, piece_first, piece_last in matches:
-        for number in range(first, last):
-            some = slice(piece_first + number - first, piece_first + number - first + 1)
-            same = spelled[some] if kind == "equal" else spelled[piece_first:piece_last]
-            for position in written[number][1]:
-                owners[position].update(*(pieces for _, pieces in same))
+    for some, others in _agreement("".join(c for c, _ in written), "".join(c for c, _ in spelled)):
+        pieces = frozenset().union(*(numbers for _, numbers in spelled[others]))
+        for _, positions in written[some]:
+            for position in positions:
+                owners[position] |= pieces
     return owners
+
+
+def _agreement(written: str, spelled: str) -> Iterator[tuple[slice, slice]]:
+    """Which characters of the one are which of the other, from the start to the end of both."""
+    places: dict[str, list[int]] = defaultdict(list)
+    ends = written + " " * AGREE, spelled + " " * AGREE  # neither holds blanks
+    for at in range(len(spelled) + 1):
+        places[ends[1][at : at + AGREE]].append(at)
+    here = there = 0
+    while here < len(written):
+        skip = (1, 1)
+        if ends[0][here] != ends[1][there] and ends[0][here + 1] != ends[1][min(there + 1, len(spelled))]:
+            skip = _to_agreement(ends[0][here:], places, there)
+        yield slice(here, here + skip[0]), slice(there, there + skip[1])
+        here, there = here + skip[0], there + skip[1]
+
+
+def _to_agreement(written: str, places: dict[str, list[int]], there: int) -> tuple[int, int]:
+    """How many characters of each to skip, the fewest possible, until both agree again."""
+    best = None
+    for ahead in range(len(written) - AGREE + 1):
+        if best and ahead >= sum(best):
+            break
+        found = places.get(written[ahead : ahead + AGREE], ())
+        first = bisect_left(found, there)
+        if first < len(found) and (best is None or ahead + found[first] - there < sum(best)):
+            best = ahead, found[first] - there
+    return best
 
 
 def _folded(characters: Iterable[Owned]) -> list[Owned]:

@@ -91,6 +91,20 @@ def test_characters_that_a_tokenizer_drops_or_replaces_do_not_move_the_other_wor
     assert words == [("red", [0]), ("big", [2]), ("cat", [4])]
 
 
+@pytest.mark.parametrize(
+    ("text", "pieces", "words"),
+    [
+        ("a\x00bc cat", ["▁a"], [("a", [0])]),
+        ("red", [], []),
+        ("red", ["▁red", "▁and", "▁more"], [("red", [0])]),
+        ("“a” b", ['▁"', "a", '"', "▁b"], [("a", [1]), ("b", [3])]),
+        ("圆" * 500 + " red", ["<unk>", "▁red"], [*[("圆", [0])] * 500, ("red", [1])]),
+    ],
+)
+def test_text_and_pieces_of_any_kind_find_together_again(text, pieces, words):
+    assert piece_words(text, pieces, False) == words
+
+
 def features(words=()):
     attention = torch.rand(3, 6, 2, 4, generator=torch.Generator().manual_seed(0)).half()
     return Features("flux", "20%", 5, 0.8, 0.2, attention=attention, words=words)
