@@ -115,19 +115,22 @@ def test_image_reward_is_the_blip_of_transformers_and_its_head(reward_models, im
     vision.load_state_dict(renamed)
     prefix = "blip.text_encoder."
     text.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}, strict=False)
-    ids = judge.words(PROMPTS)
+    ids, seen_pixels = judge.words(PROMPTS), pixels.centre_crop(images, 32)
     with torch.no_grad():
-        seen = vision(pixels.centre_crop(images, 32)).last_hidden_state
-        states = text(
+        seen = vision.double()(seen_pixels.double()).last_hidden_state
+        states = text.double()(
             input_ids=ids, attention_mask=(ids != 0).long(), encoder_hidden_states=seen,
             encoder_attention_mask=torch.ones(seen.shape[:2], dtype=torch.long), is_decoder=False,
         ).last_hidden_state  # fmt: skip
-        x = states[:, 0].double()
+        x = states[:, 0]
         for layer in ("0", "2", "4", "6", "7"):
             x = x @ tensors[f"mlp.layers.{layer}.weight"].double().T + tensors[f"mlp.layers.{layer}.bias"].double()
-    expected = ((x[:, 0] - SCORE_MEAN) / SCORE_STD).float()
+    expected = (x[:, 0] - SCORE_MEAN) / SCORE_STD
     assert expected.std() > 0.05
-    torch.testing.assert_close(judge(images, PROMPTS), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(judge(images, PROMPTS), expected.float(), rtol=1e-5, atol=1e-6)
+    with torch.no_grad():
+        exact = judge.patcher.model.double()(seen_pixels.double(), ids)
+    torch.testing.assert_close(exact, expected, rtol=1e-12, atol=1e-12)
 
 
 def percent(cosines, scale):
