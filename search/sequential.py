@@ -1,5 +1,6 @@
 """The default policy: look at every moment, and spend what is left where it is worth most."""
 
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -64,24 +65,32 @@ class Sequential:
         return self._advance(state, rows, behind, left, max(1, wanted))
 
     def _advance(self, state: State, rows: list[int], behind: list, left: int, wanted: int) -> dict[int, int]:
-        ends = (*state.moments, state.steps)
-        certainty = self.skill.certainty(state.moments, state.steps)
-        means, known = expected_finals(state, self.skill), np.array([certainty[count or 0] for count in behind])
+        """Who of ``rows``, each of which ``left`` would finish, goes on to where."""
+        known = self.skill.certainty(state.moments, state.steps)[[count or 0 for count in behind]]
+        means = expected_finals(state, self.skill)
         hope = means + self.boldness * np.sqrt(1 - known)
-        rows = sorted(rows, key=lambda row: (-hope[row], row))
-        moment = behind[rows[0]]
+        promising = sorted(rows, key=lambda row: (-hope[row], row))
+        furthest = sorted(promising, key=lambda row: -state.reached[row])
+        for finish in range(min(wanted, len(rows)), 0, -1):
+            # The most promising may be too far from the end to finish all that are wanted: then those in front.
+            for order in (promising, furthest):
+                if answer := self._spend(state, order, means[order], known[order], left, finish):
+                    return answer
+        return {}
+
+    def _spend(
+        self, state: State, rows: list[int], means: np.ndarray, known: np.ndarray, left: int, finish: int
+    ) -> dict[int, int]:
+        """How many of ``rows``, first those at the front, go on; nobody where ``left`` won't finish as many."""
+        ends = (*state.moments, state.steps)
+        moment = bisect_right(state.moments, state.reached[rows[0]])
+        certainty = self.skill.certainty(state.moments, state.steps)
         costs = np.array([max(0, ends[moment] - state.reached[row]) for row in rows])
-        most = int(np.searchsorted(np.cumsum(costs), left, side="right"))
+        counts = _tries(finish, int(np.searchsorted(np.cumsum(costs), left, side="right")))
         draws = min(self.draws, max(64, 4096 // len(rows)))
-        for finish in range(min(wanted, most), 0, -1):
-            counts = _tries(finish, most)
-            values = worth(
-                means[rows], known[rows], costs, moment, left, ends, certainty, counts, finish, self.judged, draws
-            )
-            if np.isfinite(values).any():
-                break
-        else:
-            return {rows[0]: ends[moment]}
+        values = worth(means, known, costs, moment, left, ends, certainty, counts, finish, self.judged, draws)
+        if not np.isfinite(values).any():
+            return {}
         count = counts[int(np.argmax(values))]
         rest = [state.steps - state.reached[row] for row in rows]
         alone = all(cost > left - costs[:count].sum() for cost in rest[count:])

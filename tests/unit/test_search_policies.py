@@ -43,6 +43,16 @@ def test_no_budget_is_exceeded_and_all_that_were_asked_for_are_finished(name, ju
         assert len(found.finished) == wanted or (judged and name == SEQUENTIAL and len(found.finished) >= wanted)
 
 
+@pytest.mark.parametrize("judged", [False, True])
+@pytest.mark.parametrize("name", POLICIES)
+def test_several_survivors_are_all_finished_though_every_look_turns_the_order_over(name, judged):
+    """Looks that contradict each other tempt a policy to take up those left behind, which costs more."""
+    for seed in range(30):
+        noise = np.random.default_rng(seed).standard_normal((STEPS, 16))
+        found = replay(named(name, candidates=16, survivors=4, budget=128, judged=judged), noise, STEPS, 128)
+        assert len(found.finished) >= 4
+
+
 @pytest.mark.parametrize("name", POLICIES)
 def test_candidates_without_a_score_are_dropped_and_the_budget_still_holds(name):
     for seed in range(12):
