@@ -58,6 +58,8 @@ class Scores:
             raise ValueError(f"{len(self.values)} scores for {len(self.seeds)} rows")
         if self.dropped_at and len(self.dropped_at) != len(self.values):
             raise ValueError(f"{len(self.values)} scores, but dropped_at for {len(self.dropped_at)} rows")
+        if list(self.calibration) != sorted(self.calibration):
+            raise ValueError(f"the calibration of {self.probe} is not sorted, so it gives no percentiles")
 
     def __len__(self) -> int:
         return len(self.values)

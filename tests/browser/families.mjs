@@ -7,7 +7,7 @@ const SCENE = "a red fox in a green raincoat beside two blue bicycles, morning m
 const encode = (title, pos, size, values) => ({ type: "CLIPTextEncode", pos, size, title, values });
 
 /** A model of the testbed: Load Testbed Model, and a probe that judges previews by the ground truth. */
-const testbed = (name, about, latent) => ({
+const testbed = (name, about, latent, cfg) => ({
   about,
   prompt: SHAPES,
   nodes: {
@@ -30,7 +30,7 @@ const testbed = (name, about, latent) => ({
   unskilled: false,
   steps: 25,
   cut: 5,
-  cfg: 2,
+  cfg,
   scheduler: "simple",
   count: 16,
   keep: 4,
@@ -83,12 +83,14 @@ export const FAMILIES = {
     "The model is a FLUX of a few megabytes that paints shapes. For the real ones open the templates that end in " +
       "*flux-dev*, *flux-schnell* or *sdxl*.",
     "EmptySD3LatentImage",
+    2,
   ),
   "testbed-sdxl": testbed(
     "sdxl",
     "The model is an SDXL of a few megabytes that paints shapes. For the real one open the template that ends in " +
       "*sdxl*.",
     "EmptyLatentImage",
+    3,
   ),
   "flux-dev": flux(
     "flux1-dev.safetensors",

@@ -39,6 +39,11 @@ def test_a_score_that_many_calibration_images_share_lies_in_their_middle():
     assert percentile_of_calibration(0.0, (0.0, 0.0, 0.0, 1.0, 2.0)) == 25
 
 
+def test_a_calibration_that_is_not_sorted_is_refused():
+    with pytest.raises(ValueError, match="calibration of a probe is not sorted"):
+        scores(0.5, calibration=(0.3, 0.1, 0.2))
+
+
 def test_a_gate_on_the_calibration_compares_the_percentile_and_tells_the_raw_score():
     batch = scores(3.0, 7.2, calibration=tuple(10 * value for value in TENTHS))
     passed = decide(batch, 72, CALIBRATION)
