@@ -25,6 +25,7 @@ class ModelCall:
         timestep: sigma of each row, ``[rows]``.
         arguments: everything else that the call was given, by name, among them
             ``transformer_options``.
+        hooks: those whose weights it has put into the model for this call.
     """
 
     execute: Any
@@ -32,10 +33,16 @@ class ModelCall:
     x: Tensor
     timestep: Tensor
     arguments: dict[str, Any]
+    hooks: Any = None
 
     @property
     def rows(self) -> int:
         return self.x.shape[0]
+
+    def memory(self, count: int) -> float:
+        """Bytes that so many calls like this one need together, as ComfyUI estimates it for a batch."""
+        shapes = {name: [list(v.shape)] * count for name, v in self.arguments.items() if isinstance(v, Tensor)}
+        return 1.5 * self.base_model.memory_required([self.rows * count, *self.x.shape[1:]], cond_shapes=shapes)
 
 
 def joinable(first: ModelCall, second: ModelCall) -> bool:
@@ -46,6 +53,7 @@ def joinable(first: ModelCall, second: ModelCall) -> bool:
     """
     return (
         first.x.shape[1:] == second.x.shape[1:]
+        and first.hooks is second.hooks
         and bool(first.timestep[0] == second.timestep[0])
         and _alike(_comparable(first), _comparable(second), first.rows, second.rows)
     )

@@ -1,157 +1,180 @@
-"""Samplers as coroutines, the model as a batching server.
+"""The model as a batching server for many sampler runs at once.
 
-Every candidate is a stock sampler run of batch 1 with its own seed, in a greenlet of its own: so it
-is what KSampler gives for that seed, whatever the sampler does with history and noise. Where a run
-would call the model it waits instead; the hub joins the rows of all runs that wait, calls the model
-once, and hands each its rows back. A candidate that isn't wanted any more is simply not resumed.
+Where a run (see ``coroutine``) would call the model it stands still; the hub joins the rows of all
+runs that wait, calls the model once, and hands each its rows back. A run that isn't wanted any more
+is simply not resumed.
 """
 
-from collections.abc import Callable, Sequence
-from contextvars import copy_context
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import comfy.model_management
 import torch
 from comfy.patcher_extension import WrappersMP
-from greenlet import GreenletExit, getcurrent, greenlet
 from torch import Tensor
 
 from .batching import ModelCall, join, joinable, split
+from .coroutine import PAUSED, SAMPLED, Run, current_run, leave
+from .model_state import ModelState
 
 KEY = "diffusion_probe_hub"
 
-
-@dataclass
-class Run:
-    """One candidate: a sampler run that stands still whenever it wants the model.
-
-    Attributes:
-        sample: does the whole run, and returns its latent.
-        waiting: the model call it stands at; None before its start and after its end.
-        result: the latent, once it has ended well.
-        error: what ended it otherwise.
-        model_rows: forwards of one latent for one cond that were spent on it.
-    """
-
-    sample: Callable[[], Tensor]
-    waiting: ModelCall | None = None
-    result: Tensor | None = None
-    error: Exception | None = None
-    model_rows: int = 0
-
-    def __post_init__(self) -> None:
-        self._coroutine = greenlet(self.sample)
-        self._coroutine.gr_context = copy_context()
-        self._random_state = torch.get_rng_state()
-        self._grad_enabled = torch.is_grad_enabled()
-        self._patcher: Any = None
-
-    def resume(self, value: Any = None) -> None:
-        """Go on, with the model's answer, to the next model call or to the end."""
-        call, self.waiting = self.waiting, None
-        if call is not None:
-            call.base_model.current_patcher = self._patcher  # a run that ended has set it to None
-        self._switch(lambda: self._coroutine.switch(*(() if call is None else (value,))))
-
-    def fail(self, error: BaseException) -> None:
-        """End the run where it stands, as if the model call had raised ``error``."""
-        call, self.waiting = self.waiting, None
-        if call is not None:
-            call.base_model.current_patcher = self._patcher
-        self._switch(lambda: self._coroutine.throw(error))
-
-    def _switch(self, switch: Callable[[], Any]) -> None:
-        """Generators and grad mode are global to the thread; each run has its own."""
-        outer = torch.get_rng_state(), torch.is_grad_enabled()
-        torch.set_rng_state(self._random_state)
-        torch.set_grad_enabled(self._grad_enabled)
-        try:
-            returned = switch()
-        except comfy.model_management.InterruptProcessingException:
-            raise
-        except Exception as error:
-            self.error = error
-        else:
-            if isinstance(returned, ModelCall):
-                self.waiting = returned
-                self._patcher = returned.base_model.current_patcher
-            elif not isinstance(returned, GreenletExit):
-                self.result = returned
-        finally:
-            self._random_state, self._grad_enabled = torch.get_rng_state(), torch.is_grad_enabled()
-            torch.set_rng_state(outer[0])
-            torch.set_grad_enabled(outer[1])
+AMPLIFIES_ROUNDING = ("dpm_adaptive_function", "sample_dpm_adaptive")
+"""Samplers that choose their steps by an error estimate, which is a small difference of large numbers:
+rows rounded as in another batch give other steps. Their runs never share a call, so they are what
+KSampler gives bit for bit, and cost the speed that a batch would bring."""
 
 
 class Hub:
-    """Serves the model calls of many runs together, in inference mode as ComfyUI runs every prompt.
+    """Runs side by side, in inference mode as ComfyUI runs every prompt.
 
     Args:
         model: the MODEL to sample; the runs have to use :attr:`model`, a clone of it.
-        max_rows: most rows per model call; 0 leaves it to ComfyUI's memory estimate.
+        max_rows: most rows (one latent for one cond) per model call; 0 leaves it to ComfyUI's
+            memory estimate. A run whose own call is larger is not split.
+
+    Attributes:
+        warnings: what a user should know of how it went.
     """
 
     def __init__(self, model: Any, max_rows: int = 0):
         self.model = model.clone()
-        self.model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, self._apply_model)
+        wrappers = {
+            WrappersMP.SAMPLER_SAMPLE: self._sampler_sample,
+            WrappersMP.PREDICT_NOISE: self._predict_noise,
+            WrappersMP.APPLY_MODEL: self._apply_model,
+        }
+        for kind, wrapper in wrappers.items():
+            self.model.add_wrapper_with_key(kind, KEY, wrapper)
         self.max_rows = max_rows
-        self._current: Run | None = None
+        self.runs: list[Run] = []
+        self.warnings: list[str] = []
+
+    # What happens inside of a run.
+
+    def _sampler_sample(self, executor, guider, sigmas, extra_args, callback, noise, *args, **kwargs):
+        """SAMPLER_SAMPLE wrapper: what the run is; and when it is sampled, it waits for the others.
+
+        The clean-up that follows takes down what they share: the patcher's state, ControlNets, hooks.
+        """
+        run = current_run()
+        sampler = getattr(executor.class_obj, "sampler_function", executor.class_obj)
+        run.sigmas = [float(sigma) for sigma in sigmas]
+        run.sampler = getattr(sampler, "__name__", type(sampler).__name__)
+        run.state.add_hooks(extra_args["model_options"])
+        run.samples = executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
+        run.reached = run.steps
+        leave(SAMPLED)
+        return run.samples
+
+    def _predict_noise(self, executor, x, timestep, *args, **kwargs):
+        """PREDICT_NOISE wrapper: stand still where the run has reached its goal."""
+        run = current_run()
+        run.reached = max(run.reached, run.place(float(timestep.flatten()[0])))
+        while run.reached >= run.goal:
+            leave(PAUSED)
+        run.evaluations += 1
+        return executor(x, timestep, *args, **kwargs)
 
     def _apply_model(
         self, executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kw
     ):
-        """APPLY_MODEL wrapper: stand still until the hub serves this call."""
+        """APPLY_MODEL wrapper: stand still until the hub has called the model for this run."""
         arguments = {"c_concat": c_concat, "c_crossattn": c_crossattn, "control": control, **kw}
         arguments["transformer_options"] = transformer_options
-        patcher = executor.class_obj.current_patcher
-        if patcher is not None and patcher.current_hooks is not None:
-            self._current.model_rows += x.shape[0]
-            return executor(x, t, **arguments)  # its own weights are in the model now, and only now
-        return getcurrent().parent.switch(ModelCall(executor, executor.class_obj, x, t, arguments))
+        return leave(ModelCall(executor, executor.class_obj, x, t, arguments, self.model.current_hooks))
+
+    # What happens between them.
 
     @torch.inference_mode()
     def start(self, samples: Sequence[Callable[[], Tensor]]) -> list[Run]:
-        """Start runs; each stands at its first model call afterwards, or has ended."""
-        runs = [Run(sample) for sample in samples]
+        """Start runs; each stands before its first evaluation afterwards, or has ended with an error."""
+        runs = [Run(sample, ModelState(self.model)) for sample in samples]
+        self.runs += runs
         for run in runs:
-            self._current = run
             run.resume()
         return runs
 
     @torch.inference_mode()
-    def serve(self, runs: Sequence[Run]) -> None:
-        """Answer the call that each of these runs waits for, in as few model calls as fit."""
-        waiting = [run for run in runs if run.waiting is not None]
-        while waiting:
-            group = [run for run in waiting if joinable(waiting[0].waiting, run.waiting)]
-            group = group[: self._rows_that_fit(group)]
-            waiting = [run for run in waiting if run not in group]
-            calls = [run.waiting for run in group]
-            x, timestep, arguments = join(calls)
-            outputs = split(calls[0].execute(x, timestep, **arguments), calls)
-            for run, call, output in zip(group, calls, outputs, strict=True):
-                run.model_rows += call.rows
-                self._current = run
-                run.resume(output)
+    def advance(self, goals: Mapping[Run, int], served: Callable[[], None] = lambda: None) -> None:
+        """Take runs to where they should stand next; all together, in as few model calls as fit.
 
-    def _rows_that_fit(self, group: Sequence[Run]) -> int:
+        A run has reached s when all its evaluations at noise levels above ``sigmas[s]`` are done.
+
+        Args:
+            goals: run → s; the number of steps (or more) is the end.
+            served: called after every model call.
+
+        Raises:
+            InterruptProcessingException: the user stopped the prompt. :meth:`close` is still to be called.
+        """
+        for run, goal in goals.items():
+            run.goal = goal if goal < run.steps else float("inf")
+            if run.paused:
+                run.resume()
+        while waiting := [run for run in self.runs if run.waiting is not None]:
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            self._serve(waiting)
+            served()
+
+    def _serve(self, waiting: Sequence[Run]) -> None:
+        """One model call, for those that are furthest behind and whoever can join them."""
+        last = min(waiting, key=lambda run: run.evaluations)
+        group = [last]
+        if last.sampler not in AMPLIFIES_ROUNDING:
+            group += [run for run in waiting if run is not last and joinable(last.waiting, run.waiting)]
+            group = group[: self._runs_that_fit(group)]
+        for run, answer in zip(group, self._answers(group), strict=True):
+            if isinstance(answer, Exception):
+                run.fail(answer)
+            else:
+                run.model_rows += run.waiting.rows
+                run.resume(answer)
+
+    def _answers(self, group: Sequence[Run]) -> Sequence[Tensor | Exception]:
+        """What the model says to each run of a group, or what went wrong with it alone."""
+        calls = [run.waiting for run in group]
+        try:
+            with group[0].state.in_place():
+                group[0].state.use_hooks(calls[0].hooks)
+                x, timestep, arguments = join(calls)
+                return split(calls[0].execute(x, timestep, **arguments), calls)
+        except Exception as error:
+            if len(group) == 1:
+                return [error]
+            if comfy.model_management.is_oom(error):
+                self._shrink(sum(call.rows for call in calls))
+            half = len(group) // 2
+        return [*self._answers(group[:half]), *self._answers(group[half:])]
+
+    def _shrink(self, rows: int) -> None:
+        comfy.model_management.soft_empty_cache()
+        self.max_rows = max(1, rows // 2)
+        self.warnings.append(
+            f"Out of memory at {rows} rows in one model call; went on with at most {self.max_rows}. "
+            "Set max rows per call to that, and the next search starts there."
+        )
+        logging.warning("Diffusion Probe: %s", self.warnings[-1])
+
+    def _runs_that_fit(self, group: Sequence[Run]) -> int:
         """How many of a group go into one call, by ComfyUI's own estimate of memory."""
         call, count = group[0].waiting, len(group)
         if self.max_rows:
             count = min(count, max(1, self.max_rows // call.rows))
-        free = self.model.get_free_memory(call.x.device)
-        while count > 1 and self._memory(call, count) > free:
-            count //= 2
+        if count > 1:
+            free = self.model.get_free_memory(call.x.device)
+            while count > 1 and call.memory(count) > free:
+                count //= 2
         return count
 
-    def _memory(self, call: ModelCall, count: int) -> float:
-        shapes = {name: [list(v.shape)] * count for name, v in call.arguments.items() if isinstance(v, Tensor)}
-        return 1.5 * call.base_model.memory_required([call.rows * count, *call.x.shape[1:]], cond_shapes=shapes)
-
     @torch.inference_mode()
-    def stop(self, runs: Sequence[Run]) -> None:
-        """End runs where they stand; their clean-up runs."""
-        for run in runs:
-            if run.waiting is not None:
-                run.fail(GreenletExit())
+    def close(self, keep: Sequence[Run] = ()) -> None:
+        """End all runs and clean up after them; those sampled to the end and named in ``keep`` get their result."""
+        for run in self.runs:
+            if run not in keep:
+                run.stop()
+        for run in keep:
+            while run.sampled:
+                run.resume()
+                self.advance({run: run.steps})  # a run that samples twice goes on to its second sampler

@@ -32,16 +32,15 @@ def alone(ksampler):
     return run
 
 
-def search(model, alone, cut=CUT, max_rows=0, **options):
+def search(model, alone, cut=CUT, max_rows=0, survivors=SURVIVORS, **options):
     """All seeds to the cut, the first two to the end; the runs."""
     hub = Hub(model, max_rows)
     runs = hub.start([lambda seed=seed: alone(hub.model, seed, **options) for seed in SEEDS])
-    served = 0
-    while any(run.waiting for run in runs):
-        if served == cut:
-            hub.stop(runs[SURVIVORS:])
-        hub.serve(runs)
-        served += 1
+    try:
+        hub.advance(dict.fromkeys(runs, cut))
+        hub.advance(dict.fromkeys(runs[:survivors], runs[0].steps))
+    finally:
+        hub.close(keep=runs[:survivors])
     return runs
 
 

@@ -1,0 +1,84 @@
+"""One candidate of a search, as the stock sampler run that it stands for."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.sample
+from torch import Tensor
+
+Callback = Callable[[int, Tensor, Tensor, int], None]
+Sample = Callable[[Any, Callback], Tensor]
+"""The whole run on a MODEL, with a sampler's callback (step, x0, x, total steps) → its latent ``[1, …]``."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Attributes:
+    seed: of its noise.
+    sample: its run, of one row.
+    prompt: which of several prompts it is of, from 0.
+    """
+
+    seed: int
+    sample: Sample
+    prompt: int = 0
+
+
+def ksampler_candidate(
+    seed: int,
+    steps: int,
+    cfg: float,
+    sampler_name: str,
+    scheduler: str,
+    positive: list,
+    negative: list,
+    latent: dict[str, Any],
+    denoise: float = 1.0,
+    prompt: int = 0,
+) -> Candidate:
+    """What the KSampler node does with these inputs.
+
+    Raises:
+        ValueError: the latent has several rows, which one seed stands for only together.
+    """
+    samples = latent["samples"]
+    if samples.shape[0] != 1:
+        raise ValueError(
+            f"the latent has {samples.shape[0]} rows. Every candidate starts from the same single latent: "
+            "set batch_size of the empty latent to 1, or take one row with Latent From Batch."
+        )
+
+    def sample(model: Any, callback: Callback) -> Tensor:
+        ratios = (latent.get("downscale_ratio_spacial"), latent.get("downscale_ratio_temporal"))
+        start = comfy.sample.fix_empty_latent_channels(model, samples, *ratios)
+        noise = comfy.sample.prepare_noise(start, seed, latent.get("batch_index"))
+        return comfy.sample.sample(
+            model, noise, steps, cfg, sampler_name, scheduler, positive, negative, start, denoise=denoise,
+            noise_mask=latent.get("noise_mask"), callback=callback, disable_pbar=True, seed=seed,
+        )  # fmt: skip
+
+    return Candidate(seed, sample, prompt)
+
+
+def guider_candidate(
+    seed: int, guider: Any, sampler: Any, sigmas: Tensor, latent: dict[str, Any], prompt: int = 0
+) -> Candidate:
+    """What SamplerCustomAdvanced does with these inputs and RandomNoise of that seed; the guider may be any."""
+    samples = latent["samples"]
+
+    def sample(model: Any, callback: Callback) -> Tensor:
+        mine = copy.copy(guider)  # a guider holds the state of its one run
+        mine.model_patcher, mine.model_options = model, model.model_options
+        mine.original_conds = dict(guider.original_conds)
+        start = comfy.sample.fix_empty_latent_channels(model, samples)
+        noise = comfy.sample.prepare_noise(start, seed, latent.get("batch_index"))
+        return mine.sample(
+            noise, start, sampler, sigmas,
+            denoise_mask=latent.get("noise_mask"), callback=callback, disable_pbar=True, seed=seed,
+        )  # fmt: skip
+
+    return Candidate(seed, sample, prompt)

@@ -1,0 +1,70 @@
+"""What a search sees of its candidates: the recording of each run, up to where it stands still."""
+
+from typing import Any
+
+from comfy.patcher_extension import WrappersMP
+
+from ..probe_models.features import ATTENTION, Features
+from ..probe_models.probe import Probe
+from .attachment import KEY
+from .coroutine import Run, current_run
+from .families import Family, family_of
+from .hub import Hub
+from .moments import OWN_SIGMAS, Moment
+from .recording import Recording
+
+
+class GoalPlan:
+    """Which evaluations to capture, in place of a ``MomentPlan``: the last one before the run's goal.
+
+    Those of the step before it are captured, and a later one replaces an earlier; of samplers that
+    choose their own sigmas, all evaluations, because any may be the last.
+    """
+
+    def __init__(self, run: Run, model_sampling: Any):
+        self.run, self.model_sampling = run, model_sampling
+        self.own_sigmas = run.sampler in OWN_SIGMAS
+
+    def wanted(self, step: int, sigma: float) -> list[Moment]:
+        """The moment that an evaluation at ``sigma`` may be, if it may."""
+        goal = self.run.goal
+        if goal > self.run.steps or not (self.own_sigmas or self.run.place(sigma) >= goal - 1):
+            return []
+        return [Moment(step=int(goal))]
+
+
+class Looker:
+    """Records what a probe needs of the runs of a hub.
+
+    Raises:
+        ValueError: a probe is attached to the model already, or its family's attention isn't known.
+    """
+
+    def __init__(self, hub: Hub, probe: Probe):
+        if hub.model.get_attachment(KEY) is not None:
+            raise ValueError(
+                "a probe is attached to this MODEL. The search looks by itself: "
+                "connect the MODEL from before Attach Probe, and the probe to the input probe."
+            )
+        self.needs = frozenset(probe.needs)
+        kind = type(hub.model.model).__name__
+        self.family = family_of(hub.model) if ATTENTION in self.needs else Family(kind, lambda model: {}, joint=False)
+        self.latent_out = hub.model.model.process_latent_out
+        self._recordings: dict[Run, Recording] = {}
+        hub.model.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, self._predict_noise)
+
+    def _predict_noise(self, executor, x, timestep, model_options, seed=None):
+        """PREDICT_NOISE wrapper, inside of the hub's."""
+        run = current_run()
+        if run not in self._recordings:
+            recording = self._recordings[run] = Recording(self.family, self.needs, None)
+            recording.plan = GoalPlan(run, executor.class_obj.inner_model.model_sampling)
+        return self._recordings[run].evaluate(executor, x, timestep, model_options, seed)
+
+    def features(self, run: Run) -> Features | None:
+        """What was captured last of a run that stands at its goal; None if its sampler jumped over it."""
+        recording = self._recordings.get(run)
+        features = recording.row_features(0, self.latent_out) if recording else {}
+        if recording:
+            recording.snapshots.clear()
+        return features.get(str(Moment(step=int(run.goal))))
