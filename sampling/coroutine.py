@@ -66,7 +66,7 @@ class Run:
 
     sample: Callable[[], Tensor]
     state: ModelState
-    goal: float = 0
+    goal: int = 0
     sampler: str = ""
     sigmas: list[float] = field(default_factory=list)
     reached: int = 0

@@ -72,7 +72,7 @@ class Hub:
         """PREDICT_NOISE wrapper: stand still where the run has reached its goal."""
         run = current_run()
         run.reached = max(run.reached, run.place(float(timestep.flatten()[0])))
-        while run.reached >= run.goal:
+        while run.goal <= run.reached and run.goal < run.steps:
             leave(PAUSED)
         run.evaluations += 1
         return executor(x, timestep, *args, **kwargs)
@@ -87,14 +87,10 @@ class Hub:
 
     # What happens between them.
 
-    @torch.inference_mode()
-    def start(self, samples: Sequence[Callable[[], Tensor]]) -> list[Run]:
-        """Start runs; each stands before its first evaluation afterwards, or has ended with an error."""
-        runs = [Run(sample, ModelState(self.model)) for sample in samples]
-        self.runs += runs
-        for run in runs:
-            run.resume()
-        return runs
+    def add(self, sample: Callable[[], Tensor]) -> Run:
+        """A run, not started yet."""
+        self.runs.append(Run(sample, ModelState(self.model)))
+        return self.runs[-1]
 
     @torch.inference_mode()
     def advance(self, goals: Mapping[Run, int], served: Callable[[], None] = lambda: None) -> None:
@@ -103,16 +99,15 @@ class Hub:
         A run has reached s when all its evaluations at noise levels above ``sigmas[s]`` are done.
 
         Args:
-            goals: run → s; the number of steps (or more) is the end.
+            goals: run → s; 0 only starts it, its number of steps or more is the end.
             served: called after every model call.
 
         Raises:
             InterruptProcessingException: the user stopped the prompt. :meth:`close` is still to be called.
         """
         for run, goal in goals.items():
-            run.goal = goal if goal < run.steps else float("inf")
-            if run.paused:
-                run.resume()
+            run.goal = goal
+            run.resume()
         while waiting := [run for run in self.runs if run.waiting is not None]:
             comfy.model_management.throw_exception_if_processing_interrupted()
             self._serve(waiting)
@@ -138,6 +133,8 @@ class Hub:
         try:
             with group[0].state.in_place():
                 group[0].state.use_hooks(calls[0].hooks)
+                if len(calls) == 1:
+                    return [calls[0].execute(calls[0].x, calls[0].timestep, **calls[0].arguments)]
                 x, timestep, arguments = join(calls)
                 return split(calls[0].execute(x, timestep, **arguments), calls)
         except Exception as error:
@@ -162,10 +159,9 @@ class Hub:
         call, count = group[0].waiting, len(group)
         if self.max_rows:
             count = min(count, max(1, self.max_rows // call.rows))
-        if count > 1:
-            free = self.model.get_free_memory(call.x.device)
-            while count > 1 and call.memory(count) > free:
-                count //= 2
+        free = self.model.get_free_memory(call.x.device) if count > 1 else 0.0
+        while count > 1 and (needed := call.memory(count)) > free:
+            count = max(1, min(count - 1, int(count * free / needed)))
         return count
 
     @torch.inference_mode()
@@ -176,5 +172,4 @@ class Hub:
                 run.stop()
         for run in keep:
             while run.sampled:
-                run.resume()
-                self.advance({run: run.steps})  # a run that samples twice goes on to its second sampler
+                self.advance({run: run.steps})  # more than once, if it samples more than once

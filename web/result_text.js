@@ -6,6 +6,7 @@ const NODE_IDS = new Set([
   "DiffusionProbeEarlySeedFilter",
   "DiffusionProbeScoreImages",
   "DiffusionProbePromptGate",
+  "DiffusionProbeSeedSearch",
 ]);
 const WIDGET = "diffusion_probe_text";
 

@@ -9,12 +9,12 @@ from diffusion_probe.sampling.capture import attach_probe, captured
 from diffusion_probe.sampling.hub import Hub
 from diffusion_probe.testbed.random_models import random_conditioning, random_flux, random_sdxl
 
-SEEDS = [3, 4, 5, 6]
-SURVIVORS = 2
-CUT = 5
+SEEDS = [3, 4, 5]
+STEPS = 6
+CUT = 3
 
 
-@pytest.fixture(params=["flux", "sdxl"])
+@pytest.fixture(scope="module", params=["flux", "sdxl"])
 def model(request):
     if request.param == "sdxl":
         return random_sdxl()
@@ -27,20 +27,22 @@ def alone(ksampler):
 
     def run(model, seed, **options):
         channels = model.get_model_object("latent_format").latent_channels
-        return ksampler(model, rows=1, seed=seed, latent=torch.zeros(1, channels, 8, 12), **options)
+        options = {"steps": STEPS, **options}
+        return ksampler(model, rows=1, seed=seed, latent=torch.zeros(1, channels, 8, 8), **options)
 
     return run
 
 
-def search(model, alone, cut=CUT, max_rows=0, survivors=SURVIVORS, **options):
-    """All seeds to the cut, the first two to the end; the runs."""
+def search(model, alone, cut=CUT, max_rows=0, survivors=1, **options):
+    """All seeds to the cut, the first ones to the end; the hub's runs."""
     hub = Hub(model, max_rows)
-    runs = hub.start([lambda seed=seed: alone(hub.model, seed, **options) for seed in SEEDS])
+    runs = [hub.add(lambda seed=seed: alone(hub.model, seed, **options)) for seed in SEEDS]
     try:
         hub.advance(dict.fromkeys(runs, cut))
-        hub.advance(dict.fromkeys(runs[:survivors], runs[0].steps))
-    finally:
+        hub.advance({run: run.steps for run in runs[:survivors]})
         hub.close(keep=runs[:survivors])
+    finally:
+        hub.close()
     return runs
 
 
@@ -48,67 +50,103 @@ def relative_error(result, expected):
     return float((result - expected).norm() / expected.norm())
 
 
-@pytest.mark.parametrize("sampler", [name for name in comfy.samplers.SAMPLER_NAMES if name != "dpm_adaptive"])
-def test_survivors_equal_the_stock_sampler_of_their_seed(model, alone, sampler):
-    runs = search(model, alone, sampler=sampler, scheduler="normal")
-    for run, seed in zip(runs[:SURVIVORS], SEEDS, strict=False):
-        assert relative_error(run.result, alone(model, seed, sampler=sampler, scheduler="normal")) < 1e-5
+@pytest.mark.parametrize("sampler", comfy.samplers.SAMPLER_NAMES)
+def test_a_survivor_equals_the_stock_sampler_of_its_seed(model, alone, sampler):
+    run, *_ = search(model, alone, sampler=sampler, scheduler="normal")
+    assert relative_error(run.result, alone(model, SEEDS[0], sampler=sampler, scheduler="normal")) < 1e-5
 
 
 @pytest.mark.parametrize("scheduler", comfy.samplers.SCHEDULER_NAMES)
-def test_survivors_equal_the_stock_sampler_on_every_scheduler(model, alone, scheduler):
-    runs = search(model, alone, scheduler=scheduler)
-    assert relative_error(runs[0].result, alone(model, SEEDS[0], scheduler=scheduler)) < 1e-5
+def test_a_survivor_equals_the_stock_sampler_on_every_scheduler(model, alone, scheduler):
+    run, *_ = search(model, alone, scheduler=scheduler)
+    assert relative_error(run.result, alone(model, SEEDS[0], scheduler=scheduler)) < 1e-5
 
 
-def test_no_row_is_computed_twice_and_dropped_runs_cost_what_they_needed(model, alone):
+@pytest.mark.parametrize("options", [{"sampler": "dpm_adaptive"}, {"max_rows": 1}], ids=["dpm_adaptive", "one row"])
+def test_runs_that_share_no_call_give_the_stock_latent_bit_for_bit(model, alone, options):
+    run, *_ = search(model, alone, **options)
+    options.pop("max_rows", None)
+    assert torch.equal(run.result, alone(model, SEEDS[0], **options))
+
+
+def test_runs_that_go_on_at_different_times_stay_exact(model, alone):
+    hub = Hub(model)
+    runs = [hub.add(lambda seed=seed: alone(hub.model, seed, sampler="dpmpp_2m_sde")) for seed in SEEDS]
+    hub.advance({runs[0]: 4, runs[1]: 2})
+    hub.advance({runs[0]: STEPS, runs[2]: 2})
+    hub.advance({runs[1]: STEPS, runs[2]: STEPS})
+    hub.close(keep=runs)
+    for run, seed in zip(runs, SEEDS, strict=True):
+        assert relative_error(run.result, alone(model, seed, sampler="dpmpp_2m_sde")) < 1e-5
+
+
+def test_no_row_is_computed_twice_and_dropped_runs_cost_what_they_needed(model, alone, forwarded):
     runs = search(model, alone)
-    assert [run.model_rows for run in runs] == [24, 24, 10, 10]
+    assert [run.model_rows for run in runs] == [2 * STEPS, 2 * CUT, 2 * CUT]
+    assert sum(forwarded) == sum(run.model_rows for run in runs)
+    assert forwarded == [6] * CUT + [2] * (STEPS - CUT)
 
 
-def test_an_upper_bound_of_rows_per_call_is_kept(model, alone, monkeypatch):
-    batches = []
-    original = type(model.model.diffusion_model).forward
+@pytest.fixture
+def forwarded(model, monkeypatch):
+    """How many rows each forward of the diffusion model had."""
+    rows, original = [], type(model.model.diffusion_model).forward
 
     def forward(self, x, *args, **kwargs):
-        batches.append(len(x))
+        rows.append(len(x))
         return original(self, x, *args, **kwargs)
 
     monkeypatch.setattr(type(model.model.diffusion_model), "forward", forward)
+    return rows
+
+
+def test_an_upper_bound_of_rows_per_call_is_kept(model, alone, forwarded):
     runs = search(model, alone, max_rows=4)
-    assert max(batches) == 4 and runs[0].result is not None
+    assert max(forwarded) == 4 and runs[0].result is not None
+
+
+def test_only_as_many_rows_share_a_call_as_fit_in_memory(model, alone, forwarded, monkeypatch):
+    monkeypatch.setattr(type(model.model), "memory_required", lambda self, shape, cond_shapes=None: shape[0])
+    monkeypatch.setattr(type(model), "get_free_memory", lambda self, device: 1.5 * 5)
+    search(model, alone)
+    assert forwarded == [4, 2] * CUT + [2] * (STEPS - CUT)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "evaluations"), [("euler", CUT), ("heun", 2 * CUT - 1), ("dpm_2", 2 * CUT)]
+)
+def test_a_place_is_reached_when_all_evaluations_above_its_noise_level_are_done(model, alone, sampler, evaluations):
+    run, *_ = search(model, alone, survivors=0, sampler=sampler, scheduler="normal")
+    assert run.evaluations == evaluations
 
 
 def test_a_probe_on_the_model_sees_each_run_as_if_it_ran_alone(model, alone, probe):
     together = attach_probe(model, probe, "step 3")
-    runs = search(together, alone)
+    runs = search(together, alone, survivors=2)
     single = attach_probe(model, probe, "step 3")
-    for run, seed in zip(runs[:SURVIVORS], SEEDS, strict=False):
+    for run, seed in zip(runs[:2], SEEDS, strict=False):
         (a,), (b,) = captured(together, {"samples": run.result}), captured(single, {"samples": alone(single, seed)})
         assert (a.attention - b.attention).abs().max() < 1e-3 and relative_error(a.denoised, b.denoised) < 1e-5
 
 
-def test_the_model_is_clean_after_runs_were_stopped_and_after_an_error(model, alone):
-    search(model, alone)
-    assert model.model.current_patcher is None
+def test_a_run_that_breaks_breaks_alone_and_leaves_the_model_clean(model, alone):
     hub = Hub(model)
 
     def breaks(step, x0, x, total_steps):
         raise RuntimeError("broken")
 
-    runs = hub.start([lambda: alone(hub.model, 3), lambda: alone(hub.model, 4, callback=breaks)])
-    hub.serve(runs)
-    assert runs[0].waiting is not None and str(runs[1].error) == "broken"
-    hub.stop(runs)
+    runs = [hub.add(lambda: alone(hub.model, 3)), hub.add(lambda: alone(hub.model, 4, callback=breaks))]
+    hub.advance(dict.fromkeys(runs, STEPS))
+    hub.close(keep=runs)
+    assert str(runs[1].error) == "broken" and relative_error(runs[0].result, alone(model, 3)) < 1e-5
     assert model.model.current_patcher is None
-    assert torch.equal(alone(model, 3), alone(model, 3))
 
 
 def test_prompts_of_other_lengths_run_in_calls_of_their_own(model, alone):
     hub = Hub(model)
     prompts = [random_conditioning(1), random_conditioning(7, tokens=5)]
-    runs = hub.start([lambda p=p: alone(hub.model, 3, positive=p, negative=p) for p in prompts])
-    while any(run.waiting for run in runs):
-        hub.serve(runs)
+    runs = [hub.add(lambda p=p: alone(hub.model, 3, positive=p, negative=p)) for p in prompts]
+    hub.advance(dict.fromkeys(runs, STEPS))
+    hub.close(keep=runs)
     for run, prompt in zip(runs, prompts, strict=True):
         assert relative_error(run.result, alone(model, 3, positive=prompt, negative=prompt)) < 1e-5

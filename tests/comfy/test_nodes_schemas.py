@@ -23,6 +23,7 @@ IDS = [
     "DiffusionProbeScore",
     "DiffusionProbeScoreImages",
     "DiffusionProbeSeedBatch",
+    "DiffusionProbeSeedSearch",
     "DiffusionProbeShapesJudge",
 ]
 LANGUAGES = ("en", "zh")

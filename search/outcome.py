@@ -1,0 +1,150 @@
+"""What became of the candidates of a search, as values, in JSON and in words."""
+
+from dataclasses import dataclass
+
+from .scores import Scores, SeedName
+
+
+@dataclass(frozen=True)
+class Fate:
+    """One candidate.
+
+    Attributes:
+        seed: of its noise.
+        prompt: which of several prompts, from 0.
+        scores: (step, score) of each moment at which it was looked at, ascending.
+        reached: steps done.
+        model_rows: forwards of one latent for one cond that were spent on it.
+        evaluations: model evaluations that it made.
+        finished: whether it was sampled to the end.
+        final: the judge's score of the finished image, if there was a judge.
+        failure: what went wrong with it, None if nothing did.
+    """
+
+    seed: int
+    prompt: int
+    scores: tuple[tuple[int, float], ...]
+    reached: int
+    model_rows: int
+    evaluations: int
+    finished: bool
+    final: float | None = None
+    failure: str | None = None
+
+    def standing(self) -> tuple:
+        """Larger is better: finished first, by the judge or the last score; of the others who came further."""
+        step, score = self.scores[-1] if self.scores else (0, float("-inf"))
+        return self.finished, self.final if self.final is not None else float("-inf"), step, score
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All candidates, in the order in which they were given.
+
+    Attributes:
+        wanted: how many survivors were asked for.
+        skilled: whether the probe has measured skill.
+        warnings: what a user should know of how it went.
+    """
+
+    fates: tuple[Fate, ...]
+    steps: int
+    wanted: int
+    probe: str
+    label: str
+    skilled: bool
+    sampler: str = ""
+    warnings: tuple[str, ...] = ()
+
+    def order(self) -> list[int]:
+        """All candidates' numbers, best first; of equals the earlier first."""
+        return sorted(range(len(self.fates)), key=lambda row: self.fates[row].standing(), reverse=True)
+
+    def survivors(self) -> list[int]:
+        """The best finished ones, as many as wanted."""
+        return [row for row in self.order() if self.fates[row].finished][: self.wanted]
+
+    @property
+    def model_rows(self) -> int:
+        return sum(fate.model_rows for fate in self.fates)
+
+    def rows_of_all(self) -> float:
+        """Model rows that all candidates would have taken to the end."""
+        finished = [fate.model_rows for fate in self.fates if fate.finished]
+        return len(self.fates) * sum(finished) / len(finished) if finished else float("nan")
+
+    def scores(self) -> Scores:
+        """The last score of every candidate that has one, in their order, with the step it was dropped at."""
+        seen = [fate for fate in self.fates if fate.scores]
+        moments = sorted({step for fate in seen for step, _ in fate.scores})
+        return Scores(
+            values=tuple(fate.scores[-1][1] for fate in seen),
+            seeds=tuple(SeedName(fate.seed) for fate in seen),
+            probe=self.probe,
+            label=self.label,
+            moment=", ".join(f"step {step}" for step in moments),
+            step=moments[-1] if moments else 0,
+            skilled=self.skilled,
+            sampler=self.sampler,
+            model_rows=self.model_rows,
+            dropped_at=tuple(None if fate.finished else f"step {fate.reached}" for fate in seen),
+        )
+
+
+def outcome_report(outcome: Outcome) -> dict:
+    """What Seed Search sends to the frontend. Seeds are text: JavaScript rounds 64-bit numbers."""
+    return {
+        "rows": [
+            {
+                "row": row,
+                "seed": str(fate.seed),
+                "prompt": fate.prompt + 1,
+                "scores": [{"step": step, "score": score} for step, score in fate.scores],
+                "rank": place,
+                "reached": fate.reached,
+                "finished": fate.finished,
+                "final": fate.final,
+                "failure": fate.failure,
+                "model_rows": fate.model_rows,
+            }
+            for place, row in enumerate(outcome.order(), start=1)
+            for fate in [outcome.fates[row]]
+        ],
+        "probe": outcome.probe,
+        "label": outcome.label,
+        "skilled": outcome.skilled,
+        "steps": outcome.steps,
+        "model_rows": outcome.model_rows,
+        "warnings": list(outcome.warnings),
+    }
+
+
+def outcome_text(outcome: Outcome) -> str:
+    """What it cost and what came of it; one line per candidate, best first."""
+    fates = outcome.fates
+    finished = [fate for fate in fates if fate.finished]
+    fewer = outcome.rows_of_all() / max(1, outcome.model_rows)
+    one = outcome.rows_of_all() / len(fates)
+    head = [
+        f"Finished {len(finished)} of {len(fates)} candidates: {outcome.model_rows} model rows, "
+        f"{fewer:.2f}× fewer than finishing all, {outcome.model_rows / one:.1f}× one image.",
+        f"Scores: {outcome.probe}, {outcome.label}, higher is better.",
+    ]
+    if not outcome.skilled:
+        head.append("This score has no measured skill: the survivors are as good as drawn at random.")
+    head += outcome.warnings
+    prompts = len({fate.prompt for fate in fates}) > 1
+    names = [f"seed {fate.seed}" + (f" of prompt {fate.prompt + 1}" if prompts else "") for fate in fates]
+    lines = [f"{place}. {names[row]}: {_fate(fates[row])}" for place, row in enumerate(outcome.order(), start=1)]
+    return "\n".join(head + lines)
+
+
+def _fate(fate: Fate) -> str:
+    scores = ", ".join(f"{score:.4g} at step {step}" for step, score in fate.scores)
+    if fate.failure is not None:
+        return f"failed: {fate.failure}"
+    if not fate.finished and not fate.reached:
+        return "never started, the budget was spent better"
+    end = f"dropped after step {fate.reached}" if not fate.finished else "finished"
+    judged = f"judged {fate.final:.4g}" if fate.final is not None else ""
+    return ", ".join(part for part in (end, judged, scores) if part)
