@@ -11,18 +11,21 @@ import comfy.model_sampling
 import comfy.ops
 import torch
 
-from . import text
+from .text import FLUX_TEXT as TEXT
 
 LATENT_FORMAT = comfy.latent_formats.Flux()
 SHIFT = 1.15
+BATCH = 48
+STEPS = 4000
+RESTART = 2400
 PEAK_RATE = 1.5e-3
 MATRIX_RATE = 1e-2
 CONFIG = {
     "image_model": "flux",
     "in_channels": 16,
     "out_channels": 16,
-    "vec_in_dim": text.WIDTH,
-    "context_in_dim": text.WIDTH,
+    "vec_in_dim": TEXT.pooled_width,
+    "context_in_dim": TEXT.width,
     "hidden_size": 128,
     "mlp_ratio": 4.0,
     "num_heads": 1,
@@ -35,6 +38,7 @@ CONFIG = {
     "guidance_embed": True,
     "txt_ids_dims": [],
 }
+METADATA = None  # detection reads everything from the weights
 
 
 def new_model() -> comfy.ldm.flux.model.Flux:

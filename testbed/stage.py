@@ -62,6 +62,11 @@ def optimizers_for(
     return chosen
 
 
+def as_matrix(parameter: torch.nn.Parameter) -> torch.nn.Parameter:
+    """What an optimizer sees of a parameter: of a convolution's weight the matrix [out, in·h·w], same storage."""
+    return torch.nn.Parameter(parameter.detach().view(len(parameter), -1)) if parameter.ndim > 2 else parameter
+
+
 class Stage:
     """A module under training with its AdamW state and an exponential moving average of its weights.
 
@@ -94,7 +99,8 @@ class Stage:
         self.settings = json.dumps({**settings, "steps": steps, "peak_rate": peak_rate}, sort_keys=True)
         self.parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self.averaged = {name: p.detach().clone() for name, p in self.parameters.items()}
-        self.optimizers = optimizers_for(self.parameters, peak_rate, matrix_rate)
+        self.optimized = {name: as_matrix(p) if matrix_rate else p for name, p in self.parameters.items()}
+        self.optimizers = optimizers_for(self.optimized, peak_rate, matrix_rate)
         self.peaks = [optimizer.param_groups[0]["lr"] for optimizer in self.optimizers]
         self.losses: list[float] = []
 
@@ -104,7 +110,7 @@ class Stage:
         for name, parameter in self.parameters.items():
             tensors[f"weight.{name}"] = parameter.detach()
             for optimizer in self.optimizers:
-                for key, value in optimizer.state.get(parameter, {}).items():
+                for key, value in optimizer.state.get(self.optimized[name], {}).items():
                     tensors[f"optimizer.{key}.{name}"] = value
         tensors["losses"] = torch.tensor(self.losses)
         partial = self.path.with_suffix(".partial")
@@ -131,11 +137,12 @@ class Stage:
         for name, parameter in self.parameters.items():
             parameter.data.copy_(tensors[f"weight.{name}"])
             self.averaged[name].copy_(tensors[f"average.{name}"])
+            optimized = self.optimized[name]
             for optimizer in self.optimizers:
-                if any(parameter is p for p in optimizer.param_groups[0]["params"]):
+                if any(optimized is p for p in optimizer.param_groups[0]["params"]):
                     keys = [key for key in OPTIMIZER_STATE if f"optimizer.{key}.{name}" in tensors]
                     moments = {key: tensors[f"optimizer.{key}.{name}"] for key in keys}
-                    optimizer.state[parameter] = {k: v if k == "step" else v.to(parameter) for k, v in moments.items()}
+                    optimizer.state[optimized] = {k: v if k == "step" else v.to(optimized) for k, v in moments.items()}
 
     def run(self, until: int | None = None) -> list[float]:
         """Train to the end (or to step ``until``), resuming first. Returns the loss of every step."""
@@ -148,10 +155,13 @@ class Stage:
                 optimizer.param_groups[0]["lr"] = learning_rate(step, self.steps, peak, self.restart)
             with differentiable():
                 loss = self.loss_of(step)
-            for optimizer in self.optimizers:
-                optimizer.zero_grad(set_to_none=True)
+            for parameter in self.parameters.values():
+                parameter.grad = None
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
+            for name, parameter in self.parameters.items():
+                if self.optimized[name] is not parameter:
+                    self.optimized[name].grad = parameter.grad.reshape(len(parameter), -1)
             for optimizer in self.optimizers:
                 optimizer.step()
             # A young average would remember the random start: let the decay grow with the step.

@@ -1,17 +1,20 @@
-"""The text side: ComfyUI's own CLIP classes around a small text transformer.
+"""The text side: ComfyUI's own CLIP classes around small text transformers, one for FLUX, two for SDXL.
 
 The tokenizer is the real CLIP one (49 408 tokens), of which prompts use about thirty. Training and
-the shipped file hold only those rows of the token table; ``build_clip`` lays them out as the full
-table, every other token taking the row of ``UNKNOWN_WORD``, which training substitutes for words at
+the shipped file hold only those rows of the token tables; ``build_clip`` lays them out as full
+tables, every other token taking the row of ``UNKNOWN_WORD``, which training substitutes for words at
 random, so it means "some word or other".
 """
 
 import json
+from dataclasses import dataclass
+from typing import Any
 
 import comfy.clip_model
 import comfy.ops
 import comfy.sd
 import comfy.sd1_clip
+import comfy.sdxl_clip
 import comfy.supported_models_base
 import torch
 
@@ -21,113 +24,177 @@ MAX_TOKENS = 32
 WIDTH = 64
 VOCABULARY_SIZE = 49408
 UNKNOWN_WORD = "something"
-CONFIG = {
-    "num_hidden_layers": 2,
-    "hidden_size": WIDTH,
-    "num_attention_heads": 2,
-    "intermediate_size": 4 * WIDTH,
-    "hidden_act": "quick_gelu",
-    "max_position_embeddings": MAX_TOKENS,
-    "eos_token_id": 49407,
-}
+END_TOKEN = 49407
 TABLE = "text_model.embeddings.token_embedding.weight"
-CLIP_NAME = "l"
 
 
-class TestbedTokenizer(comfy.sd1_clip.SD1Tokenizer):
-    """CLIP's BPE tokenizer, padded to 32 tokens instead of 77 (longer prompts go in several chunks)."""
-
-    def __init__(self, embedding_directory: str | None = None, tokenizer_data: dict | None = None) -> None:
-        data = {**(tokenizer_data or {}), f"clip_{CLIP_NAME}_max_length": MAX_TOKENS}
-        super().__init__(embedding_directory=embedding_directory, tokenizer_data=data, clip_name=CLIP_NAME)
-
-
-class TestbedClipLayers(comfy.sd1_clip.SDClipModel):
-    """ComfyUI's SDClipModel at the testbed's size."""
-
-    def __init__(self, device="cpu", dtype=None, model_options: dict | None = None) -> None:
-        super().__init__(
-            device=device,
-            dtype=dtype,
-            max_length=MAX_TOKENS,
-            textmodel_json_config=dict(CONFIG),
-            model_options=model_options or {},
-        )
+def _config(width: int, layers: int, activation: str) -> dict[str, Any]:
+    """What ComfyUI's CLIP text model is built from."""
+    return {
+        "num_hidden_layers": layers,
+        "hidden_size": width,
+        "num_attention_heads": 2,
+        "intermediate_size": 4 * width,
+        "hidden_act": activation,
+        "max_position_embeddings": MAX_TOKENS,
+        "eos_token_id": END_TOKEN,
+    }
 
 
-class TestbedClip(comfy.sd1_clip.SD1ClipModel):
-    """What ``comfy.sd.CLIP`` holds as its ``cond_stage_model``."""
+
+
+class FluxClip(comfy.sd1_clip.SD1ClipModel):
+    """CLIP-L alone, with the projected pooled output that FLUX takes."""
 
     def __init__(self, device="cpu", dtype=None, model_options: dict | None = None) -> None:
-        super().__init__(
-            device=device,
-            dtype=dtype,
-            model_options=model_options or {},
-            clip_name=CLIP_NAME,
-            clip_model=TestbedClipLayers,
-        )
+        layers = comfy.sd1_clip.SDClipModel
+        super().__init__(device=device, dtype=dtype, model_options=model_options or {}, clip_model=layers)
 
 
-def used_token_ids() -> list[int]:
-    """Sorted ids of every token a testbed prompt can contain, the special ones and ``UNKNOWN_WORD``'s."""
-    tokenizer = TestbedTokenizer()
-    ids = {token for word in [*vocabulary(), UNKNOWN_WORD, ""] for token in token_ids(tokenizer, word)}
-    return sorted(ids)
+@dataclass(frozen=True)
+class TextSide:
+    """The text encoders of one family.
+
+    Attributes:
+        configs: per encoder, by ComfyUI's name of it, its configuration; the context is their
+            outputs side by side, the pooled output that of the last.
+        target: the tokenizer and the CLIP class.
+        layer: which layer's output is the context, as ``SDClipModel`` counts; None for the last,
+            normalised.
+        pads: per encoder, the token that fills up its chunk.
+        embedding_std: of the fresh token tables; where nothing normalises the context, it has to
+            start at the size that attention expects.
+    """
+
+    configs: dict[str, dict[str, Any]]
+    target: comfy.supported_models_base.ClipTarget
+    layer: int | None
+    pads: dict[str, int]
+    embedding_std: float
+
+    @property
+    def width(self) -> int:
+        """Width of the context."""
+        return sum(config["hidden_size"] for config in self.configs.values())
+
+    @property
+    def pooled_width(self) -> int:
+        return list(self.configs.values())[-1]["hidden_size"]
+
+    @property
+    def metadata_config(self) -> str:
+        """What a shipped file says about how it was made."""
+        return json.dumps(self.configs if len(self.configs) > 1 else next(iter(self.configs.values())))
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The sizes, as ComfyUI's own classes take them."""
+        return {f"clip_{name}_model_config": config for name, config in self.configs.items()}
+
+    @property
+    def tokenizer_data(self) -> dict[str, int]:
+        return {f"clip_{name}_max_length": MAX_TOKENS for name in self.configs}
+
+    def prefix(self, name: str) -> str:
+        """Where an encoder's tensors are in the shipped file."""
+        return f"{name}." if len(self.configs) > 1 else ""
 
 
-def token_ids(tokenizer: TestbedTokenizer, prompt: str) -> list[int]:
+FLUX_TEXT = TextSide(
+    configs={"l": _config(WIDTH, 2, "quick_gelu")},
+    target=comfy.supported_models_base.ClipTarget(comfy.sd1_clip.SD1Tokenizer, FluxClip),
+    layer=None,
+    pads={"l": END_TOKEN},
+    embedding_std=0.1,
+)
+SDXL_TEXT = TextSide(
+    configs={"l": _config(32, 3, "quick_gelu"), "g": _config(WIDTH, 3, "gelu")},
+    target=comfy.supported_models_base.ClipTarget(comfy.sdxl_clip.SDXLTokenizer, comfy.sdxl_clip.SDXLClipModel),
+    layer=-2,
+    pads={"l": END_TOKEN, "g": 0},
+    embedding_std=0.7,
+)
+
+
+def token_ids(tokenizer: Any, prompt: str, name: str = "l") -> list[int]:
     """The ids of a prompt's first chunk, padded to ``MAX_TOKENS``."""
-    return [token for token, _ in tokenizer.tokenize_with_weights(prompt)[CLIP_NAME][0]]
+    return [token for token, _ in tokenizer.tokenize_with_weights(prompt)[name][0]]
 
 
 class TextEncoder(torch.nn.Module):
-    """The same text transformer for training: batches of row numbers in, only the used rows held.
+    """The same text transformers for training: batches of row numbers in, only the used rows held.
 
     ``forward`` equals what ``build_clip(export())`` encodes for the same prompts.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, side: TextSide = FLUX_TEXT) -> None:
         super().__init__()
-        self.ids = used_token_ids()
+        self.side = side
+        self.tokenizer = side.target.tokenizer(tokenizer_data=side.tokenizer_data)
+        words = [*vocabulary(), UNKNOWN_WORD, ""]
+        self.ids = sorted({t for name in side.configs for word in words for t in token_ids(self.tokenizer, word, name)})
         self.row_of = {token: row for row, token in enumerate(self.ids)}
-        self.tokenizer = TestbedTokenizer()
-        unknown = token_ids(self.tokenizer, UNKNOWN_WORD)[1]
-        self.unknown_row = self.row_of[unknown]
-        self.transformer = comfy.clip_model.CLIPTextModel(CONFIG, torch.float32, "cpu", comfy.ops.disable_weight_init)
-        for layer in self.transformer.modules():
-            for kind in (torch.nn.Linear, torch.nn.LayerNorm):  # ComfyUI's subclasses leave weights uninitialised
+        self.unknown_row = self.row_of[token_ids(self.tokenizer, UNKNOWN_WORD)[1]]
+        self.transformers = torch.nn.ModuleDict({name: self._fresh(config) for name, config in side.configs.items()})
+
+    def _fresh(self, config: dict[str, Any]) -> comfy.clip_model.CLIPTextModel:
+        """A text transformer with fresh weights (ComfyUI's layers leave theirs uninitialised)."""
+        transformer = comfy.clip_model.CLIPTextModel(config, torch.float32, "cpu", comfy.ops.disable_weight_init)
+        for layer in transformer.modules():
+            for kind in (torch.nn.Linear, torch.nn.LayerNorm):
                 if isinstance(layer, kind):
                     kind.reset_parameters(layer)
             if isinstance(layer, torch.nn.Embedding):
-                torch.nn.init.normal_(layer.weight, std=0.02)
-        table = torch.nn.Embedding(len(self.ids), WIDTH)
-        torch.nn.init.normal_(table.weight, std=0.1)
-        self.transformer.set_input_embeddings(table)
+                torch.nn.init.normal_(layer.weight, std=self.side.embedding_std / 5)
+        table = torch.nn.Embedding(len(self.ids), config["hidden_size"])
+        torch.nn.init.normal_(table.weight, std=self.side.embedding_std)
+        transformer.set_input_embeddings(table)
         # The pooled output stays zero: with it, the model learns the prompt's average colours from one vector
-        # and attention is slow to find out which word belongs where (measured, see the model card).
-        torch.nn.init.zeros_(self.transformer.text_projection.weight)
-        self.transformer.text_projection.weight.requires_grad_(False)
+        # and attention is slow to find out which word belongs where (measured, see the FLUX's card).
+        torch.nn.init.zeros_(transformer.text_projection.weight)
+        transformer.text_projection.weight.requires_grad_(False)
+        return transformer
 
     def rows(self, prompts: list[str]) -> torch.Tensor:
-        """Row numbers [N, 32] of prompts; a token the table lacks is the unknown row."""
+        """Row numbers [N, 32] of prompts, padded with end tokens; a token the tables lack is the unknown row."""
         return torch.tensor(
             [[self.row_of.get(t, self.unknown_row) for t in token_ids(self.tokenizer, prompt)] for prompt in prompts]
         )
 
     def forward(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rows [B, 32] → context [B, 32, 64] and pooled [B, 64], both float32."""
-        embeds = self.transformer.get_input_embeddings()(rows)
-        end = self.row_of[CONFIG["eos_token_id"]]
-        lengths = ((rows == end).int().argmax(1) + 1).tolist()
-        context, _, pooled, _ = self.transformer(None, None, embeds=embeds, num_tokens=lengths)
-        return context.float(), pooled.float()
+        """Rows [B, 32] → context [B, 32, C] and pooled [B, C'], both float32."""
+        ends = (rows == self.row_of[END_TOKEN]).int()
+        lengths = (ends.argmax(1) + 1).tolist()
+        padding = ends.cumsum(1) > 1
+        contexts = []
+        for name, transformer in self.transformers.items():
+            filled = rows.masked_fill(padding, self.row_of[self.side.pads[name]])
+            context, pooled = self._encode(transformer, filled, lengths)
+            contexts.append(context.float())
+        return torch.cat(contexts, dim=-1), pooled.float()
+
+    def _encode(self, transformer: Any, rows: torch.Tensor, lengths: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        embeds = transformer.get_input_embeddings()(rows)
+        last, inner, pooled, _ = transformer(
+            None,
+            None,
+            embeds=embeds,
+            num_tokens=lengths,
+            intermediate_output=self.side.layer,
+            final_layer_norm_intermediate=False,
+        )
+        return (last if self.side.layer is None else inner), pooled
 
     def export(self) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         """The shipped file's tensors (fp16) and metadata."""
-        tensors = {name: value.detach().half() for name, value in self.transformer.state_dict().items()}
+        tensors = {
+            self.side.prefix(name) + key: value.detach().half()
+            for name, transformer in self.transformers.items()
+            for key, value in transformer.state_dict().items()
+        }
         tensors["token_ids"] = torch.tensor(self.ids, dtype=torch.int32)
-        metadata = {"config": json.dumps(CONFIG), "unknown_row": str(self.unknown_row), "tokenizer": "openai/clip BPE"}
-        return tensors, metadata
+        about = {"unknown_row": str(self.unknown_row), "tokenizer": "openai/clip BPE"}
+        return tensors, {"config": self.side.metadata_config, **about}
 
 
 def build_clip(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> comfy.sd.CLIP:
@@ -136,14 +203,23 @@ def build_clip(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> co
     Raises:
         ValueError: the file was made for another text model than this code builds.
     """
-    if json.loads(metadata.get("config", "null")) != CONFIG:
+    config = json.loads(metadata.get("config", "null"))
+    side = next((side for side in (FLUX_TEXT, SDXL_TEXT) if json.loads(side.metadata_config) == config), None)
+    if side is None:
         raise ValueError("This text encoder file has another configuration than this pack's: train it again.")
-    rows = tensors[TABLE]
-    table = rows[int(metadata["unknown_row"])].repeat(VOCABULARY_SIZE, 1)
-    table[tensors["token_ids"].long()] = rows
-    prefix = f"clip_{CLIP_NAME}.transformer."
-    state = {prefix + name: value for name, value in tensors.items() if name != "token_ids"}
-    state[prefix + TABLE] = table
-    target = comfy.supported_models_base.ClipTarget(TestbedTokenizer, TestbedClip)
+    unknown, ids = int(metadata["unknown_row"]), tensors["token_ids"].long()
+    state = {}
+    for name in side.configs:
+        prefix = side.prefix(name)
+        own = {key.removeprefix(prefix): tensors[key] for key in tensors if key.startswith(prefix) and key != "token_ids"}
+        table = own[TABLE][unknown].repeat(VOCABULARY_SIZE, 1)
+        table[ids] = own[TABLE]
+        state |= {f"clip_{name}.transformer.{key}": value for key, value in {**own, TABLE: table}.items()}
     parameters = sum(value.numel() for value in state.values())
-    return comfy.sd.CLIP(target, parameters=parameters, state_dict=state)
+    return comfy.sd.CLIP(
+        side.target,
+        parameters=parameters,
+        state_dict=state,
+        model_options=side.options,
+        tokenizer_data=side.tokenizer_data,
+    )

@@ -24,13 +24,11 @@ from .stage import Stage, generator_for
 from .text import TextEncoder
 
 MODELS = Path(__file__).parent / "models"
-FAMILIES = ("flux",)
+FAMILIES = ("flux", "sdxl")
 FILES = ("diffusion_model", "text_encoder", "vae")
-BATCH = 48
 EMPTY_PROMPT_RATE = 0.1  # what CFG's negative side learns from
 UNKNOWN_WORD_RATE = 0.005
 AVERAGE = 0.995
-RESTART = 2400
 ENCODE_BATCH = 32
 
 
@@ -81,33 +79,35 @@ def train_diffusion(
 ) -> tuple[TextEncoder, torch.nn.Module, list[float]]:
     """Train (or finish training) text encoder and diffusion model together."""
     torch.manual_seed(seed)
-    encoder, model = TextEncoder().to(device), module.new_model().to(device)
+    encoder, model = TextEncoder(module.TEXT).to(device), module.new_model().to(device)
     rows = encoder.rows(prompts)
     empty = encoder.rows([""])
 
     def loss_of(step: int) -> torch.Tensor:
         generator = generator_for(seed + 2, step)
-        picked = torch.randint(0, len(latents), (BATCH,), generator=generator)
+        picked = torch.randint(0, len(latents), (module.BATCH,), generator=generator)
         chosen = rows[picked].clone()
         words = torch.rand(chosen.shape, generator=generator) < UNKNOWN_WORD_RATE
         inside = (torch.arange(chosen.shape[1]) > 0) & (chosen != empty[0, 1])  # neither start nor end tokens
         chosen[words & inside] = encoder.unknown_row
-        chosen[torch.rand(BATCH, generator=generator) < EMPTY_PROMPT_RATE] = empty[0]
+        chosen[torch.rand(module.BATCH, generator=generator) < EMPTY_PROMPT_RATE] = empty[0]
         with torch.autocast(device.type, torch.bfloat16):
             context, pooled = encoder(chosen.to(device))
             return module.diffusion_loss(model, latents[picked].float().to(device), context, pooled, generator)
 
     both = torch.nn.ModuleDict({"text": encoder, "diffusion": model})
-    settings = {"stage": module.__name__.split(".")[-1], "seed": seed, "batch": BATCH, "latents": len(latents)}
+    settings = {"stage": module.__name__.split(".")[-1], "seed": seed, "batch": module.BATCH, "latents": len(latents)}
     path = out / "diffusion.safetensors"
-    losses = Stage(path, both, loss_of, steps, module.PEAK_RATE, settings, AVERAGE, module.MATRIX_RATE, RESTART).run()
+    losses = Stage(path, both, loss_of, steps, module.PEAK_RATE, settings, AVERAGE, module.MATRIX_RATE, module.RESTART).run()
     return encoder, model, losses
 
 
-def export(out: Path, encoder: TextEncoder, model: torch.nn.Module, vae: torch.nn.Module) -> None:
+def export(
+    out: Path, encoder: TextEncoder, model: torch.nn.Module, vae: torch.nn.Module, metadata: dict[str, str] | None
+) -> None:
     """Write the three fp16 safetensors files that ``load_testbed`` reads."""
     tensors, metadata = encoder.export()
-    contents = ((model.state_dict(), None), (tensors, metadata), (vae.state_dict(), None))
+    contents = ((model.state_dict(), metadata), (tensors, metadata), (vae.state_dict(), None))
     for name, (state, about) in zip(FILES, contents):
         halved = {k: v.detach().cpu().contiguous() for k, v in state.items()}
         halved = {k: v.half() if v.is_floating_point() else v for k, v in halved.items()}
@@ -137,7 +137,7 @@ def train(
     out: Path = Path("output/testbed"),
     seed: int = 0,
     vae_steps: int = 1000,
-    steps: int = 4000,
+    steps: int | None = None,
     scenes: int = 8000,
     device: str = "cpu",
 ) -> Path:
@@ -148,8 +148,8 @@ def train(
     started = time.monotonic()
     vae, vae_losses = train_autoencoder(work, vae_steps, seed, where, module.LATENT_FORMAT)
     latents, prompts = training_latents(work, vae, module.LATENT_FORMAT, scenes, seed, where)
-    encoder, diffusion, losses = train_diffusion(work, module, latents, prompts, steps, seed, where)
-    export(Path(out), encoder, diffusion, vae)
+    encoder, diffusion, losses = train_diffusion(work, module, latents, prompts, steps or module.STEPS, seed, where)
+    export(Path(out), encoder, diffusion, vae, module.METADATA)
     plot_losses(Path(out) / "loss.png", {"autoencoder": vae_losses, f"text encoder + {model}": losses})
     print(f"Trained in {(time.monotonic() - started) / 60:.1f} min (this run). Files in {out}.")
     return Path(out)
@@ -163,7 +163,7 @@ def main(arguments: list[str] | None = None) -> None:
     options.add_argument("--out", type=Path, required=True, help="folder for checkpoints and the trained files")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--vae-steps", type=int, default=1000, help="training steps of the autoencoder")
-    options.add_argument("--steps", type=int, default=4000, help="training steps of text encoder and diffusion model")
+    options.add_argument("--steps", type=int, help="training steps of text encoder and diffusion model; the family's own")
     options.add_argument("--scenes", type=int, default=8000, help="training scenes to render and encode")
     options.add_argument("--device", default="cpu", help="cpu, cuda …")
     options.add_argument("--threads", type=int, default=None, help="torch threads (sums differ between numbers)")
