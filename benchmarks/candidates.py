@@ -73,7 +73,7 @@ class Testbed:
         """How it is sampled, and which weights these are."""
         return {
             "steps": sample.STEPS,
-            "cfg": sample.CFG,
+            "cfg": sample.default_cfg(self.model),
             "sampler": sample.SAMPLER,
             "scheduler": sample.SCHEDULER,
             "size": sample.SIZE_PX,

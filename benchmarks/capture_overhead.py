@@ -1,6 +1,6 @@
 """What does capturing one moment of a 25-step run cost in time and memory?
 
-``python -m benchmarks.capture_overhead --model flux --seed S --out FILE.json``
+``python -m benchmarks.capture_overhead --model {flux,sdxl} --seed S --out FILE.json``
 
 Plain and patched runs alternate in one process, a plain one at both ends, and every patched run is
 compared with the mean of its two neighbours, so that a machine that gets slower or faster meanwhile
@@ -23,6 +23,7 @@ import torch
 from diffusion_probe.probe_models.focus import AttentionFocus
 from diffusion_probe.sampling.capture import attach_probe, captured
 from diffusion_probe.testbed.random_models import FLUX_DEV, SDXL_BASE, random_conditioning, random_flux, random_sdxl
+from diffusion_probe.testbed.train import FAMILIES
 from tqdm import trange
 
 from benchmarks import report
@@ -187,7 +188,7 @@ def compare(plain: list[Run], patched: list[Run]) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.capture_overhead", description=__doc__.splitlines()[0])
-    parser.add_argument("--model", choices=("flux", "sdxl"), required=True)
+    parser.add_argument("--model", choices=FAMILIES, required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=15, help="patched runs, each between two plain ones")

@@ -1,6 +1,6 @@
 """How well does each probe pick the good seeds of a prompt, and what is that worth at equal cost?
 
-``python -m benchmarks.probe_accuracy --model flux --seed S --prompts N --seeds 16 --out FILE.json``
+``python -m benchmarks.probe_accuracy --model {flux,sdxl} --seed S --prompts N --seeds 16 --out FILE.json``
 
 Fresh held-out prompts; every seed is sampled to the end once, probes look on the way, the
 ground-truth scorer judges the finished image. Protocol and statistics: ``training/protocol.py``.
@@ -22,6 +22,7 @@ from diffusion_probe.probe_models.focus import AttentionFocus
 from diffusion_probe.probe_models.preview import PreviewReward
 from diffusion_probe.probe_models.probe import Probe
 from diffusion_probe.testbed.scorer import GroundTruth
+from diffusion_probe.testbed.train import FAMILIES
 from diffusion_probe.training import accuracy, protocol
 from tqdm import tqdm
 
@@ -110,7 +111,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__.splitlines()[0])
-    parser.add_argument("--model", required=True, help="flux")
+    parser.add_argument("--model", choices=FAMILIES, required=True)
     parser.add_argument("--seed", type=int, required=True, help="of prompts, noise, ties and intervals")
     parser.add_argument("--prompts", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=16, help="candidates per prompt, at least 8")

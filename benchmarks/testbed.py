@@ -1,6 +1,6 @@
 """Is the testbed worth probing: how good are its images, how much do seeds of one prompt differ, and why?
 
-``python -m benchmarks.testbed --model flux --seed S --prompts 64 --seeds 8 --out FILE.json``
+``python -m benchmarks.testbed --model {flux,sdxl} --seed S --prompts 64 --seeds 8 --out FILE.json``
 
 - ``mean``: mean ground-truth score over held-out prompts and seeds.
 - ``within_std``: root of the mean over prompts of the unbiased variance between seeds.
@@ -22,6 +22,7 @@ import torch
 from diffusion_probe.testbed import render, sample, scorer
 from diffusion_probe.testbed.load import load_testbed
 from diffusion_probe.testbed.scenes import Scene, sample_scenes
+from diffusion_probe.testbed.train import FAMILIES
 from tqdm import trange
 
 from benchmarks import report
@@ -43,10 +44,11 @@ def planted_scores(scenes: list[Scene], seed: int, faults: int) -> list[float]:
 
 
 def measure(
-    name: str, seed: int, prompts: int, seeds: int, folder: Path | None = None, cfg: float = sample.CFG
+    name: str, seed: int, prompts: int, seeds: int, folder: Path | None = None, cfg: float | None = None
 ) -> dict:
     """The benchmark's figures."""
     model, clip, vae = load_testbed(name, folder)
+    cfg = sample.default_cfg(model) if cfg is None else cfg
     scenes = sample_scenes(prompts, 10_000 + seed, "held_out")
     rows = [(scene.prompt, seed * 1_000_000 + p * 1_000 + s) for p, scene in enumerate(scenes) for s in range(seeds)]
     parts: list[scorer.Parts] = []
@@ -81,11 +83,11 @@ def measure(
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.testbed", description=__doc__.split("\n")[0])
-    parser.add_argument("--model", default="flux")
+    parser.add_argument("--model", choices=FAMILIES, default="flux")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--prompts", type=int, default=64)
     parser.add_argument("--seeds", type=int, default=8)
-    parser.add_argument("--cfg", type=float, default=sample.CFG, help="guidance; the shipped figures use the default")
+    parser.add_argument("--cfg", type=float, help="guidance; the shipped figures use the model's own")
     parser.add_argument("--folder", type=Path, help="trained files to measure instead of the shipped ones")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()

@@ -21,7 +21,7 @@ class AttachProbe(io.ComfyNode):
             "The images stay exactly the same.",
             search_aliases=["early stopping", "attention capture", "probe select", "seed selection", "diffusion probe"],
             inputs=[
-                io.Model.Input("model", tooltip="The model to look into: FLUX. LoRA may come before."),
+                io.Model.Input("model", tooltip="The model to look into: FLUX or SDXL. LoRA may come before."),
                 Probe.Input("probe", tooltip="What looks: Attention Focus or Preview Reward."),
                 io.String.Input(
                     "moments",

@@ -1,4 +1,4 @@
-"""Shapes, the small model that comes with the pack, and the judge that knows the truth about it."""
+"""Shapes, the small models that come with the pack, and the judge that knows the truth about it."""
 
 from comfy_api.latest import io
 
@@ -15,11 +15,15 @@ class LoadTestbedModel(io.ComfyNode):
             node_id="DiffusionProbeLoadTestbedModel",
             display_name="Load Testbed Model",
             category="diffusion probe/testbed",
-            description="A FLUX of a few megabytes that comes with the pack and paints coloured shapes. "
+            description="A FLUX or SDXL of a few megabytes that comes with the pack and paints coloured shapes. "
             "For trying out workflows in seconds, also without a GPU.",
-            search_aliases=["shapes", "tiny flux", "demo model", "test model", "diffusion probe"],
+            search_aliases=["shapes", "tiny flux", "tiny sdxl", "demo model", "test model", "diffusion probe"],
             inputs=[
-                io.Combo.Input("name", options=["flux"], tooltip="Which architecture. flux is built like FLUX.1-dev.")
+                io.Combo.Input(
+                    "name",
+                    options=["flux", "sdxl"],
+                    tooltip="Which architecture: flux is built like FLUX.1-dev, sdxl like SDXL base.",
+                )
             ],
             outputs=[
                 io.Model.Output(display_name="model", tooltip="The diffusion model."),

@@ -1,4 +1,4 @@
-"""Load a shipped testbed model with ComfyUI's stock loading functions."""
+"""Load a shipped testbed model, with ComfyUI's stock loading functions where they know its size."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import comfy.sd
 import comfy.utils
 from safetensors import safe_open
 
+from . import sdxl
 from .text import build_clip
 
 MODELS = Path(__file__).parent / "models"
@@ -40,7 +41,11 @@ def load_testbed(
             f"No testbed model at {where}. Shipped: {', '.join(there) or 'none'}. "
             f"Train one: python -m testbed train --model {name} --out DIR --install"
         )
-    model = comfy.sd.load_diffusion_model(str(path))
+    tensors, metadata = comfy.utils.load_torch_file(str(path), return_metadata=True)
+    if sdxl.CONFIG_KEY in (metadata or {}):
+        model = sdxl.load_model(tensors, metadata)
+    else:
+        model = comfy.sd.load_diffusion_model(str(path))
     weights, metadata = comfy.utils.load_torch_file(str(where / "vae.safetensors"), return_metadata=True)
     vae = comfy.sd.VAE(sd=weights, metadata=metadata)
     return model, load_clip(where / "text_encoder.safetensors"), vae

@@ -10,27 +10,15 @@ import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
 import comfy.sd
-import comfy.supported_models
 import torch
+
+from .sdxl import SDXL_FIXED, base_model
 
 FLUX_DEV = {"hidden_size": 3072, "depth": 19, "depth_single_blocks": 38, "context_in_dim": 4096, "vec_in_dim": 768}
 """The dimensions of FLUX.1-dev."""
 
 SMALL_FLUX = {"hidden_size": 256, "depth": 2, "depth_single_blocks": 4, "context_in_dim": 32, "vec_in_dim": 32}
 
-SDXL_FIXED = {
-    "use_checkpoint": False,
-    "image_size": 32,
-    "in_channels": 4,
-    "out_channels": 4,
-    "use_spatial_transformer": True,
-    "legacy": False,
-    "num_classes": "sequential",
-    "use_linear_in_transformer": True,
-    "num_head_channels": 64,
-    "use_temporal_attention": False,
-    "use_temporal_resblock": False,
-}
 SDXL_BASE = {
     "model_channels": 320,
     "num_res_blocks": [2, 2, 2],
@@ -110,9 +98,7 @@ def random_sdxl(seed: int = 0, dtype: torch.dtype = torch.float32, scale: float 
         scale: factor on the usual initialisation.
         shape: what to change of :data:`SMALL_SDXL`, in ComfyUI's ``unet_config``.
     """
-    config = comfy.supported_models.SDXL({**SDXL_FIXED, **SMALL_SDXL, **shape})
-    config.set_inference_dtype(dtype, None)
-    model = config.get_model({}, "")
+    model = base_model({**SDXL_FIXED, **SMALL_SDXL, **shape}, dtype)
     generator = torch.Generator().manual_seed(seed)
     for parameter in model.diffusion_model.parameters():
         width = parameter.shape[1:].numel() if parameter.ndim > 1 else 1

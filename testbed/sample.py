@@ -7,13 +7,19 @@ import comfy.sample
 import comfy.sd
 import torch
 
+from ..sampling.families import family_of
 from ..sampling.seeds import batch_noise
 
 STEPS = 25
-CFG = 2.0
+CFG = {"FLUX": 2.0, "SDXL": 3.0}
 SAMPLER = "euler"
 SCHEDULER = "simple"
 SIZE_PX = 128
+
+
+def default_cfg(model: comfy.model_patcher.ModelPatcher) -> float:
+    """The guidance that a testbed model is sampled with."""
+    return CFG[family_of(model).name]
 
 
 def encode_prompts(clip: comfy.sd.CLIP, prompts: Sequence[str]) -> list:
@@ -30,7 +36,7 @@ def sample_latents(
     prompts: str | Sequence[str],
     seeds: Sequence[int],
     steps: int = STEPS,
-    cfg: float = CFG,
+    cfg: float | None = None,
     negative: str = "",
     callback: Callable | None = None,
 ) -> torch.Tensor:
@@ -38,6 +44,7 @@ def sample_latents(
 
     Args:
         prompts: one prompt for all seeds, or one per seed.
+        cfg: guidance; the family's own by default.
         callback: KSampler's (step, denoised, x, total steps).
     """
     prompts = [prompts] if isinstance(prompts, str) else list(prompts)
@@ -49,7 +56,7 @@ def sample_latents(
         model,
         batch_noise(latent, seeds),
         steps,
-        cfg,
+        default_cfg(model) if cfg is None else cfg,
         SAMPLER,
         SCHEDULER,
         encode_prompts(clip, prompts),

@@ -27,28 +27,35 @@ RESTART = 1800
 PEAK_RATE = 1.5e-3
 MATRIX_RATE = 1e-2
 WEIGHT_CAP = 50.0
-CONFIG = {
+SDXL_FIXED = {
     "use_checkpoint": False,
-    "image_size": 16,
+    "image_size": 32,
     "in_channels": 4,
     "out_channels": 4,
+    "use_spatial_transformer": True,
+    "legacy": False,
+    "num_classes": "sequential",
+    "use_linear_in_transformer": True,
+    "num_head_channels": 64,
+    "use_temporal_attention": False,
+    "use_temporal_resblock": False,
+}
+"""What SDXLs of any size have in common."""
+
+CONFIG = {
+    **SDXL_FIXED,
     "model_channels": 64,
     "channel_mult": [1, 2],
     "num_res_blocks": [1, 1],
     "transformer_depth": [1, 3],
-    "transformer_depth_middle": -2,  # no middle block: the encoder's last and the decoder's first are neighbours
+    "transformer_depth_middle": -2,  # no middle block: its parameters do more in the encoder
     "transformer_depth_output": [0, 1, 0, 1],
     "num_head_channels": 32,
     "context_dim": TEXT.width,
-    "use_spatial_transformer": True,
-    "use_linear_in_transformer": True,
-    "legacy": False,
-    "num_classes": "sequential",
     "adm_in_channels": TEXT.pooled_width + 6 * 256,
-    "use_temporal_attention": False,
-    "use_temporal_resblock": False,
 }
-METADATA = {"unet_config": json.dumps(CONFIG)}
+CONFIG_KEY = "unet_config"
+METADATA = {CONFIG_KEY: json.dumps(CONFIG)}
 
 
 def base_model(unet_config: dict[str, Any], dtype: torch.dtype, cast: torch.dtype | None = None) -> Any:
@@ -64,22 +71,17 @@ def base_model(unet_config: dict[str, Any], dtype: torch.dtype, cast: torch.dtyp
     return config.get_model({}, "")
 
 
-def load_model(tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None) -> comfy.model_patcher.ModelPatcher:
-    """A MODEL from a shipped file, in the dtypes that ComfyUI's loader would choose.
-
-    Raises:
-        ValueError: the file doesn't say how its UNet is built.
-    """
-    if "unet_config" not in (metadata or {}):
-        raise ValueError("This diffusion model file lacks its unet_config: train it again.")
+def load_model(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> comfy.model_patcher.ModelPatcher:
+    """A MODEL from a shipped file and its metadata, in the dtypes that ComfyUI's loader would choose."""
     management = comfy.model_management
     device, supported = management.get_torch_device(), comfy.supported_models.SDXL.supported_inference_dtypes
     weight_dtype = next(iter(tensors.values())).dtype
     size = sum(value.numel() for value in tensors.values())
     dtype = management.unet_dtype(model_params=size, supported_dtypes=supported, weight_dtype=weight_dtype)
-    model = base_model(json.loads(metadata["unet_config"]), dtype, management.unet_manual_cast(dtype, device, supported))
+    model = base_model(json.loads(metadata[CONFIG_KEY]), dtype, management.unet_manual_cast(dtype, device, supported))
     model.diffusion_model.load_state_dict(tensors)
-    return comfy.model_patcher.CoreModelPatcher(model, load_device=device, offload_device=management.unet_offload_device())
+    offload = management.unet_offload_device()
+    return comfy.model_patcher.CoreModelPatcher(model, load_device=device, offload_device=offload)
 
 
 def new_model() -> openaimodel.UNetModel:

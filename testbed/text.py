@@ -41,8 +41,6 @@ def _config(width: int, layers: int, activation: str) -> dict[str, Any]:
     }
 
 
-
-
 class FluxClip(comfy.sd1_clip.SD1ClipModel):
     """CLIP-L alone, with the projected pooled output that FLUX takes."""
 
@@ -207,11 +205,12 @@ def build_clip(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> co
     side = next((side for side in (FLUX_TEXT, SDXL_TEXT) if json.loads(side.metadata_config) == config), None)
     if side is None:
         raise ValueError("This text encoder file has another configuration than this pack's: train it again.")
-    unknown, ids = int(metadata["unknown_row"]), tensors["token_ids"].long()
+    tensors = dict(tensors)
+    unknown, ids = int(metadata["unknown_row"]), tensors.pop("token_ids").long()
     state = {}
     for name in side.configs:
         prefix = side.prefix(name)
-        own = {key.removeprefix(prefix): tensors[key] for key in tensors if key.startswith(prefix) and key != "token_ids"}
+        own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
         table = own[TABLE][unknown].repeat(VOCABULARY_SIZE, 1)
         table[ids] = own[TABLE]
         state |= {f"clip_{name}.transformer.{key}": value for key, value in {**own, TABLE: table}.items()}

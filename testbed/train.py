@@ -1,6 +1,6 @@
 """Train a testbed model: autoencoder, then text encoder and diffusion model together, then export.
 
-``python -m testbed train --model flux --out DIR --seed S`` runs or resumes all stages; the three
+``python -m testbed train --model {flux,sdxl} --out DIR --seed S`` runs or resumes all stages; the three
 fp16 files and the loss curves end up in DIR, and in ``testbed/models/NAME`` with ``--install``.
 """
 
@@ -98,16 +98,15 @@ def train_diffusion(
     both = torch.nn.ModuleDict({"text": encoder, "diffusion": model})
     settings = {"stage": module.__name__.split(".")[-1], "seed": seed, "batch": module.BATCH, "latents": len(latents)}
     path = out / "diffusion.safetensors"
-    losses = Stage(path, both, loss_of, steps, module.PEAK_RATE, settings, AVERAGE, module.MATRIX_RATE, module.RESTART).run()
-    return encoder, model, losses
+    rates = module.PEAK_RATE, settings, AVERAGE, module.MATRIX_RATE, module.RESTART
+    return encoder, model, Stage(path, both, loss_of, steps, *rates).run()
 
 
 def export(
     out: Path, encoder: TextEncoder, model: torch.nn.Module, vae: torch.nn.Module, metadata: dict[str, str] | None
 ) -> None:
     """Write the three fp16 safetensors files that ``load_testbed`` reads."""
-    tensors, metadata = encoder.export()
-    contents = ((model.state_dict(), metadata), (tensors, metadata), (vae.state_dict(), None))
+    contents = ((model.state_dict(), metadata), encoder.export(), (vae.state_dict(), None))
     for name, (state, about) in zip(FILES, contents):
         halved = {k: v.detach().cpu().contiguous() for k, v in state.items()}
         halved = {k: v.half() if v.is_floating_point() else v for k, v in halved.items()}
@@ -163,7 +162,7 @@ def main(arguments: list[str] | None = None) -> None:
     options.add_argument("--out", type=Path, required=True, help="folder for checkpoints and the trained files")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--vae-steps", type=int, default=1000, help="training steps of the autoencoder")
-    options.add_argument("--steps", type=int, help="training steps of text encoder and diffusion model; the family's own")
+    options.add_argument("--steps", type=int, help="training steps of text encoder and diffusion model")
     options.add_argument("--scenes", type=int, default=8000, help="training scenes to render and encode")
     options.add_argument("--device", default="cpu", help="cpu, cuda …")
     options.add_argument("--threads", type=int, default=None, help="torch threads (sums differ between numbers)")
