@@ -1,9 +1,9 @@
-"""Stage one: the small autoencoder, ComfyUI's own TAESD class with 16 latent channels, image/8.
+"""Stage one: the small autoencoder, ComfyUI's own TAESD class, image/8: 16 latent channels for FLUX, 4 for SDXL.
 
 What leaves the encoder is the latent as the diffusion model sees it: about zero mean and unit
-variance. TAESD's own ``vae_scale`` and ``vae_shift`` undo FLUX's latent format around it, so the
-stock VAE nodes and the stock sampler agree. Three of the 16 dimensions are pulled towards the
-colours that ComfyUI's latent preview reads for FLUX, so the live preview shows colours too.
+variance. TAESD's own ``vae_scale`` and ``vae_shift`` undo the family's latent format around it, so
+the stock VAE nodes and the stock sampler agree. Three of the dimensions are pulled towards the
+colours that ComfyUI's latent preview reads for the family, so the live preview shows colours too.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ CROP_PX = 48
 BATCH = 16
 PEAK_RATE = 2e-3
 OBJECT_WEIGHT = 8.0  # a pixel of an object against one of the background, which is nine tenths of an image
-PREVIEW_CONTRAST = 0.45  # unit-variance latents can't reach the full contrast of FLUX's preview colours
+PREVIEW_CONTRAST = 0.45  # unit-variance latents can't reach the full contrast of the preview's colours
 BACKGROUND = 0.88  # mean grey of the rendered backgrounds: what the preview shows as mid-grey
 
 

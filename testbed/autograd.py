@@ -29,7 +29,7 @@ class _OutOfPlace(TorchFunctionMode):
 
 @contextmanager
 def differentiable() -> Iterator[None]:
-    """While open, forward passes of ComfyUI's FLUX and CLIP can be differentiated.
+    """While open, forward passes of ComfyUI's FLUX, SDXL and CLIP can be differentiated.
 
     ``in_training`` makes RoPE take its plain path (the fused kernel has no gradient), and CLIP takes
     PyTorch's attention. Both flags are as before afterwards.

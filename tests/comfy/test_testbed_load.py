@@ -1,6 +1,7 @@
 """The shipped testbed models go through ComfyUI's stock nodes and loaders."""
 
 import comfy.model_base
+import comfy.model_sampling
 import comfy.sd
 import comfy.sdxl_clip
 import folder_paths
@@ -68,7 +69,7 @@ def test_the_sdxl_is_comfyuis_with_its_noise_schedule_and_attends_first_at_16_by
     model, clip, vae = sdxl
     assert type(model.model) is comfy.model_base.SDXL and vae.latent_channels == 4
     assert type(clip.cond_stage_model) is comfy.sdxl_clip.SDXLClipModel
-    real = comfy.model_base.ModelSamplingDiscrete()
+    real = comfy.model_sampling.ModelSamplingDiscrete()
     assert torch.equal(model.get_model_object("model_sampling").sigmas, real.sigmas)
     assert model.model.model_type is comfy.model_base.ModelType.EPS
     patched = attach_probe(model, AttentionFocus(), "step 1")

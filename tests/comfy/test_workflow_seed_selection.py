@@ -97,6 +97,14 @@ def test_a_saved_image_opens_as_its_workflow_and_knows_its_seed(client, run, pro
     assert f"_seed_{chunks['seed']}_" in image["filename"] and chunks["rank"] in "1234"
 
 
+def test_the_same_workflow_runs_on_the_testbed_sdxl(run, prompt, nodes):
+    prompt[nodes.model]["inputs"]["name"] = "sdxl"
+    done = run(prompt)
+    (scores,) = done.outputs[nodes.score]["diffusion_probe"]
+    assert len(done.images(nodes.score)) == 16 and len(done.images(nodes.save)) == 4
+    assert scores["model_rows"] == 16 * 5 * 2
+
+
 def test_a_kept_image_is_the_one_that_its_seed_alone_gives(client, run, prompt, nodes):
     done = run(prompt)
     kept = done.outputs[nodes.filter]["diffusion_probe"][0]["kept"][-1]
