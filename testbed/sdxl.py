@@ -67,6 +67,7 @@ def base_model(unet_config: dict[str, Any], dtype: torch.dtype, cast: torch.dtyp
         cast: what they are computed in, if another.
     """
     config = comfy.supported_models.SDXL(dict(unet_config))
+    config.unet_config.update(unet_config)  # it sets 64 channels per head by itself
     config.set_inference_dtype(dtype, cast)
     return config.get_model({}, "")
 

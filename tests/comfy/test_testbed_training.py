@@ -65,7 +65,7 @@ def fresh_sdxl():
     model = sdxl.new_model()
     for name, parameter in model.named_parameters():
         if not name.startswith("label_emb"):
-            parameter.data += 0.02 * torch.randn_like(parameter)
+            parameter.data += 0.05 * torch.randn_like(parameter)
     return model
 
 
@@ -74,6 +74,17 @@ def sdxl_inputs():
     generator = torch.Generator().manual_seed(1)
     shapes = {"latent": (2, 4, 16, 16), "context": (2, 32, sdxl.TEXT.width), "pooled": (2, sdxl.TEXT.pooled_width)}
     return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+
+
+def test_the_forward_of_sdxl_training_equals_the_loaded_models(fresh_sdxl, sdxl_inputs):
+    timestep, adm = torch.tensor([30.0, 900.0]), torch.randn(2, sdxl.CONFIG["adm_in_channels"])
+    arguments = sdxl_inputs["latent"], timestep, sdxl_inputs["context"], adm
+    with differentiable():
+        trained = fresh_sdxl(*arguments, transformer_options=dict(sdxl.TRAINING_OPTIONS)).detach()
+    state = {name: value.detach().clone() for name, value in fresh_sdxl.state_dict().items()}
+    with torch.inference_mode():
+        stock = sdxl.load_model(state, sdxl.METADATA).get_model_object("diffusion_model")(*arguments)
+    assert torch.allclose(trained, stock, atol=1e-5)
 
 
 def test_the_sdxl_loss_is_the_weighted_noise_error_of_the_loaded_model(fresh_sdxl, sdxl_inputs):
