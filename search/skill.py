@@ -60,7 +60,7 @@ class Skill:
 PREVIEW = Skill(
     progress=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75),
     correlation=(0.08, 0.23, 0.48, 0.65, 0.77, 0.86, 0.93),
-    source="previews judged by ImageReward, FLUX.1-dev and SDXL, 20 steps",
+    source="previews judged by ImageReward, real FLUX and SDXL, 20 steps",
 )
 """Of a reward model on x0 previews: means of FLUX and SDXL. What counts for a probe without a calibration."""
 
