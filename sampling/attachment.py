@@ -69,8 +69,8 @@ class Attachment:
 
     def _keep(self, recording: Recording, latent_image: Tensor, results: list[Tensor], latent_out: Any) -> None:
         keys = list(zip(*(row_keys(result) for result in results), strict=True))
-        seeds = self._seed_names(recording, latent_image)
-        missing, run = recording.missing(), uuid4()
+        seeds = self.seed_names(recording, latent_image)
+        missing, run, pruning = recording.missing(), uuid4(), recording.pruning
         self.store.add_run(
             [
                 (
@@ -82,6 +82,8 @@ class Attachment:
                         exact_continuation=recording.sampler in EXACT_WHEN_CUT,
                         model_rows=recording.model_rows,
                         run=run,
+                        dropped_at=pruning and pruning.dropped_at(row),
+                        note=pruning.note if pruning else "",
                     ),
                     keys[row],
                 )
@@ -89,7 +91,7 @@ class Attachment:
             ]
         )
 
-    def _seed_names(self, recording: Recording, latent_image: Tensor) -> list[SeedName]:
+    def seed_names(self, recording: Recording, latent_image: Tensor) -> list[SeedName]:
         """By the initial noise; a run that continues another without noise inherits its names."""
         if not recording.noise.any():
             sources = enumerate(self.store.find(key) for key in row_keys(latent_image))

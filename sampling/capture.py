@@ -14,33 +14,41 @@ from .families import family_of
 from .latents import row_keys
 from .moments import AUTO, parse_moments
 from .previews import preview_images
+from .pruning import PruneRule, add_pruning
 from .store import RowRecord
 from .tap import NO_ATTENTION
 
 
-def attach_probe(model: Any, probe: Probe, moments: str = AUTO) -> Any:
+def attach_probe(model: Any, probe: Probe, moments: str = AUTO, rule: PruneRule | None = None) -> Any:
     """A clone of a MODEL that records what ``probe`` needs whenever a sampler runs it.
 
     Args:
         model: a MODEL (``ModelPatcher``).
         probe: says what is captured, and scores it later.
         moments: see :func:`moments.parse_moments`.
+        rule: which rows are computed after the moment, which has to be one then. None: all.
 
     Raises:
-        ValueError: unsupported family, a probe already attached, moments that can't be read.
+        ValueError: unsupported family, a probe already attached, moments that can't be read or are
+            several with a rule.
     """
     family = family_of(model)
     if model.get_attachment(KEY) is not None:
         raise ValueError(
-            f'a probe ("{model.get_attachment(KEY).probe.name}") is already attached to this MODEL. '
-            "One Attach Probe per MODEL: connect this one to the MODEL before the first, and sample each of them."
+            f'a probe ("{model.get_attachment(KEY).probe.name}") is already attached to this MODEL. One Attach Probe '
+            "or Prune in Flight per MODEL: connect this one to the MODEL before the first, and sample each of them."
         )
-    attachment = Attachment(probe, family, parse_moments(moments))
+    asked = parse_moments(moments)
+    if rule is not None and asked is not None and len(asked) > 1:
+        raise ValueError(f'"{moments}" are several moments, but rows are dropped at one. Write one, such as "20%".')
+    attachment = Attachment(probe, family, asked)
     model = model.clone()
     model.set_attachments(KEY, attachment)
     model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, attachment.outer_sample)
     for kind, wrapper in WRAPPERS.items():
         model.add_wrapper_with_key(kind, KEY, wrapper)
+    if rule is not None:
+        add_pruning(model, rule)
     return model
 
 
@@ -135,6 +143,7 @@ def _comparable(rows: list[Features]) -> list[Features]:
 
 def _scores(model: Any, latent: dict[str, Any], rows: list[Features], values: Tensor) -> Scores:
     records, probe = _records(_attachment(model), latent), probe_of(model)
+    dropped_at = tuple(record.dropped_at for record in records)
     return Scores(
         values=tuple(float(value) for value in values),
         seeds=tuple(record.seed for record in records),
@@ -147,4 +156,6 @@ def _scores(model: Any, latent: dict[str, Any], rows: list[Features], values: Te
         sampler=records[0].sampler,
         model_rows=sum({record.run: record.model_rows for record in records}.values()),
         calibration=tuple(probe.calibration),
+        dropped_at=dropped_at if any(dropped_at) else (),
+        note="\n".join(dict.fromkeys(record.note for record in records if record.note)),
     )

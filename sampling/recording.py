@@ -31,7 +31,12 @@ class Snapshot:
 
 
 class Recording:
-    """The record of one sampler call, filled evaluation by evaluation."""
+    """The record of one sampler call, filled evaluation by evaluation.
+
+    Attributes:
+        capturing: whether the evaluation that runs is one of the moments.
+        pruning: the run's :class:`pruning.RowPruning`, or None. Nothing is captured once it has decided.
+    """
 
     def __init__(self, family: Family, needs: frozenset[str], moments: tuple[Moment, ...] | None):
         self.family = family
@@ -44,6 +49,8 @@ class Recording:
         self.evaluations = 0
         self.model_rows = 0
         self.snapshots: dict[Moment, Snapshot] = {}
+        self.capturing = False
+        self.pruning: Any = None
 
     def begin(self, model_sampling: Any, sigmas: Tensor, sampler: str, noise: Tensor, seed: int | None) -> None:
         """The sampler starts: what it starts from, and on which schedule."""
@@ -54,7 +61,9 @@ class Recording:
         """One model evaluation, captured if it is one of the moments. Returns what the model returns."""
         self.evaluations += 1
         sigma = float(timestep.flatten()[0])
-        moments = self.plan.wanted(self.evaluations, sigma) if self.plan else []
+        decided = self.pruning is not None and self.pruning.moment is not None
+        moments = self.plan.wanted(self.evaluations, sigma) if self.plan and not decided else []
+        self.capturing = bool(moments)
         if not moments:
             return executor(x, timestep, model_options, seed)
         guider, tap = executor.class_obj, None

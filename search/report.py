@@ -18,6 +18,7 @@ def score_rows(scores: Scores) -> list[dict]:
             "score": scores.values[row],
             "rank": places[row],
             "percentile_in_batch": round(percentiles[row], 1),
+            **({"dropped_at": scores.dropped_at[row]} if scores.dropped_at else {}),
         }
         for row in range(len(scores))
     ]
@@ -41,9 +42,15 @@ def score_text(scores: Scores) -> str:
     head = [f"{scores.probe} at {scores.moment} (step {scores.step}), {scores.label}, higher is better"]
     if not scores.skilled:
         head.append("This score has no measured skill: look, but don't trust it.")
+    if scores.note:
+        head.append(scores.note)
     rows = sorted(score_rows(scores), key=lambda row: row["rank"])
-    lines = [f"{row['rank']}. {row['score']:.4g}  seed {row['seed']}  (row {row['row']})" for row in rows]
-    return "\n".join(head + lines)
+    return "\n".join(head + [_line(row) for row in rows])
+
+
+def _line(row: dict) -> str:
+    dropped = f", dropped at {row['dropped_at']}" if row.get("dropped_at") else ""
+    return f"{row['rank']}. {row['score']:.4g}  seed {row['seed']}  (row {row['row']}{dropped})"
 
 
 def image_scores_report(values: Sequence[float], label: str) -> dict:

@@ -36,6 +36,7 @@ class Scores:
         model_rows: forwards of one latent for one cond that the run spent on all rows together.
         dropped_at: for each row the moment after which it was not computed any more, None for rows
             that were not dropped. Empty: no row was.
+        note: what happened to the rows in flight, for the user.
         calibration: scores of the probe on images it was not trained on, sorted, at equal steps from
             the lowest to the highest quantile. Empty: the probe has none.
     """
@@ -51,6 +52,7 @@ class Scores:
     sampler: str = ""
     model_rows: int = 0
     dropped_at: tuple[str | None, ...] = ()
+    note: str = ""
     calibration: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:

@@ -38,7 +38,7 @@ def select(
     """Choose the rows that satisfy every limit that is set.
 
     Args:
-        scores: one score per row.
+        scores: one score per row. Rows that were dropped before never pass: they are unfinished.
         top_k: at most this many rows, the best ones; of equal scores the lower row. 0: no limit.
         threshold: rows below it are dropped; a row exactly on it passes.
         threshold_on: what the threshold is compared with, one of ``THRESHOLDS``.
@@ -48,17 +48,20 @@ def select(
     Raises:
         ValueError: a score is NaN, or a limit is out of its range.
     """
-    _check_limits(top_k, threshold, threshold_on)
-    order = best_first(scores.values)
-    everything = tuple(range(len(scores)))
+    check_limits(top_k, threshold, threshold_on)
+    everything = range(len(scores))
+    dropped_before = tuple(row for row in everything if scores.dropped_at and scores.dropped_at[row])
+    finished = tuple(row for row in everything if row not in dropped_before)
+    before = _dropped_before(scores, dropped_before)
+    passing, rules = [row for row in best_first(scores.values) if row in finished], []
     if not scores.skilled and not use_unskilled:
         return Selection(
-            everything,
-            (),
-            f"Kept all {len(scores)}: the score “{scores.label}” of {scores.probe} has no measured skill in ranking "
-            "seeds, so it drops nothing. Set unskilled scores to “use anyway” to filter by it all the same.",
+            finished,
+            dropped_before,
+            f"Kept all {len(finished)}: the score “{scores.label}” of {scores.probe} has no "
+            "measured skill in ranking seeds, so it drops nothing. Set unskilled scores to “use anyway” to filter by "
+            f"it all the same.{before}",
         )
-    passing, rules = order, []
     if threshold_on != OFF:
         measured = scores.values if threshold_on == RAW else percentiles_in_batch(scores.values)
         passing = [row for row in passing if measured[row] >= threshold]
@@ -68,10 +71,11 @@ def select(
         rules.append(f"best {top_k}")
     kept = tuple(sorted(passing))
     dropped = tuple(row for row in everything if row not in set(kept))
-    return Selection(kept, dropped, _reason(scores, kept, dropped, " and ".join(rules)))
+    return Selection(kept, dropped, _reason(scores, kept, finished, " and ".join(rules)) + before)
 
 
-def _check_limits(top_k: int, threshold: float, threshold_on: str) -> None:
+def check_limits(top_k: int, threshold: float, threshold_on: str) -> None:
+    """Raise ValueError if a limit of :func:`select` is out of its range."""
     if top_k < 0:
         raise ValueError(f"top k is {top_k}. It takes 0 (no limit) or the number of rows to keep.")
     if threshold_on not in THRESHOLDS:
@@ -85,21 +89,31 @@ def _check_limits(top_k: int, threshold: float, threshold_on: str) -> None:
         )
 
 
-def _reason(scores: Scores, kept: tuple[int, ...], dropped: tuple[int, ...], rule: str) -> str:
+def _reason(scores: Scores, kept: tuple[int, ...], finished: tuple[int, ...], rule: str) -> str:
+    """What the limits did among the rows that were not dropped before."""
+    if not finished:
+        return "Kept none."
     if not rule:
-        return f"Kept all {len(scores)}: neither top k nor a threshold is set."
+        return f"Kept all {len(finished)}: neither top k nor a threshold is set."
     if not kept:
-        best = max(scores.values)
+        best = max(scores.values[row] for row in finished)
         return (
-            f"Dropped all {len(scores)} ({rule}): the best score is {best:.4g}. Nothing is sampled further. "
+            f"Dropped all {len(finished)} ({rule}): the best score is {best:.4g}. Nothing is sampled further. "
             "Lower the threshold or try other seeds."
         )
-    if not dropped:
-        return f"Kept all {len(scores)} ({rule})."
+    if kept == finished:
+        return f"Kept all {len(finished)} ({rule})."
     worst_kept = min(scores.values[row] for row in kept)
-    tied = sum(scores.values[row] == worst_kept for row in dropped)
+    tied = sum(scores.values[row] == worst_kept for row in finished if row not in kept)
     note = f" Dropped rows with the same score as the last one kept: {tied}." if tied else ""
-    return f"Kept {len(kept)} of {len(scores)} ({rule}).{note}"
+    return f"Kept {len(kept)} of {len(finished)} ({rule}).{note}"
+
+
+def _dropped_before(scores: Scores, rows: tuple[int, ...]) -> str:
+    if not rows:
+        return ""
+    moments = ", ".join(dict.fromkeys(scores.dropped_at[row] for row in rows))
+    return f" Of the whole batch of {len(scores)}, {len(rows)} had been dropped in flight (at {moments})."
 
 
 def require_rows(scores: Scores, rows: int) -> None:

@@ -19,6 +19,7 @@ IDS = [
     "DiffusionProbeLoadTestbedModel",
     "DiffusionProbePreviewReward",
     "DiffusionProbePromptGate",
+    "DiffusionProbePruneInFlight",
     "DiffusionProbeSaveSeeds",
     "DiffusionProbeScore",
     "DiffusionProbeScoreImages",

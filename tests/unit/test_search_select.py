@@ -1,6 +1,7 @@
 """Which rows go on."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from diffusion_probe.search.ranking import best_first, percentiles_in_batch, ranks
@@ -110,3 +111,26 @@ def test_kept_and_dropped_share_out_the_rows_whatever_the_limits():
             assert sorted(chosen.kept + chosen.dropped) == list(range(23))
             assert all(values[row] >= cut for row in chosen.kept)
             assert not top_k or len(chosen.kept) <= top_k
+
+
+def dropped_in_flight(*values: float, at: tuple, skilled: bool = True) -> Scores:
+    return replace(scores(*values, skilled=skilled), dropped_at=at)
+
+
+def test_rows_dropped_in_flight_never_pass_whatever_the_limits():
+    flown = dropped_in_flight(0.9, 0.8, 0.7, 0.6, at=("20%", None, None, "20%"))
+    for limits in ({}, {"top_k": 4}, {"threshold": 0.0, "threshold_on": RAW}):
+        chosen = select(flown, **limits)
+        assert (chosen.kept, chosen.dropped) == ((1, 2), (0, 3))
+        assert "Kept all 2" in chosen.reason and "Of the whole batch of 4, 2 had been dropped" in chosen.reason
+    assert select(flown, top_k=1).kept == (1,)
+
+
+def test_an_unskilled_score_does_not_bring_rows_back_that_were_dropped_in_flight():
+    chosen = select(dropped_in_flight(0.9, 0.8, at=("step 5", None), skilled=False), top_k=1)
+    assert (chosen.kept, chosen.dropped) == ((1,), (0,)) and "at step 5" in chosen.reason
+
+
+def test_when_all_were_dropped_in_flight_none_is_kept():
+    chosen = select(dropped_in_flight(0.9, 0.8, at=("20%", "20%")))
+    assert chosen.kept == () and chosen.reason.startswith("Kept none.")

@@ -1,0 +1,98 @@
+"""Some rows of a model evaluation: everything that holds one entry per latent, cut to those rows.
+
+Each function follows how ComfyUI itself spreads fewer (or more) entries over the rows of a batch, so
+that a row gets what it would have got in the whole batch.
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import comfy.conds
+import comfy.controlnet
+from torch import Tensor
+
+PER_ROW = (comfy.conds.CONDRegular, comfy.conds.CONDNoiseShape, comfy.conds.CONDCrossAttn)
+
+CONTROLS = (
+    comfy.controlnet.ControlNet,
+    comfy.controlnet.QwenFunControlNet,
+    comfy.controlnet.ControlLora,
+    comfy.controlnet.ControlNetSD35,
+    comfy.controlnet.T2IAdapter,
+)
+
+CACHES = {"easycache": "EasyCache or LazyCache", "rel_l1_thresh": "TeaCache"}
+"""Marks in ``transformer_options`` of nodes that keep whole batches from one evaluation to the next."""
+
+
+def why_not_cut(conds: Sequence[list[dict] | None], options: dict[str, Any]) -> str | None:
+    """What in an evaluation can't be cut to some of its rows, or None if all can.
+
+    Args:
+        conds: the lists of conditioning entries, as a guider processed them.
+        options: the evaluation's ``transformer_options``.
+    """
+    for mark, name in CACHES.items():
+        if mark in options:
+            return f"{name} keeps whole batches from one evaluation to the next"
+    for entry in (entry for entries in conds for entry in entries or ()):
+        for name, cond in entry["model_conds"].items():
+            if type(cond) not in (*PER_ROW, comfy.conds.CONDList, comfy.conds.CONDConstant):
+                return f"the conditioning's {name} is a {type(cond).__name__}, whose rows are not known"
+        control = entry.get("control")
+        while control is not None:
+            if type(control) not in CONTROLS or control.multigpu_clones:
+                return f"the rows of a {type(control).__name__} are not known"
+            control = control.previous_controlnet
+    return None
+
+
+def cut_tensor(values: Tensor, rows: Sequence[int]) -> Tensor:
+    """The entries of ``values`` that some rows of a batch get. One entry is for all; fewer than rows repeat."""
+    if values.shape[0] == 1:
+        return values
+    return values[[row % values.shape[0] for row in rows]]
+
+
+def cut_entry(entry: dict[str, Any], rows: Sequence[int], controls: dict[Any, Any]) -> dict[str, Any]:
+    """One conditioning entry for some rows.
+
+    Args:
+        entry: as a guider processed it; left as it is.
+        rows: which.
+        controls: the ControlNets that were cut before, by the original; filled here. A ControlNet
+            prepares its hint once, and entries share a call only if they share its object.
+    """
+    cut = entry.copy()
+    cut["model_conds"] = {name: _cut_cond(cond, rows) for name, cond in entry["model_conds"].items()}
+    if "mask" in entry:
+        cut["mask"] = cut_tensor(entry["mask"], rows)
+    if "control" in entry:
+        cut["control"] = _cut_control(entry["control"], rows, controls)
+    return cut
+
+
+def _cut_cond(cond: Any, rows: Sequence[int]) -> Any:
+    if type(cond) in PER_ROW:
+        return type(cond)(cut_tensor(cond.cond, rows))
+    if type(cond) is comfy.conds.CONDList:
+        return comfy.conds.CONDList([cut_tensor(values, rows) for values in cond.cond])
+    return cond
+
+
+def _cut_control(control: Any, rows: Sequence[int], controls: dict[Any, Any]) -> Any:
+    """A ControlNet in mid-run with the hints of some rows, still to be prepared."""
+    if control is None:
+        return None
+    if control not in controls:
+        cut = copy.copy(control)
+        hints = control.cond_hint_original
+        if hints is not None and hints.shape[0] > 1:
+            of_hints = [row % hints.shape[0] for row in rows]
+            cut.cond_hint_original = hints[of_hints]
+            cut.extra_concat_orig = [cut_tensor(extra, of_hints) for extra in control.extra_concat_orig]
+        cut.cond_hint = cut.control_input = None
+        cut.previous_controlnet = _cut_control(control.previous_controlnet, rows, controls)
+        controls[control] = cut
+    return controls[control]
