@@ -158,4 +158,7 @@ class MomentPlan:
         """Why nothing was captured at a moment in a run of ``evaluations`` model evaluations."""
         if moment.step is not None:
             return f"the run had {evaluations} model evaluations, so no {moment}. Ask for step 1 to {evaluations}."
-        return self.why_outside(moment) or f"the sampler made no model evaluation just above {moment}."
+        return self.why_outside(moment) or (
+            f"the sampler made no model evaluation just above {moment}. A cache node before Attach Probe (LazyCache) "
+            "may have skipped it: connect the cache after Attach Probe, or let it start later."
+        )

@@ -127,7 +127,8 @@ def _outer_sample(rule, executor, noise, latent_image, sampler, sigmas, denoise_
     """OUTER_SAMPLE wrapper: what leaves the run, and what is shown of it, holds the dropped rows' x0."""
     guider = executor.class_obj
     pruning = RowPruning(rule, latent_image)
-    guider.model_options["transformer_options"][KEY].pruning = pruning
+    recording: Recording = guider.model_options["transformer_options"][KEY]
+    recording.pruning = pruning
     model = guider.model_patcher.model
 
     def held() -> Tensor:
@@ -141,6 +142,10 @@ def _outer_sample(rule, executor, noise, latent_image, sampler, sigmas, denoise_
         callback(step, pruning.hold(x0, held()) if pruning.dropped else x0, x, total_steps)
 
     output = executor(noise, latent_image, sampler, sigmas, denoise_mask, show_held, *args, **kwargs)
+    if pruning.moment is None:
+        why = " ".join(recording.missing().values()) or "the run ended at the moment."
+        pruning.note = f"Prune in Flight dropped nothing: {why}"
+        logging.info(pruning.note)
     return pruning.hold(output, model.process_latent_out(held())) if pruning.dropped else output
 
 
@@ -170,7 +175,6 @@ def _decide(pruning: RowPruning, recording: Recording, guider: Any, x: Tensor) -
     (snapshot,) = recording.snapshots.values()
     latent_out = guider.model_patcher.model.process_latent_out
     rows = [features for row in range(len(x)) for features in recording.row_features(row, latent_out).values()]
-    loaded = comfy.model_management.loaded_models(only_currently_used=True)
     try:
         if ATTENTION in probe.needs and rows[0].attention is None:
             raise ValueError(NO_ATTENTION)
@@ -191,4 +195,4 @@ def _decide(pruning: RowPruning, recording: Recording, guider: Any, x: Tensor) -
     except ValueError as error:
         raise ValueError(f"Prune in Flight: {error}") from error
     finally:
-        comfy.model_management.load_models_gpu(loaded)
+        comfy.model_management.load_models_gpu([guider.model_patcher, *guider.loaded_models])

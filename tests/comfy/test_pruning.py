@@ -317,6 +317,30 @@ def test_a_run_without_the_moment_prunes_nothing(small_flux, both):
         score_latent(patched, {"samples": result})
 
 
+def test_a_run_that_ends_at_the_moment_prunes_nothing_and_says_so(small_flux, both):
+    expected, result, patched, _ = both(small_flux, last_step=3)
+    scores = score_latent(patched, {"samples": result})
+    assert torch.equal(result, expected) and scores.dropped_at == ()
+    assert scores.note == "Prune in Flight dropped nothing: the run ended at the moment."
+
+
+def test_a_probe_that_unloads_the_model_does_not_disturb_the_run(small_flux, ksampler, monkeypatch):
+    """As a VAE decode may when memory is short; a LoRA is in the weights only while the model is loaded."""
+    weight = small_flux.model.diffusion_model.single_blocks[0].linear1.weight
+    lora = small_flux.clone()
+    lora.add_patches({"diffusion_model.single_blocks.0.linear1.weight": ("diff", (torch.randn_like(weight),))}, 1.0)
+
+    class Hungry(ByRow):
+        def score(self, rows):
+            comfy.model_management.unload_all_models()
+            return super().score(rows)
+
+    options = {"steps": 7, "latent": torch.zeros(4, 16, 8, 12)}
+    expected = ksampler(lora, **options)
+    result = ksampler(attach_probe(lora, Hungry(), "step 3", PruneRule(top_k=2)), **options)
+    assert relative_error(result[KEPT], expected[KEPT]) < 1e-5
+
+
 @pytest.mark.parametrize("sampler", ["euler", "heun", "dpm_2", "dpm_fast"])
 def test_a_moment_by_noise_level_prunes_after_the_evaluation_that_was_scored(small_flux, both, sampler):
     expected, result, patched, counts = both(small_flux, "20%", sampler=sampler, steps=12)

@@ -1,0 +1,214 @@
+"""Input that can't work is an error with cause and fix, and the session goes on as if nothing had happened.
+
+What a single node refuses is in ``test_nodes_run.py``, what a whole workflow does with it in
+``test_workflow_seed_selection.py``; here is what needs another model, a cache, or an interrupt.
+"""
+
+import io
+import json
+import urllib.request
+
+import comfy.model_patcher
+import comfy.supported_models
+import numpy as np
+import pytest
+import torch
+from comfy_extras.nodes_easycache import EasyCacheNode, LazyCacheNode
+from diffusion_probe.nodes.attach import AttachProbe, ProbeScore
+from diffusion_probe.nodes.prune import PruneInFlight
+from diffusion_probe.nodes.seeds import EarlySeedFilter
+from diffusion_probe.probe_models.focus import AttentionFocus
+from PIL import Image
+
+from runtime.client import PromptError
+from runtime.paths import PACK_ROOT
+from runtime.workflow import load_prompt
+
+
+@pytest.fixture(autouse=True)
+def previews_in(tmp_path, monkeypatch):
+    monkeypatch.setattr("folder_paths.get_temp_directory", lambda: str(tmp_path))
+
+
+@pytest.fixture
+def goes_on(flux, ksampler):
+    """Called after an error: the model samples what it sampled before."""
+    before = ksampler(flux, steps=4)
+    return lambda: torch.equal(ksampler(flux, steps=4), before)
+
+
+def small_wan():
+    shape = {"dim": 128, "ffn_dim": 128, "num_heads": 1, "num_layers": 1, "text_dim": 32, "freq_dim": 32}
+    config = comfy.supported_models.WAN21_T2V({"image_model": "wan2.1", "model_type": "t2v", **shape})
+    config.set_inference_dtype(torch.float32, None)
+    cpu = torch.device("cpu")
+    return comfy.model_patcher.ModelPatcher(config.get_model({}, ""), load_device=cpu, offload_device=cpu)
+
+
+@pytest.mark.parametrize("node", ["Attach Probe", "Prune in Flight"])
+def test_a_video_model_is_refused_with_the_families_that_are_supported(probe, node):
+    says = f"{node}: This MODEL is a WAN21, .*Supported: FLUX, SDXL. Connect a model of one of these families"
+    with pytest.raises(ValueError, match=says):
+        if node == "Attach Probe":
+            AttachProbe.execute(small_wan(), probe, "20%")
+        else:
+            PruneInFlight.execute(small_wan(), probe, "20%", 4, "off", 0.0, "keep all")
+
+
+def test_a_probe_that_gives_nan_is_named_with_row_and_fix(flux, ksampler, probe, goes_on):
+    probe.score = lambda rows: torch.tensor([0.5, float("nan")])
+    model = AttachProbe.execute(flux, probe, "step 2")[0]
+    latent = {"samples": ksampler(model, steps=4)}
+    with pytest.raises(ValueError, match=r"Probe Score: Row 1 of 2 has no score \(nan\).*wider precision"):
+        ProbeScore.execute(latent, model)
+    assert goes_on()
+
+
+def test_the_latent_of_another_probed_model_is_refused_with_the_wiring(flux, ksampler, probe, goes_on):
+    one, other = (AttachProbe.execute(flux, probe, "step 2")[0] for _ in range(2))
+    latent = {"samples": ksampler(one, steps=4)}
+    assert len(ProbeScore.execute(latent, one)[0]) == 2
+    with pytest.raises(ValueError, match=r"Probe Score: Rows \[0, 1\] .* were not sampled with the probed MODEL"):
+        ProbeScore.execute(latent, other)
+    assert goes_on()
+
+
+@pytest.mark.parametrize("top_k", [0, 2, 99])
+def test_no_limit_and_one_above_the_batch_keep_every_row(flux, ksampler, probe, top_k):
+    model = AttachProbe.execute(flux, probe, "step 2")[0]
+    latent = {"samples": ksampler(model, steps=4)}
+    scores = ProbeScore.execute(latent, model)[0]
+    filtered = EarlySeedFilter.execute(latent, scores, top_k, "off", 0.0, "keep all")
+    assert filtered[0]["batch_index"] == [0, 1] and "Kept all 2" in filtered.ui["text"][0]
+
+
+SKIPPED = 9
+"""An evaluation of 20 that both caches skip with these settings."""
+
+
+def cached(node, model):
+    return node.execute(model, 1.5, 0.1, 0.95, False)[0]
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_easycache_skipping_the_probed_evaluation_is_said_where_attention_is_needed(
+    flux, ksampler, probe, goes_on, order
+):
+    def sample(moment):
+        model = cached(EasyCacheNode, flux) if order == "before" else flux
+        model = AttachProbe.execute(model, probe, moment)[0]
+        model = model if order == "before" else cached(EasyCacheNode, model)
+        return {"samples": ksampler(model, steps=20)}, model
+
+    with pytest.raises(
+        ValueError, match=r"Probe Score: Nothing was captured.*EasyCache\) may have skipped.*start later"
+    ):
+        ProbeScore.execute(*sample(f"step {SKIPPED}"))
+    assert len(ProbeScore.execute(*sample("step 2"))[0]) == 2, "an evaluation that runs is captured"
+    probe.needs = frozenset(
+        {"denoised"}
+    )  # a skipped evaluation has an x0 all the same: the one that the run goes on with
+    assert ProbeScore.execute(*sample(f"step {SKIPPED}"))[0].step == SKIPPED
+    assert goes_on()
+
+
+def test_lazycache_before_the_probe_hides_the_evaluation_and_after_it_the_attention(flux, ksampler, probe, goes_on):
+    model = AttachProbe.execute(cached(LazyCacheNode, flux), probe, "20%")[0]
+    with pytest.raises(ValueError, match=r"no model evaluation just above 20%.*\(LazyCache\).*after Attach Probe"):
+        ProbeScore.execute({"samples": ksampler(model, steps=20)}, model)
+    model = cached(LazyCacheNode, AttachProbe.execute(flux, probe, "20%")[0])
+    with pytest.raises(ValueError, match=r"EasyCache\) may have skipped the evaluation.*start later"):
+        ProbeScore.execute({"samples": ksampler(model, steps=20)}, model)
+    probe.needs = frozenset({"denoised"})
+    assert len(ProbeScore.execute({"samples": ksampler(model, steps=20)}, model)[0]) == 2
+    assert goes_on()
+
+
+def test_pruning_where_a_cache_skipped_the_attention_stops_the_run_with_the_fix(flux, ksampler, goes_on):
+    model = cached(EasyCacheNode, flux)
+    model = PruneInFlight.execute(model, AttentionFocus(), f"step {SKIPPED}", 1, "off", 0.0, "use anyway")[0]
+    with pytest.raises(ValueError, match=r"Prune in Flight: nothing was captured.*EasyCache\) may have skipped"):
+        ksampler(model, steps=20)
+    assert goes_on()
+
+
+@pytest.fixture
+def prompt(client):
+    prompt = load_prompt(PACK_ROOT / "workflows" / "seed-selection-testbed.json", client.object_info())
+    node(prompt, "DiffusionProbeSeedBatch")["count"] = 4
+    return prompt
+
+
+def node(prompt, kind):
+    """The inputs of the one (first) node of a type."""
+    return next(entry["inputs"] for entry in prompt.values() if entry["class_type"] == kind)
+
+
+def number(prompt, kind):
+    return next(name for name, entry in prompt.items() if entry["class_type"] == kind)
+
+
+def pixels(client, outputs, prompt):
+    images = outputs[number(prompt, "SaveImage")]["images"]
+    return np.stack([np.asarray(Image.open(io.BytesIO(client.view(image)))) for image in images])
+
+
+def forget_everything(server):
+    """Unload models and drop the server's cache of node outputs."""
+    body = json.dumps({"unload_models": True, "free_memory": True}).encode()
+    request = urllib.request.Request(f"{server.url}/free", body, {"Content-Type": "application/json"})
+    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60).close()
+
+
+def test_an_interrupt_in_mid_run_leaves_a_session_that_runs_as_a_fresh_one(server, client, prompt):
+    node(prompt, "DiffusionProbeSeedBatch")["first_seed"] = 4711
+    first = next(name for name, entry in prompt.items() if entry["inputs"].get("add_noise") == "enable")
+    steps = []
+
+    def interrupt_early(event):
+        if event["type"] == "progress" and event["data"]["node"] == first:
+            steps.append(event["data"]["value"])
+            if len(steps) == 2:
+                client.interrupt(event["data"]["prompt_id"])
+
+    prompt[first]["inputs"].update(steps=2000, end_at_step=1900)  # long enough for the interrupt to arrive in mid-run
+    node(prompt, "DiffusionProbeAttachProbe")["moments"] = "step 2"
+    with pytest.raises(PromptError, match="Interrupted in KSamplerAdvanced") as caught:
+        client.run(prompt, interrupt_early)
+    assert caught.value.interrupted and 0 < max(steps) < 1900
+    prompt[first]["inputs"].update(steps=25, end_at_step=5)
+    after = client.run(prompt)
+    forget_everything(server)
+    events = []
+    fresh = client.run(prompt, events.append)
+    assert not any(event["data"]["nodes"] for event in events if event["type"] == "execution_cached")
+    assert np.array_equal(pixels(client, after, prompt), pixels(client, fresh, prompt))
+    score = number(prompt, "DiffusionProbeScore")
+    assert after[score]["diffusion_probe"] == fresh[score]["diffusion_probe"]
+
+
+@pytest.mark.parametrize("case", ["two probes", "another batch", "another model"])
+def test_wrong_wiring_fails_at_its_node_and_the_right_one_runs_afterwards(client, prompt, case):
+    right = json.loads(json.dumps(prompt))
+    attach, score = number(prompt, "DiffusionProbeAttachProbe"), number(prompt, "DiffusionProbeScore")
+    if case == "two probes":
+        prompt["second"] = json.loads(json.dumps(prompt[attach]))
+        prompt["second"]["inputs"]["model"] = [attach, 0]
+        prompt[score]["inputs"]["model"] = ["second", 0]
+        says = "DiffusionProbeAttachProbe (node second) failed: ValueError: Attach Probe: A probe"
+    elif case == "another batch":
+        prompt["empty"] = {
+            "class_type": "EmptySD3LatentImage",
+            "inputs": {"width": 128, "height": 128, "batch_size": 3},
+        }
+        node(prompt, "DiffusionProbeEarlySeedFilter")["latent"] = ["empty", 0]
+        says = "Early Seed Filter: There are 4 scores but the latent has 3 rows"
+    else:
+        prompt["second"] = json.loads(json.dumps(prompt[attach]))
+        prompt["second"]["inputs"]["moments"] = "step 1"
+        prompt[score]["inputs"]["model"] = ["second", 0]
+        says = "Probe Score: Rows [0, 1, 2, 3] of this LATENT were not sampled with the probed MODEL"
+    with pytest.raises(PromptError) as failure:
+        client.run(prompt)
+    assert says in str(failure.value)
+    assert len(pixels(client, client.run(right), right)) == 4
