@@ -149,7 +149,7 @@ def number(prompt, kind):
 
 
 def pixels(client, outputs, prompt):
-    images = outputs[number(prompt, "SaveImage")]["images"]
+    images = outputs[number(prompt, "DiffusionProbeSaveSeeds")]["images"]
     return np.stack([np.asarray(Image.open(io.BytesIO(client.view(image)))) for image in images])
 
 
