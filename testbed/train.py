@@ -21,7 +21,7 @@ from .autoencoder import train_autoencoder
 from .render import render
 from .scenes import sample_scenes
 from .stage import Stage, generator_for
-from .text import TextEncoder
+from .text_training import TextEncoder
 
 MODELS = Path(__file__).parent / "models"
 FAMILIES = ("flux", "sdxl")

@@ -7,6 +7,7 @@ import torch
 from diffusion_probe.testbed import autoencoder, flux, sdxl, text, train
 from diffusion_probe.testbed.autograd import differentiable
 from diffusion_probe.testbed.stage import Stage, generator_for
+from diffusion_probe.testbed.text_training import TextEncoder
 
 PROMPTS = ["a small red circle above a large blue square", "a green cross", ""]
 
@@ -125,7 +126,7 @@ def test_gradients_through_the_unet_are_right(fresh_sdxl, sdxl_inputs):
 @pytest.mark.parametrize("side", [text.FLUX_TEXT, text.SDXL_TEXT], ids=["flux", "sdxl"])
 def test_the_text_encoder_of_training_equals_stock_clip(side):
     torch.manual_seed(0)
-    encoder = text.TextEncoder(side)
+    encoder = TextEncoder(side)
     for parameter in encoder.parameters():
         parameter.data = parameter.data.half().float()
     clip = text.build_clip(*encoder.export())
@@ -139,7 +140,7 @@ def test_the_text_encoder_of_training_equals_stock_clip(side):
 
 @pytest.mark.parametrize("side", [text.FLUX_TEXT, text.SDXL_TEXT], ids=["flux", "sdxl"])
 def test_only_used_rows_of_the_token_tables_are_shipped_and_others_take_the_unknown_one(side):
-    tensors, metadata = text.TextEncoder(side).export()
+    tensors, metadata = TextEncoder(side).export()
     ids, unknown = tensors["token_ids"].tolist(), int(metadata["unknown_row"])
     clip = text.build_clip(tensors, metadata)
     for name in side.configs:
@@ -152,7 +153,7 @@ def test_only_used_rows_of_the_token_tables_are_shipped_and_others_take_the_unkn
 
 
 def test_a_text_encoder_file_of_another_size_is_refused():
-    tensors, metadata = text.TextEncoder().export()
+    tensors, metadata = TextEncoder().export()
     with pytest.raises(ValueError, match="another configuration"):
         text.build_clip(tensors, {**metadata, "config": "{}"})
 
