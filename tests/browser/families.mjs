@@ -34,6 +34,7 @@ const testbed = (name, about, latent, cfg) => ({
   scheduler: "simple",
   count: 16,
   keep: 4,
+  threshold: 0.6, // above what the shipped prompt gets
   rewrite: "regex",
 });
 
@@ -73,6 +74,7 @@ const flux = (name, about, run) => ({
   scheduler: "simple",
   count: 8,
   keep: 2,
+  threshold: 0.5,
   rewrite: "text model",
   ...run,
 });
@@ -129,6 +131,7 @@ export const FAMILIES = {
     scheduler: "normal",
     count: 8,
     keep: 2,
+    threshold: 0.5,
     rewrite: "text model",
   },
 };

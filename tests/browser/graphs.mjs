@@ -249,7 +249,12 @@ export function promptGate(family, id) {
         type: "DiffusionProbePromptGate",
         pos: [1300, 840],
         size: [340, 340],
-        values: { rows: "mean of all rows", threshold_on: "raw score", threshold: 0.5, unskilled_scores: "pass" },
+        values: {
+          rows: "mean of all rows",
+          threshold_on: "raw score",
+          threshold: family.threshold,
+          unskilled_scores: "pass",
+        },
       },
       decode: { type: "VAEDecode", pos: [1720, 840], size: [340, 60] },
       save: {

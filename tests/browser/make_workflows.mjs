@@ -9,10 +9,12 @@ import { openFrontend } from "./page.mjs";
 
 const WORKFLOWS = {
   "seed-selection-testbed": seedSelection(FAMILIES.testbed, "481b13f7-aaab-45e7-9540-f543a8e18744"),
+  "seed-selection-testbed-sdxl": seedSelection(FAMILIES["testbed-sdxl"], "0d6e5a94-8c3b-4f17-a2d9-1b7c6e5f4a77"),
   "seed-selection-flux-dev": seedSelection(FAMILIES["flux-dev"], "8d5f6c1e-1f0b-4a55-8d0a-6f2f0a3b7c21"),
   "seed-selection-flux-schnell": seedSelection(FAMILIES["flux-schnell"], "4a1f2d0c-7f0e-4f0b-9b55-0c5f6b1f5d11"),
   "seed-selection-sdxl": seedSelection(FAMILIES.sdxl, "b7a2c9e4-53d6-4c0e-8a0b-6f1b7a8e9d22"),
   "prompt-gate-testbed": promptGate(FAMILIES.testbed, "2e9b6f57-1c7d-4e3a-a0f8-5d2c4b6a8e33"),
+  "prompt-gate-testbed-sdxl": promptGate(FAMILIES["testbed-sdxl"], "6b2f9c81-3e4d-4a5b-9c7f-2d8e1f0a9b88"),
   "prompt-gate-flux-dev": promptGate(FAMILIES["flux-dev"], "c3d8e1a6-9b4f-4d27-8e5c-7a0f3b2c1d44"),
   "prompt-gate-flux-schnell": promptGate(FAMILIES["flux-schnell"], "f5b0a7d2-6e1c-4b98-9c3d-8e2a1f4b5c55"),
   "prompt-gate-sdxl": promptGate(FAMILIES.sdxl, "91c4e7b8-2d5a-4f6e-b1c0-3a9d8f7e6b66"),
