@@ -1,0 +1,42 @@
+"""What a long session keeps of its runs is bounded, and goes when nobody holds it."""
+
+import gc
+import weakref
+
+import pytest
+import torch
+from diffusion_probe.sampling.attachment import KEY
+from diffusion_probe.sampling.capture import attach_probe, captured
+from diffusion_probe.sampling.pruning import PruneRule
+
+RUNS = 200
+
+
+def test_one_attached_model_keeps_no_more_than_its_limits_over_many_runs(flux, ksampler, probe):
+    model = attach_probe(flux, probe, "step 1", PruneRule(top_k=1))
+    store = model.get_attachment(KEY).store
+    store.limit_rows, rows, peak = 20, 2, 0
+    for seed in range(RUNS):
+        latent = ksampler(model, seed=seed, steps=2, cfg=1.0, rows=rows)
+        assert len(store) <= 20 and len(store._by_key) <= 2 * len(store)
+        peak = max(peak, store.bytes())
+    newest = captured(model, {"samples": latent})
+    assert len(store) == 20 and len(newest) == rows
+    per_row = sum(t.numel() * t.element_size() for t in (newest[0].attention, newest[0].denoised))
+    assert peak == store.bytes() == 20 * per_row
+    store.limit_bytes = 6 * per_row
+    ksampler(model, seed=RUNS, steps=2, cfg=1.0, rows=rows)
+    assert store.bytes() <= store.limit_bytes and len(store) == 6
+
+
+@pytest.mark.parametrize("rule", [None, PruneRule(top_k=1)])
+def test_an_attached_model_that_nobody_holds_is_released_with_its_records(flux, ksampler, probe, rule):
+    model = attach_probe(flux, probe, "step 1", rule)
+    latent = ksampler(model, steps=3)
+    attachment = model.get_attachment(KEY)
+    (tensor,) = {row.denoised for row in captured(model, {"samples": latent})[:1]}
+    gone = [weakref.ref(thing) for thing in (model, attachment, attachment.store, tensor)]
+    del model, attachment, tensor
+    gc.collect()
+    assert [ref() for ref in gone] == [None] * 4
+    assert torch.equal(ksampler(flux, steps=3)[:1], ksampler(flux, steps=3)[:1])
