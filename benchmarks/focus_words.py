@@ -1,6 +1,6 @@
 """Does Attention Focus choose seeds better when it knows the words of the prompt?
 
-``python -m benchmarks.focus_words --model flux --seed S --prompts 80 --seeds 16 --out FILE.json``
+``python -m benchmarks.focus_words --model {flux,sdxl} --seed S --prompts 80 --seeds 16 --out FILE.json``
 
 On training prompts only: the answer decides how the probe is built, so held-out prompts must not
 take part in it. Both ways see the same captured maps.
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from diffusion_probe.probe_models.focus import AttentionFocus
 from diffusion_probe.sampling.words import encode_words
+from diffusion_probe.testbed.train import FAMILIES
 from diffusion_probe.training import protocol
 from tqdm import tqdm
 
@@ -40,7 +41,7 @@ def measure(testbed: Testbed, given: argparse.Namespace) -> tuple[np.ndarray, di
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__.splitlines()[0])
-    parser.add_argument("--model", required=True, help="flux")
+    parser.add_argument("--model", choices=FAMILIES, required=True)
     parser.add_argument("--seed", type=int, required=True, help="of prompts, noise, ties and intervals")
     parser.add_argument("--prompts", type=int, default=80)
     parser.add_argument("--seeds", type=int, default=16)
