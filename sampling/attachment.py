@@ -18,6 +18,7 @@ from .families import Family
 from .latents import row_keys
 from .moments import Moment
 from .recording import Recording
+from .samplers import sampler_name
 from .seeds import seed_noise
 from .store import RecordStore, RowRecord
 
@@ -120,8 +121,7 @@ def _sampler_sample(executor, guider, sigmas, extra_args, callback, noise, *args
     """SAMPLER_SAMPLE wrapper: the noise here is what the run really starts from."""
     recording = extra_args["model_options"]["transformer_options"].get(KEY)
     if recording is not None:
-        sampler = getattr(executor.class_obj, "sampler_function", executor.class_obj)
-        name = getattr(sampler, "__name__", type(sampler).__name__)
+        name = sampler_name(executor.class_obj)
         recording.begin(guider.inner_model.model_sampling, sigmas, name, noise, extra_args.get("seed"))
     return executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
 

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from .attachment import KEY
+from .recording import LOOKING
+from .step_cache.hook import KEY as CACHE_KEY
 from .tap import TAPS
 
-PER_CALL = ("cond_or_uncond", "uuids", "sigmas", TAPS, KEY)
+PER_CALL = ("cond_or_uncond", "uuids", "sigmas", TAPS, KEY, LOOKING, CACHE_KEY)
 """What ``transformer_options`` says about one run or the rows of one call; it is rebuilt for a joined call."""
 
 

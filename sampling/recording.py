@@ -18,6 +18,9 @@ from .moments import Moment, MomentPlan, percent_of_sigma
 from .tap import AttentionTap
 from .words import words_of
 
+LOOKING = "diffusion_probe_looking"
+"""In the ``transformer_options`` of an evaluation that is captured: a step cache has to compute it."""
+
 
 @dataclass
 class Snapshot:
@@ -67,8 +70,9 @@ class Recording:
         if not moments:
             return executor(x, timestep, model_options, seed)
         guider, tap = executor.class_obj, None
+        model_options = comfy.model_patcher.create_model_options_clone(model_options)
+        model_options["transformer_options"][LOOKING] = True
         if ATTENTION in self.needs:
-            model_options = comfy.model_patcher.create_model_options_clone(model_options)
             conds = guider.conds.get("positive") or [cond for conds in guider.conds.values() for cond in conds]
             tap = AttentionTap(self.family, guider.inner_model.diffusion_model, conds, *x.shape[-2:])
             tap.install(model_options["transformer_options"])

@@ -1,8 +1,15 @@
 """What the tests against the real ComfyUI share: its modules in process, and one real server."""
 
+import sys
+
 from runtime import loader
+from runtime.paths import PACK_ROOT
 
 loader.use_comfy()
+sys.path.insert(0, str(PACK_ROOT))
+import benchmarks  # noqa: E402, F401  (found once, its modules are importable; the root leaves the path again)
+
+sys.path.remove(str(PACK_ROOT))
 
 import pytest  # noqa: E402
 

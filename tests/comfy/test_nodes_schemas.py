@@ -26,6 +26,7 @@ IDS = [
     "DiffusionProbeSeedBatch",
     "DiffusionProbeSeedSearch",
     "DiffusionProbeShapesJudge",
+    "DiffusionProbeTCPadeCache",
 ]
 LANGUAGES = ("en", "zh")
 

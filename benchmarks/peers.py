@@ -1,0 +1,114 @@
+"""What TC-Padé Cache is compared with: other ways to skip part of a run's evaluations.
+
+The first three are predictors for the same plan and anchors; they compute as their authors do,
+without the pack's bound. EasyCache is ComfyUI's own, with one change: it adds what it predicts in
+place into the model's input, which in float32 flow sampling is the sampler's own tensor; here it
+gets a copy.
+"""
+
+import math
+from typing import Any
+
+import torch
+from comfy.patcher_extension import WrappersMP
+from comfy_extras.nodes_easycache import EasyCacheHolder, EasyCacheNode
+from diffusion_probe.sampling.step_cache.config import StepCacheConfig
+from diffusion_probe.sampling.step_cache.predict import Anchors, Predictor, norm
+from torch import Tensor
+
+PUBLISHED_LAMBDA = 10.0
+
+
+def _taylor1(anchors: Anchors, x: float) -> Tensor:
+    (u0, a), (u1, b) = anchors[:2]
+    return (a - b) / (u0 - u1) * x
+
+
+def _taylor2(anchors: Anchors, x: float) -> Tensor:
+    """Derivatives by backward differences of the derivative before (TaylorSeer, section 3.2)."""
+    if len(anchors) < 3:
+        return _taylor1(anchors, x)
+    (u0, a), (u1, b), (u2, c) = anchors[:3]
+    first, first_before = (a - b) / (u0 - u1), (b - c) / (u1 - u2)
+    return first * x + (first - first_before) / (u0 - u1) * x**2 / 2
+
+
+def _published(anchors: Anchors, x: float) -> Tensor:
+    """TC-Padé's formula with the printed indices: R1 is the older residual, R2 the newer."""
+    (_, newer), (_, older) = anchors[:2]
+    stability = torch.exp(-PUBLISHED_LAMBDA * norm(older - newer) / norm(older + newer))
+    predicted = (2 * stability * older - stability * newer) / (1 + stability / PUBLISHED_LAMBDA * older)
+    return predicted - newer
+
+
+TAYLOR1 = Predictor("taylor1", 2, _taylor1)
+TAYLOR2 = Predictor("taylor2", 2, _taylor2)
+PUBLISHED = Predictor("published", 2, _published)
+
+
+def unbounded(predictor: Predictor, interval: int) -> StepCacheConfig:
+    """A peer on the pack's plan."""
+    return StepCacheConfig(interval=interval, predictor=predictor, trust=math.inf)
+
+
+class OutOfPlaceEasyCache(EasyCacheHolder):
+    """Core's EasyCache that leaves the model's input alone."""
+
+    def apply_cache_diff(self, x: Tensor, uuids: list, is_audio: bool = False) -> Tensor:
+        return super().apply_cache_diff(x.clone(), uuids, is_audio)
+
+    def clone(self) -> "OutOfPlaceEasyCache":
+        return OutOfPlaceEasyCache(
+            self.reuse_threshold, self.start_percent, self.end_percent, self.subsample_factor,
+            self.offload_cache_diff, self.verbose, self.output_channels,
+        )  # fmt: skip
+
+
+def easy_cache(model: Any, threshold: float) -> Any:
+    """A MODEL with core's EasyCache node on it, its other settings as they come."""
+    (patched,) = EasyCacheNode.execute(model, threshold, 0.15, 0.95, False).args
+    options = patched.model_options["transformer_options"]
+    given = options["easycache"]
+    options["easycache"] = OutOfPlaceEasyCache(
+        given.reuse_threshold, given.start_percent, given.end_percent, given.subsample_factor,
+        given.offload_cache_diff, given.verbose, given.output_channels,
+    )  # fmt: skip
+    return patched
+
+
+class EvaluationCounter:
+    """Counts evaluations in which the diffusion model really ran, whoever skips the others.
+
+    Methods that start alike ask the model the same questions, batch for batch. With a ``memory`` shared
+    between counters an answer that is known is not computed again; it counts all the same.
+    """
+
+    def __init__(self, memory: dict[float, tuple[Tensor, Tensor]] | None = None) -> None:
+        self.computed = 0
+        self.memory = memory
+        self._ran = False
+
+    def on(self, model: Any) -> Any:
+        """A clone of the MODEL that is counted: the innermost wrapper sees what every cache lets through."""
+        model = model.clone()
+        model.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, "evaluation_counter", self._evaluation)
+        model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "evaluation_counter", self._model)
+        return model
+
+    def _evaluation(self, executor, *args, **kwargs):
+        self._ran = False
+        result = executor(*args, **kwargs)
+        self.computed += self._ran
+        return result
+
+    def _model(self, executor, x, timestep, *args, **kwargs):
+        self._ran = True
+        if self.memory is None:
+            return executor(x, timestep, *args, **kwargs)
+        known = self.memory.get(float(timestep[0]))
+        if known is None:
+            asked = x.clone()
+            known = self.memory[float(timestep[0])] = asked, executor(x, timestep, *args, **kwargs)
+        if not torch.equal(x, known[0]):
+            return executor(x, timestep, *args, **kwargs)
+        return known[1].clone()

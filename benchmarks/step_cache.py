@@ -1,0 +1,242 @@
+"""How close to the full run does a run stay when part of its evaluations is predicted?
+
+``python -m benchmarks.step_cache --model {flux,sdxl} --seed S --out FILE.json``
+
+Every method samples the same held-out prompts from the same seeds. Compared with the full run of the
+same number of steps, per image and then averaged (``_max``: the worst image):
+
+- ``rel_l2``: ‖latent − full latent‖ / ‖full latent‖ of the final latents, and ``ratio`` to reuse.
+- ``trajectory``: the same over all latents on the way.
+- ``psnr``: of the decoded images, dB; ``score``: mean ground truth of the testbed's scorer;
+  ``score_change``: mean relative to the full run's, with its paired standard error.
+- ``nfe``: evaluations in which the model really ran, counted inside of every cache.
+
+The predictors, Taylor and the published formula share one plan, so they have equal evaluations.
+``fewer_steps`` is the plain sampler with as many steps as the preset has evaluations. EasyCache
+decides by itself when to compute; its threshold is varied.
+
+``cost`` is what a predicted evaluation takes as a share of a computed one, wrappers included: medians
+within the same runs, so another load on the machine touches both. With ``--real-size`` only that is
+measured, on a GPU, with the memory that the anchors take.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from comfy.patcher_extension import WrappersMP
+from diffusion_probe.sampling.step_cache.config import INTERVALS, StepCacheConfig
+from diffusion_probe.sampling.step_cache.hook import apply_step_cache
+from diffusion_probe.testbed import sample, scorer
+from torch import Tensor
+from tqdm import tqdm
+
+from benchmarks import report
+from benchmarks.candidates import Testbed, candidate_seeds
+from benchmarks.capture_overhead import Job, measure, on_gpu, real_size_job
+from benchmarks.peers import PUBLISHED, TAYLOR1, TAYLOR2, EvaluationCounter, easy_cache, unbounded
+
+STEP_COUNTS = (20, 28)
+THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.3)
+COST_ROUNDS = 12
+
+ON_ONE_PLAN: dict[str, Callable[[int], StepCacheConfig]] = {
+    "reuse": lambda interval: StepCacheConfig(interval=interval, predictor="reuse"),
+    "taylor1": lambda interval: unbounded(TAYLOR1, interval),
+    "taylor2": lambda interval: unbounded(TAYLOR2, interval),
+    "newton2": lambda interval: StepCacheConfig(interval=interval, predictor="newton2"),
+    "pade11": lambda interval: StepCacheConfig(interval=interval, predictor="pade11"),
+    "published": lambda interval: unbounded(PUBLISHED, interval),
+}
+IN_BLOCKS = {"pade11_blocks": lambda interval: StepCacheConfig(interval=interval, predictor="pade11", space="blocks")}
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """One method's runs: final latents, latents on the way ``[steps, rows, ...]``, evaluations, images, scores."""
+
+    latents: Tensor
+    path: Tensor
+    nfe: int
+    images: Tensor
+    scores: Tensor
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The prompts and seeds that every method samples."""
+
+    testbed: Testbed
+    prompts: Sequence[str]
+    seeds: Sequence[int]
+
+    memory: dict[float, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def sample(self, model: Any, steps: int, memory: bool = True) -> Sampled:
+        """All rows in one batch. ``memory``: take what an earlier run has computed from the same latents."""
+        counter, path = EvaluationCounter(self.memory if memory else None), []
+        latents = sample.sample_latents(
+            counter.on(model), self.testbed.clip, self.prompts, self.seeds, steps=steps,
+            callback=lambda step, x0, x, total: path.append(x.clone()),
+        )  # fmt: skip
+        images = self.testbed.decode(latents)
+        return Sampled(latents, torch.stack(path), counter.computed, images, scorer.score(images, list(self.prompts)))
+
+
+def relative(a: Tensor, b: Tensor, rows: int) -> Tensor:
+    """‖a − b‖ / ‖b‖ of each row; ``rows`` is the dimension that counts them."""
+    difference, size = ((t.movedim(rows, 0).flatten(1).norm(dim=1)) for t in (a - b, b))
+    return difference / size
+
+
+def row(method: str, preset: str, steps: int, run: Sampled, full: Sampled, reuse: Sampled | None) -> dict[str, Any]:
+    """The figures of one method."""
+    error = relative(run.latents, full.latents, 0)
+    mse = (run.images - full.images).square().flatten(1).mean(1)
+    change = run.scores - full.scores
+    return {
+        "method": method,
+        "preset": preset,
+        "steps": steps,
+        "nfe": run.nfe,
+        "rel_l2": float(error.mean()),
+        "rel_l2_max": float(error.max()),
+        "rel_l2_median": float(error.median()),
+        "ratio": float(error.mean() / relative(reuse.latents, full.latents, 0).mean()) if reuse else None,
+        "trajectory": float(relative(run.path, full.path, 1).mean()) if run.path.shape == full.path.shape else None,
+        "psnr": float((-10 * mse.clamp_min(1e-10).log10()).mean()),
+        "score": float(run.scores.mean()),
+        "score_change": float(change.mean() / full.scores.mean()),
+        "score_change_se": float(change.std() / len(change) ** 0.5 / full.scores.mean()),
+    }
+
+
+def rows_for(bench: Bench, steps: int, methods: dict[str, Callable[[int], StepCacheConfig]]) -> list[dict[str, Any]]:
+    """All methods at one number of steps."""
+    model = bench.testbed.model
+    bench.memory.clear()
+    full = bench.sample(model, steps)
+    rows = [row("full", "", steps, full, full, None)]
+    jobs = len(INTERVALS) * (len(methods) + 1) + len(THRESHOLDS)
+    with tqdm(total=jobs, desc=f"{steps} steps", mininterval=2) as bar:
+        for preset, interval in INTERVALS.items():
+            reuse = None
+            for method, config in methods.items():
+                run = bench.sample(apply_step_cache(model, config(interval)), steps, memory=method not in IN_BLOCKS)
+                reuse = reuse or run
+                if method in IN_BLOCKS:  # the model is entered then, but its blocks don't run
+                    run = replace(run, nfe=reuse.nfe)
+                rows.append(row(method, preset, steps, run, full, reuse))
+                bar.update()
+            fewer = bench.sample(model, reuse.nfe, memory=False)
+            rows.append({**row("fewer_steps", preset, steps, fewer, full, reuse), "trajectory": None})
+            bar.update()
+        for threshold in THRESHOLDS:
+            run = bench.sample(easy_cache(model, threshold), steps)
+            rows.append(row("easycache", f"threshold {threshold:g}", steps, run, full, None))
+            bar.update()
+    return rows
+
+
+def evaluation_seconds(model: Any, job: Callable[[Any], Any], rounds: int) -> tuple[list[float], list[float]]:
+    """Processor seconds (wall clock on a GPU) of each computed and each predicted evaluation."""
+    counter, spent = EvaluationCounter(), {True: [], False: []}
+    clock = time.perf_counter if on_gpu() else time.process_time
+
+    def timed(executor, *args, **kwargs):
+        before, start = counter.computed, _now(clock)
+        result = executor(*args, **kwargs)
+        spent[counter.computed > before].append(_now(clock) - start)
+        return result
+
+    timed_model = model.clone()
+    timed_model.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, "evaluation_clock", timed)
+    timed_model = counter.on(timed_model)
+    for _ in range(rounds + 1):  # the first warms up
+        job(apply_step_cache(timed_model, StepCacheConfig()))
+        if _ == 0:
+            spent[True].clear(), spent[False].clear()
+    return spent[True], spent[False]
+
+
+def _now(clock: Callable[[], float]) -> float:
+    if on_gpu():
+        torch.cuda.synchronize()
+    return clock()
+
+
+def cost(model: Any, job: Callable[[Any], Any], rounds: int) -> dict[str, float]:
+    """What a predicted evaluation costs, with the default settings."""
+    computed, predicted = (statistics.median(values) for values in evaluation_seconds(model, job, rounds))
+    return {"computed_seconds": computed, "predicted_seconds": predicted, "share": predicted / computed}
+
+
+def real_size(name: str, seed: int) -> dict[str, Any]:
+    """Cost and memory at real dimensions with random weights."""
+    job: Job = real_size_job(name, 1, seed)
+    figures = cost(job.model, job.run, rounds=2)
+    plain = measure(job, job.model)
+    extra = {
+        space: measure(job, apply_step_cache(job.model, StepCacheConfig(space=space))).peak_mb - plain.peak_mb
+        for space in (("output", "blocks") if name == "flux" else ("output",))
+    }
+    return {**job.about, "cost": figures, "extra_peak_mb": extra}
+
+
+def testbed_figures(name: str, seed: int, count: int, step_counts: Sequence[int]) -> dict[str, Any]:
+    """Everything that is measured on a testbed model."""
+    testbed = Testbed.load(name)
+    bench = Bench(testbed, testbed.prompts(count, seed), [candidate_seeds(seed, p, 1)[0] for p in range(count)])
+    one = Bench(testbed, bench.prompts[:1], bench.seeds[:1])
+    methods = {**ON_ONE_PLAN, **(IN_BLOCKS if name == "flux" else {})}
+    rows = [entry for steps in step_counts for entry in rows_for(bench, steps, methods)]
+
+    def job(model: Any) -> None:
+        sample.sample_latents(model, testbed.clip, one.prompts, one.seeds, steps=step_counts[0])
+
+    settings = {**testbed.settings, "steps": step_counts, "seeds": count}
+    return {"model": name, **settings, "rows": rows, "cost": cost(testbed.model, job, COST_ROUNDS)}
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows as text."""
+    lines = [
+        f"{'steps':>5} {'method':14} {'preset':14} {'nfe':>3} {'rel L2':>7} {'max':>6} {'ratio':>5} {'PSNR':>5} score"
+    ]
+    for r in rows:
+        ratio = "" if r["ratio"] is None else f"{r['ratio']:.2f}"
+        lines.append(
+            f"{r['steps']:5} {r['method']:14} {r['preset']:14} {r['nfe']:3} {r['rel_l2']:7.4f} {r['rel_l2_max']:6.3f} "
+            f"{ratio:>5} {r['psnr']:5.1f} {r['score']:.3f} ({100 * r['score_change']:+.1f} %)"
+        )
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.step_cache", description=__doc__.splitlines()[0])
+    parser.add_argument("--model", choices=("flux", "sdxl"), required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=32, help="images, each of another prompt")
+    parser.add_argument("--steps", type=int, nargs="+", default=STEP_COUNTS, help="numbers of steps to measure")
+    parser.add_argument("--real-size", action="store_true", help="cost at real dimensions only, random weights, GPU")
+    given = parser.parse_args(arguments)
+    with torch.inference_mode():  # as every prompt in ComfyUI's server
+        if given.real_size:
+            figures = {"model": given.model, **real_size(given.model, given.seed)}
+        else:
+            figures = testbed_figures(given.model, given.seed, given.seeds, given.steps)
+            print(table(figures["rows"]))
+    report.write(given.out, figures, "benchmarks.step_cache", given.seed)
+    print(f"a predicted evaluation costs {100 * figures['cost']['share']:.1f} % of a computed one")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

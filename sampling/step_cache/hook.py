@@ -1,0 +1,149 @@
+"""The cache on a MODEL: one wrapper there, and what it installs for the time of a run.
+
+The hook sits at the very front of APPLY_MODEL, before what other packs and this pack's search hub
+install there: a predicted call reaches none of them, costs the hub no row, and ControlNet, LoRA,
+compiled models and other caches are all behind it. What is predicted is the slope (x − x0)/σ of the
+sampler's path; for flow models and eps models that is the model's own output.
+"""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.model_patcher
+from comfy.patcher_extension import WrappersMP, get_wrappers_with_key
+from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
+from torch import Tensor
+
+from ..families import FAMILIES, FLUX
+from ..recording import LOOKING
+from ..samplers import adapts_steps, draws_noise, sampler_name
+from .blocks import JOB, BlockJob, replace_blocks
+from .config import StepCacheConfig
+from .plan import Plan
+from .state import CacheRun, Key
+
+KEY = "diffusion_probe_step_cache"
+NAME = "TC-Padé Cache"
+
+
+def apply_step_cache(model: Any, config: StepCacheConfig) -> Any:
+    """A clone of a MODEL whose runs predict part of their evaluations.
+
+    Args:
+        model: a MODEL (``ModelPatcher``), of any family.
+        config: the settings.
+
+    Raises:
+        ValueError: a cache is there already; block space and a model that isn't FLUX.
+    """
+    if KEY in model.wrappers.get(WrappersMP.OUTER_SAMPLE, {}):
+        raise ValueError(f"this MODEL has a {NAME} already. Connect the MODEL from before that one, or remove it.")
+    if config.space == "blocks" and FAMILIES.get(type(model.model)) is not FLUX:
+        raise ValueError(
+            f'space "blocks" knows the blocks of FLUX only, and this MODEL is a {type(model.model).__name__}. '
+            'Take "output", which works for every model.'
+        )
+    model = model.clone()
+    model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, StepCache(config))
+    return model
+
+
+@dataclass(frozen=True)
+class StepCache:
+    """OUTER_SAMPLE wrapper: a state for this run in this run's own options, and gone afterwards."""
+
+    config: StepCacheConfig
+
+    def __call__(self, executor, noise, latent_image, sampler, sigmas, *args, **kwargs):
+        plan = Plan.of([float(sigma) for sigma in sigmas], self.config)
+        why_nothing = plan.why_nothing
+        if adapts_steps(sampler):
+            why_nothing = f"{sampler_name(sampler)} judges its steps by what the model computes"
+        if why_nothing is not None:
+            logging.info(f"{NAME}: nothing to predict, because {why_nothing}.")
+            return executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
+        guider, notes = executor.class_obj, []
+        original = guider.model_options
+        run = CacheRun(self.config, plan, draws_noise(sampler))
+        if run.rough:
+            notes.append(f"{sampler_name(sampler)} draws noise on the way: outputs were reused, not extrapolated")
+        guider.model_options = comfy.model_patcher.create_model_options_clone(original)
+        try:
+            notes += _install(run, guider)
+            output = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
+            logging.info(". ".join([f"{NAME}: {run.summary()}", *notes]) + ".")
+            return output
+        finally:
+            run.forget()
+            guider.model_options = original
+
+
+def _install(run: CacheRun, guider: Any) -> list[str]:
+    """Put the hooks into the run's own options; what the user should know about it."""
+    options, notes = guider.model_options.setdefault("transformer_options", {}), []
+    options[KEY] = run
+    wrappers = options.setdefault("wrappers", {})
+    for kind, wrapper in ((WrappersMP.PREDICT_NOISE, _predict_noise), (WrappersMP.APPLY_MODEL, _apply_model)):
+        wrappers[kind] = {KEY: [wrapper], **wrappers.get(kind, {})}
+    if run.config.space == "blocks":
+        diffusion_model = guider.model_patcher.model.diffusion_model
+        if _compiled(options, diffusion_model):
+            run.in_blocks = False
+            notes.append("the model is compiled, so its output was predicted instead of its blocks")
+        else:
+            replace_blocks(options, diffusion_model)
+    if "easycache" in options:
+        notes.append("EasyCache is on this model as well: what it skipped was taken for computed")
+    return notes
+
+
+def _compiled(options: dict[str, Any], diffusion_model: Any) -> bool:
+    nodes = get_wrappers_with_key(WrappersMP.APPLY_MODEL, COMPILE_KEY, options)
+    return bool(nodes) or hasattr(diffusion_model, "_orig_mod")
+
+
+def _predict_noise(executor, x, timestep, model_options, seed=None):
+    run: CacheRun | None = model_options["transformer_options"].get(KEY)
+    several = "multigpu_clones" in model_options or model_options.get("context_handler") is not None
+    if run is None or several:  # windows and devices change from one evaluation to the next
+        return executor(x, timestep, model_options, seed)
+    run.begin(float(timestep.flatten()[0]))
+    try:
+        return executor(x, timestep, model_options, seed)
+    finally:
+        run.end()
+
+
+def _apply_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs):
+    run: CacheRun | None = (transformer_options or {}).get(KEY)
+
+    def compute(options: dict[str, Any]) -> Tensor:
+        return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+
+    if run is None or not run.inside:
+        return compute(transformer_options)
+    keys = run.keys(transformer_options["uuids"])
+    like = (x.shape[0] // len(keys), *x.shape[1:]), x.dtype, x.device
+    predicted = run.skips(keys, like, probed=LOOKING in transformer_options)
+    if run.in_blocks:
+        return _with_blocks(run, keys, like, predicted, compute, transformer_options)
+    sigma = t.view(-1, *[1] * (x.ndim - 1))
+    if predicted:
+        return (x - sigma * run.prediction(keys)).to(x.dtype)
+    denoised = compute(transformer_options)
+    run.keep(keys, like, (x - denoised) / sigma if denoised.shape == x.shape and run.sigma > 0 else None)
+    return denoised
+
+
+def _with_blocks(run: CacheRun, keys: list[Key], like: Any, predicted: bool, compute: Any, options: dict) -> Tensor:
+    """A call whose blocks are predicted; whole again if another pack's patch has taken the place of a block."""
+    if predicted:
+        job = BlockJob(predicted=run.prediction(keys))
+        denoised = compute({**options, JOB: job})
+        if job.added is not None:
+            return denoised
+    job = BlockJob()
+    denoised = compute({**options, JOB: job})
+    run.keep(keys, like, job.added)
+    return denoised

@@ -1,0 +1,142 @@
+"""From computed values to the next one: the predictors, their common bound, and what they fall back to.
+
+Anchors are values that the model really computed, newest first, each at its u: the fractional step
+index of the evaluation's sigma. With (u0, A), (u1, B), (u2, C) and the horizon x = u − u0,
+
+    f01 = (A−B)/(u0−u1)    f12 = (B−C)/(u1−u2)    c2 = (f01−f12)/(u0−u2)    c1 = f01 + c2·(u0−u1)
+
+so c1 and c2 are slope and half the curvature, at the newest anchor, of the parabola through all three:
+divided differences for spacings that need not be equal. Everything is per row and in float32.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Anchors = Sequence[tuple[float, Tensor]]
+"""(u, value ``[rows, ...]`` float32), newest first, u falling; none closer than ``state.MIN_GAP``."""
+
+LEAST_DENOMINATOR = 0.5
+"""Of the rational form: it may at most double a step."""
+
+TINY = torch.finfo(torch.float32).tiny
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """``displacement(anchors, x)`` is how far the value moves from the newest of so many ``anchors`` over x."""
+
+    name: str
+    anchors: int
+    displacement: Callable[[Anchors, float], Tensor]
+
+
+def reuse(anchors: Anchors, x: float) -> Tensor:
+    """No displacement: the newest value once more."""
+    return torch.zeros_like(anchors[0][1])
+
+
+def linear(anchors: Anchors, x: float) -> Tensor:
+    """Along the chord of the two newest."""
+    (u0, a), (u1, b) = anchors[:2]
+    return (a - b) * (x / (u0 - u1))
+
+
+def newton2(anchors: Anchors, x: float) -> Tensor:
+    """Along the parabola through three anchors."""
+    c1, c2 = _slope_and_curvature(anchors)
+    return c1 * x + c2 * x**2
+
+
+def pade11(anchors: Anchors, x: float) -> Tensor:
+    """Along c1·x / (1 + q·x), the rational of order [1/1] whose curvature comes closest to c2.
+
+    q = −⟨c2,c1⟩/⟨c1,c1⟩ for each row: one number, so the denominator has a scale and no poles of its
+    own in single elements.
+    """
+    c1, c2 = _slope_and_curvature(anchors)
+    q = -_inner(c2, c1) / _inner(c1, c1).clamp_min(TINY)
+    return c1 * (x / (1 + q * x).clamp_min(LEAST_DENOMINATOR))
+
+
+REUSE, LINEAR = Predictor("reuse", 1, reuse), Predictor("linear", 2, linear)
+PREDICTORS: Mapping[str, Predictor] = {
+    p.name: p for p in (REUSE, LINEAR, Predictor("newton2", 3, newton2), Predictor("pade11", 3, pade11))
+}
+
+
+def _slope_and_curvature(anchors: Anchors) -> tuple[Tensor, Tensor]:
+    (u0, a), (u1, b), (u2, c) = anchors[:3]
+    f01, f12 = (a - b) / (u0 - u1), (b - c) / (u1 - u2)
+    c2 = (f01 - f12) / (u0 - u2)
+    return f01 + c2 * (u0 - u1), c2
+
+
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    """Inner product of each row, shaped to be multiplied with rows."""
+    return (a * b).flatten(1).sum(1).view(-1, *[1] * (a.ndim - 1))
+
+
+def norm(a: Tensor) -> Tensor:
+    """Length of each row, shaped to be multiplied with rows."""
+    return _inner(a, a).sqrt()
+
+
+def usable(wanted: Predictor, anchors: Anchors, u: float) -> Predictor:
+    """The predictor to use at ``u``: the wanted one, or what it falls back to.
+
+    Too few anchors, or a horizon longer than the anchors reach back, leave ``linear``; a single
+    anchor leaves ``reuse``.
+    """
+    needed = wanted.anchors
+    if needed > 2 and (len(anchors) < needed or u - anchors[0][0] > anchors[0][0] - anchors[needed - 1][0]):
+        wanted = LINEAR
+    return wanted if len(anchors) >= wanted.anchors else REUSE
+
+
+def predict(
+    anchors: Anchors, u: float, predictor: Predictor, trust: float, damping: float = 0.0, beta: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """The value at ``u``, and which rows could not be extrapolated.
+
+    Args:
+        anchors: at least as many as the predictor needs.
+        u: fractional step index, above that of the newest anchor.
+        predictor: gives the displacement d from the newest anchor A.
+        trust: d is at most this many times as long as the chord A−B, scaled to the same horizon.
+        damping: λ of the factor exp(−λ‖A−B‖/‖A+B‖) on d; 0 is none.
+        beta: this share of A−B is added to d.
+
+    Returns:
+        value ``[rows, ...]`` float32, and a bool per row: its displacement was not finite, so its
+        value is the newest anchor's.
+    """
+    u0, newest = anchors[0]
+    if predictor.anchors == 1:
+        return newest.clone(), torch.zeros(len(newest), dtype=torch.bool, device=newest.device)
+    u1, before = anchors[1]
+    x, chord = u - u0, newest - before
+    moved = predictor.displacement(anchors, x)
+    if beta:
+        moved = moved + beta * chord
+    change = norm(chord)
+    factor = (trust * abs(x / (u0 - u1)) * change / norm(moved).clamp_min(TINY)).clamp_max(1.0)
+    if damping:
+        factor = factor * torch.exp(-damping * change / norm(newest + before).clamp_min(TINY))
+    moved = moved * factor
+    finite = torch.isfinite(moved).flatten(1).all(1)
+    return torch.where(finite.view(factor.shape), newest + moved, newest), ~finite
+
+
+def turn(anchors: Anchors) -> Tensor:
+    """Trajectory indicator of each row, 0 (straight on) to 1 (turned round): half the distance of
+    successive unit differences. Published as TSI in TC-Padé, section on trajectory stability.
+
+    Args:
+        anchors: at least three.
+    """
+    (_, a), (_, b), (_, c) = anchors[:3]
+    later, earlier = a - b, b - c
+    return 0.5 * norm(later / norm(later).clamp_min(TINY) - earlier / norm(earlier).clamp_min(TINY)).flatten()

@@ -1,0 +1,281 @@
+"""What a step cache predicts, and when: checked against closed forms."""
+
+import math
+from uuid import uuid4
+
+import pytest
+import torch
+from diffusion_probe.sampling.step_cache.config import StepCacheConfig
+from diffusion_probe.sampling.step_cache.plan import Plan
+from diffusion_probe.sampling.step_cache.predict import PREDICTORS, Predictor, predict, turn, usable
+from diffusion_probe.sampling.step_cache.state import CacheRun
+
+SPACING = (4.0, 2.5, 1.0)  # of the anchors, newest first: not equal
+SIGMAS = [1 - i / 20 for i in range(21)]
+
+
+def anchors_of(curve):
+    """Anchors of rows of one element each, from a function of u that gives a list of row values."""
+    return [(u, torch.tensor(curve(u)).view(-1, 1, 1, 1)) for u in SPACING]
+
+
+def value(anchors, u, name, trust=math.inf, **options):
+    return predict(anchors, u, PREDICTORS[name], trust, **options)[0].flatten().tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "curve"),
+    [
+        ("reuse", lambda u: [7.0, -2.0]),
+        ("linear", lambda u: [2 * u + 1, 5 - u]),
+        ("newton2", lambda u: [u * u - u + 3, 2 - 0.25 * u * u]),
+    ],
+)
+def test_each_predictor_continues_its_own_curve_exactly_for_unequal_spacing(name, curve):
+    assert value(anchors_of(curve), 5.2, name) == pytest.approx(curve(5.2), rel=1e-5)
+
+
+def test_pade_equals_its_formula_worked_out_by_hand():
+    anchors = [(4.0, torch.tensor([[1.0]])), (2.0, torch.tensor([[0.5]])), (1.0, torch.tensor([[0.4]]))]
+    # f01 = 1/4, f12 = 1/10, c2 = 1/20, c1 = 7/20, q = -1/7; at x = 2: D = 5/7, d = 49/50
+    assert value(anchors, 6.0, "pade11") == pytest.approx([1.98])
+    # the chord is 1/2 long over the same horizon, so trust 1 halves the way
+    assert value(anchors, 6.0, "pade11", trust=1.0) == pytest.approx([1.5])
+    # a horizon at which 1 + q·x would be 1/7: the denominator stays at 1/2
+    assert value(anchors, 10.0, "pade11") == pytest.approx([1 + 0.35 * 6 * 2])
+
+
+@pytest.mark.parametrize("name", ["linear", "newton2", "pade11"])
+def test_rows_are_predicted_alone_and_stay_within_the_bound(name):
+    generator = torch.Generator().manual_seed(3)
+    anchors = [(u, torch.randn((5, 2, 3, 3), generator=generator)) for u in SPACING]
+    together, failed = predict(anchors, 5.0, PREDICTORS[name], trust=0.7)
+    assert not failed.any()
+    for row in range(5):
+        alone, _ = predict([(u, v[row : row + 1]) for u, v in anchors], 5.0, PREDICTORS[name], trust=0.7)
+        assert torch.equal(alone[0], together[row])
+    (u0, a), (u1, b), _ = anchors
+    moved, chord = ((t.flatten(1).norm(dim=1)) for t in (together - a, a - b))
+    assert (moved <= 0.7 * chord * (5.0 - u0) / (u0 - u1) * 1.0001).all()
+
+
+def test_damping_shrinks_the_step_and_beta_adds_a_share_of_the_last_change():
+    anchors = anchors_of(lambda u: [2 * u + 1.0])  # A = 9, B = 6
+    assert value(anchors, 5.0, "linear", damping=0.5) == pytest.approx([9 + 2 * math.exp(-0.5 * 3 / 15)])
+    assert value(anchors, 5.0, "linear", beta=0.1) == pytest.approx([9 + 2 + 0.3])
+
+
+def test_a_row_that_is_not_finite_is_reused_and_reported_and_the_others_are_not_touched():
+    huge = 3e38
+    anchors = anchors_of(lambda u: [u, huge if u > 3 else -huge])
+    predicted, failed = predict(anchors, 5.0, PREDICTORS["linear"], trust=1.0)
+    assert failed.tolist() == [False, True]
+    assert predicted.flatten().tolist() == pytest.approx([5.0, huge])
+
+
+def test_constant_values_are_continued_and_do_not_divide_by_nothing():
+    for name in PREDICTORS:
+        assert value(anchors_of(lambda u: [0.0, 4.0]), 6.0, name, trust=1.0, damping=1.0) == [0.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "known", "u", "used"),
+    [
+        ("pade11", 3, 7.0, "pade11"),
+        ("pade11", 3, 7.1, "linear"),  # further ahead than the three anchors reach back
+        ("pade11", 2, 4.5, "linear"),
+        ("newton2", 1, 4.5, "reuse"),
+        ("linear", 1, 4.5, "reuse"),
+        ("linear", 3, 9.0, "linear"),
+        ("reuse", 3, 9.0, "reuse"),
+    ],
+)
+def test_what_a_predictor_falls_back_to(wanted, known, u, used):
+    assert usable(PREDICTORS[wanted], anchors_of(lambda u: [u])[:known], u).name == used
+
+
+def test_the_trajectory_indicator_is_half_the_distance_of_the_directions():
+    def path(*points):
+        return [(float(-i), torch.tensor([p], dtype=torch.float32)) for i, p in enumerate(points)]
+
+    assert turn(path([3, 0], [1, 0], [0, 0])).item() == pytest.approx(0)  # straight on
+    assert turn(path([0, 0], [1, 0], [0, 0])).item() == pytest.approx(1)  # back
+    assert turn(path([1, 2], [1, 0], [0, 0])).item() == pytest.approx(math.sqrt(0.5))  # a right angle
+
+
+def planned(config, sigmas=SIGMAS):
+    """Which steps of a one-evaluation-per-step run are predicted."""
+    plan, number, steps = Plan.of(sigmas, config), 0, []
+    for sigma in sigmas[:-1]:
+        u = plan.position(sigma)
+        steps += [round(u)] if plan.may_predict(u, number) else []
+        number += plan.in_window(u)
+    return steps
+
+
+def test_the_plan_of_each_preset_at_20_steps():
+    assert planned(StepCacheConfig(interval=2)) == [5, 7, 9, 11, 13, 15, 17]
+    assert planned(StepCacheConfig(interval=3)) == [5, 6, 8, 9, 11, 12, 14, 15, 17, 18]
+    assert planned(StepCacheConfig(interval=4)) == [5, 6, 7, 9, 10, 11, 13, 14, 15, 17, 18]
+    assert planned(StepCacheConfig(interval=3, start=0.5, end=0.8)) == [11, 12, 14, 15]
+    assert planned(StepCacheConfig(interval=3, start=0.0))[0] == 4
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4])
+@pytest.mark.parametrize("interval", [2, 3, 4])
+def test_runs_of_up_to_four_steps_are_computed_whole(steps, interval):
+    sigmas = [1 - i / steps for i in range(steps + 1)]
+    config = StepCacheConfig(interval=interval, start=0.0)
+    assert planned(config, sigmas) == [] and Plan.of(sigmas, config).why_nothing
+
+
+@pytest.mark.parametrize(
+    ("sigmas", "config", "reason"),
+    [
+        (SIGMAS, StepCacheConfig(interval=1), "interval 1"),
+        (SIGMAS, StepCacheConfig(interval=21), "longer than the run's 20 steps"),
+        (SIGMAS, StepCacheConfig(start=0.94), "always computed"),
+        (SIGMAS, StepCacheConfig(end=0.21), "always computed"),
+        (SIGMAS[::-1], StepCacheConfig(), "goes up"),
+    ],
+)
+def test_a_run_in_which_nothing_can_be_predicted_says_why(sigmas, config, reason):
+    assert reason in Plan.of(sigmas, config).why_nothing
+
+
+def test_positions_are_step_indices_on_the_schedule_and_between_them_off_it():
+    plan = Plan.of([10.0, 4.0, 4.0, 1.0, 0.0], StepCacheConfig())  # a step twice
+    assert [plan.position(s) for s in (20.0, 10.0, 7.0, 1.0, 0.5, 0.0)] == [0, 0, 0.5, 3, 3.5, 4]
+    assert plan.position(4.0) in (1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"interval": 0}, "interval 0"),
+        ({"start": 0.8, "end": 0.5}, "start 0.8 and end 0.5"),
+        ({"start": 0.5, "end": 0.5}, "before end"),
+        ({"end": 1.5}, "between 0 and 1"),
+        ({"predictor": "magic"}, "reuse, linear, newton2, pade11"),
+        ({"early": "magic"}, "no predictor"),
+        ({"space": "attention"}, "output, blocks"),
+        ({"trust": -1.0}, "negative"),
+    ],
+)
+def test_settings_that_no_run_could_follow_are_refused(options, says):
+    with pytest.raises(ValueError, match=says):
+        StepCacheConfig(**options)
+
+
+# -- the state of a run ---------------------------------------------------------------------------------
+
+LIKE = ((1, 1, 2, 2), torch.float32, torch.device("cpu"))
+
+
+class Evaluations:
+    """Drives a CacheRun through evaluations of one conditioning entry whose value is u."""
+
+    def __init__(self, sigmas=SIGMAS, **config):
+        self.run = CacheRun(StepCacheConfig(**config), Plan.of(sigmas, StepCacheConfig(**config)), rough=False)
+        self.uuid = uuid4()
+
+    def at(self, sigma, like=LIKE, probed=False):
+        """The predicted value, or None if this evaluation was computed."""
+        self.run.begin(sigma)
+        keys = self.run.keys([self.uuid])
+        predicted = None
+        if self.run.skips(keys, like, probed):
+            predicted = float(self.run.prediction(keys).mean())
+        else:
+            self.run.keep(keys, like, torch.full(like[0], self.run.u))
+        self.run.end()
+        return predicted
+
+
+def test_a_straight_path_is_predicted_exactly_and_counted():
+    evaluations = Evaluations(interval=2)
+    values = {round(20 * (1 - sigma)): evaluations.at(sigma) for sigma in SIGMAS[:-1]}
+    predicted = {u: v for u, v in values.items() if v is not None}
+    assert predicted == pytest.approx({u: u for u in range(5, 19, 2)}, abs=1e-3)
+    assert evaluations.run.summary() == "20 evaluations: 13 computed, 7 predicted; fallbacks: none"
+
+
+def test_a_probed_evaluation_is_computed():
+    evaluations = Evaluations(interval=2)
+    for sigma in SIGMAS[:5]:
+        evaluations.at(sigma)
+    assert evaluations.at(SIGMAS[5], probed=True) is None
+    assert "1 probed moment" in evaluations.run.summary()
+
+
+def test_another_shape_and_a_rising_sigma_are_computed_and_start_anew():
+    for change in ({"like": ((1, 1, 4, 4), *LIKE[1:])}, {"like": (LIKE[0], torch.float16, LIKE[2])}):
+        evaluations = Evaluations(interval=2)
+        for sigma in SIGMAS[:5]:
+            evaluations.at(sigma)
+        assert evaluations.at(SIGMAS[5], **change) is None
+        assert "no anchors" in evaluations.run.summary()
+    evaluations = Evaluations(interval=2)
+    for sigma in SIGMAS[:9]:
+        evaluations.at(sigma)
+    assert evaluations.at(SIGMAS[5]) is None and len(evaluations.run.histories) == 1
+    ((_, history),) = evaluations.run.histories.items()
+    assert len(history.values) == 1
+
+
+def test_repeated_and_almost_repeated_sigmas_keep_anchors_apart():
+    evaluations = Evaluations(interval=2)
+    for sigma in SIGMAS[:12]:  # as heun does: the end of a step, and the start of the next
+        assert evaluations.at(sigma) is None or math.isfinite(evaluations.run.u)
+        evaluations.at(sigma * (1 - 1e-6))
+    (history,) = evaluations.run.histories.values()
+    places = [u for u, _ in history.values]
+    assert all(newer - older > 0.5 for newer, older in zip(places, places[1:]))
+
+
+def test_a_second_call_for_an_entry_within_an_evaluation_has_anchors_of_its_own():
+    run = CacheRun(StepCacheConfig(interval=2), Plan.of(SIGMAS, StepCacheConfig(interval=2)), rough=False)
+    uuid, seen = uuid4(), []
+    for sigma in SIGMAS[:6]:
+        run.begin(sigma)
+        for offset in (0.0, 100.0):  # as guidance nodes do: once plain, once perturbed
+            keys = run.keys([uuid])
+            if run.skips(keys, LIKE, probed=False):
+                seen.append(float(run.prediction(keys).mean()))
+            else:
+                run.keep(keys, LIKE, torch.full(LIKE[0], run.u + offset))
+        run.end()
+    assert seen == pytest.approx([5.0, 105.0], abs=1e-3)
+
+
+def test_an_entry_that_was_not_there_at_the_last_computed_evaluation_is_computed():
+    run = CacheRun(StepCacheConfig(interval=2), Plan.of(SIGMAS, StepCacheConfig(interval=2)), rough=False)
+    old, new = uuid4(), uuid4()
+    for sigma in SIGMAS[:6]:
+        run.begin(sigma)
+        uuids = [old, new] if sigma == SIGMAS[5] else [old]
+        keys = run.keys(uuids)
+        skipped = run.skips(keys, LIKE, probed=False)
+        if not skipped:
+            run.keep(keys, LIKE, torch.zeros(len(keys), 1, 2, 2))
+        run.end()
+    assert not skipped
+
+
+def test_the_veto_computes_an_evaluation_after_a_turn():
+    for veto, computed in ((0.4, True), (None, False)):
+        evaluations = Evaluations(interval=2, veto=veto)
+        for number, sigma in enumerate(SIGMAS[:6]):
+            evaluations.run.begin(sigma)
+            keys = evaluations.run.keys([evaluations.uuid])
+            skipped = evaluations.run.skips(keys, LIKE, probed=False)
+            if not skipped:
+                evaluations.run.keep(keys, LIKE, torch.full(LIKE[0], float(number % 2)))  # to and fro
+            evaluations.run.end()
+        assert skipped != computed
+
+
+def test_a_predictor_of_ones_own_can_be_given():
+    double = Predictor("double", 1, lambda anchors, x: anchors[0][1])
+    assert StepCacheConfig(predictor=double).wanted(early=False) is double
+    assert StepCacheConfig(predictor=double, early="reuse").wanted(early=True) is PREDICTORS["reuse"]
