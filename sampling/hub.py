@@ -17,6 +17,7 @@ from torch import Tensor
 from .batching import ModelCall, join, joinable, split
 from .coroutine import PAUSED, SAMPLED, Run, current_run, leave
 from .model_state import ModelState
+from .samplers import sampler_name
 
 KEY = "diffusion_probe_hub"
 
@@ -59,9 +60,8 @@ class Hub:
         The clean-up that follows takes down what they share: the patcher's state, ControlNets, hooks.
         """
         run = current_run()
-        sampler = getattr(executor.class_obj, "sampler_function", executor.class_obj)
         run.sigmas = [float(sigma) for sigma in sigmas]
-        run.sampler = getattr(sampler, "__name__", type(sampler).__name__)
+        run.sampler = sampler_name(executor.class_obj)
         run.state.add_hooks(extra_args["model_options"])
         run.samples = executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
         run.reached = run.steps
