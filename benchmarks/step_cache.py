@@ -43,7 +43,7 @@ from benchmarks.capture_overhead import Job, measure, on_gpu, real_size_job
 from benchmarks.peers import PUBLISHED, TAYLOR1, TAYLOR2, EvaluationCounter, easy_cache, unbounded
 
 STEP_COUNTS = (20, 28)
-THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.3)
+THRESHOLDS = (0.02, 0.05, 0.1, 0.2)
 COST_ROUNDS = 12
 
 ON_ONE_PLAN: dict[str, Callable[[int], StepCacheConfig]] = {
