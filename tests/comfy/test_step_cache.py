@@ -16,6 +16,7 @@ from diffusion_probe.nodes.cache import TCPadeCache
 from diffusion_probe.sampling.candidates import Candidate
 from diffusion_probe.sampling.capture import attach_probe, captured, score_latent
 from diffusion_probe.sampling.hub import Hub
+from diffusion_probe.sampling.pruning import PruneRule
 from diffusion_probe.sampling.samplers import draws_noise
 from diffusion_probe.sampling.search_run import seed_search
 from diffusion_probe.sampling.step_cache import hook
@@ -274,6 +275,17 @@ def test_a_search_computes_what_it_looks_at_and_its_survivor_is_the_cached_run_o
     log_before = len(log())
     assert search(5).seen[0] is not None  # the fifth would be predicted
     assert "1 probed moment" in log()[log_before:][0]
+
+
+def test_when_rows_are_dropped_in_flight_the_anchors_of_the_rest_start_anew(small, ksampler, probe, log):
+    rule = PruneRule(top_k=1)
+    cache_first = ksampler(attach_probe(apply_step_cache(small, EVERY_SECOND), probe, "step 5", rule))
+    prune_first = ksampler(apply_step_cache(attach_probe(small, probe, "step 5", rule), EVERY_SECOND))
+    assert torch.equal(cache_first, prune_first)
+    # the fifth evaluation is looked at, the sixth has another shape; then one anchor is known, then two
+    expected = "9 computed, 3 predicted; fallbacks: 1 probed moment, 1 reuse, 1 linear"
+    assert all(expected in line for line in log()) and len(log()) == 2
+    assert min(relative_error(a, b) for a, b in zip(cache_first, ksampler(small))) < 0.15
 
 
 def test_an_entry_that_guidance_runs_twice_is_predicted_twice(small, ksampler, log):
