@@ -72,7 +72,8 @@ class StepCache:
         try:
             notes += _install(run, guider)
             output = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
-            logging.info(". ".join([f"{NAME}: {run.summary()}", *notes]) + ".")
+            summary = run.summary() if run.number else "nothing was predicted, in context windows or on several GPUs"
+            logging.info(". ".join([f"{NAME}: {summary}", *notes]) + ".")
             return output
         finally:
             run.forget()
@@ -121,7 +122,7 @@ def _apply_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, 
     def compute(options: dict[str, Any]) -> Tensor:
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
 
-    if run is None or not run.inside:
+    if run is None or not run.inside or not transformer_options.get("uuids"):
         return compute(transformer_options)
     keys = run.keys(transformer_options["uuids"])
     like = (x.shape[0] // len(keys), *x.shape[1:]), x.dtype, x.device

@@ -325,7 +325,7 @@ def test_a_compiled_model_gives_what_it_gives_uncompiled_also_if_blocks_are_aske
 
 
 @pytest.mark.parametrize("key", ["context_handler", "multigpu_clones"])
-def test_windows_and_several_gpus_are_sampled_plainly(small, ksampler, key):
+def test_windows_and_several_gpus_are_sampled_plainly(small, ksampler, log, key):
     model = apply_step_cache(small, EVERY_SECOND)
 
     class NoWindows:
@@ -336,6 +336,7 @@ def test_windows_and_several_gpus_are_sampled_plainly(small, ksampler, key):
     if key == "context_handler":
         model.model_options[key] = NoWindows()
         assert torch.equal(ksampler(counter.on(model)), ksampler(small)) and counter.computed == STEPS
+        assert "nothing was predicted, in context windows" in log()[0]
         return
     run = CacheRun(EVERY_SECOND, None, False)
     options = {key: {}, "transformer_options": {KEY: run}}
