@@ -130,20 +130,25 @@ class Hub:
     def _answers(self, group: Sequence[Run]) -> Sequence[Tensor | Exception]:
         """What the model says to each run of a group, or what went wrong with it alone."""
         calls = [run.waiting for run in group]
-        try:
-            with group[0].state.in_place():
-                group[0].state.use_hooks(calls[0].hooks)
-                if len(calls) == 1:
-                    return [calls[0].execute(calls[0].x, calls[0].timestep, **calls[0].arguments)]
-                x, timestep, arguments = join(calls)
-                return split(calls[0].execute(x, timestep, **arguments), calls)
-        except Exception as error:
-            if len(group) == 1:
-                return [error]
-            if comfy.model_management.is_oom(error):
-                self._shrink(sum(call.rows for call in calls))
-            half = len(group) // 2
+        rows = sum(call.rows for call in calls)
+        if len(group) == 1 or not self.max_rows or rows <= self.max_rows:
+            try:
+                return self._called(calls, group[0].state)
+            except Exception as error:
+                if len(group) == 1:
+                    return [error]
+                if comfy.model_management.is_oom(error):
+                    self._shrink(rows)
+        half = len(group) // 2
         return [*self._answers(group[:half]), *self._answers(group[half:])]
+
+    def _called(self, calls: Sequence[ModelCall], state: ModelState) -> Sequence[Tensor]:
+        with state.in_place():
+            state.use_hooks(calls[0].hooks)
+            if len(calls) == 1:
+                return [calls[0].execute(calls[0].x, calls[0].timestep, **calls[0].arguments)]
+            x, timestep, arguments = join(calls)
+            return split(calls[0].execute(x, timestep, **arguments), calls)
 
     def _shrink(self, rows: int) -> None:
         comfy.model_management.soft_empty_cache()

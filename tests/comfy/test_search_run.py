@@ -1,0 +1,310 @@
+"""A search on a small random FLUX: what it spends, what it reports, and what happens when things go wrong."""
+
+import sys
+
+import comfy.model_management
+import comfy.utils
+import pytest
+import torch
+from comfy.patcher_extension import WrappersMP
+from diffusion_probe.probe_models.preview import PreviewReward
+from diffusion_probe.sampling.candidates import Candidate, ksampler_candidate
+from diffusion_probe.sampling.search_run import candidate_pictures, seed_search
+from diffusion_probe.search.outcome import outcome_report, outcome_text
+from diffusion_probe.search.policies import ONE_CUT, POLICIES, policy_named
+from diffusion_probe.testbed.random_models import random_conditioning, random_flux
+
+import nodes as comfy_nodes
+
+STEPS = 6
+LATENT = {"samples": torch.zeros(1, 16, 8, 8)}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return random_flux(hidden_size=128, depth=1, depth_single_blocks=1)
+
+
+def candidate(seed, steps=STEPS, sampler="euler", positive=None, prompt=0, latent=LATENT):
+    positive = positive or random_conditioning(1)
+    return ksampler_candidate(
+        seed, steps, 2.0, sampler, "simple", positive, random_conditioning(2), latent, 1.0, prompt
+    )
+
+
+def candidates(count, **options):
+    return [candidate(seed, **options) for seed in range(count)]
+
+
+def policy(count, survivors=1, name=ONE_CUT, share=0.5, **options):
+    return lambda steps: policy_named(name, steps, count, survivors, share=share, target=0.0, **options)
+
+
+@torch.inference_mode()
+def run(model, found, probe, survivors=1, chosen=None, **options):
+    return seed_search(model, found, probe, chosen or policy(len(found), survivors), survivors, **options)
+
+
+@torch.inference_mode()
+def alone(model, seed, steps=STEPS, positive=None):
+    settings = (steps, 2.0, "euler", "simple", positive or random_conditioning(1), random_conditioning(2), LATENT)
+    return comfy_nodes.KSampler().sample(model, seed, *settings)[0]["samples"]
+
+
+def same(latent, expected):
+    return float((latent - expected).norm() / expected.norm()) < 1e-5
+
+
+def failures(result):
+    return {fate.seed: fate.failure for fate in result.outcome.fates if fate.failure}
+
+
+def test_one_cut_costs_what_is_promised_and_keeps_the_best(model, probe):
+    result = run(model, candidates(5), probe, survivors=2)
+    assert result.outcome.model_rows == 2 * (5 * 3 + 2 * 3)
+    scores = [fate.scores[0][1] for fate in result.outcome.fates]
+    assert [scores[row] for row in result.survivors] == sorted(scores, reverse=True)[:2]
+    assert all(same(latent[None], alone(model, row)) for latent, row in zip(result.latents, result.survivors))
+    found = result.outcome.scores()
+    assert [at is None for at in found.dropped_at] == [row in result.survivors for row in range(5)]
+    assert {at for at in found.dropped_at if at} == {"step 3"} and len(found) == 5
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_every_policy_keeps_its_budget_and_finishes_what_is_wanted(model, probe, name):
+    result = run(model, candidates(6), probe, 2, policy(6, 2, name, budget=3 * STEPS))
+    assert len(result.survivors) == 2 and result.outcome.model_rows <= 2 * 3 * STEPS
+    assert same(result.latents[:1], alone(model, result.survivors[0]))
+
+
+def test_one_candidate_is_a_plain_run(model, probe):
+    result = run(model, candidates(1), probe)
+    assert result.survivors == [0] and same(result.latents, alone(model, 0))
+    assert result.outcome.model_rows == 2 * STEPS
+
+
+def test_more_survivors_than_candidates_finishes_all_and_orders_them(model, probe):
+    result = run(model, candidates(3), probe, survivors=7)
+    scores = [result.outcome.fates[row].scores[-1][1] for row in result.survivors]
+    assert len(scores) == 3 and scores == sorted(scores, reverse=True)
+
+
+def test_a_schedule_of_one_step_has_no_moment_and_still_gives_its_image(model, probe):
+    result = run(model, candidates(2, steps=1), probe, survivors=2)
+    assert len(result.survivors) == 2 and same(result.latents[:1], alone(model, 0, steps=1))
+    assert len(result.outcome.scores()) == 0 and "Finished 2 of 2" in outcome_text(result.outcome)
+
+
+def test_a_schedule_of_four_steps_has_a_moment(model, probe):
+    result = run(model, candidates(3, steps=4), probe, chosen=policy(3, share=0.2))
+    assert result.outcome.scores().moment == "step 1" and same(result.latents, alone(model, result.survivors[0], 4))
+
+
+def test_no_candidate_is_refused(model, probe):
+    with pytest.raises(ValueError, match="no candidate. Give at least one"):
+        run(model, [], probe)
+
+
+def test_wordings_of_other_lengths_are_searched_together(model, probe):
+    prompts = [random_conditioning(1), random_conditioning(8, tokens=5)]
+    found = [candidate(seed, positive=p, prompt=n) for seed in range(2) for n, p in enumerate(prompts)]
+    result = run(model, found, probe, survivors=4)
+    for latent, row in zip(result.latents, result.survivors, strict=True):
+        assert same(latent[None], alone(model, row // 2, positive=prompts[row % 2]))
+    assert "seed 1 of prompt 2" in outcome_text(result.outcome)
+
+
+def test_a_judge_orders_the_finished(model, probe):
+    plain = run(model, candidates(4), probe, survivors=3)
+    judged = run(
+        model, candidates(4), probe, 2, policy(4, 3), judge=lambda rows: -torch.stack([r.denoised.mean() for r in rows])
+    )
+    means = {row: float(latent.mean()) for latent, row in zip(plain.latents, plain.survivors, strict=True)}
+    assert judged.survivors == sorted(means, key=means.get)[:2]
+    assert "judged" in outcome_text(judged.outcome)
+
+
+def test_pictures_are_what_the_probe_judged_best_first(model):
+    def decode(latents):
+        return latents[:, :3].movedim(1, -1).sigmoid()
+
+    brightness = PreviewReward(decode, lambda images, prompts: images.mean((1, 2, 3)), "a lamp")
+    result = run(model, candidates(4), brightness)
+    pictures = candidate_pictures(model, result)
+    means = pictures.mean((1, 2, 3)).tolist()
+    assert len(means) == 4 and means == sorted(means, reverse=True)
+
+
+def test_a_probe_without_pictures_shows_latent_previews(model, probe):
+    assert len(candidate_pictures(model, run(model, candidates(3), probe))) == 3
+
+
+def test_progress_goes_to_the_rows_spent_and_shows_previews(model, probe, monkeypatch):
+    from comfy.cli_args import LatentPreviewMethod, args
+
+    sent = []
+    monkeypatch.setattr(args, "preview_method", LatentPreviewMethod.Latent2RGB)
+    monkeypatch.setattr(
+        comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, preview, node_id: sent.append((value, total, preview))
+    )
+    result = run(model, candidates(4), probe)
+    values = [value for value, _, _ in sent]
+    assert values == sorted(values) and sent[-1][:2] == (result.outcome.model_rows,) * 2
+    assert {total for _, total, _ in sent[1:]} == {result.outcome.model_rows}  # known from the first call on
+    assert any(preview is not None for _, _, preview in sent)
+
+
+# What goes wrong.
+
+
+def with_wrapper(model, kind, wrapper):
+    model = model.clone()
+    model.add_wrapper_with_key(kind, "test", wrapper)
+    return model
+
+
+def out_of_memory_above(rows, seen):
+    def forward(executor, x, *args, **kwargs):
+        seen.append(len(x))
+        if len(x) > rows:
+            raise comfy.model_management.OOM_EXCEPTION("out of memory")
+        return executor(x, *args, **kwargs)
+
+    return forward
+
+
+def test_out_of_memory_makes_calls_smaller_and_warns(model, probe):
+    seen = []
+    small = with_wrapper(model, WrappersMP.DIFFUSION_MODEL, out_of_memory_above(5, seen))
+    result = run(small, candidates(8), probe)
+    assert not failures(result) and same(result.latents, alone(model, result.survivors[0]))
+    assert sum(rows > 5 for rows in seen) <= 2  # it doesn't run into it again
+    assert result.outcome.model_rows == 2 * (8 * 3 + 3)
+    assert any("Out of memory at 16 rows" in warning for warning in result.outcome.warnings)
+    assert "Out of memory" in outcome_text(result.outcome)
+
+
+def test_out_of_memory_at_one_image_is_an_error_that_says_so(model, probe):
+    tiny = with_wrapper(model, WrappersMP.DIFFUSION_MODEL, out_of_memory_above(1, []))
+    with pytest.raises(ValueError, match="no candidate was finished, 3 of 3 failed: seed 0: out of memory"):
+        run(tiny, candidates(3), probe)
+
+
+@pytest.mark.parametrize("step", [0, 2, 4])
+def test_a_latent_that_turns_nan_fails_alone(model, probe, step):
+    good = candidate(0)
+
+    def broken(model, callback):
+        def on_step(number, x0, x, total):
+            if number == step:
+                x.fill_(float("nan"))
+            callback(number, x0, x, total)
+
+        return good.sample(model, on_step)
+
+    result = run(model, [Candidate(0, broken), *candidates(4)[1:]], probe, survivors=4)
+    assert list(failures(result)) == [0] and "NaN" in failures(result)[0]
+    assert sorted(result.survivors) == [1, 2, 3]
+    assert all(same(latent[None], alone(model, row)) for latent, row in zip(result.latents, result.survivors))
+    assert "failed: its latent is NaN" in outcome_text(result.outcome)
+    assert outcome_report(result.outcome)["rows"][-1]["failure"]
+
+
+def test_a_candidate_that_makes_a_shared_call_fail_fails_alone(model, probe):
+    """A patch that breaks on one candidate's rows only; the others are computed without it."""
+
+    def forward(executor, x, timestep, context, *args, **kwargs):
+        if (context == 0).all((1, 2)).any():
+            raise RuntimeError("these rows are not welcome")
+        return executor(x, timestep, context, *args, **kwargs)
+
+    zero = random_conditioning(1)
+    zero[0][0] = torch.zeros_like(zero[0][0])
+    picky = with_wrapper(model, WrappersMP.DIFFUSION_MODEL, forward)
+    found = [candidate(0), candidate(1, positive=zero), candidate(2), candidate(3)]
+    result = run(picky, found, probe, survivors=3)
+    assert failures(result) == {1: "these rows are not welcome"}
+    assert all(same(latent[None], alone(model, row)) for latent, row in zip(result.latents, result.survivors))
+
+
+def test_a_candidate_that_cant_start_fails_alone_and_all_of_them_are_an_error(model, probe):
+    broken = candidate(0, positive=[[torch.zeros(1, 4, 7), {}]])  # a text of another model
+    result = run(model, [broken, *candidates(3)[1:]], probe)
+    assert list(failures(result)) == [0] and len(result.survivors) == 1
+    with pytest.raises(ValueError, match="no candidate was finished, 2 of 2 failed: seed 0: "):
+        run(model, [broken, broken], probe)
+
+
+def test_a_sampler_that_ignores_callbacks_is_searched_all_the_same(model, probe):
+    def silent(seed):
+        return Candidate(seed, lambda model, callback: candidate(seed).sample(model, lambda *_: None))
+
+    result = run(model, [silent(seed) for seed in range(3)], probe)
+    assert result.outcome.model_rows == 2 * (3 * 3 + 3) and same(result.latents, alone(model, result.survivors[0]))
+
+
+class Interrupted:
+    """Raises ComfyUI's interrupt at the given call of something that the search does."""
+
+    def __init__(self, at):
+        self.left = at
+
+    def __call__(self, *args):
+        self.left -= 1
+        if self.left < 0:
+            raise comfy.model_management.InterruptProcessingException()
+
+
+@pytest.mark.parametrize("stage", ["first call", "before the moment", "at the score", "after it", "at the judge"])
+def test_an_interrupt_at_any_stage_stops_everything_and_leaves_the_model_clean(model, probe, stage, monkeypatch):
+    ended = []
+
+    def outer(executor, *args, **kwargs):
+        try:
+            return executor(*args, **kwargs)
+        finally:
+            ended.append(sys.exc_info()[0])
+
+    watched = with_wrapper(model, WrappersMP.OUTER_SAMPLE, outer)
+    judge = None
+    if stage in ("first call", "before the moment", "after it"):
+        stop = Interrupted({"first call": 0, "before the moment": 2, "after it": 4}[stage])
+        monkeypatch.setattr(comfy.model_management, "throw_exception_if_processing_interrupted", stop)
+        monkeypatch.setattr("comfy.ops.run_every_op", lambda: None)
+    elif stage == "at the score":
+        monkeypatch.setattr(type(probe), "score", Interrupted(0))
+    else:
+        judge = Interrupted(0)
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        run(watched, candidates(3), probe, judge=judge)
+    monkeypatch.undo()
+    assert len(ended) == 3  # every run was unwound
+    assert model.model.current_patcher is None
+    result = run(model, candidates(2), probe)
+    assert same(result.latents, alone(model, result.survivors[0]))
+
+
+def test_random_numbers_of_the_caller_are_left_alone(model, probe):
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    run(model, candidates(2, sampler="euler_ancestral"), probe)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_without_greenlet_the_error_says_how_to_get_it(model, probe, monkeypatch):
+    monkeypatch.setitem(sys.modules, "greenlet", None)
+    with pytest.raises(ValueError, match="greenlet is missing.*python -m pip install greenlet"):
+        run(model, candidates(2), probe)
+
+
+def test_a_policy_that_sends_candidates_backwards_is_refused(model, probe):
+    class Backwards:
+        def moments(self, steps):
+            return (2,)
+
+        def next(self, state):
+            return {0: 2}
+
+    with pytest.raises(ValueError, match="where they can't go"):
+        run(model, candidates(2), probe, chosen=lambda steps: Backwards())
