@@ -184,7 +184,8 @@ class _Search:
         ]
         outcome = Outcome(
             tuple(fates), self.steps, survivors, self.probe.name, self.probe.label, self.probe.skilled,
-            sampler=next(run.sampler for run in self.runs if run.sampler), warnings=tuple(self.hub.warnings),
+            sampler=next(run.sampler for run in self.runs if run.sampler), calibration=tuple(self.probe.calibration),
+            warnings=tuple(self.hub.warnings),
         )  # fmt: skip
         best = outcome.survivors()
         latents = torch.cat([self.runs[row].result for row in best])

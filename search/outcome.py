@@ -44,6 +44,7 @@ class Outcome:
     Attributes:
         wanted: how many survivors were asked for.
         skilled: whether the probe has measured skill.
+        calibration: the probe's, as in :class:`Scores`.
         warnings: what a user should know of how it went.
     """
 
@@ -54,6 +55,7 @@ class Outcome:
     label: str
     skilled: bool
     sampler: str = ""
+    calibration: tuple[float, ...] = ()
     warnings: tuple[str, ...] = ()
 
     def order(self) -> list[int]:
@@ -87,6 +89,7 @@ class Outcome:
             skilled=self.skilled,
             sampler=self.sampler,
             model_rows=self.model_rows,
+            calibration=self.calibration,
             dropped_at=tuple(None if fate.finished else f"step {fate.reached}" for fate in seen),
         )
 
