@@ -1,7 +1,8 @@
 """Full runs of many seeds of one prompt on a testbed model, with what probes see on the way."""
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from diffusion_probe.sampling.capture import attach_probe, captured
 from diffusion_probe.testbed import sample, scenes, scorer
 from diffusion_probe.testbed.load import MODELS, load_testbed
 from torch import Tensor
+from tqdm import tqdm
+
+from runtime.paths import OUTPUT
 
 SEEDS_PER_PROMPT = 1000
 """Candidates of different prompts never share a seed, nor do those of different benchmark seeds."""
@@ -21,6 +25,22 @@ def candidate_seeds(benchmark_seed: int, prompt: int, count: int) -> range:
     """The seeds of prompt number ``prompt``: each is the seed of one candidate's own noise."""
     first = (benchmark_seed * 1_000_000 + prompt) * SEEDS_PER_PROMPT
     return range(first, first + count)
+
+
+def kept_lines(settings: str, unit: str, count: int, make: Callable[[int], dict[str, Any]]) -> list[dict[str, Any]]:
+    """What ``make`` gives for 0 … count - 1. An interrupted run is taken up again, with the same settings.
+
+    Lines are kept in ``output/``; delete them there when code that decides the numbers changes.
+    """
+    name = hashlib.sha256(f"{settings}-{unit}".encode()).hexdigest()[:16]
+    path = OUTPUT / "benchmarks" / f"{unit}-{name}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = path.read_text().splitlines() if path.exists() else []
+    with path.open("a") as file:
+        for number in tqdm(range(len(lines), count), desc=unit, mininterval=2):
+            file.write(json.dumps(make(number)) + "\n")
+            file.flush()
+    return [json.loads(line) for line in path.read_text().splitlines()[:count]]
 
 
 class CaptureAll:

@@ -16,9 +16,8 @@ from diffusion_probe.testbed import sample
 from diffusion_probe.testbed.scenes import Scene, sample_scenes
 from diffusion_probe.testbed.scorer import GroundTruth
 from diffusion_probe.training import protocol
-from tqdm import tqdm
 
-from benchmarks.candidates import CaptureAll, Testbed, candidate_seeds
+from benchmarks.candidates import CaptureAll, Testbed, candidate_seeds, kept_lines
 
 SEEDS = 4
 FIRST_PROMPT = 500_000
@@ -37,8 +36,8 @@ def wordings(scene: Scene) -> list[str]:
 
 
 @torch.inference_mode()
-def record(testbed: Testbed, scene: Scene, seeds: range) -> tuple[np.ndarray, np.ndarray]:
-    """Truth and preview score at 20 %, both ``[wording, seed]``."""
+def record(testbed: Testbed, scene: Scene, seeds: range) -> dict[str, list[list[float]]]:
+    """``truth`` and the preview's score at 20 % as ``early``, both ``[wording, seed]``."""
     judge, step = GroundTruth(), round(0.2 * sample.STEPS)
     preview = PreviewReward(testbed.decode, judge, scene.prompt)
     truth, early = [], []
@@ -47,14 +46,19 @@ def record(testbed: Testbed, scene: Scene, seeds: range) -> tuple[np.ndarray, np
         latent = {"samples": testbed.latents(model, text, seeds)}
         truth.append(judge(testbed.decode(latent["samples"]), [scene.prompt] * len(seeds)).tolist())
         early.append(preview.score(captured(model, latent)).tolist())
-    return np.array(truth), np.array(early)
+    return {"truth": truth, "early": early}
 
 
 def measure(testbed: Testbed, scenes: int, seed: int) -> dict[str, Any]:
     """How often the wording that a search finishes is the better one, and what its image is worth."""
     hits, chances, gains = [], [], []
-    for number, scene in enumerate(tqdm(sample_scenes(scenes, 30_000 + seed, object_count=3), desc="scenes")):
-        truth, early = record(testbed, scene, candidate_seeds(seed, FIRST_PROMPT + number, SEEDS))
+    found = sample_scenes(scenes, 30_000 + seed, object_count=3)
+
+    def one(number: int) -> dict[str, Any]:
+        return record(testbed, found[number], candidate_seeds(seed, FIRST_PROMPT + number, SEEDS))
+
+    for line in kept_lines(f"{testbed.weights()}-{seed}-wordings", "scenes", scenes, one):
+        truth, early = np.array(line["truth"]), np.array(line["early"])
         means = truth.mean(axis=1)
         best = means == means.max()
         ranks = protocol.break_ties(early.T, seed)

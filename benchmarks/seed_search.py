@@ -27,10 +27,9 @@ from diffusion_probe.testbed import sample
 from diffusion_probe.testbed.scorer import GroundTruth
 from diffusion_probe.training import protocol
 from diffusion_probe.training.replay import replay
-from tqdm import tqdm
 
 from benchmarks import prompt_search, report, search_timing
-from benchmarks.candidates import Testbed, candidate_seeds
+from benchmarks.candidates import Testbed, candidate_seeds, kept_lines
 
 MODULE = "benchmarks.seed_search"
 N = 10
@@ -55,19 +54,32 @@ def looks() -> list[int]:
     return sorted({*make_policy(ONE_CUT).moments(sample.STEPS), *make_policy(SEQUENTIAL).moments(sample.STEPS)})
 
 
+def record_prompt(testbed: Testbed, number: int, prompt: str, seed: int) -> dict[str, Any]:
+    """Truth of all candidates of a prompt, and per probe their scores by step."""
+    found = testbed.candidates(prompt, candidate_seeds(seed, number, N), looks())
+    (at,) = make_policy(ONE_CUT).moments(sample.STEPS)
+    scores = {}
+    with torch.inference_mode():
+        for name, make in PROBES.items():
+            probe = make(testbed, prompt)
+            steps = looks() if name == BEST else [at]
+            scores[name] = {step: probe.score(found.features[step]).tolist() for step in steps}
+    return {"prompt": prompt, "truth": found.truth.tolist(), "scores": scores}
+
+
 def record(testbed: Testbed, prompts: list[str], seed: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Truth ``[prompt, seed]``, and per probe the scores ``[prompt, evaluation, seed]``, NaN where none looks."""
-    truth = np.zeros((len(prompts), N))
+
+    def one(number: int) -> dict[str, Any]:
+        return record_prompt(testbed, number, prompts[number], seed)
+
+    lines = kept_lines(f"{testbed.weights()}-{seed}-{looks()}", "prompts", len(prompts), one)
     scores = {name: np.full((len(prompts), sample.STEPS - 1, N), np.nan) for name in PROBES}
-    for number, prompt in enumerate(tqdm(prompts, desc="prompts", mininterval=2)):
-        found = testbed.candidates(prompt, candidate_seeds(seed, number, N), looks())
-        truth[number] = found.truth
-        with torch.inference_mode():
-            for name, make in PROBES.items():
-                probe = make(testbed, prompt)
-                for step, rows in found.features.items():
-                    scores[name][number, step - 1] = probe.score(rows)
-    return truth, scores
+    for number, line in enumerate(lines):
+        for name, by_step in line["scores"].items():
+            for step, values in by_step.items():
+                scores[name][number, int(step) - 1] = values
+    return np.array([line["truth"] for line in lines]), scores
 
 
 def searched(policy: Any, scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -148,12 +160,12 @@ def main(arguments: list[str] | None = None) -> int:
     given = parse(arguments)
     testbed = Testbed.load(given.model)
     prompts = testbed.prompts(given.prompts, given.seed)
-    times = search_timing.measure(testbed, prompts[: given.rounds], given.seed, PROBES, BEST, N)
+    prompt_rows = prompt_search.measure(testbed, given.scenes, given.seed)
     truth, scores = record(testbed, prompts, given.seed)
+    times = search_timing.measure(testbed, prompts[: given.rounds], given.seed, PROBES, BEST, N)
     rows = rows_of(methods(truth, scores, given.seed), truth, given.seed)
     for row in rows:
         row |= times["methods"][row["method"]]
-    prompt_rows = prompt_search.measure(testbed, given.scenes, given.seed)
     figures = {
         "model": given.model,
         **testbed.settings,
