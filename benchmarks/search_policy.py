@@ -7,7 +7,8 @@ the models flux and sdxl and the scores preview and noise_aware, and ``{model}_p
 finished image. Every policy is steered as by the engine (``training/replay.py``), meets the images of
 a prompt in the same random orders, and is judged by the best of the images it finished.
 
-Whatever is tuned or fitted is so on one half of the prompts and measured on the other, both ways.
+Whatever is tuned or fitted is so on one half of the prompts and measured on the other, both ways, and
+that for several ways to split them, because which schedule is chosen depends on the half by luck.
 ``reward`` is the mean over prompts, ``ci`` its 95 % interval, ``over_*`` a paired difference with its own.
 """
 
@@ -57,6 +58,19 @@ def measure(halves: list[Half], budget: int, orders: int) -> tuple[dict[str, np.
     return found, chosen
 
 
+def measure_splits(
+    scores: np.ndarray, final: np.ndarray, budget: int, splits: int, orders: int, seed: int
+) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
+    """:func:`measure`, averaged over splits of the prompts in halves; all that was chosen."""
+    tuning_orders = max(orders, FINAL_ORDERS)
+    measured = [
+        measure(split(scores, final, tuning_orders, [seed, number]), budget, orders) for number in range(splits)
+    ]
+    found = {name: np.mean([values[name] for values, _ in measured], axis=0) for name in POLICIES}
+    chosen = {name: [plan for _, plans in measured for plan in plans[name]] for name in measured[0][1]}
+    return found, chosen
+
+
 def plain_baselines(final: np.ndarray, budget: int) -> dict[str, np.ndarray]:
     """One image, and the best of as many as the budget pays for: exact means over all draws. ``[prompt, 4]``"""
     count = budget // STEPS
@@ -66,7 +80,7 @@ def plain_baselines(final: np.ndarray, budget: int) -> dict[str, np.ndarray]:
     return {name: np.stack([mean, n * STEPS * ones, 0 * ones, ones], axis=1) for name, (mean, n) in rewards.items()}
 
 
-def split(scores: np.ndarray, final: np.ndarray, orders: int, seed: int) -> list[Half]:
+def split(scores: np.ndarray, final: np.ndarray, orders: int, seed: list[int]) -> list[Half]:
     """Two halves of the prompts, the images of each prompt in random orders."""
     rng = np.random.default_rng(seed)
     prompts, images = final.shape
@@ -121,7 +135,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="recorded trajectories, an npz file")
     parser.add_argument("--seed", type=int, required=True, help="of halves, orders and intervals")
-    parser.add_argument("--orders", type=int, default=8, help="random orders of the images of each prompt")
+    parser.add_argument("--splits", type=int, default=5, help="ways to split the prompts in halves")
+    parser.add_argument("--orders", type=int, default=2, help="random orders of the images of each prompt, per split")
     parser.add_argument("--out", type=Path, required=True)
     return parser.parse_args(arguments)
 
@@ -134,9 +149,8 @@ def main(arguments: list[str] | None = None) -> int:
         for model, score in itertools.product(MODELS, SCORES):
             scores = data[f"{model}_{score}"][:LAST_LOOK].astype(np.float64)
             final = data[f"{model}_preview"][-1].astype(np.float64)
-            halves = split(scores, final, max(given.orders, FINAL_ORDERS), given.seed)
             for budget in BUDGETS:
-                found, chosen = measure(halves, budget, given.orders)
+                found, chosen = measure_splits(scores, final, budget, given.splits, given.orders, given.seed)
                 found = {**plain_baselines(final, budget), **found}
                 gains.setdefault((model, score), []).append(found["sequential"][:, 0] - found["two_cut"][:, 0])
                 for name in found:
@@ -147,6 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
         "prompts": final.shape[0],
         "images": final.shape[1],
         "steps": STEPS,
+        "splits": given.splits,
         "orders": given.orders,
         "processor_seconds": time.process_time() - started,
         "averages_over_budgets": averages(gains, given.seed),

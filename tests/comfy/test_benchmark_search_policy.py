@@ -16,7 +16,7 @@ def test_a_short_run_measures_every_policy_within_its_budget(tmp_path):
     walk = rng.standard_normal((20, 6, 12)).cumsum(axis=0) / np.sqrt(20)
     data = {f"{m}_{s}": walk.astype(np.float16) for m in ("flux", "sdxl") for s in ("preview", "noise_aware")}
     np.savez(tmp_path / "made_up.npz", **data)
-    command = [sys.executable, "-m", "benchmarks.search_policy", "--seed", "1", "--orders", "1"]
+    command = [sys.executable, "-m", "benchmarks.search_policy", "--seed", "1", "--splits", "1", "--orders", "1"]
     command += ["--data", str(tmp_path / "made_up.npz"), "--out", str(tmp_path / "out.json")]
     done = subprocess.run(command, cwd=PACK_ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
