@@ -1,0 +1,71 @@
+"""What became of a search's candidates, as values and as read, and what a policy will cost."""
+
+import json
+
+import pytest
+from diffusion_probe.search.outcome import Fate, Outcome, outcome_report, outcome_text
+from diffusion_probe.search.plan import expected_evaluations
+from diffusion_probe.search.policies import HALVING, ONE_CUT, SEQUENTIAL, policy_named
+from diffusion_probe.search.schedules import Cuts
+
+
+def fate(seed, *scores, finished=False, **more):
+    reached = 10 if finished else (scores[-1][0] if scores else 0)
+    return Fate(seed, 0, scores, reached, 2 * reached, reached, finished, **more)
+
+
+FATES = (
+    fate(2**63, (2, 0.1)),
+    fate(7, (2, 0.5), (4, 0.7), finished=True),
+    fate(8, (2, 0.9), (4, 0.2)),
+    fate(9),
+    fate(10, (2, 0.4), (4, 0.8), finished=True),
+    fate(11, (2, 0.6), failure="its latent is NaN"),
+)
+
+
+def outcome(fates=FATES, wanted=1, **more):
+    return Outcome(fates, 10, wanted, "a probe", "quality", more.pop("skilled", True), **more)
+
+
+def test_the_finished_come_first_then_who_came_further_then_who_scored_higher():
+    assert outcome().order() == [4, 1, 2, 5, 0, 3]
+    assert outcome().survivors() == [4] and outcome(wanted=5).survivors() == [4, 1]
+
+
+def test_a_judge_of_the_finished_outranks_the_probe():
+    judged = (fate(1, (2, 0.9), finished=True, final=0.1), fate(2, (2, 0.1), finished=True, final=0.3))
+    assert outcome(judged).survivors() == [1]
+
+
+def test_scores_are_the_last_ones_and_say_when_a_candidate_was_dropped():
+    scores = outcome(calibration=(0.1, 0.9)).scores()
+    assert scores.values == (0.1, 0.7, 0.2, 0.8, 0.6)  # seed 9 was never looked at
+    assert scores.dropped_at == ("step 2", None, "step 4", None, "step 2")
+    assert (scores.moment, scores.step, scores.calibration) == ("step 2, step 4", 4, (0.1, 0.9))
+    assert scores.model_rows == sum(fate.model_rows for fate in FATES)
+
+
+def test_the_report_says_what_it_cost_and_what_became_of_each():
+    text = outcome_text(outcome(warnings=("Out of memory.",)))
+    assert "Finished 2 of 6 candidates: 56 model rows, 2.14× fewer than finishing all, 2.8× one image." in text
+    lines = text.splitlines()
+    assert "Out of memory." in lines
+    assert lines[-6] == "1. seed 10: finished, 0.4 at step 2, 0.8 at step 4"
+    assert lines[-4] == "3. seed 8: dropped after step 4, 0.9 at step 2, 0.2 at step 4"
+    assert lines[-3] == "4. seed 11: failed: its latent is NaN"
+    assert lines[-1] == "6. seed 9: never started, the budget was spent better"
+    assert "no measured skill" in outcome_text(outcome(skilled=False)) and "no measured skill" not in text
+
+
+def test_seeds_reach_the_frontend_as_text_because_javascript_rounds_large_numbers():
+    rows = json.loads(json.dumps(outcome_report(outcome())))["rows"]
+    assert {row["row"]: row["seed"] for row in rows}[0] == str(2**63)
+    assert [row["rank"] for row in rows] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("name", [ONE_CUT, HALVING, SEQUENTIAL])
+def test_what_a_policy_will_cost_is_known_before_the_search_or_stays_in_the_budget(name):
+    policy = policy_named(name, 25, 12, 2, budget=120)
+    expected = expected_evaluations(policy, 12, 25)
+    assert expected == policy.cost(25) if isinstance(policy, Cuts) else 50 <= expected <= 120
