@@ -146,6 +146,97 @@ export function seedSelection(family, id) {
   };
 }
 
+/** Every real model is searched by a reward model's view of the preview. */
+const REWARD_MODEL = {
+  nodes: {
+    judge: { type: "DiffusionProbeLoadRewardModel", pos: [1510, 60], size: [310, 80] },
+    probe: { type: "DiffusionProbePreviewReward", pos: [1510, 200], size: [310, 160] },
+  },
+  links: (vae) => [
+    ["prompt", "STRING", "probe", "prompt"],
+    [...vae, "probe", "vae"],
+    ["judge", "reward", "probe", "reward"],
+  ],
+};
+
+/** Many seeds in one sampler, which finishes the best. */
+export function seedSearch(family, id) {
+  const { model, vae, clip, prompt, guidance, steps, cfg, scheduler, unskilled, about } = family;
+  const positive = guidance ? ["guidance", "CONDITIONING"] : ["positive", "CONDITIONING"];
+  const guided = { guidance: { type: "FluxGuidance", pos: [760, 260], size: [300, 70], values: { guidance } } };
+  return {
+    id,
+    nodes: {
+      about: note(
+        "## Sixteen seeds, one image, the cost of four\n\n" +
+          "**Seed Search** takes the place of KSampler. It starts many seeds together, lets the probe look at them " +
+          "on the way, drops the bad ones and finishes the best. The image is exactly what KSampler gives for its " +
+          "seed.\n\n1. Press **Run**.\n2. The node shows each candidate as it was last looked at, best first, and " +
+          "what became of it.\n3. *budget* is what the search may cost, in images.\n\n" +
+          "Connect the same probe to *judge* to let it order the finished images too.\n\n" +
+          (unskilled ? "The reward model's files go to *models/reward_models*; its help page says where from.\n\n" : "") +
+          about,
+      ),
+      ...family.nodes,
+      ...(unskilled ? REWARD_MODEL.nodes : {}),
+      prompt: {
+        type: "PrimitiveStringMultiline",
+        pos: [400, family.nodes.vae ? 560 : 260],
+        size: [300, 150],
+        title: "Prompt",
+        values: [prompt],
+      },
+      positive: { type: "CLIPTextEncode", pos: [760, 60], size: [300, 130], title: "CLIP Text Encode (Positive)" },
+      ...(guidance ? guided : {}),
+      search: {
+        type: "DiffusionProbeSeedSearch",
+        pos: [400, 840],
+        size: [420, 1100],
+        values: {
+          seed: 1,
+          control_after_generate: "fixed",
+          candidates: 16,
+          survivors: 1,
+          budget: 4,
+          policy: "sequential",
+          steps,
+          cfg,
+          sampler_name: "euler",
+          scheduler,
+          denoise: 1,
+        },
+      },
+      decode: { type: "VAEDecode", pos: [880, 840], size: [340, 60] },
+      save: {
+        type: "SaveImage",
+        pos: [880, 960],
+        size: [420, 500],
+        values: { filename_prefix: "diffusion_probe/search" },
+      },
+    },
+    links: [
+      ...family.links,
+      ...(unskilled ? REWARD_MODEL.links(vae) : []),
+      [...clip, "positive", "clip"],
+      ["prompt", "STRING", "positive", "text"],
+      ...(guidance ? [["positive", "CONDITIONING", "guidance", "conditioning"]] : []),
+      [...model, "search", "model"],
+      ["probe", "probe", "search", "probe"],
+      [...positive, "search", "positive"],
+      ["negative", "CONDITIONING", "search", "negative"],
+      ["latent", "LATENT", "search", "latent_image"],
+      ["search", "latent", "decode", "samples"],
+      [...vae, "decode", "vae"],
+      ["decode", "IMAGE", "save", "images"],
+    ],
+    groups: [
+      { title: "1. Model and prompt", bounds: [370, -20, 720, 760] },
+      { title: "2. What looks at the candidates", bounds: [1110, -20, 740, 760] },
+      { title: "3. Search", bounds: [370, 760, 960, 1210] },
+    ],
+  };
+}
+
 const REWRITES = {
   // Runs without weights.
   regex: {

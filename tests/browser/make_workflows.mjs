@@ -4,7 +4,7 @@
 import { writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { FAMILIES } from "./families.mjs";
-import { promptGate, seedSelection } from "./graphs.mjs";
+import { promptGate, seedSearch, seedSelection } from "./graphs.mjs";
 import { openFrontend } from "./page.mjs";
 
 const WORKFLOWS = {
@@ -13,6 +13,8 @@ const WORKFLOWS = {
   "seed-selection-flux-dev": seedSelection(FAMILIES["flux-dev"], "8d5f6c1e-1f0b-4a55-8d0a-6f2f0a3b7c21"),
   "seed-selection-flux-schnell": seedSelection(FAMILIES["flux-schnell"], "4a1f2d0c-7f0e-4f0b-9b55-0c5f6b1f5d11"),
   "seed-selection-sdxl": seedSelection(FAMILIES.sdxl, "b7a2c9e4-53d6-4c0e-8a0b-6f1b7a8e9d22"),
+  "seed-search-testbed": seedSearch(FAMILIES.testbed, "5f0d2c3b-7a41-4e69-8b1d-3c9e6a2f7d01"),
+  "seed-search-flux-dev": seedSearch(FAMILIES["flux-dev"], "a8e4b6d2-0c35-4f7a-9e21-6d1b8c5f3a02"),
   "prompt-gate-testbed": promptGate(FAMILIES.testbed, "2e9b6f57-1c7d-4e3a-a0f8-5d2c4b6a8e33"),
   "prompt-gate-testbed-sdxl": promptGate(FAMILIES["testbed-sdxl"], "6b2f9c81-3e4d-4a5b-9c7f-2d8e1f0a9b88"),
   "prompt-gate-flux-dev": promptGate(FAMILIES["flux-dev"], "c3d8e1a6-9b4f-4d27-8e5c-7a0f3b2c1d44"),

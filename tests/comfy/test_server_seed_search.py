@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 from runtime.client import PromptError
+from runtime.paths import PACK_ROOT
+from runtime.workflow import load_prompt
 
 PROMPT = "a large red circle left of a small blue square"
 
@@ -118,3 +120,12 @@ def test_bad_input_is_an_error_with_node_cause_and_fix(client, prompt, change, s
     prompt["search"]["inputs"].update(change)
     with pytest.raises(PromptError, match=says):
         client.run(prompt)
+
+
+def test_the_shipped_workflow_finishes_one_of_sixteen_within_its_budget(client):
+    prompt = load_prompt(PACK_ROOT / "workflows" / "seed-search-testbed.json", client.object_info())
+    (search,) = (number for number, given in prompt.items() if given["class_type"] == "DiffusionProbeSeedSearch")
+    outputs = client.run(prompt)
+    (report,) = outputs[search]["diffusion_probe"]
+    assert len(report["rows"]) == 16 and [row["finished"] for row in report["rows"]].count(True) == 1
+    assert report["model_rows"] <= 4 * 25 * 2
