@@ -30,7 +30,9 @@ class SaveSeedImages(io.ComfyNode):
                     "%Node name.widget%. Seed, score, rank and a number follow.",
                 ),
                 Scores.Input(
-                    "scores", optional=True, tooltip="Their scores, which know their seeds: kept_scores of the filter."
+                    "scores",
+                    optional=True,
+                    tooltip="Their scores, which know their seeds: kept_scores of Early Seed Filter or Seed Search.",
                 ),
                 io.String.Input(
                     "seeds",

@@ -28,7 +28,10 @@ class SeedSearch(io.ComfyNode):
             search_aliases=["best of n", "seed selection", "early stopping", "cherry pick", "diffusion probe"],
             has_intermediate_output=True,
             inputs=[
-                io.Model.Input("model", tooltip="The model to sample, without Attach Probe. LoRA may come before."),
+                io.Model.Input(
+                    "model",
+                    tooltip="The model to sample, without Attach Probe and Seed Batch. LoRA may come before.",
+                ),
                 Probe.Input("probe", tooltip="What scores the candidates on the way, for example Preview Reward."),
                 io.Conditioning.Input("positive", tooltip="What the image should show."),
                 io.Conditioning.Input("negative", tooltip="What it should not show."),
@@ -55,8 +58,9 @@ class SeedSearch(io.ComfyNode):
                     min=0.0,
                     max=1e4,
                     step=0.1,
-                    tooltip="What the search may cost: as much as sampling this many images, never more. "
-                    "0: as much as looking at all candidates after 20 % of the steps and finishing the survivors.",
+                    tooltip="What the search may cost: as many steps as sampling this many images. Samplers with two "
+                    "evaluations per step pay twice for an image too. 0: as much as looking at all candidates after "
+                    "20 % of the steps and finishing the survivors.",
                 ),
                 io.Combo.Input(
                     "policy",
@@ -132,6 +136,15 @@ class SeedSearch(io.ComfyNode):
                 ),
                 io.String.Output(display_name="report", tooltip="What it cost, and what became of each candidate."),
                 io.Conditioning.Output(display_name="positive", tooltip="The prompt of the best survivor."),
+                Scores.Output(
+                    display_name="kept_scores",
+                    tooltip="The survivors' scores in the order of the latent, for Save Seed Images: the judge's, or "
+                    "their last of the probe.",
+                ),
+                io.String.Output(
+                    display_name="prompts",
+                    tooltip="Which prompt each survivor is of, best first: 1 is positive, 2 the next one connected.",
+                ),
             ],
         )
 
@@ -157,9 +170,8 @@ class SeedSearch(io.ComfyNode):
                     policy, run_steps, len(found), survivors, spend, judged=judge is not None, target=target
                 )
 
-            result = seed_search(
-                model, found, probe, make_policy, survivors, max_rows, judge.score if judge is not None else None
-            )
+            judging = (judge.score, judge.label) if judge is not None else ()
+            result = seed_search(model, found, probe, make_policy, survivors, max_rows, *judging)
         outcome, best = result.outcome, [result.outcome.fates[row] for row in result.survivors]
         latent = {name: value for name, value in latent_image.items() if name in ("noise_mask", "type")}
         shown = {"text": [outcome_text(outcome)], "diffusion_probe": [outcome_report(outcome)]}
@@ -172,6 +184,8 @@ class SeedSearch(io.ComfyNode):
             outcome.scores(),
             outcome_text(outcome),
             prompts[best[0].prompt],
+            outcome.kept_scores(),
+            ", ".join(str(fate.prompt + 1) for fate in best),
             ui=shown,
         )
 

@@ -28,6 +28,26 @@ class Candidate:
     prompt: int = 0
 
 
+def single_latent(latent: dict[str, Any]) -> Tensor:
+    """The samples of a LATENT that every candidate can start from, ``[1, channels, …]``.
+
+    Raises:
+        ValueError: several rows, which one seed stands for only together, or video and audio in one.
+    """
+    samples = latent["samples"]
+    if samples.is_nested:
+        raise ValueError(
+            "the latent holds several latents in one, as those of video with audio do, which can't be searched. "
+            "Give a latent of images or of video alone."
+        )
+    if samples.shape[0] != 1:
+        raise ValueError(
+            f"the latent has {samples.shape[0]} rows. Every candidate starts from the same single latent: "
+            "set batch_size of the empty latent to 1, or take one row with Latent From Batch."
+        )
+    return samples
+
+
 def ksampler_candidate(
     seed: int,
     steps: int,
@@ -43,13 +63,13 @@ def ksampler_candidate(
     """What the KSampler node does with these inputs.
 
     Raises:
-        ValueError: the latent has several rows, which one seed stands for only together.
+        ValueError: errors as :func:`single_latent`, or a denoise of 0.
     """
-    samples = latent["samples"]
-    if samples.shape[0] != 1:
+    samples = single_latent(latent)
+    if denoise <= 0:
         raise ValueError(
-            f"the latent has {samples.shape[0]} rows. Every candidate starts from the same single latent: "
-            "set batch_size of the empty latent to 1, or take one row with Latent From Batch."
+            "denoise is 0, so nothing is sampled and every seed would give the latent image as it is. "
+            "Set denoise above 0: 1 for an empty latent, less to keep more of an image."
         )
 
     def sample(model: Any, callback: Callback) -> Tensor:
@@ -67,8 +87,12 @@ def ksampler_candidate(
 def guider_candidate(
     seed: int, guider: Any, sampler: Any, sigmas: Tensor, latent: dict[str, Any], prompt: int = 0
 ) -> Candidate:
-    """What SamplerCustomAdvanced does with these inputs and RandomNoise of that seed; the guider may be any."""
-    samples = latent["samples"]
+    """What SamplerCustomAdvanced does with these inputs and RandomNoise of that seed; the guider may be any.
+
+    Raises:
+        ValueError: as :func:`single_latent`.
+    """
+    samples = single_latent(latent)
 
     def sample(model: Any, callback: Callback) -> Tensor:
         mine = copy.copy(guider)  # a guider holds the state of its one run

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import comfy.model_management
 import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
@@ -19,6 +18,7 @@ from ..probe_models.features import ATTENTION
 from ..search.scores import Scores
 from ..search.select import OFF, Selection, select
 from .attachment import KEY, Attachment
+from .loaded import loaded_again
 from .recording import Recording
 from .rows import cut_entry, why_not_cut
 from .tap import NO_ATTENTION
@@ -178,7 +178,7 @@ def _decide(pruning: RowPruning, recording: Recording, guider: Any, x: Tensor) -
     try:
         if ATTENTION in probe.needs and rows[0].attention is None:
             raise ValueError(NO_ATTENTION)
-        with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+        with loaded_again([guider]), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
             values = probe.score(rows)
         scores = Scores(
             values=tuple(float(value) for value in values),
@@ -194,5 +194,3 @@ def _decide(pruning: RowPruning, recording: Recording, guider: Any, x: Tensor) -
         pruning.decide(scores, snapshot.denoised.to(x))
     except ValueError as error:
         raise ValueError(f"Prune in Flight: {error}") from error
-    finally:
-        comfy.model_management.load_models_gpu([guider.model_patcher, *guider.loaded_models])

@@ -8,22 +8,26 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ..probe_models.features import Features
-from ..probe_models.preview import PreviewReward
 from ..probe_models.probe import Probe
 from ..search.outcome import Fate, Outcome
 from ..search.plan import expected_evaluations
 from ..search.policy import Policy, State
 from .candidates import Candidate
-from .coroutine import Run
+from .coroutine import Run, current_run
 from .hub import Hub
+from .loaded import loaded_again
 from .looking import Looker
+from .moments import OWN_SIGMAS
 from .previews import preview_images
 from .progress import RowProgress
+from .scoring import NOT_SEEN, Verdict, score_and_show, verdicts, why_not_seen
+from .seeds import KEY as SEEDS_KEY
 
-PREVIEW_PX = 256
+KEY = "diffusion_probe_search"
 
 Judge = Callable[[list[Features]], Tensor]
 """Finished latents, as ``Features.denoised`` → scores ``[rows]``: :meth:`Probe.score` of a probe that needs no more."""
@@ -54,11 +58,12 @@ def seed_search(
     survivors: int = 1,
     max_rows: int = 0,
     judge: Judge | None = None,
+    judge_label: str = "",
 ) -> SearchResult:
     """Sample candidates together, and finish those that a policy chooses by a probe's scores.
 
     Args:
-        model: the MODEL, without an attached probe.
+        model: the MODEL, without an attached probe and without the seeds of Seed Batch.
         candidates: at least one; all with the same number of steps.
         probe: scores the candidates at the policy's moments, all that are at one in one call.
         policy: steps of a run → the policy. A step is what the policy calls an evaluation; a sampler
@@ -66,20 +71,26 @@ def seed_search(
         survivors: how many of the finished come back, at most.
         max_rows: see :class:`Hub`.
         judge: scores the finished; without it their last score of the probe counts.
+        judge_label: what the judge's scores are measured in.
 
     Raises:
-        ValueError: no candidate could be finished; the message has the reason.
+        ValueError: a MODEL that brings a probe or seeds; or no candidate could be finished, and why.
         InterruptProcessingException: the user stopped the prompt. The model is clean.
     """
     if not candidates:
         raise ValueError("there is no candidate. Give at least one seed.")
+    if model.get_wrappers(WrappersMP.OUTER_SAMPLE, SEEDS_KEY):
+        raise ValueError(
+            "this MODEL comes from Seed Batch, which gives all candidates the same noise. "
+            "Connect the MODEL from before Seed Batch: Seed Search takes the seeds itself."
+        )
     search = _Search(model, candidates, probe, policy, max_rows)
     try:
         search.run()
         search.hub.close(keep=search.sampled())
     finally:
         search.hub.close()
-    return search.result(survivors, judge)
+    return search.result(survivors, judge, judge_label)
 
 
 class _Search:
@@ -88,18 +99,30 @@ class _Search:
     def __init__(self, model, candidates, probe, policy, max_rows):
         self.hub = Hub(model, max_rows)
         self.looker = Looker(self.hub, probe)
+        self.hub.model.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, self._sampler_sample)
+        self.guiders: dict[Run, Any] = {}
         self.candidates, self.probe, self.policy = candidates, probe, policy
         self.progress = RowProgress(self.hub.model, 1)
         self.runs = [self._add(number, candidate) for number, candidate in enumerate(candidates)]
         self.reached = [0] * len(candidates)
         self.moments: tuple[int, ...] = ()
         self.scores: list[dict[int, float]] = [{} for _ in candidates]
+        self.unscored: dict[int, Exception] = {}
         self.seen: list[Features | None] = [None] * len(candidates)
         self.pictures: dict[int, Tensor] = {}
 
     def _add(self, number: int, candidate: Candidate) -> Run:
         callback = self.progress.callback(number)
         return self.hub.add(lambda: candidate.sample(self.hub.model, callback))
+
+    def _sampler_sample(self, executor, guider, *args, **kwargs):
+        """SAMPLER_SAMPLE wrapper: what a run has loaded, as long as it runs."""
+        run = current_run()
+        self.guiders[run] = guider
+        try:
+            return executor(guider, *args, **kwargs)
+        finally:
+            del self.guiders[run]
 
     def run(self) -> None:
         """Ask the policy and do what it says until it says nothing more."""
@@ -135,8 +158,13 @@ class _Search:
                 run.fail(FloatingPointError("its latent is NaN"))
             if run.error is None:
                 self.reached[row] = self.steps if run.sampled else goal
+                if run.sampled and goal < self.steps:
+                    self._leave_unscored(row, goal, NOT_SEEN)
         for moment in sorted(set(goals.values())):
             self._look([row for row, goal in goals.items() if goal == moment and self.runs[row].paused], moment)
+
+    def _leave_unscored(self, row: int, moment: int, why: str | Exception) -> None:
+        self.unscored[row] = ValueError(f"not scored at step {moment}: {why}")
 
     def _served(self) -> None:
         evaluations = sum(min(run.reached, self.steps) for run in self.runs)
@@ -144,30 +172,42 @@ class _Search:
 
     def _look(self, rows: list[int], moment: int) -> None:
         """Score the candidates that stand at a moment."""
-        found = {row: self.looker.features(self.runs[row]) for row in rows}
-        for row, features in found.items():
+        seen: dict[int, Features] = {}
+        for row in rows:
+            features = self.looker.features(self.runs[row])
             if features is not None and not features.denoised.isfinite().all():
                 self.runs[row].fail(FloatingPointError(f"its latent is NaN at step {moment}"))
-        seen = {row: features for row, features in found.items() if features and self.runs[row].error is None}
+            elif why := why_not_seen(features, self.probe.needs):
+                self._leave_unscored(row, moment, why)
+            else:
+                seen[row] = features
         if not seen:
             return
-        values, pictures = score_and_show(self.probe, list(seen.values()))
-        for number, (row, value) in enumerate(zip(seen, values.tolist(), strict=True)):
-            self.scores[row][moment] = value
+        with loaded_again(self.guiders.values()):
+            found = verdicts(lambda some: score_and_show(self.probe, some), list(seen.values()))
+        for row, verdict in zip(seen, found, strict=True):
             self.seen[row] = replace(seen[row], attention=None)
-            if pictures is not None:
-                self.pictures[row] = pictures[number]
-        self.progress.shown = max(seen, key=lambda row: self.scores[row][moment])
+            if verdict.picture is not None:
+                self.pictures[row] = verdict.picture
+            if verdict.error is None:
+                self.scores[row][moment] = verdict.score
+            else:
+                self._leave_unscored(row, moment, verdict.error)
+        scored = [row for row in seen if row not in self.unscored]
+        self.progress.shown = max(scored, key=lambda row: self.scores[row][moment], default=self.progress.shown)
 
     def sampled(self) -> list[Run]:
         return [run for run in self.runs if run.sampled]
 
-    def result(self, survivors: int, judge: Judge | None) -> SearchResult:
+    def result(self, survivors: int, judge: Judge | None, judge_label: str) -> SearchResult:
         """The finished candidates in order, and what became of all."""
         finished = [row for row, run in enumerate(self.runs) if run.result is not None]
         if not finished:
-            raise ValueError(self._all_failed()) from next((run.error for run in self.runs if run.error), None)
+            raise ValueError(self._none_finished()) from next(iter(self._errors().values()), None)
         final = self._judged(finished, judge) if judge else {}
+        unjudged = {row: verdict.error for row, verdict in final.items() if verdict.error}
+        remarks = {row: str(error) for row, error in self.unscored.items()}
+        remarks |= {row: f"not judged: {error}" for row, error in unjudged.items()}
         fates = [
             Fate(
                 seed=candidate.seed,
@@ -177,44 +217,55 @@ class _Search:
                 model_rows=run.model_rows,
                 evaluations=run.evaluations,
                 finished=run.result is not None,
-                final=final.get(row),
-                failure=str(run.error) or type(run.error).__name__ if run.error else None,
+                final=final[row].score if row in final else None,
+                failure=_said(run.error) if run.error else None,
+                remark=remarks.get(row),
             )
             for row, (candidate, run) in enumerate(zip(self.candidates, self.runs, strict=True))
         ]
+        sampler = next(run.sampler for run in self.runs if run.sampler)
         outcome = Outcome(
-            tuple(fates), self.steps, survivors, self.probe.name, self.probe.label, self.probe.skilled,
-            sampler=next(run.sampler for run in self.runs if run.sampler), calibration=tuple(self.probe.calibration),
-            warnings=tuple(self.hub.warnings),
+            tuple(fates), self.steps, survivors, self.probe.name, self.probe.label, self.probe.skilled, sampler,
+            tuple(self.probe.calibration), (*self.hub.warnings, *_budget_warnings(sampler)),
+            judge_label if judge else None,
         )  # fmt: skip
         best = outcome.survivors()
         latents = torch.cat([self.runs[row].result for row in best])
         return SearchResult(latents, best, outcome, self.seen, self.pictures)
 
-    def _judged(self, finished: list[int], judge: Judge) -> dict[int, float]:
+    def _judged(self, finished: list[int], judge: Judge) -> dict[int, Verdict]:
         rows = [
             Features(
                 family="", moment="end", step=self.steps, sigma=0.0, percent=1.0, denoised=self.runs[row].result[0]
             )
             for row in finished
         ]
-        return dict(zip(finished, judge(rows).tolist(), strict=True))
+        return dict(zip(finished, verdicts(lambda some: (judge(some), None), rows), strict=True))
 
-    def _all_failed(self) -> str:
+    def _errors(self) -> dict[int, Exception]:
+        """What stopped each candidate that failed or got no score."""
         failed = {row: run.error for row, run in enumerate(self.runs) if run.error is not None}
-        reasons = "; ".join(f"seed {self.candidates[row].seed}: {error}" for row, error in list(failed.items())[:3])
-        return f"no candidate was finished, {len(failed)} of {len(self.runs)} failed: {reasons}"
+        return {**self.unscored, **failed}
+
+    def _none_finished(self) -> str:
+        failed = sum(run.error is not None for run in self.runs)
+        counts = f"{failed} of {len(self.runs)} failed"
+        if unscored := len(self._errors()) - failed:
+            counts += f", {unscored} could not be scored"
+        seeds = {_said(error): self.candidates[row].seed for row, error in reversed(self._errors().items())}
+        reasons = [f"seed {seed}: {reason}" for reason, seed in reversed(seeds.items())]
+        return f"no candidate was finished, {counts}: {'; '.join(reasons[:3])}"
 
 
-def score_and_show(probe: Probe, rows: list[Features]) -> tuple[Tensor, Tensor | None]:
-    """Scores ``[rows]``, and small pictures ``[rows, H, W, 3]`` of what a probe that decodes its rows judged."""
-    if not isinstance(probe, PreviewReward):
-        return probe.score(rows), None
-    images = probe.images(rows)
-    scale = min(1.0, PREVIEW_PX / max(images.shape[1:3]))
-    size = [max(1, round(side * scale)) for side in images.shape[1:3]]
-    small = torch.nn.functional.interpolate(images.movedim(-1, 1), size, mode="area").movedim(1, -1)
-    return probe.score_images(images), small
+def _said(error: Exception) -> str:
+    return str(error).rstrip(".") or type(error).__name__
+
+
+def _budget_warnings(sampler: str) -> list[str]:
+    if sampler not in OWN_SIGMAS:
+        return []
+    name = sampler.removeprefix("sample_").removesuffix("_function")
+    return [f"{name} chooses its steps itself: the budget counts parts of the schedule, whose cost was not known."]
 
 
 def candidate_pictures(model: Any, result: SearchResult) -> Tensor | None:
@@ -224,5 +275,5 @@ def candidate_pictures(model: Any, result: SearchResult) -> Tensor | None:
     if not order:
         return None
     if result.pictures:
-        return torch.stack([result.pictures[row] for row in order])
+        return torch.stack([result.pictures[row] for row in order if row in result.pictures])
     return preview_images(model, [result.seen[row] for row in order])

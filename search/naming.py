@@ -1,5 +1,6 @@
 """What the file of a finished row says about it: its seed, its score, its rank."""
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -42,27 +43,32 @@ def row_labels(rows: int, scores: Scores | None = None, seeds: str = "") -> list
 
     Args:
         rows: number of images.
-        scores: their scores, which know their seeds; wins over ``seeds``.
+        scores: their scores, which know their seeds; wins over ``seeds``. A row whose score is NaN is
+            labelled by its seed alone.
         seeds: their seeds as text, as Early Seed Filter and Seed Batch give them.
 
     Raises:
-        ValueError: neither scores nor seeds, another number of them than images, a score that is
-            NaN, or text that isn't seeds.
+        ValueError: neither scores nor seeds, another number of them than images, or text that isn't seeds.
     """
     if scores is None and not seeds.strip():
         raise ValueError(
-            "neither scores nor seeds are connected. Connect kept_scores of Early Seed Filter, or the seeds of Seed "
-            "Batch; without them, use Save Image."
+            "neither scores nor seeds are connected. Connect kept_scores of Early Seed Filter or Seed Search, or the "
+            "seeds of Seed Batch; without them, use Save Image."
         )
     if scores is None:
         labels = [RowLabel(seed) for seed in _named(seeds)]
     else:
         scored_by = f"{scores.probe} at {scores.moment}: {scores.label}"
-        labels = [RowLabel(*row, scored_by) for row in zip(scores.seeds, scores.values, ranks(scores.values))]
+        scored = [row for row, value in enumerate(scores.values) if not math.isnan(value)]
+        places = dict(zip(scored, ranks([scores.values[row] for row in scored])))
+        labels = [
+            RowLabel(seed, scores.values[row], places[row], scored_by) if row in places else RowLabel(seed)
+            for row, seed in enumerate(scores.seeds)
+        ]
     if len(labels) != rows:
         raise ValueError(
             f"there are {rows} images but {len(labels)} {'seeds' if scores is None else 'scores'}. "
-            "Connect those of the rows that were finished: after Early Seed Filter, kept_scores or kept_seeds."
+            "Connect those of the rows that were finished: kept_scores of Early Seed Filter or Seed Search."
         )
     return labels
 

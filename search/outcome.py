@@ -1,6 +1,6 @@
 """What became of the candidates of a search, as values, in JSON and in words."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .scores import Scores, SeedName
 
@@ -19,6 +19,7 @@ class Fate:
         finished: whether it was sampled to the end.
         final: the judge's score of the finished image, if there was a judge.
         failure: what went wrong with it, None if nothing did.
+        remark: that and why it was not scored where it was looked at, or not judged; None if it was.
     """
 
     seed: int
@@ -30,6 +31,7 @@ class Fate:
     finished: bool
     final: float | None = None
     failure: str | None = None
+    remark: str | None = None
 
     def standing(self) -> tuple:
         """Larger is better: finished first, by the judge or the last score; of the others who came further."""
@@ -46,6 +48,7 @@ class Outcome:
         skilled: whether the probe has measured skill.
         calibration: the probe's, as in :class:`Scores`.
         warnings: what a user should know of how it went.
+        judge_label: what the judge's scores are measured in, None without a judge.
     """
 
     fates: tuple[Fate, ...]
@@ -57,6 +60,7 @@ class Outcome:
     sampler: str = ""
     calibration: tuple[float, ...] = ()
     warnings: tuple[str, ...] = ()
+    judge_label: str | None = None
 
     def order(self) -> list[int]:
         """All candidates' numbers, best first; of equals the earlier first."""
@@ -76,12 +80,43 @@ class Outcome:
         return len(self.fates) * sum(finished) / len(finished) if finished else float("nan")
 
     def scores(self) -> Scores:
-        """The last score of every candidate that has one, in their order, with the step it was dropped at."""
-        seen = [fate for fate in self.fates if fate.scores]
-        moments = sorted({step for fate in seen for step, _ in fate.scores})
+        """The last score of every candidate that has one, in their order, and where it was dropped.
+
+        A candidate that was finished and is not among the survivors was dropped at the end.
+        """
+        survivors = self.survivors()
+        rows = [row for row, fate in enumerate(self.fates) if fate.scores]
+        ends = {row: "the end" if self.fates[row].finished else f"step {self.fates[row].reached}" for row in rows}
+        return replace(
+            self._last_scores(rows), dropped_at=tuple(None if row in survivors else ends[row] for row in rows)
+        )
+
+    def kept_scores(self) -> Scores:
+        """Of the survivors, best first: the judge's where there is a judge, else their last of the probe.
+
+        NaN for a survivor that has none.
+        """
+        last = self._last_scores(self.survivors())
+        if self.judge_label is None:
+            return last
+        finals = (self.fates[row].final for row in self.survivors())
+        return replace(
+            last,
+            values=tuple(float("nan") if final is None else final for final in finals),
+            probe="judge",
+            label=self.judge_label,
+            moment="the end",
+            step=self.steps,
+            skilled=True,
+            calibration=(),
+        )
+
+    def _last_scores(self, rows: list[int]) -> Scores:
+        fates = [self.fates[row] for row in rows]
+        moments = sorted({step for fate in fates for step, _ in fate.scores})
         return Scores(
-            values=tuple(fate.scores[-1][1] for fate in seen),
-            seeds=tuple(SeedName(fate.seed) for fate in seen),
+            values=tuple(fate.scores[-1][1] if fate.scores else float("nan") for fate in fates),
+            seeds=tuple(SeedName(fate.seed) for fate in fates),
             probe=self.probe,
             label=self.label,
             moment=", ".join(f"step {step}" for step in moments),
@@ -90,7 +125,6 @@ class Outcome:
             sampler=self.sampler,
             model_rows=self.model_rows,
             calibration=self.calibration,
-            dropped_at=tuple(None if fate.finished else f"step {fate.reached}" for fate in seen),
         )
 
 
@@ -108,6 +142,7 @@ def outcome_report(outcome: Outcome) -> dict:
                 "finished": fate.finished,
                 "final": fate.final,
                 "failure": fate.failure,
+                "remark": fate.remark,
                 "model_rows": fate.model_rows,
             }
             for place, row in enumerate(outcome.order(), start=1)
@@ -138,16 +173,19 @@ def outcome_text(outcome: Outcome) -> str:
     head += outcome.warnings
     prompts = len({fate.prompt for fate in fates}) > 1
     names = [f"seed {fate.seed}" + (f" of prompt {fate.prompt + 1}" if prompts else "") for fate in fates]
-    lines = [f"{place}. {names[row]}: {_fate(fates[row])}" for place, row in enumerate(outcome.order(), start=1)]
+    kept = outcome.survivors()
+    lines = [
+        f"{place}. {names[row]}: {_fate(fates[row], row in kept)}" for place, row in enumerate(outcome.order(), start=1)
+    ]
     return "\n".join(head + lines)
 
 
-def _fate(fate: Fate) -> str:
+def _fate(fate: Fate, kept: bool) -> str:
     scores = ", ".join(f"{score:.4g} at step {step}" for step, score in fate.scores)
     if fate.failure is not None:
         return f"failed: {fate.failure}"
     if not fate.finished and not fate.reached:
         return "never started, the budget was spent better"
-    end = f"dropped after step {fate.reached}" if not fate.finished else "finished"
+    end = f"dropped after step {fate.reached}" if not fate.finished else "finished" if kept else "finished, not kept"
     judged = f"judged {fate.final:.4g}" if fate.final is not None else ""
-    return ", ".join(part for part in (end, judged, scores) if part)
+    return ", ".join(part for part in (end, judged, scores, fate.remark) if part)

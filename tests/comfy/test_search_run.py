@@ -1,15 +1,20 @@
 """A search on a small random FLUX: what it spends, what it reports, and what happens when things go wrong."""
 
+import json
+import math
 import sys
 
 import comfy.model_management
 import comfy.utils
+import comfy_extras.nodes_easycache as core_caches
 import pytest
 import torch
+from comfy.nested_tensor import NestedTensor
 from comfy.patcher_extension import WrappersMP
 from diffusion_probe.probe_models.preview import PreviewReward
 from diffusion_probe.sampling.candidates import Candidate, ksampler_candidate
 from diffusion_probe.sampling.search_run import candidate_pictures, seed_search
+from diffusion_probe.sampling.seeds import use_seeds
 from diffusion_probe.search.outcome import outcome_report, outcome_text
 from diffusion_probe.search.policies import ONE_CUT, POLICIES, policy_named
 from diffusion_probe.testbed.random_models import random_conditioning, random_flux
@@ -46,8 +51,8 @@ def run(model, found, probe, survivors=1, chosen=None, **options):
 
 
 @torch.inference_mode()
-def alone(model, seed, steps=STEPS, positive=None):
-    settings = (steps, 2.0, "euler", "simple", positive or random_conditioning(1), random_conditioning(2), LATENT)
+def alone(model, seed, steps=STEPS, positive=None, sampler="euler"):
+    settings = (steps, 2.0, sampler, "simple", positive or random_conditioning(1), random_conditioning(2), LATENT)
     return comfy_nodes.KSampler().sample(model, seed, *settings)[0]["samples"]
 
 
@@ -75,6 +80,20 @@ def test_every_policy_keeps_its_budget_and_finishes_what_is_wanted(model, probe,
     result = run(model, candidates(6), probe, 2, policy(6, 2, name, budget=3 * STEPS))
     assert len(result.survivors) == 2 and result.outcome.model_rows <= 2 * 3 * STEPS
     assert same(result.latents[:1], alone(model, result.survivors[0]))
+
+
+@pytest.mark.parametrize("sampler", ["heun", "dpm_2"])
+def test_two_evaluations_per_step_cost_at_most_one_more_per_image_of_the_budget(model, probe, sampler):
+    found = candidates(6, sampler=sampler)
+    result = run(model, found, probe, 1, policy(6, 1, budget=3 * STEPS))
+    full = run(model, found[:1], probe).outcome.model_rows
+    assert full == 2 * (2 * STEPS - 1)  # their last step is a single evaluation
+    assert 2 * full < result.outcome.model_rows <= 3 * (full + 2)
+
+
+def test_a_sampler_with_steps_of_its_own_says_that_the_budget_is_not_exact(model, probe):
+    result = run(model, candidates(2, sampler="dpm_fast"), probe)
+    assert "dpm_fast chooses its steps itself" in outcome_text(result.outcome)
 
 
 def test_one_candidate_is_a_plain_run(model, probe):
@@ -122,6 +141,29 @@ def test_a_judge_orders_the_finished(model, probe):
     means = {row: float(latent.mean()) for latent, row in zip(plain.latents, plain.survivors, strict=True)}
     assert judged.survivors == sorted(means, key=means.get)[:2]
     assert "judged" in outcome_text(judged.outcome)
+
+
+def test_kept_scores_are_of_the_survivors_in_the_order_of_their_latents(model, probe):
+    result = run(model, candidates(4), probe, survivors=2)
+    kept = result.outcome.kept_scores()
+    assert [name.seed for name in kept.seeds] == result.survivors and kept.label == "mean"
+    assert list(kept.values) == [result.outcome.fates[row].scores[-1][1] for row in result.survivors]
+    judged = run(model, candidates(4), probe, 2, policy(4, 3), judge=lambda rows: -means(rows), judge_label="darkness")
+    kept = judged.outcome.kept_scores()
+    assert torch.allclose(torch.tensor(kept.values), -judged.latents.mean((1, 2, 3)), atol=1e-5)
+    assert kept.label == "darkness" and [name.seed for name in kept.seeds] == judged.survivors
+    ends = dict(zip((name.seed for name in judged.outcome.scores().seeds), judged.outcome.scores().dropped_at))
+    assert sorted(map(str, ends.values())) == ["None", "None", "step 3", "the end"]  # one was finished in vain
+    assert "finished, not kept" in outcome_text(judged.outcome)
+
+
+def means(rows):
+    return torch.stack([row.denoised.mean() for row in rows])
+
+
+def test_survivors_without_a_score_are_named_all_the_same(model, probe):
+    kept = run(model, candidates(2, steps=1), probe, survivors=2).outcome.kept_scores()
+    assert [name.seed for name in kept.seeds] == [0, 1] and all(map(math.isnan, kept.values))
 
 
 def test_pictures_are_what_the_probe_judged_best_first(model):
@@ -308,3 +350,127 @@ def test_a_policy_that_sends_candidates_backwards_is_refused(model, probe):
 
     with pytest.raises(ValueError, match="where they can't go"):
         run(model, candidates(2), probe, chosen=lambda steps: Backwards())
+
+
+class ByMean:
+    """Scores x0, and does something before."""
+
+    name, label, needs, skilled, calibration = "by mean", "mean", frozenset({"denoised"}), True, ()
+
+    def __init__(self, before=lambda rows: None):
+        self.before = before
+
+    def score(self, rows):
+        self.before(rows)
+        return means(rows)
+
+
+def test_a_look_that_unloads_the_model_does_not_disturb_the_search(model):
+    """As a VAE decode may when memory is short; a LoRA is in the weights only while the model is loaded."""
+    key, weight = next((key, weight) for key, weight in model.model_state_dict().items() if weight.ndim == 2)
+    lora = model.clone()
+    lora.add_patches({key: ("diff", (torch.randn(weight.shape, generator=torch.manual_seed(0)) * 0.1,))}, 0.7)
+    result = run(lora, candidates(3), ByMean(lambda rows: comfy.model_management.unload_all_models()), survivors=2)
+    assert all(same(latent[None], alone(lora, row)) for latent, row in zip(result.latents, result.survivors))
+    assert not same(alone(model, 0), alone(lora, 0))
+
+
+def test_a_model_from_seed_batch_is_refused(model, probe):
+    with pytest.raises(ValueError, match="Connect the MODEL from before Seed Batch"):
+        run(use_seeds(model, [1, 2, 3]), candidates(3), probe)
+
+
+def test_what_cant_be_searched_is_refused_before_it_starts():
+    with pytest.raises(ValueError, match="denoise is 0.*Set denoise above 0"):
+        ksampler_candidate(0, 6, 2.0, "euler", "simple", [], [], LATENT, denoise=0.0)
+    with pytest.raises(ValueError, match="video with audio"):
+        candidate(0, latent={"samples": NestedTensor([torch.zeros(1, 16, 8, 8), torch.zeros(1, 8, 4)])})
+
+
+def test_attention_that_was_not_seen_is_the_reason(model, probe):
+    def own(executor, x, timestep, context, *args, **kwargs):
+        return x * 0.5  # as a model whose attention is not ComfyUI's
+
+    with pytest.raises(
+        ValueError,
+        match="0 of 3 failed, 3 could not be scored: seed 0: not scored at step 3: nothing was captured.*Nunchaku",
+    ):
+        run(with_wrapper(model, WrappersMP.DIFFUSION_MODEL, own), candidates(3), probe)
+
+
+def skipping(first, last):
+    """What a cache does that skips these evaluations, counted from 0, before anybody sees them."""
+
+    def predict_noise(executor, x, timestep, model_options, seed=None):
+        sigmas = model_options["transformer_options"]["sample_sigmas"].tolist()
+        skipped = sigmas[last] <= float(timestep) <= sigmas[first]
+        return x if skipped else executor(x, timestep, model_options, seed)
+
+    return predict_noise
+
+
+def test_an_evaluation_that_a_cache_skipped_is_the_reason(model):
+    lazy = with_wrapper(model, WrappersMP.PREDICT_NOISE, skipping(2, 2))
+    with pytest.raises(
+        ValueError, match="3 could not be scored: seed 0: not scored at step 3: there was no.*LazyCache"
+    ):
+        run(lazy, candidates(3), ByMean())
+
+
+def test_a_run_that_a_cache_takes_past_its_moments_is_finished_and_says_that_it_has_no_score(model):
+    lazy = with_wrapper(model, WrappersMP.PREDICT_NOISE, skipping(1, STEPS))
+    result = run(lazy, candidates(3), ByMean())
+    assert result.survivors == [0] and "not scored at step 3" in result.outcome.fates[0].remark
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_score_that_is_nan_drops_its_candidate_and_says_so(model, name):
+    class Nan(ByMean):
+        def score(self, rows):
+            return torch.tensor([float("nan") if len(rows) > 1 else 1.0] + [1.0] * (len(rows) - 1))
+
+    result = run(model, candidates(4), Nan(), chosen=policy(4, 1, name, budget=4 * STEPS))
+    remarks = [fate.remark for fate in result.outcome.fates if fate.remark]
+    assert remarks and all("its score is nan" in remark for remark in remarks)
+    assert json.dumps(outcome_report(result.outcome), allow_nan=False)
+    assert "not scored at step" in outcome_text(result.outcome)
+
+
+def test_one_preview_that_cant_be_decoded_leaves_the_others_their_scores(model):
+    worst = float("-inf")
+
+    def decode(latents):
+        images = latents[:, :3].movedim(1, -1).sigmoid()
+        images[(latents - worst).abs().amax((1, 2, 3)) == 0] = float("nan")
+        return images
+
+    brightness = PreviewReward(decode, lambda images, prompts: images.mean((1, 2, 3)), "a lamp")
+    plain = run(model, candidates(4), brightness)
+    worst = plain.seen[2].denoised
+    result = run(model, candidates(4), brightness, survivors=4)
+    assert sorted(result.survivors) == [0, 1, 3] and "NaN" in result.outcome.fates[2].remark
+    assert len(candidate_pictures(model, result)) == 3
+
+
+def test_finished_images_are_kept_whatever_the_judge_does(model, probe):
+    plain = run(model, candidates(3), probe, survivors=3)
+    bad = plain.survivors[0]
+    (latent,) = plain.latents[:1]
+
+    def judge(rows):
+        if any(same(row.denoised, latent) for row in rows):
+            raise RuntimeError("the reward model is broken")
+        return means(rows)
+
+    result = run(model, candidates(3), probe, 3, judge=judge)
+    assert sorted(result.survivors) == [0, 1, 2] and result.survivors[-1] == bad
+    assert result.outcome.fates[bad].remark == "not judged: the reward model is broken"
+    assert math.isnan(result.outcome.kept_scores().values[-1])
+
+
+@pytest.mark.parametrize("cache", [core_caches.EasyCacheNode, core_caches.LazyCacheNode])
+def test_with_a_cache_of_comfyui_survivors_equal_ksampler_with_that_cache(model, cache):
+    cached = cache.execute(model, 0.3, 0.3, 0.95, False)[0]
+    result = run(cached, candidates(3, steps=12), ByMean(), survivors=2, chosen=policy(3, 2, share=0.25))
+    for latent, row in zip(result.latents, result.survivors, strict=True):
+        assert same(latent[None], alone(cached, row, 12)) and not same(latent[None], alone(model, row, 12))

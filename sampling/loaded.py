@@ -1,0 +1,20 @@
+"""What sampler runs have loaded, back in place after something else needed the memory."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import comfy.model_management
+
+
+@contextmanager
+def loaded_again(guiders: Iterable[Any]) -> Iterator[None]:
+    """Do what may evict the models of running guiders (a VAE decode, a reward model), and load them again.
+
+    A LoRA is in the weights only while its model is loaded. Their ControlNets are loaded again too.
+    """
+    try:
+        yield
+    finally:
+        models = (model for guider in guiders for model in (guider.model_patcher, *guider.loaded_models))
+        comfy.model_management.load_models_gpu(list(dict.fromkeys(models)))
