@@ -38,3 +38,9 @@ def test_seeds_alone_are_read_as_the_nodes_write_them(text):
 def test_labels_that_do_not_fit_are_refused_with_the_fix(call, says):
     with pytest.raises(ValueError, match=says):
         row_labels(*call)
+
+
+def test_a_row_without_a_score_is_named_by_its_seed_and_the_others_are_ranked():
+    scores = Scores((float("nan"), 0.25, 0.5), tuple(map(SeedName, (1, 2, 3))), "p", "q", "20%", 5, True)
+    names = [label.file_name for label in row_labels(3, scores)]
+    assert names == ["seed_1", "seed_2_score_0.25_rank_2", "seed_3_score_0.5_rank_1"]

@@ -41,9 +41,23 @@ def test_a_judge_of_the_finished_outranks_the_probe():
 def test_scores_are_the_last_ones_and_say_when_a_candidate_was_dropped():
     scores = outcome(calibration=(0.1, 0.9)).scores()
     assert scores.values == (0.1, 0.7, 0.2, 0.8, 0.6)  # seed 9 was never looked at
-    assert scores.dropped_at == ("step 2", None, "step 4", None, "step 2")
+    assert scores.dropped_at == ("step 2", "the end", "step 4", None, "step 2")  # seed 7: finished, not kept
     assert (scores.moment, scores.step, scores.calibration) == ("step 2, step 4", 4, (0.1, 0.9))
     assert scores.model_rows == sum(fate.model_rows for fate in FATES)
+
+
+def test_kept_scores_are_the_judges_where_there_is_one():
+    judged = (fate(1, (2, 0.9), finished=True, final=0.1), fate(2, (2, 0.1), finished=True, final=0.3), fate(3))
+    kept = outcome(judged, wanted=2, judge_label="ImageReward").kept_scores()
+    assert (kept.values, kept.label, kept.moment) == ((0.3, 0.1), "ImageReward", "the end")
+    assert [name.seed for name in kept.seeds] == [2, 1]
+    assert outcome(wanted=2).kept_scores().values == (0.8, 0.7)
+
+
+def test_a_remark_is_in_the_text_and_in_the_report():
+    found = outcome((fate(1, (2, 0.9), finished=True, final=0.1), fate(2, remark="not judged: broken", finished=True)))
+    assert outcome_text(found).splitlines()[-1] == "2. seed 2: finished, not kept, not judged: broken"
+    assert outcome_report(found)["rows"][1]["remark"] == "not judged: broken"
 
 
 def test_the_report_says_what_it_cost_and_what_became_of_each():
