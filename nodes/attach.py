@@ -22,7 +22,7 @@ class AttachProbe(io.ComfyNode):
             search_aliases=["early stopping", "attention capture", "probe select", "seed selection", "diffusion probe"],
             inputs=[
                 io.Model.Input("model", tooltip="The model to look into: FLUX or SDXL. LoRA may come before."),
-                Probe.Input("probe", tooltip="What looks: Attention Focus or Preview Reward."),
+                Probe.Input("probe", tooltip="What looks: Attention Focus, Preview Reward or Load Probe."),
                 io.String.Input(
                     "moments",
                     default=AUTO,

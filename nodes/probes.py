@@ -1,10 +1,12 @@
-"""The probes that need no training."""
+"""The probes: two that need no training, and those from files."""
 
 from comfy_api.latest import io
 
 from ..probe_models.focus import AttentionFocus
 from ..probe_models.preview import PreviewReward
+from ..probe_models.probe_file import load_probe
 from .errors import named_errors, require_prompt
+from .probe_folder import probe_names, probe_path
 from .types import Probe, Reward
 
 
@@ -58,4 +60,35 @@ class PreviewRewardProbe(io.ComfyNode):
             return io.NodeOutput(PreviewReward(vae.decode, reward, prompt))
 
 
-NODES = [AttentionFocusProbe, PreviewRewardProbe]
+class LoadProbe(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DiffusionProbeLoadProbe",
+            display_name="Load Probe",
+            category="diffusion probe/probes",
+            description="Loads a trained probe from models/diffusion_probes. A probe fits the model family and the "
+            "layers that it was trained for.",
+            search_aliases=["trained probe", "learned probe", "quality predictor", "diffusion probe"],
+            inputs=[
+                io.Combo.Input(
+                    "name",
+                    options=probe_names(),
+                    tooltip="A file in models/diffusion_probes: safetensors, written by a training of this pack.",
+                )
+            ],
+            outputs=[Probe.Output(display_name="probe", tooltip="For Attach Probe, Prune in Flight or Seed Search.")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, name: str) -> str:
+        state = probe_path(name).stat()
+        return f"{state.st_mtime_ns} {state.st_size}"
+
+    @classmethod
+    def execute(cls, name: str) -> io.NodeOutput:
+        with named_errors("Load Probe"):
+            return io.NodeOutput(load_probe(probe_path(name)))
+
+
+NODES = [AttentionFocusProbe, PreviewRewardProbe, LoadProbe]

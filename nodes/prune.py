@@ -24,7 +24,7 @@ class PruneInFlight(io.ComfyNode):
             search_aliases=["early stopping", "prune seeds", "top k", "skip bad seeds", "diffusion probe"],
             inputs=[
                 io.Model.Input("model", tooltip="The model to sample: FLUX or SDXL. LoRA may come before."),
-                Probe.Input("probe", tooltip="What scores the rows: Attention Focus or Preview Reward."),
+                Probe.Input("probe", tooltip="What scores the rows: Attention Focus, Preview Reward or Load Probe."),
                 io.String.Input(
                     "moment",
                     default=AUTO,

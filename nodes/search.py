@@ -5,10 +5,12 @@ from comfy_api.latest import io, ui
 
 from ..probe_models.features import DENOISED
 from ..sampling.candidates import ksampler_candidate
+from ..sampling.families import require_fit
 from ..sampling.search_run import candidate_pictures, seed_search
 from ..search.outcome import outcome_report, outcome_text
 from ..search.policies import POLICIES, SEQUENTIAL, policy_named
 from ..search.seeds import LARGEST_SEED, MOST_SEEDS, seed_list
+from ..search.skill import PREVIEW, Skill
 from .errors import named_errors
 from .types import Probe, Scores
 
@@ -155,6 +157,7 @@ class SeedSearch(io.ComfyNode):
         unskilled_scores=REFUSE, positive_2=None, positive_3=None, positive_4=None,
     ) -> io.NodeOutput:  # fmt: skip
         with named_errors("Seed Search"):
+            require_fit(probe, model)
             check_probes(probe, judge, unskilled_scores == USE_ANYWAY)
             prompts = [positive, *(more for more in (positive_2, positive_3, positive_4) if more is not None)]
             settings = (steps, cfg, sampler_name, scheduler)
@@ -167,7 +170,7 @@ class SeedSearch(io.ComfyNode):
             def make_policy(run_steps: int):
                 spend = round(budget * run_steps) if budget else None
                 return policy_named(
-                    policy, run_steps, len(found), survivors, spend, judged=judge is not None, target=target
+                    policy, run_steps, len(found), survivors, spend, skill_of(probe), judge is not None, target
                 )
 
             judging = (judge.score, judge.label) if judge is not None else ()
@@ -188,6 +191,12 @@ class SeedSearch(io.ComfyNode):
             ", ".join(str(fate.prompt + 1) for fate in best),
             ui=shown,
         )
+
+
+def skill_of(probe) -> Skill:
+    """How well a probe's scores predict the end: as its file says, or as previews do."""
+    measured = getattr(probe, "search_skill", None)
+    return Skill(**measured) if measured else PREVIEW
 
 
 def check_probes(probe, judge, use_unskilled: bool) -> None:

@@ -12,6 +12,10 @@ from .features import Features
 class Probe(Protocol):
     """A signal read early in a run that predicts how good the finished image will be.
 
+    A probe that was trained for certain models also has ``family`` and ``blocks``, the names of the
+    attention blocks that it reads, as in :class:`Features`; other models are refused. And it may have
+    ``search_skill``, the fields of ``search.skill.Skill`` as measured, or None.
+
     Attributes:
         name: short name shown to the user, for example ``"attention focus"``.
         label: what the score is measured in, for example ``"focus"`` or ``"ImageReward"``. Scores of

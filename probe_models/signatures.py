@@ -45,7 +45,7 @@ def entropy(maps: Tensor) -> Tensor:
     p = as_distribution(maps)
     cells = p.shape[-2] * p.shape[-1]
     if cells == 1:
-        return torch.zeros(p.shape[:-2])
+        return p.new_zeros(p.shape[:-2])
     return (torch.special.entr(p).sum((-2, -1)) / math.log(cells)).clamp(0, 1)
 
 

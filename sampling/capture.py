@@ -10,7 +10,7 @@ from ..probe_models.preview import PreviewReward
 from ..probe_models.probe import Probe
 from ..search.scores import Scores
 from .attachment import KEY, WRAPPERS, Attachment
-from .families import family_of
+from .families import family_of, require_fit
 from .latents import row_keys
 from .moments import AUTO, parse_moments
 from .previews import preview_images
@@ -29,10 +29,11 @@ def attach_probe(model: Any, probe: Probe, moments: str = AUTO, rule: PruneRule 
         rule: which rows are computed after the moment, which has to be one then. None: all.
 
     Raises:
-        ValueError: unsupported family, a probe already attached, moments that can't be read or are
-            several with a rule.
+        ValueError: unsupported family, a probe trained for another model, a probe already attached,
+            moments that can't be read or are several with a rule.
     """
     family = family_of(model)
+    require_fit(probe, model)
     if model.get_attachment(KEY) is not None:
         raise ValueError(
             f'a probe ("{model.get_attachment(KEY).probe.name}") is already attached to this MODEL. One Attach Probe '

@@ -4,13 +4,15 @@ Adding a family is one entry in ``FAMILIES`` and one test that compares its maps
 softmax.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import comfy.model_base
 from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample
+
+from ..probe_models.probe import Probe
 
 ATTENTION_BLOCKS = 10
 """How many consecutive blocks are recorded (Diffusion Probe, section on layer selection)."""
@@ -79,3 +81,37 @@ def family_of(model: Any) -> Family:
             f"Supported: {supported}. Connect a model of one of these families."
         )
     return family
+
+
+def block_names(blocks: Iterable[Block]) -> tuple[str, ...]:
+    """Blocks as features and probe files name them: ``"double 3"``."""
+    return tuple(" ".join(map(str, block)) for block in blocks)
+
+
+def require_fit(probe: Probe, model: Any) -> None:
+    """Refuse a probe that was trained for other models.
+
+    Args:
+        probe: one without ``family`` and ``blocks`` fits every model.
+        model: a MODEL of a supported family.
+
+    Raises:
+        ValueError: another family, or the model has not all of the blocks.
+    """
+    trained_for = getattr(probe, "family", None)
+    if trained_for is None:
+        return
+    family = family_of(model)
+    if trained_for != family.name:
+        raise ValueError(
+            f"the probe “{probe.name}” was trained for {trained_for}, and this MODEL is {family.name}. Connect a "
+            f"{trained_for} model, a probe that was trained for {family.name}, or Attention Focus."
+        )
+    there = block_names(family.blocks(model.model.diffusion_model))
+    missing = [block for block in probe.blocks if block not in there]
+    if missing:
+        raise ValueError(
+            f"the probe “{probe.name}” reads layers that are not captured of this {family.name} MODEL: "
+            f"{', '.join(missing)}. Captured are: {', '.join(there)}. "
+            "Connect the model that it was trained for, another probe, or Attention Focus."
+        )

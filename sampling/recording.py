@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..probe_models.features import ATTENTION, Features
 from ..probe_models.words import Word
-from .families import Block, Family
+from .families import Block, Family, block_names
 from .moments import Moment, MomentPlan, percent_of_sigma
 from .tap import AttentionTap
 from .words import words_of
@@ -111,7 +111,7 @@ class Recording:
             step=snapshot.step,
             sigma=snapshot.sigma,
             percent=percent_of_sigma(self.plan.model_sampling, snapshot.sigma),
-            blocks=tuple(" ".join(map(str, block)) for block in blocks),
+            blocks=block_names(blocks),
             attention=attention,
             words=snapshot.words,
             denoised=latent_out(snapshot.denoised[row : row + 1])[0],

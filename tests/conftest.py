@@ -4,6 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 # The models here are so small that handing work to a second thread costs more than it saves.
 # Set before torch is imported; the real server that the tests start inherits it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -13,3 +15,30 @@ sys.path.insert(0, ROOT)
 from runtime import loader  # noqa: E402
 
 loader.use_pack()  # takes the root off sys.path again; `runtime` and `benchmarks` stay importable
+
+
+@pytest.fixture
+def write_probe():
+    """Writes a small attention CNN with random weights: ``write_probe(path, seed=0, **what of the card differs)``."""
+    import torch
+    from diffusion_probe.probe_models.probe_card import ProbeCard
+    from diffusion_probe.probe_models.probe_file import new_network, save_probe
+
+    def write(path, seed=0, **changes):
+        described = {
+            "kind": "attention cnn",
+            "family": "FLUX",
+            "blocks": ("double 1", "single 0"),
+            "moments": ("20%",),
+            "label": "ImageReward",
+            "heads": ("ImageReward",),
+            "network": {"widths": [16, 32], "layers": 1},
+        }
+        card = ProbeCard(**{**described, **changes})
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            network = new_network(card)
+        save_probe(path, card, network)
+        return card, network
+
+    return write

@@ -15,6 +15,7 @@ IDS = [
     "DiffusionProbeAttentionPreview",
     "DiffusionProbeEarlySeedFilter",
     "DiffusionProbeEncodeWords",
+    "DiffusionProbeLoadProbe",
     "DiffusionProbeLoadRewardModel",
     "DiffusionProbeLoadTestbedModel",
     "DiffusionProbePreviewReward",
