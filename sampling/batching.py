@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,8 +14,11 @@ from .recording import LOOKING
 from .step_cache.hook import KEY as CACHE_KEY
 from .tap import TAPS
 
-PER_CALL = ("cond_or_uncond", "uuids", "sigmas", TAPS, KEY, LOOKING, CACHE_KEY)
-"""What ``transformer_options`` says about one run or the rows of one call; it is rebuilt for a joined call."""
+PER_ROW = ("cond_or_uncond", "uuids", "sigmas")
+"""What ``transformer_options`` says about the rows of one call; a joined call has those of all."""
+
+PER_RUN = (TAPS, KEY, LOOKING, CACHE_KEY)
+"""What it says about one run, and the model reads by conditioning entry or not at all."""
 
 
 @dataclass
@@ -41,6 +46,11 @@ class ModelCall:
     def rows(self) -> int:
         return self.x.shape[0]
 
+    @cached_property
+    def sigma(self) -> float:
+        """Of its first row. Read once: each time would wait for the GPU."""
+        return float(self.timestep[0])
+
     def memory(self, count: int) -> float:
         """Bytes that so many calls like this one need together, as ComfyUI estimates it for a batch."""
         shapes = {name: [list(v.shape)] * count for name, v in self.arguments.items() if isinstance(v, Tensor)}
@@ -51,60 +61,80 @@ def joinable(first: ModelCall, second: ModelCall) -> bool:
     """Whether the model may see the rows of both in one call and return what it returns for each.
 
     They must agree in shapes, in noise level (patches of other packs look at the first row's only),
-    and in everything that is not a tensor of rows.
+    and by value in everything but the latents, conds and ControlNet outputs of their rows.
     """
+    if first.x.shape[1:] != second.x.shape[1:] or first.hooks is not second.hooks or first.sigma != second.sigma:
+        return False
+    options, conds = (_options(first), _options(second)), (_conds(first), _conds(second))
     return (
-        first.x.shape[1:] == second.x.shape[1:]
-        and first.hooks is second.hooks
-        and bool(first.timestep[0] == second.timestep[0])
-        and _alike(_comparable(first), _comparable(second), first.rows, second.rows)
+        all(name in given for given in options for name in PER_ROW)
+        and _equal(*({name: v for name, v in given.items() if name not in PER_ROW + PER_RUN} for given in options))
+        and conds[0].keys() == conds[1].keys()
+        and all(_alike(conds[0][name], conds[1][name], first.rows, second.rows) for name in conds[0])
     )
 
 
-def _comparable(call: ModelCall) -> dict[str, Any]:
-    options = {name: v for name, v in call.arguments["transformer_options"].items() if name not in PER_CALL}
-    return {**call.arguments, "transformer_options": options}
+def _options(call: ModelCall) -> dict[str, Any]:
+    return call.arguments["transformer_options"] or {}
+
+
+def _conds(call: ModelCall) -> dict[Any, Any]:
+    """What the model gets for each row: conds by name, and ControlNet outputs by ("control", place)."""
+    conds = {name: v for name, v in call.arguments.items() if name not in ("control", "transformer_options")}
+    return {**conds, **{("control", place): v for place, v in (call.arguments["control"] or {}).items()}}
 
 
 def _alike(a: Any, b: Any, rows_a: int, rows_b: int) -> bool:
+    """Whether two conds can be one: tensors of rows by shape, all else by value."""
+    if _has_rows(a, rows_a) and _has_rows(b, rows_b):
+        return (a.shape[1:], a.dtype, a.device) == (b.shape[1:], b.dtype, b.device)
+    if isinstance(a, list | tuple) and type(a) is type(b):
+        return len(a) == len(b) and all(_alike(x, y, rows_a, rows_b) for x, y in zip(a, b, strict=True))
+    return _equal(a, b)
+
+
+def _has_rows(value: Any, rows: int) -> bool:
+    return isinstance(value, Tensor) and value.shape[:1] == (rows,)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """By value; what can't be compared is not equal."""
     if a is b:
         return True
     if type(a) is not type(b):
         return False
-    if isinstance(a, Tensor):
-        if a.shape[:1] == (rows_a,) and b.shape[:1] == (rows_b,):
-            return a.shape[1:] == b.shape[1:] and a.dtype == b.dtype
-        return torch.equal(a, b) if a.shape == b.shape else False
     if isinstance(a, dict):
-        return a.keys() == b.keys() and all(_alike(a[key], b[key], rows_a, rows_b) for key in a)
+        return a.keys() == b.keys() and all(_equal(a[key], b[key]) for key in a)
     if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(_alike(x, y, rows_a, rows_b) for x, y in zip(a, b, strict=True))
-    return a == b
+        return len(a) == len(b) and all(_equal(x, y) for x, y in zip(a, b, strict=True))
+    try:
+        if isinstance(a, Tensor | np.ndarray):
+            return a.dtype == b.dtype and (torch.equal if isinstance(a, Tensor) else np.array_equal)(a, b)
+        return bool(a == b)
+    except Exception:  # `==` is other packs' code, and of arrays inside it has no truth value
+        return False
 
 
 def join(calls: Sequence[ModelCall]) -> tuple[Tensor, Tensor, dict[str, Any]]:
     """Latents, sigmas and arguments of one call for the rows of several joinable ones."""
-    options = calls[0].arguments["transformer_options"].copy()
+    given = [_options(call) for call in calls]
+    options = given[0].copy()
     for name in ("cond_or_uncond", "uuids"):
-        options[name] = [entry for call in calls for entry in call.arguments["transformer_options"][name]]
-    taps = [call.arguments["transformer_options"].get(TAPS, {}) for call in calls]
-    options[TAPS] = {uuid: tap for by_uuid in taps for uuid, tap in by_uuid.items()}
-    options["sigmas"] = torch.cat([call.arguments["transformer_options"]["sigmas"] for call in calls])
-    rest = [{name: v for name, v in call.arguments.items() if name != "transformer_options"} for call in calls]
-    arguments = _joined(rest, [call.rows for call in calls])
+        options[name] = [entry for one in given for entry in one[name]]
+    options[TAPS] = {uuid: tap for one in given for uuid, tap in one.get(TAPS, {}).items()}
+    options["sigmas"] = torch.cat([one["sigmas"] for one in given])
+    conds, rows = [_conds(call) for call in calls], [call.rows for call in calls]
+    joined = {name: _joined([by_name[name] for by_name in conds], rows) for name in conds[0]}
+    control = {name[1]: joined.pop(name) for name in conds[0] if isinstance(name, tuple)}
     x, timestep = torch.cat([call.x for call in calls]), torch.cat([call.timestep for call in calls])
-    return x, timestep, {**arguments, "transformer_options": options}
+    return x, timestep, {**joined, "control": control or None, "transformer_options": options}
 
 
 def _joined(values: Sequence[Any], rows: Sequence[int]) -> Any:
     first = values[0]
-    if isinstance(first, Tensor) and all(
-        value.shape[:1] == (count,) for value, count in zip(values, rows, strict=True)
-    ):
+    if all(_has_rows(value, count) for value, count in zip(values, rows, strict=True)):
         return torch.cat(list(values))
-    if isinstance(first, dict):
-        return {key: _joined([value[key] for value in values], rows) for key in first}
-    if isinstance(first, list | tuple):
+    if isinstance(first, list | tuple) and any(value is not first for value in values):
         return type(first)(_joined(entries, rows) for entries in zip(*values, strict=True))
     return first
 

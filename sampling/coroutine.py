@@ -1,12 +1,14 @@
 """One sampler run that can stand still: a stock run of batch 1 in a greenlet of its own.
 
 So it is what KSampler gives for its seed, whatever the sampler does with history and noise. What
-torch keeps for the whole thread (random state, grad mode) and ComfyUI for the whole model every run
+torch keeps for the whole thread (random states, grad mode) and ComfyUI for the whole model every run
 has for itself.
 """
 
 from __future__ import annotations
 
+import logging
+import traceback
 from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -48,7 +50,7 @@ class Run:
     """One candidate's run.
 
     Attributes:
-        sample: does the whole run, and returns its latent.
+        sample: does the whole run, and returns its latent; None once it is forgotten.
         state: of the model it samples.
         goal: how far it may go, as :attr:`reached`.
         sampler: name of its sampler function; empty before it started.
@@ -61,10 +63,10 @@ class Run:
         sampled: its sampler is done, its clean-up isn't.
         samples: the latent in the model's own space, from then on.
         result: the latent, once it has ended well.
-        error: what ended it otherwise.
+        error: what ended it otherwise; logged, and without its traceback, whose frames hold its tensors.
     """
 
-    sample: Callable[[], Tensor]
+    sample: Callable[[], Tensor] | None
     state: ModelState
     goal: int = 0
     sampler: str = ""
@@ -83,7 +85,7 @@ class Run:
         self._greenlet = _greenlets().greenlet(self.sample)
         self._greenlet.candidate = self  # `run` is greenlet's own
         self._greenlet.gr_context = copy_context()
-        self._random_state = torch.get_rng_state()
+        self._random_states = self._read_random_states()
         self._grad_enabled = torch.is_grad_enabled()
 
     @property
@@ -108,22 +110,37 @@ class Run:
         if self.waiting is not None or self.paused or self.sampled:
             self.fail(_greenlets().GreenletExit())
 
+    def forget(self) -> None:
+        """Let go of what it ran, after its end: that leads back to the run and to all others."""
+        self._greenlet = self.sample = None
+
     def _switch(self, switch: Callable[[], Any]) -> None:
-        outer = torch.get_rng_state(), torch.is_grad_enabled()
+        outer = self._read_random_states(), torch.is_grad_enabled()
         self.waiting, self.paused, self.sampled = None, False, False
-        torch.set_rng_state(self._random_state)
+        self._write_random_states(self._random_states)
         torch.set_grad_enabled(self._grad_enabled)
         try:
             with self.state.in_place():
                 returned = switch()
         except Exception as error:
-            self.error = error
+            logging.warning("Diffusion Probe: a candidate failed: %s", "".join(traceback.format_exception(error)))
+            self.error = error.with_traceback(None)
         else:
             self._stands(returned)
         finally:
-            self._random_state, self._grad_enabled = torch.get_rng_state(), torch.is_grad_enabled()
-            torch.set_rng_state(outer[0])
+            self._random_states, self._grad_enabled = self._read_random_states(), torch.is_grad_enabled()
+            self._write_random_states(outer[0])
             torch.set_grad_enabled(outer[1])
+
+    def _read_random_states(self) -> list[Tensor]:
+        """Of the CPU, and of the GPU that it samples on: samplers of other packs draw noise there."""
+        device = self.state.patcher.load_device
+        return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+    def _write_random_states(self, states: list[Tensor]) -> None:
+        torch.set_rng_state(states[0])
+        for state in states[1:]:
+            torch.cuda.set_rng_state(state, self.state.patcher.load_device)
 
     def _stands(self, returned: Any) -> None:
         """What it came back with: a model call, a place to stand, or its result."""

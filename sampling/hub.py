@@ -35,8 +35,7 @@ class Hub:
         max_rows: most rows (one latent for one cond) per model call; 0 leaves it to ComfyUI's
             memory estimate. A run whose own call is larger is not split.
 
-    Attributes:
-        warnings: what a user should know of how it went.
+    A closed hub and its runs hold nothing of each other, so their tensors go without a gc pass.
     """
 
     def __init__(self, model: Any, max_rows: int = 0):
@@ -50,7 +49,18 @@ class Hub:
             self.model.add_wrapper_with_key(kind, KEY, wrapper)
         self.max_rows = max_rows
         self.runs: list[Run] = []
-        self.warnings: list[str] = []
+        self._too_large = ""
+        self._schedules: dict[tuple[float, ...], Tensor] = {}
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a user should know of how it went."""
+        if not self._too_large:
+            return []
+        return [
+            f"{self._too_large}; went on with at most {self.max_rows}. "
+            "Set max rows per call to that, and the next search starts there."
+        ]
 
     # What happens inside of a run.
 
@@ -60,7 +70,10 @@ class Hub:
         The clean-up that follows takes down what they share: the patcher's state, ControlNets, hooks.
         """
         run = current_run()
-        run.sigmas = [float(sigma) for sigma in sigmas]
+        run.sigmas = sigmas.tolist()
+        options = extra_args["model_options"]["transformer_options"]
+        if (schedule := options.get("sample_sigmas")) is not None:  # one object for all that have the same
+            options["sample_sigmas"] = self._schedules.setdefault(tuple(schedule.tolist()), schedule)
         run.sampler = sampler_name(executor.class_obj)
         run.state.add_hooks(extra_args["model_options"])
         run.samples = executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
@@ -104,6 +117,7 @@ class Hub:
 
         Raises:
             InterruptProcessingException: the user stopped the prompt. :meth:`close` is still to be called.
+            torch.OutOfMemoryError: not even one run's call fits, of any run; so too.
         """
         for run, goal in goals.items():
             run.goal = goal
@@ -120,7 +134,12 @@ class Hub:
         if last.sampler not in AMPLIFIES_ROUNDING:
             group += [run for run in waiting if run is not last and joinable(last.waiting, run.waiting)]
             group = group[: self._runs_that_fit(group)]
-        for run, answer in zip(group, self._answers(group), strict=True):
+        allowed, answers = self.max_rows, self._answers(group)
+        if self.max_rows != allowed:
+            logging.warning("Diffusion Probe: %s", self.warnings[0])
+        if all(map(comfy.model_management.is_oom, answers)) and not any(run.model_rows for run in self.runs):
+            raise answers[0]  # for ComfyUI, which unloads its models then
+        for run, answer in zip(group, answers, strict=True):
             if isinstance(answer, Exception):
                 run.fail(answer)
             else:
@@ -128,19 +147,34 @@ class Hub:
                 run.resume(answer)
 
     def _answers(self, group: Sequence[Run]) -> Sequence[Tensor | Exception]:
-        """What the model says to each run of a group, or what went wrong with it alone."""
-        calls = [run.waiting for run in group]
-        rows = sum(call.rows for call in calls)
+        """What the model says to each run of a group, or what went wrong with it alone.
+
+        A call that fails is tried again in halves. It was too large, for the memory or for another pack
+        that counts on its number of rows, if none of its runs then fails alone: none so large follows.
+        """
+        rows, half = _rows(group), len(group) // 2
+        wrong, no_memory = "", False
         if len(group) == 1 or not self.max_rows or rows <= self.max_rows:
             try:
-                return self._called(calls, group[0].state)
+                return self._called([run.waiting for run in group], group[0].state)
             except Exception as error:
+                no_memory = comfy.model_management.is_oom(error)
                 if len(group) == 1:
-                    return [error]
-                if comfy.model_management.is_oom(error):
-                    self._shrink(rows)
-        half = len(group) // 2
-        return [*self._answers(group[:half]), *self._answers(group[half:])]
+                    return [error.with_traceback(None) if no_memory else error]  # its frames hold memory
+                wrong = "Out of memory" if no_memory else f"Fewer work, but {type(error).__name__} ({error})"
+                wrong += f" at {rows} rows in one model call"
+        if no_memory:
+            comfy.model_management.soft_empty_cache()
+            self._limit_to(_rows(group[half:]), wrong)
+        answers = [*self._answers(group[:half]), *self._answers(group[half:])]
+        if wrong and not any(isinstance(answer, Exception) for answer in answers):
+            self._limit_to(_rows(group[half:]), wrong)
+        return answers
+
+    def _limit_to(self, rows: int, why: str) -> None:
+        if not self.max_rows or rows < self.max_rows:
+            self.max_rows = rows
+            self._too_large = self._too_large or why
 
     def _called(self, calls: Sequence[ModelCall], state: ModelState) -> Sequence[Tensor]:
         with state.in_place():
@@ -149,15 +183,6 @@ class Hub:
                 return [calls[0].execute(calls[0].x, calls[0].timestep, **calls[0].arguments)]
             x, timestep, arguments = join(calls)
             return split(calls[0].execute(x, timestep, **arguments), calls)
-
-    def _shrink(self, rows: int) -> None:
-        comfy.model_management.soft_empty_cache()
-        self.max_rows = max(1, rows // 2)
-        self.warnings.append(
-            f"Out of memory at {rows} rows in one model call; went on with at most {self.max_rows}. "
-            "Set max rows per call to that, and the next search starts there."
-        )
-        logging.warning("Diffusion Probe: %s", self.warnings[-1])
 
     def _runs_that_fit(self, group: Sequence[Run]) -> int:
         """How many of a group go into one call, by ComfyUI's own estimate of memory."""
@@ -178,3 +203,10 @@ class Hub:
         for run in keep:
             while run.sampled:
                 self.advance({run: run.steps})  # more than once, if it samples more than once
+        for run in self.runs:
+            run.forget()
+        self.model.wrappers.clear()
+
+
+def _rows(group: Sequence[Run]) -> int:
+    return sum(run.waiting.rows for run in group)

@@ -18,7 +18,8 @@ class GoalPlan:
     """Which evaluations to capture, in place of a ``MomentPlan``: the last one before the run's goal.
 
     Those of the step before it are captured, and a later one replaces an earlier; of samplers that
-    choose their own sigmas, all evaluations, because any may be the last.
+    choose their own sigmas, all evaluations, because any may be the last. None on the way to the end,
+    where nothing is looked at.
     """
 
     def __init__(self, run: Run, model_sampling: Any):
@@ -28,7 +29,7 @@ class GoalPlan:
     def wanted(self, step: int, sigma: float) -> list[Moment]:
         """The moment that an evaluation at ``sigma`` may be, if it may."""
         goal = self.run.goal
-        if goal > self.run.steps or not (self.own_sigmas or self.run.place(sigma) >= goal - 1):
+        if goal >= self.run.steps or not (self.own_sigmas or self.run.place(sigma) >= goal - 1):
             return []
         return [Moment(step=int(goal))]
 

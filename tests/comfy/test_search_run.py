@@ -226,10 +226,11 @@ def test_out_of_memory_makes_calls_smaller_and_warns(model, probe):
     assert "Out of memory" in outcome_text(result.outcome)
 
 
-def test_out_of_memory_at_one_image_is_an_error_that_says_so(model, probe):
+def test_out_of_memory_at_one_image_stays_one_so_that_comfyui_unloads_its_models(model, probe):
     tiny = with_wrapper(model, WrappersMP.DIFFUSION_MODEL, out_of_memory_above(1, []))
-    with pytest.raises(ValueError, match="no candidate was finished, 3 of 3 failed: seed 0: out of memory"):
+    with pytest.raises(comfy.model_management.OOM_EXCEPTION, match="out of memory"):
         run(tiny, candidates(3), probe)
+    assert model.model.current_patcher is None
 
 
 @pytest.mark.parametrize("step", [0, 2, 4])
