@@ -161,8 +161,9 @@ class Hub:
                 no_memory = comfy.model_management.is_oom(error)
                 if len(group) == 1:
                     return [error.with_traceback(None) if no_memory else error]  # its frames hold memory
-                wrong = "Out of memory" if no_memory else f"Fewer work, but {type(error).__name__} ({error})"
-                wrong += f" at {rows} rows in one model call"
+                wrong = f"Out of memory at {rows} rows in one model call"
+                if not no_memory:
+                    wrong = f"{rows} rows in one model call fail, fewer work ({type(error).__name__}: {error})"
         if no_memory:
             comfy.model_management.soft_empty_cache()
             self._limit_to(_rows(group[half:]), wrong)
