@@ -277,6 +277,9 @@ def test_half_precision_is_as_close_as_another_batch_size_is(probe, dtype):
     """Against KSampler alone; the yardstick is the same rows in a plain batch of three."""
     model = random_flux(hidden_size=128, depth=1, depth_single_blocks=1, dtype=dtype)
     workflow = Workflow(model, {"samples": torch.zeros(1, 16, 8, 8)}, sampler="euler")
+    single = workflow.alone(SEEDS[0])
+    model.model.manual_cast_dtype = dtype  # on the CPU ComfyUI would compute in fp32
+    assert relative_error(workflow.alone(SEEDS[0]), single) > 1e-4
     result = searched(model, [workflow.candidate(seed) for seed in SEEDS], probe, survivors=3)
     alone = torch.cat([workflow.alone(seed) for seed in SEEDS])
     batch = batched(workflow)

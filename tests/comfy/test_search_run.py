@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from types import SimpleNamespace
 
 import comfy.model_management
 import comfy.utils
@@ -13,6 +14,7 @@ from comfy.nested_tensor import NestedTensor
 from comfy.patcher_extension import WrappersMP
 from diffusion_probe.probe_models.preview import PreviewReward
 from diffusion_probe.sampling.candidates import Candidate, ksampler_candidate
+from diffusion_probe.sampling.loaded import loaded_again
 from diffusion_probe.sampling.search_run import candidate_pictures, seed_search
 from diffusion_probe.sampling.seeds import use_seeds
 from diffusion_probe.search.outcome import outcome_report, outcome_text
@@ -374,6 +376,15 @@ def test_a_look_that_unloads_the_model_does_not_disturb_the_search(model):
     result = run(lora, candidates(3), ByMean(lambda rows: comfy.model_management.unload_all_models()), survivors=2)
     assert all(same(latent[None], alone(lora, row)) for latent, row in zip(result.latents, result.survivors))
     assert not same(alone(model, 0), alone(lora, 0))
+
+
+def test_control_nets_are_loaded_again_too(monkeypatch):
+    loaded = []
+    monkeypatch.setattr(comfy.model_management, "load_models_gpu", loaded.extend)
+    guiders = [SimpleNamespace(model_patcher="model", loaded_models=[net]) for net in ("canny", "depth")]
+    with pytest.raises(RuntimeError, match="no VAE"), loaded_again(guiders):
+        raise RuntimeError("no VAE")
+    assert loaded == ["model", "canny", "depth"]
 
 
 def test_a_model_from_seed_batch_is_refused(model, probe):

@@ -43,10 +43,15 @@ def images(client, outputs, number):
 
 def test_a_seed_it_reports_gives_the_same_image_in_a_stock_ksampler(client, prompt):
     events = []
+    prompt["named"] = node(
+        "DiffusionProbeSaveSeeds", images=["decode", 0], scores=["search", 5], filename_prefix="test/found"
+    )
     outputs = client.run(prompt, events.append)
     (report,) = outputs["search"]["diffusion_probe"]
     finished = [row for row in report["rows"] if row["finished"]]
     assert [row["rank"] for row in finished] == [1, 2] and len(report["rows"]) == 6
+    names = [image["filename"] for image in outputs["named"]["images"]]
+    assert [name.split("_score_")[0] for name in names] == [f"found_seed_{row['seed']}" for row in finished]
     assert report["model_rows"] == 2 * (6 * 2 + 2 * 8)  # cond and uncond, all to step 2, two to the end
     assert len(outputs["search"]["images"]) == 6 and "Finished 2 of 6" in outputs["search"]["text"][0]
     found = images(client, outputs, "save")
@@ -56,7 +61,10 @@ def test_a_seed_it_reports_gives_the_same_image_in_a_stock_ksampler(client, prom
         if name not in ("candidates", "survivors", "budget", "policy", "probe")
     }
     for place, row in enumerate(finished):
-        alone = {**prompt, "search": node("KSampler", **{**inputs, "seed": int(row["seed"])})}
+        alone = {
+            **{name: given for name, given in prompt.items() if name != "named"},
+            "search": node("KSampler", **{**inputs, "seed": int(row["seed"])}),
+        }
         (image,) = images(client, client.run(alone), "save")
         assert np.abs(image - found[place]).max() <= 2
     progress = [event["data"] for event in events if event["type"] == "progress" and event["data"]["node"] == "search"]
@@ -67,6 +75,7 @@ def test_several_wordings_are_searched_together_and_the_best_one_goes_on(client,
     prompt["other"] = node("CLIPTextEncode", clip=["model", 1], text="a small blue square right of a large red circle")
     prompt["search"]["inputs"].update(positive_2=["other", 0], candidates=3, budget=4.0, survivors=1)
     prompt["shown"] = node("PreviewAny", source=["search", 3])
+    prompt["prompts"] = node("PreviewAny", source=["search", 6])
     prompt["again"] = node(
         "KSampler",
         **{
@@ -82,7 +91,9 @@ def test_several_wordings_are_searched_together_and_the_best_one_goes_on(client,
     assert sorted((row["seed"], row["prompt"]) for row in report["rows"]) == [
         (str(seed), variant) for seed in (100, 101, 102) for variant in (1, 2)
     ]
-    assert "of prompt" in outputs["shown"]["text"][0] and len(outputs["save"]["images"]) == 1
+    (best,) = [row["prompt"] for row in report["rows"] if row["finished"]]
+    assert outputs["prompts"]["text"][0] == str(best) and "of prompt" in outputs["shown"]["text"][0]
+    assert len(outputs["save"]["images"]) == 1
 
 
 def test_an_interrupt_stops_it_within_a_model_call_and_the_next_search_is_as_ever(client, prompt):
@@ -110,6 +121,8 @@ def test_an_interrupt_stops_it_within_a_model_call_and_the_next_search_is_as_eve
         ({"probe": ["focus", 0]}, "has no measured skill in ranking seeds.*Connect Preview Reward"),
         ({"judge": ["focus", 0]}, "Attention focus can't judge finished images"),
         ({"latent_image": ["batch", 0]}, "The latent has 4 rows.*set batch_size"),
+        ({"model": ["seeded", 1]}, "This MODEL comes from Seed Batch.*before Seed Batch"),
+        ({"denoise": 0.0}, "Denoise is 0.*Set denoise above 0"),
         ({"model": ["attached", 0]}, "A probe is attached to this MODEL.*before Attach Probe"),
     ],
 )
@@ -117,6 +130,7 @@ def test_bad_input_is_an_error_with_node_cause_and_fix(client, prompt, change, s
     prompt["focus"] = node("DiffusionProbeAttentionFocus")
     prompt["batch"] = node("EmptySD3LatentImage", width=128, height=128, batch_size=4)
     prompt["attached"] = node("DiffusionProbeAttachProbe", model=["model", 0], probe=["probe", 0], moments="auto")
+    prompt["seeded"] = node("DiffusionProbeSeedBatch", model=["model", 0], first_seed=7, count=3)
     prompt["search"]["inputs"].update(change)
     with pytest.raises(PromptError, match=says):
         client.run(prompt)
