@@ -55,8 +55,11 @@ def verdicts(score: Callable[[list[Features]], tuple[Tensor, Tensor | None]], ro
     except InterruptProcessingException:
         raise
     except Exception as error:
+        wrong = error.with_traceback(None)  # its frames hold memory
+        values, pictures = None, None
+    if values is None:
         if len(rows) == 1:
-            return [Verdict(error=error)]
+            return [Verdict(error=wrong)]
         return [verdict for row in rows for verdict in verdicts(score, [row])]
     shown = [None] * len(rows) if pictures is None else list(pictures)
     return [_verdict(value, picture) for _, value, picture in zip(rows, values.tolist(), shown, strict=True)]
