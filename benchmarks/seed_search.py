@@ -51,7 +51,8 @@ def make_policy(name: str, judged: bool = False):
 
 def looks() -> list[int]:
     """Every step at which some policy looks."""
-    return sorted({*make_policy(ONE_CUT).moments(sample.STEPS), *make_policy(SEQUENTIAL).moments(sample.STEPS)})
+    policies = (make_policy(ONE_CUT), make_policy(SEQUENTIAL), make_policy(SEQUENTIAL, judged=True))
+    return sorted({moment for policy in policies for moment in policy.moments(sample.STEPS)})
 
 
 def record_prompt(testbed: Testbed, number: int, prompt: str, seed: int) -> dict[str, Any]:
