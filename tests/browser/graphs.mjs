@@ -208,7 +208,7 @@ export function seedSearch(family, id) {
       },
       decode: { type: "VAEDecode", pos: [880, 840], size: [340, 60] },
       save: {
-        type: "SaveImage",
+        type: "DiffusionProbeSaveSeeds",
         pos: [880, 960],
         size: [420, 500],
         values: { filename_prefix: "diffusion_probe/search" },
@@ -228,6 +228,7 @@ export function seedSearch(family, id) {
       ["search", "latent", "decode", "samples"],
       [...vae, "decode", "vae"],
       ["decode", "IMAGE", "save", "images"],
+      ["search", "kept_scores", "save", "scores"],
     ],
     groups: [
       { title: "1. Model and prompt", bounds: [370, -20, 720, 760] },
