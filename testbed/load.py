@@ -5,6 +5,7 @@ from pathlib import Path
 import comfy.model_patcher
 import comfy.sd
 import comfy.utils
+import torch
 from safetensors import safe_open
 
 from . import sdxl
@@ -48,4 +49,5 @@ def load_testbed(
         model = comfy.sd.load_diffusion_model(str(path))
     weights, metadata = comfy.utils.load_torch_file(str(where / "vae.safetensors"), return_metadata=True)
     vae = comfy.sd.VAE(sd=weights, metadata=metadata)
+    vae.first_stage_model.to(memory_format=torch.channels_last)  # on a CPU it decodes in two thirds of the time
     return model, load_clip(where / "text_encoder.safetensors"), vae

@@ -45,21 +45,43 @@ def _hue(rgb: np.ndarray) -> np.ndarray:
 
 def colour_map(image: np.ndarray) -> np.ndarray:
     """[H, W, 3] in 0…1 → int [H, W]: index into ``COLOURS``, or -1 where the pixel is grey."""
-    smooth = ndimage.gaussian_filter(np.nan_to_num(image.astype(np.float32)), sigma=(0.7, 0.7, 0)).clip(0, 1)
-    chroma = smooth.max(-1) - smooth.min(-1)
+    planes = np.nan_to_num(np.moveaxis(image, -1, 0).astype(np.float32, order="C"))
+    red, green, blue = smooth = ndimage.gaussian_filter(planes, sigma=(0, 0.7, 0.7)).clip(0, 1)
+    chroma = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
+    coloured = chroma > CHROMA_MIN
     palette = _hue(np.asarray(list(COLOURS.values())))
-    difference = np.angle(np.exp(1j * (_hue(smooth)[..., None] - palette)))
-    return np.where(chroma > CHROMA_MIN, np.abs(difference).argmin(-1), -1)
+    difference = np.angle(np.exp(1j * (_hue(smooth[:, coloured].T)[..., None] - palette)))
+    colours = np.full(coloured.shape, -1)
+    colours[coloured] = np.abs(difference).argmin(-1)
+    return colours
+
+
+def opened(mask: np.ndarray) -> np.ndarray:
+    """Binary opening by 3×3 pixels of bool [H, W]: what a 3×3 square inside of the mask can cover."""
+    core = mask[:-2] & mask[1:-1] & mask[2:]
+    core = core[:, :-2] & core[:, 1:-1] & core[:, 2:]
+    found = np.zeros_like(mask)
+    height, width = core.shape
+    for row, column in np.ndindex(3, 3):
+        found[row : row + height, column : column + width] |= core
+    return found
+
+
+def filled(mask: np.ndarray) -> np.ndarray:
+    """The mask with its holes filled: background that can't be reached from outside."""
+    outside, _ = ndimage.label(np.pad(~mask, 1, constant_values=True))
+    return outside[1:-1, 1:-1] != outside[0, 0]
 
 
 @lru_cache
-def _templates() -> dict[str, np.ndarray]:
-    """Each shape filling a square of ``TEMPLATE_PX``, centred by its bounding box."""
+def _templates() -> np.ndarray:
+    """Each shape filling a square of ``TEMPLATE_PX``, centred by its bounding box: 0 or 1 [shape, pixel]."""
     axis = (np.arange(TEMPLATE_PX) + 0.5) - TEMPLATE_PX / 2
     x, y = np.meshgrid(axis, axis)
     extent = TEMPLATE_PX / 2
     scale = {"square": 1 / 0.9}  # the renderer draws squares a little smaller than their extent
-    return {shape: signed_distance(shape, x, y, extent * scale.get(shape, 1)) < 0 for shape in SHAPES}
+    masks = [signed_distance(shape, x, y, extent * scale.get(shape, 1)) < 0 for shape in SHAPES]
+    return np.stack(masks).reshape(len(SHAPES), -1).astype(np.float32)
 
 
 def _overlaps(mask: np.ndarray) -> dict[str, float]:
@@ -70,7 +92,10 @@ def _overlaps(mask: np.ndarray) -> dict[str, float]:
     columns = (np.arange(TEMPLATE_PX) + 0.5) / TEMPLATE_PX * side - (side - width) / 2
     inside = ((rows >= 0) & (rows < height))[:, None] & ((columns >= 0) & (columns < width))[None]
     sampled = mask[rows.astype(int).clip(0, height - 1)][:, columns.astype(int).clip(0, width - 1)] & inside
-    return {name: (sampled & t).sum() / max((sampled | t).sum(), 1) for name, t in _templates().items()}
+    templates = _templates()
+    both = (templates @ sampled.ravel().astype(np.float32)).astype(np.float64)  # whole numbers, so exact
+    either = templates.sum(axis=1) + sampled.sum() - both
+    return dict(zip(SHAPES, both / np.maximum(either, 1)))
 
 
 def find_blobs(image: np.ndarray) -> list[Blob]:
@@ -78,16 +103,17 @@ def find_blobs(image: np.ndarray) -> list[Blob]:
     scale = 128 / image.shape[0]
     colours = colour_map(image)
     blobs = []
-    for index, colour in enumerate(COLOURS):
-        mask = ndimage.binary_opening(colours == index, np.ones((3, 3)))  # rims between two colours are no objects
-        labels, _ = ndimage.label(mask)
-        for label, window in enumerate(ndimage.find_objects(labels), start=1):
-            part = labels[window] == label
-            area = float(part.sum()) * scale**2
-            if area < AREA_MIN_PX:
+    for index, (colour, window) in enumerate(zip(COLOURS, ndimage.find_objects(colours + 1, len(COLOURS)))):
+        if window is None:
+            continue
+        labels, _ = ndimage.label(opened(colours[window] == index))  # rims between two colours are no objects
+        areas = np.bincount(labels.ravel()) * scale**2
+        for label, part in enumerate(ndimage.find_objects(labels), start=1):
+            if areas[label] < AREA_MIN_PX:
                 continue
-            part = ndimage.binary_fill_holes(part)
-            row, column = ndimage.center_of_mass(part)
-            x, y = column + window[1].start + 0.5, row + window[0].start + 0.5
-            blobs.append(Blob(colour, x * scale, y * scale, max(part.shape) * scale, area, _overlaps(part)))
+            mask = filled(labels[part] == label)
+            row, column = (np.arange(n) @ mask.sum(axis=1 - axis) / mask.sum() for axis, n in enumerate(mask.shape))
+            top, left = (outer.start + inner.start for outer, inner in zip(window, part))
+            x, y = (column + left + 0.5) * scale, (row + top + 0.5) * scale
+            blobs.append(Blob(colour, x, y, max(mask.shape) * scale, float(areas[label]), _overlaps(mask)))
     return sorted(blobs, key=lambda blob: -blob.area)
