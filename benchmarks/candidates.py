@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusion_probe.probe_models.features import NEEDS, Features
+from diffusion_probe.probe_models.features import Features
+from diffusion_probe.probe_models.probe import CaptureAll
 from diffusion_probe.sampling.capture import attach_probe, captured
 from diffusion_probe.testbed import sample, scenes, scorer
 from diffusion_probe.testbed.load import MODELS, load_testbed
@@ -41,16 +42,6 @@ def kept_lines(settings: str, unit: str, count: int, make: Callable[[int], dict[
             file.write(json.dumps(make(number)) + "\n")
             file.flush()
     return [json.loads(line) for line in path.read_text().splitlines()[:count]]
-
-
-class CaptureAll:
-    """Stands where a probe is attached, so that one run records what every probe needs."""
-
-    name, label, needs, skilled = "capture", "", frozenset(NEEDS), False
-    calibration = ()
-
-    def score(self, rows: Sequence[Features]) -> Tensor:
-        raise TypeError("this probe only captures")
 
 
 @dataclass(frozen=True)

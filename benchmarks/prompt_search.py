@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 from diffusion_probe.probe_models.preview import PreviewReward
+from diffusion_probe.probe_models.probe import CaptureAll
 from diffusion_probe.sampling.capture import attach_probe, captured
 from diffusion_probe.testbed import sample
 from diffusion_probe.testbed.scenes import Scene, sample_scenes
 from diffusion_probe.testbed.scorer import GroundTruth
 from diffusion_probe.training import protocol
 
-from benchmarks.candidates import CaptureAll, Testbed, candidate_seeds, kept_lines
+from benchmarks.candidates import Testbed, candidate_seeds, kept_lines
 
 SEEDS = 4
 FIRST_PROMPT = 500_000

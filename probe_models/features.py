@@ -4,13 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .words import Word
 
 ATTENTION = "attention"
+ACTIVATION = "activation"
+LATENT = "latent"
 DENOISED = "denoised"
-NEEDS = (ATTENTION, DENOISED)
+TEXT = "text"
+NEEDS = (ATTENTION, ACTIVATION, LATENT, DENOISED, TEXT)
+
+LATENT_GRID = 32
+"""Longer side of the grid on which trained probes see latents and activations."""
 
 ALL_TEXT = "all text"
 """What all text positions are called where no words are known."""
@@ -23,6 +30,19 @@ def over_words(maps: Tensor, words: Sequence[Word]) -> Tensor:
     so the sum is what the whole word gets, into however many pieces it was cut.
     """
     return torch.stack([maps[:, list(word.positions)].sum(1) for word in words], dim=1)
+
+
+def on_grid(images: Tensor, longest: int = LATENT_GRID) -> Tensor:
+    """``[..., channels, height, width]`` area-averaged to a longer side of at most ``longest``, aspect kept.
+
+    What is small enough stays as it is, so doing it twice is doing it once.
+    """
+    height, width = images.shape[-2:]
+    if max(height, width) <= longest:
+        return images
+    size = [max(1, round(side * longest / max(height, width))) for side in (height, width)]
+    flat = images.reshape(-1, *images.shape[-3:])
+    return F.interpolate(flat, size, mode="area").reshape(*images.shape[:-2], *size)
 
 
 @dataclass(frozen=True)
@@ -46,6 +66,14 @@ class Features:
             text has none.
         denoised: the x0 prediction in the VAE's latent space, ``[channels, ...]`` float32 on the
             CPU. None unless asked for.
+        latent: the noisy latent as the model's first layer is given it (about unit variance at any
+            noise level), ``[channels, height, width]`` float16 on the CPU, on the grid of
+            :func:`on_grid`. None unless asked for.
+        activation: output of the family's activation block at the image tokens, ``[channels, height,
+            width]`` float16 on the CPU, on the grid of :func:`on_grid`; channels are those of the
+            projection that the probe brings, or the model's own. None unless asked for.
+        text: the embedding of each text token as the model is given it, ``[tokens, channels]``
+            float16 on the CPU; the tokens of ``attention``. None unless asked for.
     """
 
     family: str
@@ -57,6 +85,14 @@ class Features:
     attention: Tensor | None = None
     words: tuple[Word, ...] = ()
     denoised: Tensor | None = None
+    latent: Tensor | None = None
+    activation: Tensor | None = None
+    text: Tensor | None = None
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Everything that was captured."""
+        given = (self.attention, self.denoised, self.latent, self.activation, self.text)
+        return tuple(tensor for tensor in given if tensor is not None)
 
     def text_words(self) -> tuple[Word, ...]:
         """The words; without any, all text positions count as one.
@@ -65,6 +101,16 @@ class Features:
             ValueError: no attention was captured.
         """
         return self.words or (Word(ALL_TEXT, tuple(range(self._maps().shape[1]))),)
+
+    def word_embeddings(self) -> Tensor:
+        """The mean embedding of the positions of each of :meth:`text_words`, ``[words, channels]`` float32.
+
+        Raises:
+            ValueError: no text or no attention was captured.
+        """
+        if self.text is None:
+            raise ValueError("no text was captured. Attach a probe that needs it.")
+        return torch.stack([self.text[list(word.positions)].float().mean(0) for word in self.text_words()])
 
     def word_maps(self, words: Sequence[Word] | None = None) -> Tensor:
         """Attention to each word, ``[blocks, words, height, width]`` float32 softmax weights; see :func:`over_words`.

@@ -1,11 +1,12 @@
 """The interface of everything that turns captured features into a score."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from .features import Features
+from .features import NEEDS, Features
 
 
 @runtime_checkable
@@ -13,8 +14,9 @@ class Probe(Protocol):
     """A signal read early in a run that predicts how good the finished image will be.
 
     A probe that was trained for certain models also has ``family`` and ``blocks``, the names of the
-    attention blocks that it reads, as in :class:`Features`; other models are refused. And it may have
-    ``search_skill``, the fields of ``search.skill.Skill`` as measured, or None.
+    attention blocks that it reads, as in :class:`Features`; other models are refused. It may have
+    ``search_skill``, the fields of ``search.skill.Skill`` as measured, or None. And one that needs the
+    activation may have a ``projection`` ``[kept channels, channels]`` of it; without, it gets all channels.
 
     Attributes:
         name: short name shown to the user, for example ``"attention focus"``.
@@ -44,3 +46,18 @@ class Probe(Protocol):
             ValueError: features that the probe needs are missing, or of a shape it can't use.
         """
         ...
+
+
+@dataclass
+class CaptureAll:
+    """Stands where a probe is attached, so that one run records what every probe needs; it scores nothing.
+
+    Attributes:
+        projection: see :class:`Probe`.
+    """
+
+    projection: Tensor | None = None
+    name, label, needs, skilled, calibration = "capture", "", frozenset(NEEDS), False, ()
+
+    def score(self, rows: Sequence[Features]) -> Tensor:
+        raise TypeError("this probe only captures")

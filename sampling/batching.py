@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .activation import ACTIVATION_TAPS
 from .attachment import KEY
 from .recording import LOOKING
 from .step_cache.hook import KEY as CACHE_KEY
@@ -17,7 +18,10 @@ from .tap import TAPS
 PER_ROW = ("cond_or_uncond", "uuids", "sigmas")
 """What ``transformer_options`` says about the rows of one call; a joined call has those of all."""
 
-PER_RUN = (TAPS, KEY, LOOKING, CACHE_KEY)
+BY_ENTRY = (TAPS, ACTIVATION_TAPS)
+"""Taps by conditioning entry; a joined call has those of all."""
+
+PER_RUN = (*BY_ENTRY, KEY, LOOKING, CACHE_KEY)
 """What it says about one run, and the model reads by conditioning entry or not at all."""
 
 
@@ -121,7 +125,8 @@ def join(calls: Sequence[ModelCall]) -> tuple[Tensor, Tensor, dict[str, Any]]:
     options = given[0].copy()
     for name in ("cond_or_uncond", "uuids"):
         options[name] = [entry for one in given for entry in one[name]]
-    options[TAPS] = {uuid: tap for one in given for uuid, tap in one.get(TAPS, {}).items()}
+    for name in BY_ENTRY:
+        options[name] = {uuid: tap for one in given for uuid, tap in one.get(name, {}).items()}
     options["sigmas"] = torch.cat([one["sigmas"] for one in given])
     conds, rows = [_conds(call) for call in calls], [call.rows for call in calls]
     joined = {name: _joined([by_name[name] for by_name in conds], rows) for name in conds[0]}

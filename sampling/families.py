@@ -17,6 +17,9 @@ from ..probe_models.probe import Probe
 ATTENTION_BLOCKS = 10
 """How many consecutive blocks are recorded (Diffusion Probe, section on layer selection)."""
 
+ACTIVATION_DEPTH = 0.7
+"""Where in a DiT the activation is read, as a share of its blocks: between .55 and .88 (Probe-Select)."""
+
 Block = tuple[str | int, ...]
 """How ``transformer_options`` names a block: ``("double", 3)``, or ``("input", 8, 2)`` in a UNet."""
 
@@ -29,12 +32,16 @@ class Family:
         name: what users call it.
         blocks: the recorded attention blocks of a diffusion model, in order of execution, each with
             the side in latent pixels of the square that one of its image tokens covers.
+        activation: the block of a diffusion model whose output a probe may read, as ``transformer_options``
+            names it for replacements of a DiT's blocks (``("single_block", 21)``) or while a UNet's
+            decoder runs (``("output", 8)``: what enters that block).
         joint: whether text and image tokens attend jointly, the text tokens first (a DiT). False:
             image tokens attend to the text alone, in a UNet's ``attn2``.
     """
 
     name: str
     blocks: Callable[[Any], dict[Block, int]]
+    activation: Callable[[Any], Block]
     joint: bool
 
 
@@ -45,6 +52,13 @@ def _flux_blocks(diffusion_model: Any) -> dict[Block, int]:
     stack = double + single
     start = max(0, (len(stack) - ATTENTION_BLOCKS) // 2)
     return dict.fromkeys(stack[start : start + ATTENTION_BLOCKS], diffusion_model.patch_size)
+
+
+def _flux_activation(diffusion_model: Any) -> Block:
+    """At ``ACTIVATION_DEPTH`` of the whole stack."""
+    double, single = len(diffusion_model.double_blocks), len(diffusion_model.single_blocks)
+    number = round(ACTIVATION_DEPTH * (double + single - 1))
+    return ("double_block", number) if number < double else ("single_block", number - double)
 
 
 def _unet_blocks(diffusion_model: Any) -> dict[Block, int]:
@@ -60,8 +74,13 @@ def _unet_blocks(diffusion_model: Any) -> dict[Block, int]:
     return dict(list(blocks.items())[-ATTENTION_BLOCKS:])
 
 
-FLUX = Family(name="FLUX", blocks=_flux_blocks, joint=True)
-SDXL = Family(name="SDXL", blocks=_unet_blocks, joint=False)
+def _unet_activation(diffusion_model: Any) -> Block:
+    """In the last stage of the decoder, whose last block adds the details."""
+    return ("output", len(diffusion_model.output_blocks) - 1)
+
+
+FLUX = Family(name="FLUX", blocks=_flux_blocks, activation=_flux_activation, joint=True)
+SDXL = Family(name="SDXL", blocks=_unet_blocks, activation=_unet_activation, joint=False)
 
 FAMILIES: dict[type, Family] = {comfy.model_base.Flux: FLUX, comfy.model_base.SDXL: SDXL}
 
@@ -81,6 +100,11 @@ def family_of(model: Any) -> Family:
             f"Supported: {supported}. Connect a model of one of these families."
         )
     return family
+
+
+def unread_family(name: str) -> Family:
+    """The entry of a model of which nothing but its x0 prediction is captured, whatever it is."""
+    return Family(name, blocks=lambda model: {}, activation=lambda model: (), joint=False)
 
 
 def block_names(blocks: Iterable[Block]) -> tuple[str, ...]:

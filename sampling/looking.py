@@ -4,11 +4,11 @@ from typing import Any
 
 from comfy.patcher_extension import WrappersMP
 
-from ..probe_models.features import ATTENTION, Features
+from ..probe_models.features import DENOISED, Features
 from ..probe_models.probe import Probe
 from .attachment import KEY
 from .coroutine import Run, current_run
-from .families import Family, family_of
+from .families import family_of, unread_family
 from .hub import Hub
 from .moments import OWN_SIGMAS, Moment
 from .recording import Recording
@@ -48,8 +48,9 @@ class Looker:
                 "connect the MODEL from before Attach Probe, and the probe to the input probe."
             )
         self.needs = frozenset(probe.needs)
+        self.projection = getattr(probe, "projection", None)
         kind = type(hub.model.model).__name__
-        self.family = family_of(hub.model) if ATTENTION in self.needs else Family(kind, lambda model: {}, joint=False)
+        self.family = family_of(hub.model) if self.needs - {DENOISED} else unread_family(kind)
         self.latent_out = hub.model.model.process_latent_out
         self._recordings: dict[Run, Recording] = {}
         hub.model.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, self._predict_noise)
@@ -58,7 +59,7 @@ class Looker:
         """PREDICT_NOISE wrapper, inside of the hub's."""
         run = current_run()
         if run not in self._recordings:
-            recording = self._recordings[run] = Recording(self.family, self.needs, None)
+            recording = self._recordings[run] = Recording(self.family, self.needs, None, self.projection)
             recording.plan = GoalPlan(run, executor.class_obj.inner_model.model_sampling)
         return self._recordings[run].evaluate(executor, x, timestep, model_options, seed)
 

@@ -11,12 +11,13 @@ import comfy.model_patcher
 import torch
 from torch import Tensor
 
-from ..probe_models.features import ATTENTION, Features
+from ..probe_models.features import ACTIVATION, ATTENTION, LATENT, TEXT, Features, on_grid
 from ..probe_models.words import Word
+from .activation import ActivationTap
 from .families import Block, Family, block_names
 from .moments import Moment, MomentPlan, percent_of_sigma
 from .tap import AttentionTap
-from .words import words_of
+from .words import text_of, words_of
 
 LOOKING = "diffusion_probe_looking"
 """In the ``transformer_options`` of an evaluation that is captured: a step cache has to compute it."""
@@ -24,12 +25,23 @@ LOOKING = "diffusion_probe_looking"
 
 @dataclass
 class Snapshot:
-    """What one evaluation gave: ``maps`` by conditioning entry and block, the ``words`` of all entries, x0."""
+    """What one evaluation gave.
+
+    Attributes:
+        maps: by conditioning entry and block.
+        words: of all entries.
+        text: embeddings of all entries' tokens, ``[rows or 1, tokens, channels]``, where asked for.
+        activation, latent: ``[rows, channels, height, width]``, where asked for.
+        denoised: x0, ``[rows, channels, ...]`` in the model's own scale.
+    """
 
     step: int
     sigma: float
     maps: dict[UUID, dict[Block, Tensor]]
     words: tuple[Word, ...]
+    text: Tensor | None
+    activation: Tensor | None
+    latent: Tensor | None
     denoised: Tensor
 
 
@@ -41,8 +53,15 @@ class Recording:
         pruning: the run's :class:`pruning.RowPruning`, or None. Nothing is captured once it has decided.
     """
 
-    def __init__(self, family: Family, needs: frozenset[str], moments: tuple[Moment, ...] | None):
+    def __init__(
+        self,
+        family: Family,
+        needs: frozenset[str],
+        moments: tuple[Moment, ...] | None,
+        projection: Tensor | None = None,
+    ):
         self.family = family
+        self.projection = projection
         self.needs = needs
         self.moments = moments
         self.plan: MomentPlan | None = None
@@ -69,16 +88,29 @@ class Recording:
         self.capturing = bool(moments)
         if not moments:
             return executor(x, timestep, model_options, seed)
-        guider, tap = executor.class_obj, None
+        guider = executor.class_obj
         model_options = comfy.model_patcher.create_model_options_clone(model_options)
-        model_options["transformer_options"][LOOKING] = True
-        if ATTENTION in self.needs:
-            conds = guider.conds.get("positive") or [cond for conds in guider.conds.values() for cond in conds]
-            tap = AttentionTap(self.family, guider.inner_model.diffusion_model, conds, *x.shape[-2:])
-            tap.install(model_options["transformer_options"])
+        options = model_options["transformer_options"]
+        options[LOOKING] = True
+        conds = guider.conds.get("positive") or [cond for conds in guider.conds.values() for cond in conds]
+        model, size = guider.inner_model.diffusion_model, x.shape[-2:]
+        maps = AttentionTap(self.family, model, conds, *size) if self.needs & {ATTENTION, TEXT} else None
+        activation = (
+            ActivationTap(self.family, model, conds, *size, self.projection) if ACTIVATION in self.needs else None
+        )
+        for tap in filter(None, (maps, activation)):
+            tap.install(options)
         denoised = executor(x, timestep, model_options, seed)
-        maps, words = (tap.maps, words_of(tap.entries())) if tap else ({}, ())
-        snapshot = Snapshot(self.evaluations, sigma, maps, words, denoised.detach().float().cpu().clone())
+        snapshot = Snapshot(
+            step=self.evaluations,
+            sigma=sigma,
+            maps=maps.maps if maps else {},
+            words=words_of(maps.entries()) if maps else (),
+            text=text_of(maps.entries()) if TEXT in self.needs else None,
+            activation=activation.image() if activation else None,
+            latent=_model_input(guider, x, timestep) if LATENT in self.needs else None,
+            denoised=denoised.detach().float().cpu().clone(),
+        )
         self.snapshots.update(dict.fromkeys(moments, snapshot))
         return denoised
 
@@ -115,4 +147,13 @@ class Recording:
             attention=attention,
             words=snapshot.words,
             denoised=latent_out(snapshot.denoised[row : row + 1])[0],
+            latent=None if snapshot.latent is None else snapshot.latent[row],
+            activation=None if snapshot.activation is None else snapshot.activation[row],
+            text=None if snapshot.text is None else snapshot.text[row % len(snapshot.text)],
         )
+
+
+def _model_input(guider: Any, x: Tensor, timestep: Tensor) -> Tensor:
+    """The latent as the model's first layer is given it, ``[rows, channels, height, width]`` float16 on the CPU."""
+    scaled = guider.inner_model.model_sampling.calculate_input(timestep, x.detach())
+    return on_grid(scaled.float()).half().cpu()

@@ -41,7 +41,7 @@ class RowRecord:
 
     def bytes(self) -> int:
         """Memory that the captured tensors take."""
-        tensors = (t for f in self.features.values() for t in (f.attention, f.denoised) if t is not None)
+        tensors = (tensor for features in self.features.values() for tensor in features.tensors())
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 

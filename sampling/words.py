@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from comfy.sd1_clip import SD1ClipModel, SD1Tokenizer, SDTokenizer
 from comfy.sdxl_clip import SDXLClipModel, SDXLTokenizer
 from comfy.text_encoders.flux import FluxClipModel, FluxTokenizer
@@ -89,6 +90,19 @@ def words_of(conds: Sequence[tuple[dict[str, Any], int]]) -> tuple[Word, ...]:
                 spelled.append((spelling, there))
         start += length
     return numbered(spelled)
+
+
+def text_of(conds: Sequence[tuple[dict[str, Any], int]]) -> Tensor | None:
+    """What the model is given of several conditioning entries, ``[rows or 1, tokens, channels]`` float16 on the CPU.
+
+    Args:
+        conds: as for :func:`words_of`, processed by the guider.
+    """
+    if not conds:
+        return None
+    contexts = [cond["model_conds"]["c_crossattn"].cond[:, :length] for cond, length in conds]
+    rows = max(len(context) for context in contexts)
+    return torch.cat([context.expand(rows, -1, -1) for context in contexts], 1).detach().half().cpu()
 
 
 def _spelled(clip: Any, text: str, length: int) -> Spelled | None:

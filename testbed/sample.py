@@ -50,7 +50,23 @@ def sample_latents(
     prompts = [prompts] if isinstance(prompts, str) else list(prompts)
     if len(prompts) not in (1, len(seeds)):
         raise ValueError(f"{len(prompts)} prompts but {len(seeds)} seeds; give one prompt, or one per seed.")
-    latent = torch.zeros([len(seeds), 4, SIZE_PX // 8, SIZE_PX // 8])
+    return sample_conditioned(model, encode_prompts(clip, prompts), clip, seeds, steps, cfg, negative, callback)
+
+
+@torch.inference_mode()
+def sample_conditioned(
+    model: comfy.model_patcher.ModelPatcher,
+    positive: list,
+    clip: comfy.sd.CLIP,
+    seeds: Sequence[int],
+    steps: int = STEPS,
+    cfg: float | None = None,
+    negative: str = "",
+    callback: Callable | None = None,
+    size: tuple[int, int] = (SIZE_PX, SIZE_PX),
+) -> torch.Tensor:
+    """As :func:`sample_latents`, from CONDITIONING. ``size``: height and width in pixels."""
+    latent = torch.zeros([len(seeds), 4, size[0] // 8, size[1] // 8])
     latent = comfy.sample.fix_empty_latent_channels(model, latent)
     return comfy.sample.sample(
         model,
@@ -59,7 +75,7 @@ def sample_latents(
         default_cfg(model) if cfg is None else cfg,
         SAMPLER,
         SCHEDULER,
-        encode_prompts(clip, prompts),
+        positive,
         encode_prompts(clip, [negative]),
         latent,
         callback=callback,

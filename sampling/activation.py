@@ -1,0 +1,110 @@
+"""The tap on one block's output at the image tokens, for one evaluation."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import torch
+from torch import Tensor
+
+from ..probe_models.features import on_grid
+from .families import Block, Family
+
+ACTIVATION_TAPS = "diffusion_probe_activation_taps"
+"""In ``transformer_options``: which tap wants the activation of a conditioning entry, by the entry's uuid."""
+
+
+class ActivationTap:
+    """Collects the activation of each conditioning entry that covers the whole latent.
+
+    Args:
+        family: of the model.
+        diffusion_model: the model itself.
+        conds: the entries whose activations are wanted, as the guider processed them.
+        height, width: of the latent.
+        projection: ``[kept channels, channels]``, applied to each token; None keeps all channels.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        diffusion_model: Any,
+        conds: list[dict[str, Any]],
+        height: int,
+        width: int,
+        projection: Tensor | None = None,
+    ):
+        self.family = family
+        self.block = family.activation(diffusion_model)
+        self.wanted = {cond["uuid"] for cond in conds if "area" not in cond}
+        self.height, self.width = height, width
+        self.side = getattr(diffusion_model, "patch_size", 1)
+        self.projection = projection
+        self.found: dict[UUID, Tensor] = {}
+
+    def install(self, options: dict[str, Any]) -> None:
+        """Tap the block through the evaluation's own copy of ``transformer_options``.
+
+        What other packs put in the block's place is called as if the tap weren't there.
+        """
+        options[ACTIVATION_TAPS] = dict.fromkeys(self.wanted, self)
+        if self.family.joint:
+            replacements = options.setdefault("patches_replace", {}).setdefault("dit", {})
+            replacements[self.block] = TappedBlock(replacements.get(self.block))
+        else:
+            options.setdefault("patches", {}).setdefault("output_block_patch", []).insert(0, TappedEntry(self.block))
+
+    def keep_tokens(self, uuid: UUID, tokens: Tensor, options: dict[str, Any]) -> None:
+        """Image tokens of one entry's ``[rows, tokens, channels]``: behind those of text, before reference images."""
+        high, wide = -(-self.height // self.side), -(-self.width // self.side)
+        end = tokens.shape[1] - sum(options.get("reference_image_num_tokens", ()))
+        if end >= high * wide:
+            image = tokens[:, end - high * wide : end]
+            self.keep(uuid, image.unflatten(1, (high, wide)).movedim(-1, 1))
+
+    def keep(self, uuid: UUID, images: Tensor) -> None:
+        """One entry's ``[rows, channels, height, width]``; a second pass through the block is ignored."""
+        if uuid in self.found:
+            return
+        small = on_grid(images.detach().float())
+        if self.projection is not None:
+            small = torch.einsum("pc,rchw->rphw", self.projection.to(small), small)
+        self.found[uuid] = small.half().cpu()
+
+    def image(self) -> Tensor | None:
+        """The mean over the entries, ``[rows, channels, height, width]`` float16; None if none was computed."""
+        return torch.stack(list(self.found.values())).float().mean(0).half() if self.found else None
+
+
+@dataclass(frozen=True)
+class TappedBlock:
+    """A replacement of a DiT's block that runs ``previous``, or else the block, and shows what it gives."""
+
+    previous: Callable | None
+
+    def __call__(self, args: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+        output = extra["original_block"](args) if self.previous is None else self.previous(args, extra)
+        options = args["transformer_options"]
+        for uuid, tap, rows in _shares(output["img"], options):
+            tap.keep_tokens(uuid, rows, options)
+        return output
+
+
+@dataclass(frozen=True)
+class TappedEntry:
+    """An ``output_block_patch`` that shows what enters one block of a UNet's decoder."""
+
+    block: Block
+
+    def __call__(self, h: Tensor, skip: Tensor, options: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        if tuple(options["block"]) == self.block:
+            for uuid, tap, rows in _shares(h, options):
+                tap.keep(uuid, rows)
+        return h, skip
+
+
+def _shares(values: Tensor, options: dict[str, Any]) -> list[tuple[UUID, ActivationTap, Tensor]]:
+    """The rows of a model call that a tap waits for, by conditioning entry."""
+    uuids, taps = options.get("uuids", ()), options[ACTIVATION_TAPS]
+    return [(uuid, taps[uuid], rows) for uuid, rows in zip(uuids, values.chunk(max(1, len(uuids)))) if uuid in taps]

@@ -1,0 +1,199 @@
+"""Recorded runs in a folder: what it holds, and how it is read.
+
+One file per sampler run, ``runs/KEY.safetensors``: the rows of one prompt, each of its own seed, as
+probes saw them at several moments, and what became of them. ``runs-*.jsonl``, one for each process that
+wrote, list the finished ones in readable form; ``dataset.json`` says what all have in common.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+FORMAT = 1
+HEADER = "dataset.json"
+RUNS = "runs"
+METADATA = "diffusion_probe_run"
+VALIDATION_ONE_IN = 10
+
+
+@dataclass(frozen=True)
+class Header:
+    """What all runs of a dataset have in common.
+
+    Attributes:
+        family: as ``Features.family``.
+        blocks: whose maps were recorded, names as in ``Features.blocks``.
+        activation_channels: of the projected activation, 0 if none was recorded.
+        model: which model, for people.
+    """
+
+    family: str
+    blocks: tuple[str, ...]
+    activation_channels: int
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class RecordedMoment:
+    """Which evaluation, and its noise level, as in ``Features``."""
+
+    step: int
+    sigma: float
+    percent: float
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One sampler run: rows of one prompt.
+
+    Attributes:
+        key: names the run; of the same prompt, seeds and settings always the same.
+        prompt: its text.
+        seeds: of the rows.
+        steps: of the whole run.
+        words: what the words of the maps are called.
+        moments: at which it was looked at, in order.
+        labels: by unit, one number per row: what became of it. The first is what probes learn.
+        settings: anything else of interest to people.
+    """
+
+    key: str
+    prompt: str
+    seeds: tuple[int, ...]
+    steps: int
+    words: tuple[str, ...]
+    moments: tuple[RecordedMoment, ...]
+    labels: dict[str, tuple[float, ...]]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """One line."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "RunRecord":
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            ValueError: no such line, or of a newer format.
+        """
+        try:
+            values = json.loads(text)
+            if values.pop("format") > FORMAT:
+                raise ValueError(f"it is of a newer format than {FORMAT}; update the pack")
+            moments = tuple(RecordedMoment(**moment) for moment in values.pop("moments"))
+            labels = {name: tuple(numbers) for name, numbers in values.pop("labels").items()}
+            lists = {name: tuple(values.pop(name)) for name in ("seeds", "words")}
+            return cls(moments=moments, labels=labels, **lists, **values)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"it is no record of a run ({error})") from error
+
+
+def run_key(prompt: str, *settings: Any) -> str:
+    """The key of a run."""
+    return hashlib.sha256(json.dumps([prompt, *settings], sort_keys=True, default=str).encode()).hexdigest()[:20]
+
+
+def is_validation(prompt: str) -> bool:
+    """Whether a recorded prompt is kept for validation: by its content, so that no split ever mixes."""
+    digest = hashlib.sha256(f"validation {prompt}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") % VALIDATION_ONE_IN == 0
+
+
+class Dataset:
+    """The recorded runs of a folder.
+
+    Args:
+        folder: where a recording wrote.
+
+    Attributes:
+        header: what the runs have in common.
+        runs: all whose file can be read, sorted by key.
+        damaged: names of the files that can't, each with why.
+
+    Raises:
+        ValueError: no dataset, a newer format, or not one run that can be read; the message says what to do.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+        self.header = read_header(self.folder)
+        self.runs: list[RunRecord] = []
+        self.damaged: dict[str, str] = {}
+        for path in sorted((self.folder / RUNS).glob("[!.]*.safetensors")):
+            try:
+                self.runs.append(_read_record(path))
+            except (ValueError, SafetensorError, OSError) as error:
+                self.damaged[path.name] = str(error).splitlines()[0]
+        for missing in sorted(listed_keys(self.folder) - {run.key for run in self.runs}):
+            self.damaged.setdefault(f"{missing}.safetensors", "it is listed, but not there")
+        if self.damaged:
+            some = "; ".join(f"{name}: {why}" for name, why in list(self.damaged.items())[:3])
+            logging.warning(
+                f"Dataset {self.folder.name}: {len(self.damaged)} of {len(self.runs) + len(self.damaged)} recorded "
+                f"runs can't be read and are left out ({some}). Delete these files and record again to have them back."
+            )
+        if not self.runs:
+            raise ValueError(
+                f"the dataset {self.folder} holds no run that can be read. Record some: Record Probe Data, or "
+                "python -m training record."
+            )
+
+    def split(self) -> tuple[list[RunRecord], list[RunRecord]]:
+        """Runs for training and for validation, no prompt in both."""
+        validation = [run for run in self.runs if is_validation(run.prompt)]
+        return [run for run in self.runs if not is_validation(run.prompt)], validation
+
+    def load(self, run: RunRecord, names: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """The tensors of a run by name, all or those named: see ``writing.run_tensors``."""
+        with safe_open(str(self.folder / RUNS / f"{run.key}.safetensors"), "pt") as file:
+            return {name: file.get_tensor(name) for name in (file.keys() if names is None else names)}
+
+
+def read_header(folder: Path) -> Header:
+    """What the runs of a dataset have in common.
+
+    Raises:
+        ValueError: the folder holds no dataset, or one of a newer format.
+    """
+    try:
+        values = json.loads((folder / HEADER).read_text())
+        if values.pop("format") > FORMAT:
+            raise ValueError(f"the dataset {folder} is of a newer format than {FORMAT}. Update the pack.")
+        return Header(**{**values, "blocks": tuple(values["blocks"])})
+    except FileNotFoundError:
+        raise ValueError(
+            f"{folder} holds no dataset: {HEADER} isn't there. Name a folder that Record Probe Data or "
+            "python -m training record wrote."
+        ) from None
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{folder / HEADER} is damaged ({error}). Copy it again from where it was recorded."
+        ) from error
+
+
+def listed_keys(folder: Path) -> set[str]:
+    """Keys of the runs that the lists of a dataset name; a line that was cut off counts as none."""
+    keys = set()
+    for path in folder.glob("runs-*.jsonl"):
+        for line in path.read_bytes().split(b"\n")[:-1]:
+            try:
+                keys.add(json.loads(line)["key"])
+            except (ValueError, KeyError, TypeError):
+                continue
+    return keys
+
+
+def _read_record(path: Path) -> RunRecord:
+    with safe_open(str(path), "pt") as file:
+        text = (file.metadata() or {}).get(METADATA)
+    if text is None:
+        raise ValueError("it is a safetensors file, but no recorded run")
+    return RunRecord.from_json(text)

@@ -1,0 +1,134 @@
+"""Writing recorded runs, so that nothing written is ever lost and nothing half-written ever read."""
+
+import errno
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from uuid import uuid4
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from ..probe_models.features import ALL_TEXT, Features, on_grid
+from .dataset import FORMAT, HEADER, METADATA, RUNS, Header, RecordedMoment, RunRecord, read_header
+
+PROJECTION = "projection.safetensors"
+UNFINISHED_SECONDS = 3600
+"""Older files with unfinished names are left by a process that was killed."""
+
+
+class DatasetWriter:
+    """Adds runs to a dataset, which other processes may be adding to as well.
+
+    Args:
+        folder: made if it isn't there.
+        header: what every run will have in common.
+
+    Raises:
+        ValueError: the folder holds runs of another kind; the message says what differs.
+        OSError: the folder can't be written to.
+    """
+
+    def __init__(self, folder: Path, header: Header):
+        self.folder = Path(folder)
+        (self.folder / RUNS).mkdir(parents=True, exist_ok=True)
+        for left in (self.folder / RUNS).glob(".*"):
+            if time.time() - left.stat().st_mtime > UNFINISHED_SECONDS:
+                left.unlink(missing_ok=True)
+        write_once(self.folder / HEADER, json.dumps({"format": FORMAT, **asdict(header)}, indent=1).encode())
+        there = read_header(self.folder)
+        for name in ("family", "blocks", "activation_channels"):
+            if getattr(there, name) != getattr(header, name):
+                raise ValueError(
+                    f"the dataset {self.folder} was recorded with {name.replace('_', ' ')} {getattr(there, name)}, and "
+                    f"this model has {getattr(header, name)}. One dataset is of one model: record into another folder."
+                )
+        self._list = self.folder / f"runs-{uuid4().hex[:12]}.jsonl"
+
+    def has(self, key: str) -> bool:
+        """Whether a run was recorded."""
+        return self._path(key).exists()
+
+    def add(self, run: RunRecord, tensors: Mapping[str, Tensor]) -> None:
+        """Record a run; when this returns, it is on the disk.
+
+        Raises:
+            OSError: the disk is full, or the folder can't be written to; what was recorded before stays.
+        """
+        content = save({name: tensor.contiguous() for name, tensor in tensors.items()}, {METADATA: run.to_json()})
+        unfinished = self._path(f".{run.key}.{uuid4().hex[:8]}")
+        try:
+            _write(unfinished, content)
+            os.replace(unfinished, self._path(run.key))
+            with self._list.open("ab") as file:
+                file.write(run.to_json().encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise OSError(
+                error.errno,
+                f"{'the disk is full' if full else f'a run could not be written ({error.strerror})'}. Everything "
+                f"recorded before is intact in {self.folder}; make room or fix the folder, and start the same "
+                "recording again: it goes on where it stopped",
+            ) from error
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / RUNS / f"{key}.safetensors"
+
+
+def write_once(path: Path, content: bytes) -> bool:
+    """Write a file that several processes may want to be first to write; whether this one was."""
+    unfinished = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+    try:
+        _write(unfinished, content)
+        os.link(unfinished, path)
+        return True
+    except FileExistsError:
+        return False
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def run_tensors(moments: Sequence[Sequence[Features]], final: Tensor) -> dict[str, Tensor]:
+    """What is kept of a run, by name; all float16.
+
+    Args:
+        moments: for each moment, the rows.
+        final: the finished latents ``[rows, channels, height, width]``, as ``Features.denoised``.
+
+    Returns:
+        ``text`` ``[words, channels]``: mean embedding of each word; ``final`` ``[rows, ...]`` on the grid
+        of ``features.on_grid``; and for the n-th moment ``n.maps`` ``[rows, blocks, words, height, width]``,
+        ``n.activation``, ``n.latent``, ``n.denoised`` ``[rows, channels, height, width]``.
+    """
+    tensors = {"text": moments[0][0].word_embeddings().half(), "final": on_grid(final.float()).half().cpu()}
+    for number, rows in enumerate(moments):
+        tensors[f"{number}.maps"] = torch.stack([row.word_maps().half() for row in rows])
+        tensors[f"{number}.activation"] = torch.stack([row.activation for row in rows])
+        tensors[f"{number}.latent"] = torch.stack([row.latent for row in rows])
+        tensors[f"{number}.denoised"] = torch.stack([on_grid(row.denoised).half() for row in rows])
+    return tensors
+
+
+def recorded_moments(moments: Sequence[Sequence[Features]]) -> tuple[RecordedMoment, ...]:
+    """Of :func:`run_tensors`' moments."""
+    return tuple(RecordedMoment(rows[0].step, rows[0].sigma, rows[0].percent) for rows in moments)
+
+
+def word_names(row: Features) -> tuple[str, ...]:
+    """What the words of the maps are called."""
+    return tuple(word.name for word in row.words) or (ALL_TEXT,)
