@@ -2,6 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from ..board.route import add_route
 from . import attach, cache, gate, probes, prune, rewards, save, search, seeds, testbed, words
 
 MODULES = (attach, cache, gate, probes, prune, rewards, save, search, seeds, testbed, words)
@@ -10,6 +11,9 @@ NODES: list[type[io.ComfyNode]] = [node for module in MODULES for node in module
 
 class DiffusionProbeExtension(ComfyExtension):
     """What ComfyUI asks for this pack's nodes."""
+
+    async def on_load(self) -> None:
+        add_route()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return NODES

@@ -1,8 +1,13 @@
 """Attach Probe and Probe Score: look into a run, and say what was seen."""
 
+from dataclasses import replace
+
 from comfy_api.latest import io, ui
 
-from ..sampling.capture import attach_probe, score_with_previews
+from ..board.channel import previews_off
+from ..board.pictures import looks
+from ..board.values import BOARD, score_board
+from ..sampling.capture import attach_probe, captured, score_with_previews
 from ..sampling.moments import AUTO, one_moment
 from ..search.ranking import best_first
 from ..search.report import score_report, score_text
@@ -81,7 +86,8 @@ class ProbeScore(io.ComfyNode):
             name = one_moment(moment)
             scores, previews = score_with_previews(model, latent, name)
             best = best_first(scores.values)[0]
-        shown = {"text": [score_text(scores)], "diffusion_probe": [score_report(scores)]}
+        scores = replace(scores, looks=looks(None if previews_off() else previews, captured(model, latent, name)))
+        shown = {"text": [score_text(scores)], "diffusion_probe": [score_report(scores)], BOARD: [score_board(scores)]}
         if previews is not None:
             shown |= ui.PreviewImage(previews).as_dict()
         return io.NodeOutput(scores, best, ui=shown)

@@ -3,16 +3,19 @@
 import comfy.samplers
 from comfy_api.latest import io, ui
 
+from ..board.channel import open_board
+from ..board.search import SearchBoard
+from ..board.values import BOARD
 from ..probe_models.features import DENOISED
 from ..sampling.candidates import ksampler_candidate
 from ..sampling.families import require_fit
 from ..sampling.search_run import candidate_pictures, seed_search
 from ..search.outcome import outcome_report, outcome_text
-from ..search.policies import POLICIES, SEQUENTIAL, policy_named
+from ..search.policies import GOOD_ENOUGH, POLICIES, SEQUENTIAL, policy_named
 from ..search.seeds import LARGEST_SEED, MOST_SEEDS, seed_list
 from ..search.skill import PREVIEW, Skill
 from .errors import named_errors
-from .types import Probe, Scores
+from .types import Probe, Scores, hold_inputs
 
 REFUSE, USE_ANYWAY = "refuse", "use anyway"
 MORE_PROMPTS = ("positive_2", "positive_3", "positive_4")
@@ -129,6 +132,7 @@ class SeedSearch(io.ComfyNode):
                     tooltip="A score that was not measured to pick better seeds than full images at the same cost is "
                     "refused, unless this says use anyway.",
                 ),
+                *hold_inputs(),
             ],
             outputs=[
                 io.Latent.Output(display_name="latent", tooltip="The finished survivors, best first."),
@@ -154,9 +158,9 @@ class SeedSearch(io.ComfyNode):
     def execute(
         cls, model, probe, positive, negative, latent_image, seed, candidates, survivors, budget, policy,
         steps, cfg, sampler_name, scheduler, denoise, seeds="", judge=None, target=0.8, max_rows=0,
-        unskilled_scores=REFUSE, positive_2=None, positive_3=None, positive_4=None,
+        unskilled_scores=REFUSE, positive_2=None, positive_3=None, positive_4=None, hold_for_me=False, hold_seconds=300,
     ) -> io.NodeOutput:  # fmt: skip
-        with named_errors("Seed Search"):
+        with named_errors("Seed Search"), open_board() as channel:
             require_fit(probe, model)
             check_probes(probe, judge, unskilled_scores == USE_ANYWAY)
             prompts = [positive, *(more for more in (positive_2, positive_3, positive_4) if more is not None)]
@@ -173,11 +177,14 @@ class SeedSearch(io.ComfyNode):
                     policy, run_steps, len(found), survivors, spend, skill_of(probe), judge is not None, target
                 )
 
-            judging = (judge.score, judge.label) if judge is not None else ()
-            result = seed_search(model, found, probe, make_policy, survivors, max_rows, *judging)
+            judging = (judge.score, judge.label) if judge is not None else (None, "")
+            waits, aim = hold_seconds if hold_for_me else None, target if policy == GOOD_ENOUGH else None
+            board = SearchBoard(channel, model, found, probe, waits, aim)
+            result = seed_search(model, found, probe, make_policy, survivors, max_rows, *judging, watcher=board)
         outcome, best = result.outcome, [result.outcome.fates[row] for row in result.survivors]
         latent = {name: value for name, value in latent_image.items() if name in ("noise_mask", "type")}
         shown = {"text": [outcome_text(outcome)], "diffusion_probe": [outcome_report(outcome)]}
+        shown[BOARD] = [board.ended(outcome)]
         pictures = candidate_pictures(model, result)
         if pictures is not None:
             shown |= ui.PreviewImage(pictures).as_dict()

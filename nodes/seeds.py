@@ -3,13 +3,16 @@
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
+from ..board.channel import open_board
+from ..board.values import BOARD, Board, filter_board
 from ..sampling.latents import keep_rows
 from ..sampling.seeds import SeedBatchNoise, use_seeds
+from ..search.marks import Marks
 from ..search.report import seeds_text, selection_report, selection_text
 from ..search.seeds import LARGEST_SEED, MOST_SEEDS, seed_list
-from ..search.select import OFF, THRESHOLDS, require_rows, select
+from ..search.select import OFF, THRESHOLDS, Selection, require_rows, select
 from .errors import named_errors
-from .types import Scores
+from .types import Scores, hold_inputs
 
 KEEP_ALL, USE_ANYWAY = "keep all", "use anyway"
 
@@ -120,6 +123,7 @@ class EarlySeedFilter(io.ComfyNode):
                     tooltip="A score that was not measured to pick better seeds than full images at the same cost do "
                     "drops nothing, unless this says use anyway.",
                 ),
+                *hold_inputs(),
             ],
             outputs=[
                 io.Latent.Output(display_name="kept", tooltip="The rows that go on, in their order. Empty: skipped."),
@@ -130,17 +134,33 @@ class EarlySeedFilter(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, latent, scores, top_k, threshold_on, threshold, unskilled_scores) -> io.NodeOutput:
-        with named_errors("Early Seed Filter"):
+    def fingerprint_inputs(cls, hold_for_me: bool = False, **_inputs) -> float | bool:
+        return float("nan") if hold_for_me else False  # never what was chosen last time
+
+    @classmethod
+    def execute(
+        cls, latent, scores, top_k, threshold_on, threshold, unskilled_scores, hold_for_me=False, hold_seconds=300
+    ) -> io.NodeOutput:
+        def choose(marks: Marks) -> Selection:
+            return select(scores, top_k, threshold, threshold_on, unskilled_scores == USE_ANYWAY, marks)
+
+        with named_errors("Early Seed Filter"), open_board() as channel:
             require_rows(scores, len(latent["samples"]))
-            chosen = select(scores, top_k, threshold, threshold_on, unskilled_scores == USE_ANYWAY)
+            choose(channel.marks)  # before it waits, say what is wrong with the limits
+
+            def board() -> Board:
+                return filter_board(scores, choose(channel.marks), threshold, threshold_on, channel.marks)
+
+            if hold_for_me:
+                channel.hold(hold_seconds, board)
+            chosen, shown = choose(channel.marks), {BOARD: [board()]}
         nothing = ExecutionBlocker(None)  # silent: a rejected seed is a normal result
         kept = (nothing, nothing, nothing)
         if chosen.kept:
             subset = scores.subset(chosen.kept)
             kept = (keep_rows(latent, chosen.kept), seeds_text(subset), subset)
         rejected = keep_rows(latent, chosen.dropped) if chosen.dropped else nothing
-        shown = {"text": [selection_text(chosen, scores)], "diffusion_probe": [selection_report(chosen, scores)]}
+        shown |= {"text": [selection_text(chosen, scores)], "diffusion_probe": [selection_report(chosen, scores)]}
         return io.NodeOutput(*kept, rejected, ui=shown)
 
 

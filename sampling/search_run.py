@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..probe_models.features import Features
 from ..probe_models.probe import Probe
+from ..search.marks import sends_to_the_end, steered
 from ..search.outcome import Fate, Outcome
 from ..search.plan import expected_evaluations
 from ..search.policy import Policy, State
@@ -26,6 +27,7 @@ from .previews import preview_images
 from .progress import RowProgress
 from .scoring import NOT_SEEN, Verdict, score_and_show, verdicts, why_not_seen
 from .seeds import KEY as SEEDS_KEY
+from .watcher import Unwatched, Watcher
 
 KEY = "diffusion_probe_search"
 
@@ -59,6 +61,7 @@ def seed_search(
     max_rows: int = 0,
     judge: Judge | None = None,
     judge_label: str = "",
+    watcher: Watcher | None = None,
 ) -> SearchResult:
     """Sample candidates together, and finish those that a policy chooses by a probe's scores.
 
@@ -72,6 +75,7 @@ def seed_search(
         max_rows: see :class:`Hub`.
         judge: scores the finished; without it their last score of the probe counts.
         judge_label: what the judge's scores are measured in.
+        watcher: see there.
 
     Raises:
         ValueError: a MODEL that brings a probe or seeds; or no candidate could be finished, and why.
@@ -84,7 +88,7 @@ def seed_search(
             "this MODEL comes from Seed Batch, which gives all candidates the same noise. "
             "Connect the MODEL from before Seed Batch: Seed Search takes the seeds itself."
         )
-    search = _Search(model, candidates, probe, policy, max_rows)
+    search = _Search(model, candidates, probe, policy, max_rows, watcher or Unwatched())
     try:
         search.run()
         search.hub.close(keep=search.sampled())
@@ -96,12 +100,13 @@ def seed_search(
 class _Search:
     """The state of one search."""
 
-    def __init__(self, model, candidates, probe, policy, max_rows):
+    def __init__(self, model, candidates, probe, policy, max_rows, watcher):
         self.hub = Hub(model, max_rows)
         self.looker = Looker(self.hub, probe)
         self.hub.model.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, self._sampler_sample)
         self.guiders: dict[Run, Any] = {}
-        self.candidates, self.probe, self.policy = candidates, probe, policy
+        self.candidates, self.probe, self.policy, self.watcher = candidates, probe, policy, watcher
+        self.held = False
         self.progress = RowProgress(self.hub.model, 1)
         self.runs = [self._add(number, candidate) for number, candidate in enumerate(candidates)]
         self.reached = [0] * len(candidates)
@@ -130,8 +135,19 @@ class _Search:
         policy = self.policy(self.steps)
         self.moments = policy.moments(self.steps)
         self.progress.evaluations = expected_evaluations(policy, len(self.runs), self.steps)
-        while goals := policy.next(self._state()):
+        while goals := self._goals(policy):
+            self.watcher.decided(goals, self._state())
             self._advance(goals)
+
+    def _goals(self, policy: Policy) -> dict[int, int]:
+        """What the policy and the marks say; before anyone is finished the watcher may hold the search once."""
+        state = self._state()
+        goals = steered(policy, state, self.watcher.marks)
+        if goals and not self.held and sends_to_the_end(goals, self.steps):
+            self.held = True
+            self.watcher.hold(goals, state)
+            goals = steered(policy, state, self.watcher.marks)
+        return goals
 
     def _steps(self) -> int:
         """Of a run's schedule, from the first candidate that starts well."""
@@ -194,6 +210,8 @@ class _Search:
             else:
                 self._leave_unscored(row, moment, verdict.error)
         scored = [row for row in seen if row not in self.unscored]
+        pictures = {row: self.pictures[row] for row in seen if row in self.pictures}
+        self.watcher.looked(moment, seen, pictures, {row: self.scores[row][moment] for row in scored})
         self.progress.shown = max(scored, key=lambda row: self.scores[row][moment], default=self.progress.shown)
 
     def sampled(self) -> list[Run]:
@@ -201,7 +219,10 @@ class _Search:
 
     def result(self, survivors: int, judge: Judge | None, judge_label: str) -> SearchResult:
         """The finished candidates in order, and what became of all."""
+        marks = self.watcher.marks
         finished = [row for row, run in enumerate(self.runs) if run.result is not None]
+        if marks.discarded and all(row in marks.discarded for row in finished):
+            raise ValueError("every candidate that could be finished was discarded on the board. Keep at least one.")
         if not finished:
             raise ValueError(self._none_finished()) from next(iter(self._errors().values()), None)
         final = self._judged(finished, judge) if judge else {}
@@ -220,6 +241,7 @@ class _Search:
                 final=final[row].score if row in final else None,
                 failure=_said(run.error) if run.error else None,
                 remark=remarks.get(row),
+                mark=marks.of(row),
             )
             for row, (candidate, run) in enumerate(zip(self.candidates, self.runs, strict=True))
         ]

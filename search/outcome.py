@@ -20,6 +20,7 @@ class Fate:
         final: the judge's score of the finished image, if there was a judge.
         failure: what went wrong with it, None if nothing did.
         remark: that and why it was not scored where it was looked at, or not judged; None if it was.
+        mark: what the user made of it on the seed board: "pinned", "discarded" or None.
     """
 
     seed: int
@@ -32,11 +33,16 @@ class Fate:
     final: float | None = None
     failure: str | None = None
     remark: str | None = None
+    mark: str | None = None
 
     def standing(self) -> tuple:
-        """Larger is better: finished first, by the judge or the last score; of the others who came further."""
+        """Larger is better: finished first, by the judge or the last score; of the others who came further.
+
+        A mark counts more than any score.
+        """
         step, score = self.scores[-1] if self.scores else (0, float("-inf"))
-        return self.finished, self.final if self.final is not None else float("-inf"), step, score
+        mark = {"pinned": 1, None: 0, "discarded": -1}[self.mark]
+        return self.finished, mark, self.final if self.final is not None else float("-inf"), step, score
 
 
 @dataclass(frozen=True)
@@ -67,8 +73,10 @@ class Outcome:
         return sorted(range(len(self.fates)), key=lambda row: self.fates[row].standing(), reverse=True)
 
     def survivors(self) -> list[int]:
-        """The best finished ones, as many as wanted."""
-        return [row for row in self.order() if self.fates[row].finished][: self.wanted]
+        """The best finished ones, as many as wanted; more if more are pinned, and none that was discarded."""
+        finished = [row for row in self.order() if self.fates[row].finished and self.fates[row].mark != "discarded"]
+        pinned = sum(self.fates[row].mark == "pinned" for row in finished)
+        return finished[: max(self.wanted, pinned)]
 
     @property
     def model_rows(self) -> int:
@@ -143,6 +151,7 @@ def outcome_report(outcome: Outcome) -> dict:
                 "final": fate.final,
                 "failure": fate.failure,
                 "remark": fate.remark,
+                "mark": fate.mark,
                 "model_rows": fate.model_rows,
             }
             for place, row in enumerate(outcome.order(), start=1)
@@ -188,4 +197,5 @@ def _fate(fate: Fate, kept: bool) -> str:
         return "never started, the budget was spent better"
     end = f"dropped after step {fate.reached}" if not fate.finished else "finished" if kept else "finished, not kept"
     judged = f"judged {fate.final:.4g}" if fate.final is not None else ""
-    return ", ".join(part for part in (end, judged, scores, fate.remark) if part)
+    mark = f"{fate.mark} by you" if fate.mark else ""
+    return ", ".join(part for part in (end, mark, judged, scores, fate.remark) if part)

@@ -19,6 +19,19 @@ class SeedName:
 
 
 @dataclass(frozen=True)
+class Look:
+    """What a row looked like when it was scored.
+
+    Attributes:
+        picture: a small preview as a data URL, None if there is none.
+        heats: where the attention of each word lay, (word, picture as a data URL); empty without attention.
+    """
+
+    picture: str | None = None
+    heats: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Scores:
     """Scores of the rows of one LATENT, in row order.
 
@@ -39,6 +52,7 @@ class Scores:
         note: what happened to the rows in flight, for the user.
         calibration: scores of the probe on images it was not trained on, sorted, at equal steps from
             the lowest to the highest quantile. Empty: the probe has none.
+        looks: what each row looked like. Empty: not known.
     """
 
     values: tuple[float, ...]
@@ -54,6 +68,7 @@ class Scores:
     dropped_at: tuple[str | None, ...] = ()
     note: str = ""
     calibration: tuple[float, ...] = ()
+    looks: tuple[Look, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.values) != len(self.seeds):
@@ -73,4 +88,5 @@ class Scores:
             values=tuple(self.values[row] for row in rows),
             seeds=tuple(self.seeds[row] for row in rows),
             dropped_at=tuple(self.dropped_at[row] for row in rows) if self.dropped_at else (),
+            looks=tuple(self.looks[row] for row in rows) if self.looks else (),
         )

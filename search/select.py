@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from .marks import NO_MARKS, Marks
 from .ranking import best_first, percentiles_in_batch
 from .scores import Scores
 
@@ -34,6 +35,7 @@ def select(
     threshold: float = 0.0,
     threshold_on: str = OFF,
     use_unskilled: bool = False,
+    marks: Marks = NO_MARKS,
 ) -> Selection:
     """Choose the rows that satisfy every limit that is set.
 
@@ -44,6 +46,8 @@ def select(
         threshold_on: what the threshold is compared with, one of ``THRESHOLDS``.
         use_unskilled: let a score drop rows although it has no measured skill. Otherwise such a
             score keeps everything.
+        marks: pinned rows pass and discarded ones don't, whatever the limits say; of ``top_k`` places the
+            pinned rows take theirs first.
 
     Raises:
         ValueError: a score is NaN, or a limit is out of its range.
@@ -53,12 +57,16 @@ def select(
     dropped_before = tuple(row for row in everything if scores.dropped_at and scores.dropped_at[row])
     finished = tuple(row for row in everything if row not in dropped_before)
     before = _dropped_before(scores, dropped_before)
-    passing, rules = [row for row in best_first(scores.values) if row in finished], []
+    pinned = [row for row in finished if row in marks.pinned]
+    passing = [row for row in best_first(scores.values) if row in finished and marks.of(row) is None]
+    rules = []
     if not scores.skilled and not use_unskilled:
+        kept = tuple(row for row in finished if row not in marks.discarded)
+        count = f"all {len(kept)}" if kept == finished else f"{len(kept)} of {len(finished)}, as you chose"
         return Selection(
-            finished,
-            dropped_before,
-            f"Kept all {len(finished)}: the score “{scores.label}” of {scores.probe} has no "
+            kept,
+            tuple(row for row in everything if row not in kept),
+            f"Kept {count}: the score “{scores.label}” of {scores.probe} has no "
             "measured skill in ranking seeds, so it drops nothing. Set unskilled scores to “use anyway” to filter by "
             f"it all the same.{before}",
         )
@@ -67,9 +75,13 @@ def select(
         passing = [row for row in passing if measured[row] >= threshold]
         rules.append(f"{threshold_on} ≥ {threshold:g}")
     if top_k:
-        passing = passing[:top_k]
+        passing = passing[: max(0, top_k - len(pinned))]
         rules.append(f"best {top_k}")
-    kept = tuple(sorted(passing))
+    if discarded := len(marks.discarded.intersection(finished)):
+        rules.append(f"{discarded} discarded by you")
+    if pinned:
+        rules.append(f"{len(pinned)} pinned by you")
+    kept = tuple(sorted([*pinned, *passing]))
     dropped = tuple(row for row in everything if row not in set(kept))
     return Selection(kept, dropped, _reason(scores, kept, finished, " and ".join(rules)) + before)
 

@@ -1,0 +1,119 @@
+// The boards of all nodes: what comes from the server goes to the right one, what users do goes back.
+import { make } from "./dom.js";
+import { readBoard, readEvent } from "./events.js";
+import { EMPTY, marked, received, restored, takesMarks } from "./state.js";
+import { setTexts, text } from "./texts.js";
+import { View } from "./view.js";
+
+const NODES = new Set(["DiffusionProbeScore", "DiffusionProbeEarlySeedFilter", "DiffusionProbeSeedSearch"]);
+const NAME = "diffusion_probe_board";
+const HEIGHT = 260;
+
+/** Starts the boards. `host` is the frontend (host.js) and `store` what keeps boards (store.js), or a test's own. */
+export async function startBoards(host, store) {
+  const boards = new Map();
+  host.extend("DiffusionProbe.SeedBoard", NODES, {
+    created: (node) => boards.set(node, new NodeBoard(host, store, node, () => boards.delete(node))),
+    loaded: (node) => boards.get(node)?.load(),
+    executed: (node, output) => boards.get(node)?.executed(output),
+  });
+  const told = (detail) => {
+    const event = readEvent(detail);
+    if (!event || (event.place.workflow && event.place.workflow !== host.workflowId())) return;
+    boards.get(host.runningNode(event.place.display))?.told(event, ask);
+  };
+  const ask = async () => (await host.answer({ do: "boards" }))?.forEach(told);
+  host.listen(told, ask);
+  setTexts(await host.texts());
+  return boards;
+}
+
+class NodeBoard {
+  constructor(host, store, node, removed) {
+    Object.assign(this, { host, store, node, state: EMPTY });
+    this.root = make("div", "dp-root");
+    host.addElement(node, NAME, this.root, HEIGHT, { onRemove: removed });
+  }
+
+  /** Its view, made when there is something to show: by then the texts are there. */
+  get view() {
+    if (!this.made) {
+      this.made = new View((action, value) => this.act(action, value));
+      this.root.append(this.made.element);
+    }
+    return this.made;
+  }
+
+  show(state) {
+    if (state === this.state) return;
+    this.state = state;
+    this.view.update(state);
+  }
+
+  /** What was kept of its last run, unless it has one already; and of a run that still goes on. */
+  async load() {
+    this.view.update(this.state);
+    const board = readBoard(await this.store.kept(this.host.keyOf(this.node)));
+    if (board && this.state.rows.size === 0) this.show(restored(this.state, board));
+  }
+
+  executed(output) {
+    const saved = output?.[NAME]?.[0];
+    const board = readBoard(saved);
+    if (!board) return;
+    this.show(restored(this.state, board));
+    this.store.keep(this.host.keyOf(this.node), saved);
+  }
+
+  told(event, ask) {
+    if (event.ask) {
+      this.host.answer({ do: "hello", prompt_id: event.place.prompt, node_id: event.place.node });
+      return;
+    }
+    const state = received(this.state, event);
+    if (state) this.show(state);
+    else ask();
+  }
+
+  async act(action, value) {
+    if (action === "sort") this.show({ ...this.state, sort: value });
+    else if (action === "word") this.show({ ...this.state, word: value });
+    else if (action === "copy") await this.copy(value);
+    else if (action === "go") await this.go();
+    else await this.mark(action, value);
+  }
+
+  async copy(number) {
+    const { seed } = this.state.rows.get(number);
+    try {
+      await navigator.clipboard.writeText(seed);
+      this.view.say(text("copied", { seed }));
+    } catch {
+      this.view.say(text("notCopied", { seed }));
+    }
+  }
+
+  async go() {
+    if (this.state.state === "held") await this.answer({ do: "go" });
+  }
+
+  async mark(action, number) {
+    const row = this.state.rows.get(number);
+    if (!row || !takesMarks(this.state) || row.gone) {
+      this.view.say(text(row?.gone && takesMarks(this.state) ? "gone" : "marksNeedHold"));
+      return;
+    }
+    const wanted = { pin: "pinned", discard: "discarded" }[action];
+    const mark = row.mark === wanted ? null : wanted;
+    if (!(await this.answer({ do: mark ? action : "clear", row: number }))) return;
+    this.show(marked(this.state, number, mark));
+    this.view.say(text(mark ?? "unmarked", { seed: row.seed }) + `: ${row.seed}`);
+  }
+
+  async answer(body) {
+    const { prompt, node } = this.state.place;
+    const taken = await this.host.answer({ ...body, prompt_id: prompt, node_id: node });
+    if (!taken) this.view.say(text("notOpen"));
+    return taken;
+  }
+}

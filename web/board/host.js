@@ -1,0 +1,94 @@
+// The one file that calls into ComfyUI's frontend. What it hands out, a test can fake.
+import { api } from "../../../scripts/api.js";
+import { app } from "../../../scripts/app.js";
+
+const ROUTE = "/diffusion_probe/board";
+const EVENT = "diffusion_probe.board";
+
+/**
+ * Registers an extension whose `on` says what to do when …
+ * `created(node)`: a node of this class came up; `loaded(node)`: its workflow is loaded;
+ * `executed(node, output)`: it ran, or its last output is there again.
+ */
+export function extend(name, classes, on) {
+  const ours = (node) => classes.has(node?.comfyClass);
+  app.registerExtension({
+    name,
+    nodeCreated(node) {
+      if (!ours(node)) return;
+      on.created?.(node);
+      const before = node.onExecuted;
+      node.onExecuted = function (output) {
+        before?.call(this, output);
+        on.executed?.(this, output);
+      };
+    },
+    loadedGraphNode(node) {
+      if (ours(node)) on.loaded?.(node);
+    },
+    onNodeOutputsUpdated(outputs) {
+      for (const [locator, output] of Object.entries(outputs)) {
+        const node = nodeAt(locator);
+        if (output && ours(node)) on.executed?.(node, output);
+      }
+    },
+  });
+}
+
+/** Shows an element in a node, in both renderers. It is a result: neither queued nor saved with the workflow. */
+export function addElement(node, name, element, minHeight, options = {}) {
+  const widget = node.addDOMWidget(name, "diffusion_probe", element, {
+    serialize: false,
+    getMinHeight: () => minHeight,
+    ...options,
+  });
+  widget.serialize = false;
+  return widget;
+}
+
+/** The node of a locator: "7", or "SUBGRAPH:7" inside of a subgraph. */
+function nodeAt(locator) {
+  const [id, subgraph] = String(locator).split(":").reverse();
+  const graph = subgraph ? app.rootGraph.subgraphs?.get(subgraph) : app.rootGraph;
+  return graph?.getNodeById(id);
+}
+
+/** The node that runs under an id: "7", or "12:7" for node 7 in the subgraph that node 12 is. */
+export function runningNode(id) {
+  return String(id)
+    .split(":")
+    .reduce((node, part) => (node.subgraph ?? node.graph)?.getNodeById(part) ?? {}, { graph: app.rootGraph });
+}
+
+/** What tells the open workflow from others. */
+export const workflowId = () => app.rootGraph.id;
+
+/** What tells a node from those of all workflows. */
+export const keyOf = (node) => [app.rootGraph.id, node.graph?.id, node.id].join("/");
+
+/** Calls back with every event about a board, and when the connection is there again. */
+export function listen(event, reconnected) {
+  api.addCustomEventListener(EVENT, ({ detail }) => event(detail));
+  api.addEventListener("reconnected", reconnected);
+}
+
+/** Sends what a user did on a board; the boards that are open, or null if the server takes nothing. */
+export async function answer(body) {
+  try {
+    const response = await api.fetchApi(ROUTE, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ ...body, client_id: api.clientId ?? api.initialClientId }),
+    });
+    return response.ok ? (await response.json()).boards : null;
+  } catch {
+    return null; // the server went away; ComfyUI says so itself
+  }
+}
+
+/** The pack's texts in the user's language, from `locales/…/main.json`. */
+export async function texts() {
+  const all = await (await api.fetchApi("/i18n")).json();
+  const language = app.extensionManager?.setting?.get("Comfy.Locale") ?? "en";
+  return { ...all.en?.diffusionProbe, ...all[language]?.diffusionProbe };
+}
