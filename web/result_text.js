@@ -2,11 +2,8 @@
 import { app } from "../../scripts/app.js";
 
 const NODE_IDS = new Set([
-  "DiffusionProbeScore",
-  "DiffusionProbeEarlySeedFilter",
   "DiffusionProbeScoreImages",
   "DiffusionProbePromptGate",
-  "DiffusionProbeSeedSearch",
 ]);
 const WIDGET = "diffusion_probe_text";
 

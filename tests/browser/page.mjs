@@ -75,7 +75,9 @@ export function shown(page, type) {
     const nodes = window.app.rootGraph.nodes.filter((node) => node.type === wanted);
     return nodes.map((node) => ({
       id: node.id,
-      text: node.widgets?.find(({ name }) => name === "diffusion_probe_text")?.value ?? "",
+      text:
+        node.widgets?.find(({ name }) => name === "diffusion_probe_text")?.value ??
+        node.widgets?.find(({ name }) => name === "diffusion_probe_board")?.element.querySelector(".dp-report")?.textContent,
       images: window.app.nodeOutputs[node.id]?.images?.length ?? 0,
     }));
   }, type);

@@ -1,7 +1,7 @@
 // The boards of all nodes: what comes from the server goes to the right one, what users do goes back.
 import { make } from "./dom.js";
 import { readBoard, readEvent } from "./events.js";
-import { EMPTY, marked, received, restored, takesMarks } from "./state.js";
+import { EMPTY, ended, marked, received, takesMarks } from "./state.js";
 import { setTexts, text } from "./texts.js";
 import { View } from "./view.js";
 
@@ -53,16 +53,20 @@ class NodeBoard {
   /** What was kept of its last run, unless it has one already; and of a run that still goes on. */
   async load() {
     this.view.update(this.state);
-    const board = readBoard(await this.store.kept(this.host.keyOf(this.node)));
-    if (board && this.state.rows.size === 0) this.show(restored(this.state, board));
+    const output = await this.store.kept(this.host.keyOf(this.node));
+    if (this.state.rows.size === 0) this.end(output);
   }
 
   executed(output) {
-    const saved = output?.[NAME]?.[0];
-    const board = readBoard(saved);
-    if (!board) return;
-    this.show(restored(this.state, board));
-    this.store.keep(this.host.keyOf(this.node), saved);
+    if (this.end(output)) this.store.keep(this.host.keyOf(this.node), { [NAME]: output[NAME], text: output.text });
+  }
+
+  /** Shows what a node leaves when it has run; whether that is a board. */
+  end(output) {
+    const board = readBoard(output?.[NAME]?.[0]);
+    if (!board) return false;
+    this.show(ended(this.state, board, Array.isArray(output.text) ? output.text.join("\n") : ""));
+    return true;
   }
 
   told(event, ask) {

@@ -29,17 +29,17 @@ const ROW = {
 };
 
 /** `rows` by their number; `place` says where answers go, null when nobody takes them. */
-export const EMPTY = { ...BOARD, rows: new Map(), number: 0, place: null, sort: "score", word: null };
+export const EMPTY = { ...BOARD, rows: new Map(), report: "", number: 0, place: null, sort: "score", word: null };
 
-/** A board as it was kept: of a run that is over. */
-export function restored(state, board) {
-  return { ...withBoard({ ...state, rows: new Map() }, board, BOARD), number: 0, place: null };
+/** A board of a run that is over, and what the node says of it. */
+export function ended(state, board, report) {
+  return { ...withBoard({ ...state, rows: new Map() }, board, BOARD), report, number: 0, place: null };
 }
 
 /** What an event of the server tells. Null: something was missed on the way, ask for the whole board. */
 export function received(state, { place, number, full, board }) {
   const same = state.place?.prompt === place.prompt && state.place.node === place.node;
-  if (full) return { ...withBoard({ ...state, rows: new Map() }, board, BOARD), number, place };
+  if (full) return { ...withBoard({ ...state, rows: new Map() }, board, BOARD), report: "", number, place };
   if (same && number <= state.number) return state; // told already
   if (!same || number !== state.number + 1) return null;
   return { ...withBoard(state, board, state), number, place };

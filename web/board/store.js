@@ -16,11 +16,11 @@ async function boards(mode) {
   return (await done(request)).transaction(BOARDS, mode).objectStore(BOARDS);
 }
 
-/** Keeps a board; of more than `MOST` the oldest go. A browser that keeps nothing is no error. */
-export async function keep(key, board) {
+/** Keeps what a node showed; of more than `MOST` the oldest go. A browser that keeps nothing is no error. */
+export async function keep(key, output) {
   try {
     const store = await boards("readwrite");
-    await done(store.put({ time: Date.now(), board }, key));
+    await done(store.put({ time: Date.now(), output }, key));
     const old = (await done(store.index("time").getAllKeys())).slice(0, -MOST);
     await Promise.all(old.map((each) => done(store.delete(each))));
   } catch (error) {
@@ -28,10 +28,10 @@ export async function keep(key, board) {
   }
 }
 
-/** The board that was kept, undefined if none was. */
+/** What was kept of a node, undefined if nothing was. */
 export async function kept(key) {
   try {
-    return (await done((await boards("readonly")).get(key)))?.board;
+    return (await done((await boards("readonly")).get(key)))?.output;
   } catch {
     return undefined;
   }

@@ -9,7 +9,7 @@ export const scoreText = (score) => (score === null ? "–" : String(Number(scor
 export function fateText({ kept, at, mark, score }) {
   const parts = [];
   if (mark) parts.push(text(mark));
-  if (kept === false && mark !== "discarded") parts.push(at ? text("droppedAt", { moment: momentText(at) }) : text("dropped"));
+  if (kept === false && mark !== "discarded") parts.push(text(at ? "droppedAt" : "notStarted", { moment: momentText(at) }));
   else if (kept) parts.push(text("kept"));
   else if (kept === null && score !== null && at && !mark) parts.push(momentText(at));
   return parts.join(", ");
@@ -45,7 +45,7 @@ export class Tile {
     this.seed = make("bdi", "dp-seed");
     this.score = make("span", "dp-score");
     this.fate = make("span", "dp-fate");
-    this.buttons = { copy: button("copy", "⧉"), pin: button("pin", "📌"), discard: button("discard", "✕") };
+    this.buttons = { copy: button("copy", "⧉"), pin: button("pin", "★"), discard: button("discard", "✕") };
     this.element = make("li", "dp-tile", { tabindex: -1 },
       make("div", "dp-picture", {}, this.picture, this.heat, make("div", "dp-acts", {}, ...Object.values(this.buttons))),
       make("div", "dp-bar", {}, this.fill, this.line),

@@ -19,6 +19,9 @@ export class View {
     this.list = make("ul", "dp-tiles", { role: "list", onkeydown: (event) => this.#key(event) });
     this.list.addEventListener("focusin", ({ target }) => this.#focused(target.closest(".dp-tile")));
     this.reason = make("div", "dp-reason", { dir: "auto" });
+    this.report = make("div", "dp-report", { dir: "auto", tabindex: 0 });
+    this.summary = make("summary", "");
+    this.details = make("details", "dp-details", {}, this.summary, this.report);
     this.go = make("button", "dp-go", { type: "button", onclick: () => act("go") });
     this.left = make("span", "dp-left", { "aria-hidden": "true" });
     this.held = make("div", "dp-held", { hidden: true }, this.go, this.left);
@@ -29,6 +32,7 @@ export class View {
       this.held,
       this.list,
       this.reason,
+      this.details,
       this.said,
     );
     this.#stayInside();
@@ -90,6 +94,7 @@ export class View {
       this.sort.append(make("option", "", { value: name }, text(name === "score" ? "sortScore" : "sortSeed")));
     }
     write(this.go, text("goOn"));
+    write(this.summary, text("report"));
   }
 
   #head(state) {
@@ -99,7 +104,10 @@ export class View {
     set(this.element, "data-state", state.state);
     set(this.element, "data-empty", String(state.rows.size === 0));
     write(this.about, state.label && `${state.label} · ${text(state.scale === "calibration" ? "onCalibration" : "inBatch")}`);
-    write(this.status, state.rows.size ? text(state.state, counts) : text("empty"));
+    const said = state.kind === "score" ? "scored" : state.state;
+    write(this.status, state.rows.size ? text(said, counts) : text("empty"));
+    write(this.report, state.report);
+    set(this.details, "hidden", !state.report);
     const more = state.hidden ? text("hidden", { count: state.hidden }) : "";
     write(this.reason, [state.skilled ? "" : text("unskilled"), state.reason, more].filter(Boolean).join(" "));
     if (this.sort.value !== state.sort) this.sort.value = state.sort;
