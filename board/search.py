@@ -1,6 +1,6 @@
 """The board of a Seed Search: filled while the candidates are sampled."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -71,8 +71,10 @@ class SearchBoard:
 
     def decided(self, goals: Mapping[int, int], state: State) -> None:
         """Those in ``goals`` go on; whoever was looked at and isn't among them stands still."""
-        if not goals:
-            return
+        self._decide(goals, state)
+        self.channel.send(self.board())
+
+    def _decide(self, goals: Mapping[int, int], state: State) -> None:
         last = sends_to_the_end(dict(goals), state.steps)
         for row, values in enumerate(self.rows):
             finished = state.reached[row] == state.steps
@@ -81,13 +83,17 @@ class SearchBoard:
                 values["kept"] = True if last or finished else None
             elif state.reached[row]:
                 values["kept"] = False
-        self.channel.send(self.board())
 
-    def hold(self, goals: Mapping[int, int], state: State) -> None:
+    def hold(self, goals: Callable[[], Mapping[int, int]], state: State) -> None:
         """Let the user choose before the last stretch."""
-        self.decided(goals, state)
+
+        def board() -> Board:
+            self._decide(goals(), state)
+            return self.board()
+
+        self.channel.send(board())
         if self.hold_seconds is not None:
-            self.channel.hold(self.hold_seconds, self.board)
+            self.channel.hold(self.hold_seconds, board)
 
     def ended(self, outcome: Outcome) -> Board:
         """The board as it stays."""

@@ -145,7 +145,7 @@ class _Search:
         goals = steered(policy, state, self.watcher.marks)
         if goals and not self.held and sends_to_the_end(goals, self.steps):
             self.held = True
-            self.watcher.hold(goals, state)
+            self.watcher.hold(lambda: steered(policy, state, self.watcher.marks), state)
             goals = steered(policy, state, self.watcher.marks)
         return goals
 

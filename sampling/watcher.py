@@ -1,6 +1,6 @@
 """Who is told how a search goes, and may steer it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from torch import Tensor
@@ -27,8 +27,8 @@ class Watcher(Protocol):
     def decided(self, goals: Mapping[int, int], state: State) -> None:
         """Those in ``goals`` are about to go on."""
 
-    def hold(self, goals: Mapping[int, int], state: State) -> None:
-        """The last cut is made, and ``goals`` are to be finished: may take its time, and mark."""
+    def hold(self, goals: Callable[[], Mapping[int, int]], state: State) -> None:
+        """The last cut is made, and ``goals()`` are to be finished, as the marks say: may take its time, and mark."""
 
 
 class Unwatched:

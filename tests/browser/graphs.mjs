@@ -113,7 +113,7 @@ export function seedSelection(family, id) {
       filter: {
         type: "DiffusionProbeEarlySeedFilter",
         pos: [880, 840],
-        size: [340, 360],
+        size: [340, 660],
         values: { top_k: keep, threshold_on: "off", threshold: 0.5, unskilled_scores: "keep all" },
       },
       second: finish(family, [1300, 840], "kept seeds"),

@@ -57,6 +57,11 @@ export async function openTemplate(page, pack, name) {
 
 /** Presses the page's own Run button and waits for the end of that run: "execution_success" or what went wrong. */
 export async function pressRun(page, timeout = 240_000) {
+  return (await startRun(page, timeout)).ended;
+}
+
+/** Presses the page's own Run button; `ended` is the end of that run, as of `pressRun`. */
+export async function startRun(page, timeout = 240_000) {
   await page.evaluate(() => {
     window.runEnded = new Promise((resolve) => {
       for (const type of ["execution_success", "execution_error", "execution_interrupted"]) {
@@ -66,7 +71,7 @@ export async function pressRun(page, timeout = 240_000) {
   });
   await page.getByRole("button", { name: /^Run/ }).first().click();
   const late = new Promise((resolve) => setTimeout(() => resolve({ type: "timeout" }), timeout).unref());
-  return Promise.race([page.evaluate(() => window.runEnded), late]);
+  return { ended: Promise.race([page.evaluate(() => window.runEnded), late]) };
 }
 
 /** The nodes of a type in the open workflow, with what they show. */
@@ -81,6 +86,47 @@ export function shown(page, type) {
       images: window.app.nodeOutputs[node.id]?.images?.length ?? 0,
     }));
   }, type);
+}
+
+/** What the boards of a type of node show, in the open workflow and its subgraphs. */
+export function boards(page, type) {
+  return page.evaluate((wanted) => {
+    const { rootGraph } = window.app;
+    const graphs = [rootGraph, ...rootGraph.subgraphs.values()];
+    const nodes = graphs.flatMap((graph) => graph.nodes).filter((node) => node.type === wanted);
+    return nodes.map((node) => {
+      const { element } = node.widgets.find(({ name }) => name === "diffusion_probe_board");
+      const board = element.querySelector(".dp-board");
+      const read = (selector) => board?.querySelector(selector)?.textContent ?? "";
+      return {
+        id: node.id,
+        state: board?.dataset.state,
+        status: read(".dp-status"),
+        reason: read(".dp-reason"),
+        words: [...(board?.querySelectorAll(".dp-chip") ?? [])].map((chip) => chip.textContent),
+        tiles: [...(board?.querySelectorAll(".dp-tile") ?? [])].map((tile) => ({
+          label: tile.ariaLabel,
+          seed: tile.querySelector(".dp-seed").textContent,
+          rank: Number(tile.querySelector(".dp-rank").textContent.slice(1)),
+          kept: tile.dataset.kept,
+          mark: tile.dataset.mark,
+          picture: Boolean(tile.querySelector(".dp-img").getAttribute("src")),
+        })),
+      };
+    });
+  }, type);
+}
+
+/** Sets values of the open workflow's nodes of a type. */
+export function setValues(page, type, values) {
+  return page.evaluate(
+    ([wanted, all]) => {
+      for (const node of window.app.rootGraph.nodes.filter((each) => each.type === wanted)) {
+        for (const [name, value] of Object.entries(all)) node.widgets.find((widget) => widget.name === name).value = value;
+      }
+    },
+    [type, values],
+  );
 }
 
 /** Types of the open workflow's nodes that this ComfyUI does not have. */

@@ -38,7 +38,7 @@ for (const [renderer, vue] of [["classic", false], ["nodes2", true]]) {
 
       const saved = await page.evaluate(() => window.app.rootGraph.serialize());
       const values = saved.nodes.find(({ type }) => type === "DiffusionProbeEarlySeedFilter").widgets_values;
-      assert.equal(values.length, 4, `results are not saved as inputs: ${JSON.stringify(values)}`);
+      assert.equal(values.length, 6, `results are not saved as inputs: ${JSON.stringify(values)}`);
       assert.deepEqual(errors, [], "console errors");
     } finally {
       await browser.close();

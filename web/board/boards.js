@@ -12,9 +12,14 @@ const HEIGHT = 260;
 /** Starts the boards. `host` is the frontend (host.js) and `store` what keeps boards (store.js), or a test's own. */
 export async function startBoards(host, store) {
   const boards = new Map();
+  let loading;
   host.extend("DiffusionProbe.SeedBoard", NODES, {
     created: (node) => boards.set(node, new NodeBoard(host, store, node, () => boards.delete(node))),
-    loaded: (node) => boards.get(node)?.load(),
+    loaded: (node) => {
+      boards.get(node)?.load();
+      clearTimeout(loading);
+      loading = setTimeout(ask); // once for all nodes: what a run that still goes on has told so far
+    },
     executed: (node, output) => boards.get(node)?.executed(output),
   });
   const told = (detail) => {
@@ -47,12 +52,12 @@ class NodeBoard {
   show(state) {
     if (state === this.state) return;
     this.state = state;
-    this.view.update(state);
+    this.view.update(state, this.host.titleOf(this.node));
   }
 
   /** What was kept of its last run, unless it has one already; and of a run that still goes on. */
   async load() {
-    this.view.update(this.state);
+    this.view.update(this.state, this.host.titleOf(this.node));
     const output = await this.store.kept(this.host.keyOf(this.node));
     if (this.state.rows.size === 0) this.end(output);
   }

@@ -63,6 +63,8 @@ export function runningNode(id) {
 /** What tells the open workflow from others. */
 export const workflowId = () => app.rootGraph.id;
 
+export const titleOf = (node) => node.title;
+
 /** What tells a node from those of all workflows. */
 export const keyOf = (node) => [app.rootGraph.id, node.graph?.id, node.id].join("/");
 

@@ -39,8 +39,9 @@ export class View {
     this.#name();
   }
 
-  /** Shows a state. Returns how many tiles were made, changed and moved. */
-  update(state) {
+  /** Shows a state, of the node called `title`. Returns how many tiles were made, changed and moved. */
+  update(state, title) {
+    set(this.element, "aria-label", text("board", { title }));
     const marks = takesMarks(state);
     const heat = state.word === null ? null : String(state.words.indexOf(state.word));
     const prompts = [...state.rows.values()].some(({ prompt }) => prompt > 1);
@@ -86,7 +87,6 @@ export class View {
   }
 
   #name() {
-    set(this.element, "aria-label", text("board"));
     set(this.list, "aria-label", text("candidates"));
     set(this.words, "aria-label", text("wordMap"));
     set(this.sort, "aria-label", text("sort"));
