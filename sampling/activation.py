@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..probe_models.features import on_grid
-from .families import Block, Family
+from .families import AFTER, Block, Family
 
 ACTIVATION_TAPS = "diffusion_probe_activation_taps"
 """In ``transformer_options``: which tap wants the activation of a conditioning entry, by the entry's uuid."""
@@ -35,7 +35,6 @@ class ActivationTap:
         width: int,
         projection: Tensor | None = None,
     ):
-        self.family = family
         self.block = family.activation(diffusion_model)
         self.wanted = {cond["uuid"] for cond in conds if "area" not in cond}
         self.height, self.width = height, width
@@ -49,18 +48,22 @@ class ActivationTap:
         What other packs put in the block's place is called as if the tap weren't there.
         """
         options[ACTIVATION_TAPS] = dict.fromkeys(self.wanted, self)
-        if self.family.joint:
+        kind, index = self.block
+        patches = options.setdefault("patches", {})
+        if kind == "output":
+            patches.setdefault("output_block_patch", []).insert(0, TappedEntry(self.block))
+        elif kind.startswith(AFTER):
+            patches.setdefault(kind.removeprefix(AFTER).strip(), []).insert(0, TappedPatch(index))
+        else:
             replacements = options.setdefault("patches_replace", {}).setdefault("dit", {})
             replacements[self.block] = TappedBlock(replacements.get(self.block))
-        else:
-            options.setdefault("patches", {}).setdefault("output_block_patch", []).insert(0, TappedEntry(self.block))
 
-    def keep_tokens(self, uuid: UUID, tokens: Tensor, options: dict[str, Any]) -> None:
-        """Image tokens of one entry's ``[rows, tokens, channels]``: behind those of text, before reference images."""
+    def keep_tokens(self, uuid: UUID, tokens: Tensor, end: int | None = None) -> None:
+        """The image tokens of one entry's ``[rows, tokens, channels]``: the last before ``end``, else the first."""
         high, wide = -(-self.height // self.side), -(-self.width // self.side)
-        end = tokens.shape[1] - sum(options.get("reference_image_num_tokens", ()))
-        if end >= high * wide:
-            image = tokens[:, end - high * wide : end]
+        start = 0 if end is None else end - high * wide
+        if start >= 0:
+            image = tokens[:, start : start + high * wide]
             self.keep(uuid, image.unflatten(1, (high, wide)).movedim(-1, 1))
 
     def keep(self, uuid: UUID, images: Tensor) -> None:
@@ -79,7 +82,10 @@ class ActivationTap:
 
 @dataclass(frozen=True)
 class TappedBlock:
-    """A replacement of a DiT's block that runs ``previous``, or else the block, and shows what it gives."""
+    """A replacement of a DiT's block that runs ``previous``, or else the block, and shows what it gives.
+
+    Image tokens come behind those of text, and before reference images.
+    """
 
     previous: Callable | None
 
@@ -87,8 +93,25 @@ class TappedBlock:
         output = extra["original_block"](args) if self.previous is None else self.previous(args, extra)
         options = args["transformer_options"]
         for uuid, tap, rows in _shares(output["img"], options):
-            tap.keep_tokens(uuid, rows, options)
+            references = sum(options.get("reference_image_num_tokens", ()))
+            tap.keep_tokens(uuid, rows, rows.shape[1] - references)
         return output
+
+
+@dataclass(frozen=True)
+class TappedPatch:
+    """A patch that follows each block of a DiT, shows what one of them gives, and changes nothing.
+
+    It is given the image alone, filled up at its end.
+    """
+
+    index: int
+
+    def __call__(self, args: dict[str, Any]) -> dict[str, Any]:
+        if args["block_index"] == self.index:
+            for uuid, tap, rows in _shares(args["img"], args["transformer_options"]):
+                tap.keep_tokens(uuid, rows)
+        return {}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from comfy.ldm.modules.attention import attention_pytorch
 from torch import Tensor
 
+from .tokens import Tokens
+
 GRID = 16
 """Longer side of the grid that maps are stored on."""
 
@@ -54,22 +56,20 @@ def text_attention(q: Tensor, k: Tensor, image: slice, text: slice, mask: Tensor
     return weights
 
 
-def fold_repeats(weights: Tensor, tokens: int) -> Tensor:
-    """Undo ComfyUI's repetition of a conditioning along the token axis.
-
-    Prompts of different lengths share a call by repeating the shorter one; a token's weight is
-    then the sum over its copies.
+def position_weights(q: Tensor, k: Tensor, tokens: Tokens, mask: Tensor | None = None, **scaling) -> Tensor:
+    """Softmax weight of each position of a conditioning, the sum over its copies, for each image query.
 
     Args:
-        weights: ``[batch, repeats * tokens, image tokens]``.
-        tokens: length of the conditioning before it was repeated.
+        tokens: where image and text lie; else as :func:`text_attention`.
 
     Returns:
-        ``[batch, tokens, image tokens]``.
+        float32 ``[batch, positions, image tokens]``.
     """
-    if tokens < 1 or weights.shape[1] % tokens:
-        raise ValueError(f"{weights.shape[1]} text positions are no multiple of the conditioning's {tokens}")
-    return weights.unflatten(1, (-1, tokens)).sum(1)
+    copies = [copy for part in tokens.text for copy in part]
+    first = min(copy.start for copy in copies)
+    weights = text_attention(q, k, tokens.image, slice(first, max(copy.stop for copy in copies)), mask, **scaling)
+    parts = [[weights[:, copy.start - first : copy.stop - first] for copy in part] for part in tokens.text]
+    return torch.cat([torch.stack(part).sum(0) for part in parts], 1)
 
 
 def common_grid(high: int, wide: int) -> tuple[int, int]:
@@ -84,7 +84,7 @@ def to_grid(
     """Maps on the common grid, in half precision on the CPU.
 
     Args:
-        weights: ``[batch, tokens, image tokens of the region]``.
+        weights: ``[batch, tokens, image tokens of the region]``; what lies to the right of it is left out.
         region: height, width, top and left, in image tokens, of what was attended from.
         whole: height and width of the image in tokens.
         grid: height and width to store.
@@ -94,7 +94,7 @@ def to_grid(
     """
     rows, columns, top, left = region
     high, wide = whole
-    maps = weights.unflatten(2, (rows, columns))
+    maps = weights.unflatten(2, (rows, -1))[..., :columns]
     if (rows, columns) != whole:
         maps = F.pad(maps, (left, wide - left - columns, top, high - top - rows))
     return F.adaptive_avg_pool2d(maps, grid).to(device="cpu", dtype=torch.float16)

@@ -1,7 +1,7 @@
 """What the capture has to know about each model family: its blocks, and where its tokens lie.
 
-Adding a family is one entry in ``FAMILIES`` and one test that compares its maps with an explicit
-softmax.
+Adding a family is one entry in ``FAMILIES``, a small model of it in ``testbed/random_models.py`` and
+one line in each table of ``tests/comfy/test_families_*.py``.
 """
 
 from collections.abc import Callable, Iterable
@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import comfy.model_base
+import comfy.supported_models
 from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample
 
+from ..probe_models.features import ACTIVATION
 from ..probe_models.probe import Probe
+from .tokens import Layout, image_text_llama, padded_text_image, text_image, text_is_keys
 
 ATTENTION_BLOCKS = 10
 """How many consecutive blocks are recorded (Diffusion Probe, section on layer selection)."""
@@ -20,8 +23,21 @@ ATTENTION_BLOCKS = 10
 ACTIVATION_DEPTH = 0.7
 """Where in a DiT the activation is read, as a share of its blocks: between .55 and .88 (Probe-Select)."""
 
+ACTIVATION_STAGE = 3
+"""In which stage of a UNet's decoder it is read, or in the last of fewer (Probe-Select)."""
+
 Block = tuple[str | int, ...]
 """How ``transformer_options`` names a block: ``("double", 3)``, or ``("input", 8, 2)`` in a UNet."""
+
+Sides = dict[Block, int]
+"""Blocks in order of execution, each with the side of the square of latent pixels that an image token covers."""
+
+CROSS = "cross-attention"
+NAMED = "named in transformer_options"
+REPLACED = "named by a replacement of each block"
+COUNTED = "named by their order"
+
+AFTER = "after"
 
 
 @dataclass(frozen=True)
@@ -30,40 +46,54 @@ class Family:
 
     Attributes:
         name: what users call it.
-        blocks: the recorded attention blocks of a diffusion model, in order of execution, each with
-            the side in latent pixels of the square that one of its image tokens covers.
-        activation: the block of a diffusion model whose output a probe may read, as ``transformer_options``
-            names it for replacements of a DiT's blocks (``("single_block", 21)``) or while a UNet's
-            decoder runs (``("output", 8)``: what enters that block).
-        joint: whether text and image tokens attend jointly, the text tokens first (a DiT). False:
-            image tokens attend to the text alone, in a UNet's ``attn2``.
+        model: ComfyUI's class of its models; subclasses lay out their tokens differently.
+        stack: all attention blocks of a diffusion model.
+        layout: where the tokens lie in an attention call.
+        activation: the block of a diffusion model whose output a probe may read: of a DiT, as
+            ``transformer_options`` names it for replacements (``("single_block", 21)``) or, where blocks
+            can't be replaced, for the patch that follows each (``("after double_block", 21)``); of a UNet's
+            decoder, that which it enters (``("output", 8)``). None: ComfyUI shows it nowhere.
+        seen: how an attention call is known to be that of a block. ``CROSS``: it is a UNet's ``attn2``.
+            Else it passes through ComfyUI's attention call, where the block is ``NAMED`` already, or
+            a replacement of the block has to name it (``REPLACED``), or the calls have to be ``COUNTED``.
+        config: ComfyUI's class of the model's configuration, where others share the class of the model.
+        at_end: whether the last blocks are recorded, instead of those in the middle.
+        moment: the fraction of the noise range at which a probe looks if no moment is given.
     """
 
     name: str
-    blocks: Callable[[Any], dict[Block, int]]
-    activation: Callable[[Any], Block]
-    joint: bool
+    model: type
+    stack: Callable[[Any], Sides]
+    layout: Layout
+    activation: Callable[[Any], Block] | None
+    seen: str
+    config: type | None = None
+    at_end: bool = False
+    moment: float = 0.2
+
+    def blocks(self, diffusion_model: Any) -> Sides:
+        """The recorded ones of a diffusion model's blocks: ten that follow each other."""
+        stack = list(self.stack(diffusion_model).items())
+        start = max(0, len(stack) - ATTENTION_BLOCKS)
+        if not self.at_end:
+            start //= 2
+        return dict(stack[start : start + ATTENTION_BLOCKS])
 
 
-def _flux_blocks(diffusion_model: Any) -> dict[Block, int]:
-    """Ten in the middle of the whole stack."""
-    double = [("double", index) for index in range(len(diffusion_model.double_blocks))]
-    single = [("single", index) for index in range(len(diffusion_model.single_blocks))]
-    stack = double + single
-    start = max(0, (len(stack) - ATTENTION_BLOCKS) // 2)
-    return dict.fromkeys(stack[start : start + ATTENTION_BLOCKS], diffusion_model.patch_size)
+def _transformer(**attributes: str) -> Callable[[Any], Sides]:
+    """The blocks of a DiT: of each type those that the diffusion model has in this attribute."""
+
+    def stack(diffusion_model: Any) -> Sides:
+        counts = {kind: len(getattr(diffusion_model, name)) for kind, name in attributes.items()}
+        blocks = [(kind, index) for kind, count in counts.items() for index in range(count)]
+        return dict.fromkeys(blocks, diffusion_model.patch_size)
+
+    return stack
 
 
-def _flux_activation(diffusion_model: Any) -> Block:
-    """At ``ACTIVATION_DEPTH`` of the whole stack."""
-    double, single = len(diffusion_model.double_blocks), len(diffusion_model.single_blocks)
-    number = round(ACTIVATION_DEPTH * (double + single - 1))
-    return ("double_block", number) if number < double else ("single_block", number - double)
-
-
-def _unet_blocks(diffusion_model: Any) -> dict[Block, int]:
-    """The last ten of the encoder."""
-    blocks: dict[Block, int] = {}
+def _encoder(diffusion_model: Any) -> Sides:
+    """The blocks of a UNet's encoder."""
+    blocks: Sides = {}
     side = 1
     for number, layers in enumerate(diffusion_model.input_blocks):
         for layer in layers:
@@ -71,32 +101,95 @@ def _unet_blocks(diffusion_model: Any) -> dict[Block, int]:
                 side *= 2
             if isinstance(layer, SpatialTransformer):
                 blocks |= {("input", number, index): side for index in range(len(layer.transformer_blocks))}
-    return dict(list(blocks.items())[-ATTENTION_BLOCKS:])
+    return blocks
 
 
-def _unet_activation(diffusion_model: Any) -> Block:
-    """In the last stage of the decoder, whose last block adds the details."""
-    return ("output", len(diffusion_model.output_blocks) - 1)
+def _at_depth(stack: Callable[[Any], Sides], place: str = "{}_block") -> Callable[[Any], Block]:
+    """At ``ACTIVATION_DEPTH`` of the whole stack."""
+
+    def activation(diffusion_model: Any) -> Block:
+        blocks = list(stack(diffusion_model))
+        kind, index = blocks[round(ACTIVATION_DEPTH * (len(blocks) - 1))]
+        return place.format(kind), index
+
+    return activation
 
 
-FLUX = Family(name="FLUX", blocks=_flux_blocks, activation=_flux_activation, joint=True)
-SDXL = Family(name="SDXL", blocks=_unet_blocks, activation=_unet_activation, joint=False)
+def _in_decoder(diffusion_model: Any) -> Block:
+    """Before the last block of the stage, which adds the details."""
+    stages = [count + 1 for count in reversed(diffusion_model.num_res_blocks)]
+    return "output", sum(stages[:ACTIVATION_STAGE]) - 1
 
-FAMILIES: dict[type, Family] = {comfy.model_base.Flux: FLUX, comfy.model_base.SDXL: SDXL}
+
+def _dit(name: str, model: type, layout: Layout = text_image, seen: str = NAMED, **blocks: str) -> Family:
+    """A family whose blocks ComfyUI lets one replace."""
+    stack = _transformer(**blocks)
+    return Family(name, model, stack, layout, _at_depth(stack), seen)
+
+
+def _unet(name: str, model: type, config: type | None = None) -> Family:
+    return Family(name, model, _encoder, text_is_keys, _in_decoder, CROSS, config, at_end=True)
+
+
+def _lumina(name: str, config: type) -> Family:
+    stack = _transformer(double="layers")
+    activation = _at_depth(stack, AFTER + " {}_block")
+    return Family(name, _base.Lumina2, stack, padded_text_image, activation, NAMED, config)
+
+
+_base, _config = comfy.model_base, comfy.supported_models
+
+FLUX = _dit("FLUX", _base.Flux, double="double_blocks", single="single_blocks")
+
+FAMILIES = (
+    FLUX,
+    _dit("FLUX.2", _base.Flux2, double="double_blocks", single="single_blocks"),
+    _dit("Chroma", _base.Chroma, double="double_blocks", single="single_blocks"),
+    _dit("SD3.5", _base.SD3, seen=REPLACED, double="joint_blocks"),
+    _dit("Qwen-Image", _base.QwenImage, double="transformer_blocks"),
+    _lumina("Z-Image", _config.ZImage),
+    _lumina("Lumina 2", _config.Lumina2),
+    Family(
+        name="HiDream",
+        model=_base.HiDream,
+        stack=_transformer(double="double_stream_blocks", single="single_stream_blocks"),
+        layout=image_text_llama,
+        activation=None,
+        seen=COUNTED,
+    ),
+    _unet("SDXL", _base.SDXL),
+    _unet("SD1.5", _base.BaseModel, _config.SD15),
+)
+
+VIDEO = (
+    _base.WAN21,
+    _base.HunyuanVideo,
+    _base.LTXV,
+    _base.GenmoMochi,
+    _base.CosmosVideo,
+    _base.CogVideoX,
+    _base.SVD_img2vid,
+)
+
+
+def find_family(model: Any) -> Family | None:
+    """The family of a MODEL, None if it is not in the table."""
+    kind, config = type(model.model), type(getattr(model.model, "model_config", None))
+    return next((f for f in FAMILIES if kind is f.model and f.config in (None, config)), None)
 
 
 def family_of(model: Any) -> Family:
-    """The family of a MODEL.
-
-    Raises:
-        ValueError: its class is not in the table. Subclasses don't count: Chroma and FLUX.2 derive
-            from ComfyUI's Flux and lay out their tokens differently.
-    """
-    family = FAMILIES.get(type(model.model))
+    """The family of a MODEL. Raises ValueError if it is not in the table."""
+    family = find_family(model)
     if family is None:
-        supported = ", ".join(sorted({family.name for family in FAMILIES.values()}))
+        kind, supported = type(model.model).__name__, ", ".join(family.name for family in FAMILIES)
+        if isinstance(model.model, VIDEO):
+            raise ValueError(
+                f"this MODEL is a {kind}, which makes videos, and probes look at images. Supported: {supported}. "
+                "TC-Padé Cache takes this MODEL."
+            )
         raise ValueError(
-            f"this MODEL is a {type(model.model).__name__}, whose attention layout is not in the pack's table. "
+            f"this MODEL is a {kind}, whose attention layout is not in the pack's table. "
             f"Supported: {supported}. Connect a model of one of these families."
         )
     return family
@@ -104,7 +197,7 @@ def family_of(model: Any) -> Family:
 
 def unread_family(name: str) -> Family:
     """The entry of a model of which nothing but its x0 prediction is captured, whatever it is."""
-    return Family(name, blocks=lambda model: {}, activation=lambda model: (), joint=False)
+    return Family(name, object, lambda model: {}, lambda call: None, None, CROSS)
 
 
 def block_names(blocks: Iterable[Block]) -> tuple[str, ...]:
@@ -113,15 +206,20 @@ def block_names(blocks: Iterable[Block]) -> tuple[str, ...]:
 
 
 def require_fit(probe: Probe, model: Any) -> None:
-    """Refuse a probe that was trained for other models.
+    """Refuse a probe that was trained for other models, or needs what can't be captured.
 
     Args:
         probe: one without ``family`` and ``blocks`` fits every model.
-        model: a MODEL of a supported family.
+        model: a MODEL of a supported family, if the probe reads more than x0.
 
     Raises:
-        ValueError: another family, or the model has not all of the blocks.
+        ValueError: another family, or the model has not all of the blocks, or shows no activation.
     """
+    if ACTIVATION in probe.needs and family_of(model).activation is None:
+        raise ValueError(
+            f"the probe “{probe.name}” reads an activation, and ComfyUI shows none of {family_of(model).name}. "
+            "Connect another probe, such as Attention Focus."
+        )
     trained_for = getattr(probe, "family", None)
     if trained_for is None:
         return

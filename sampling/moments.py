@@ -14,7 +14,6 @@ from typing import Any
 from torch import Tensor
 
 AUTO = "auto"
-DEFAULT_PERCENT = 0.2
 FEW_STEPS = 8
 """Schedules of at most this many steps reach 20 % after one evaluation: auto takes the next one."""
 
@@ -105,20 +104,28 @@ class MomentPlan:
     """Which evaluations of one run to capture.
 
     Args:
-        moments: the moments asked for, or None for the default: 20 %, in schedules of at most 8
-            steps the evaluation after the first.
+        moments: the moments asked for, or None for the default: that of the family, in schedules of
+            at most 8 steps the evaluation after the first.
         sigmas: the run's schedule, ``[steps + 1]``, falling.
         model_sampling: the model's sampling object.
         sampler_name: name of the sampler function.
+        default: of the family, a fraction of the noise range.
     """
 
-    def __init__(self, moments: tuple[Moment, ...] | None, sigmas: Tensor, model_sampling: Any, sampler_name: str):
+    def __init__(
+        self,
+        moments: tuple[Moment, ...] | None,
+        sigmas: Tensor,
+        model_sampling: Any,
+        sampler_name: str,
+        default: float,
+    ):
         self.sigmas = [float(sigma) for sigma in sigmas]
         self.model_sampling = model_sampling
         self.own_sigmas = sampler_name in OWN_SIGMAS
         if moments is None:
             few = round(schedule_steps(model_sampling, sigmas)) <= FEW_STEPS
-            moments = (Moment(step=min(2, len(self.sigmas) - 1)) if few else Moment(percent=DEFAULT_PERCENT),)
+            moments = (Moment(step=min(2, len(self.sigmas) - 1)) if few else Moment(percent=default),)
         self.moments = moments
 
     def _above(self, moment: Moment) -> float:

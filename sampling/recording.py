@@ -11,7 +11,7 @@ import comfy.model_patcher
 import torch
 from torch import Tensor
 
-from ..probe_models.features import ACTIVATION, ATTENTION, LATENT, TEXT, Features, on_grid
+from ..probe_models.features import ACTIVATION, ATTENTION, DENOISED, LATENT, TEXT, Features, on_grid
 from ..probe_models.words import Word
 from .activation import ActivationTap
 from .families import Block, Family, block_names
@@ -76,7 +76,7 @@ class Recording:
 
     def begin(self, model_sampling: Any, sigmas: Tensor, sampler: str, noise: Tensor, seed: int | None) -> None:
         """The sampler starts: what it starts from, and on which schedule."""
-        self.plan = MomentPlan(self.moments, sigmas, model_sampling, sampler)
+        self.plan = MomentPlan(self.moments, sigmas, model_sampling, sampler, self.family.moment)
         self.sampler, self.noise, self.seed = sampler, noise, seed
 
     def evaluate(self, executor: Any, x: Tensor, timestep: Tensor, model_options: dict, seed: int | None) -> Tensor:
@@ -88,6 +88,11 @@ class Recording:
         self.capturing = bool(moments)
         if not moments:
             return executor(x, timestep, model_options, seed)
+        if x.ndim > 4 and x.shape[2] > 1 and self.needs - {DENOISED}:
+            raise ValueError(
+                f"a probe looks at single images, and this latent has {x.shape[2]} frames or layers. "
+                "Sample an empty latent of one, or connect the MODEL from before the probe."
+            )
         guider = executor.class_obj
         model_options = comfy.model_patcher.create_model_options_clone(model_options)
         options = model_options["transformer_options"]
@@ -154,6 +159,9 @@ class Recording:
 
 
 def _model_input(guider: Any, x: Tensor, timestep: Tensor) -> Tensor:
-    """The latent as the model's first layer is given it, ``[rows, channels, height, width]`` float16 on the CPU."""
+    """The latent as the model's first layer is given it, ``[rows, channels, height, width]`` float16 on the CPU.
+
+    Without the axis of frames, of which there is one, where the model has such an axis.
+    """
     scaled = guider.inner_model.model_sampling.calculate_input(timestep, x.detach())
-    return on_grid(scaled.float()).half().cpu()
+    return on_grid(scaled.float().flatten(1, -3)).half().cpu()

@@ -8,8 +8,9 @@ from uuid import UUID
 from comfy.ldm.modules.attention import optimized_attention
 from torch import Tensor
 
-from .attention import common_grid, fold_repeats, text_attention, to_grid
-from .families import Block, Family
+from .attention import common_grid, position_weights, to_grid
+from .families import COUNTED, CROSS, REPLACED, Block, Family
+from .tokens import Attention
 
 NO_ATTENTION = (
     "nothing was captured, because at that evaluation the model's attention did not pass through ComfyUI's "
@@ -20,6 +21,9 @@ NO_ATTENTION = (
 
 TAPS = "diffusion_probe_taps"
 """In ``transformer_options``: which tap wants the maps of a conditioning entry, by the entry's uuid."""
+
+COUNT = "diffusion_probe_blocks"
+"""In the ``transformer_options`` of one call of the model: the blocks that are still to come."""
 
 
 class AttentionTap:
@@ -33,7 +37,7 @@ class AttentionTap:
     """
 
     def __init__(self, family: Family, diffusion_model: Any, conds: list[dict[str, Any]], height: int, width: int):
-        self.family = family
+        self.family, self.diffusion_model = family, diffusion_model
         self.token_sides = family.blocks(diffusion_model)
         self.conds = {cond["uuid"]: cond for cond in conds}
         self.height, self.width = height, width
@@ -46,14 +50,19 @@ class AttentionTap:
         What other packs installed there before is called as if the tap weren't there.
         """
         options[TAPS] = dict.fromkeys(self.conds, self)
-        if self.family.joint:
-            previous = options.get("optimized_attention_override")
-            options["optimized_attention_override"] = TappedAttention(previous)
+        replacements = options.setdefault("patches_replace", {})
+        if self.family.seen == CROSS:
+            attn2 = replacements.setdefault("attn2", {})
+            for block in self.token_sides:
+                attn2[block] = TappedCrossAttention(block, attn2.get(block, attn2.get(block[:2])))
             return
-        replacements = options.setdefault("patches_replace", {}).setdefault("attn2", {})
-        for block in self.token_sides:
-            installed = replacements.get(block, replacements.get(block[:2]))
-            replacements[block] = TappedCrossAttention(block, installed)
+        if self.family.seen == REPLACED:
+            dit = replacements.setdefault("dit", {})
+            for kind, index in self.token_sides:
+                place = (f"{kind}_block", index)
+                dit[place] = NamedBlock((kind, index), dit.get(place))
+        order = tuple(self.family.stack(self.diffusion_model)) if self.family.seen == COUNTED else ()
+        options["optimized_attention_override"] = TappedAttention(options.get("optimized_attention_override"), order)
 
     def record(self, uuid: UUID, block: Block, q: Tensor, k: Tensor, options: dict, mask: Tensor | None, **scaling):
         """Keep the maps of one entry in one block.
@@ -68,24 +77,18 @@ class AttentionTap:
         """
         if block not in self.token_sides or block in self.maps.get(uuid, {}):
             return
-        cond = self.conds[uuid]
         side = self.token_sides[block]
-        region = self._region(cond, side)
-        image, text = self._tokens(q.shape[2], k.shape[2], region[0] * region[1], options)
-        weights = text_attention(q, k, image, text, mask, **scaling)
-        weights = fold_repeats(weights, cond["model_conds"]["c_crossattn"].cond.shape[1])
-        self.maps.setdefault(uuid, {})[block] = to_grid(weights, region, self._in_tokens(side), self.grid)
+        region = self._region(self.conds[uuid], side)
+        image = region[0] * region[1]
+        call = Attention(q.shape[2], k.shape[2], image, self.conds[uuid], options, self.diffusion_model)
+        tokens = self.family.layout(call)
+        if tokens is not None:
+            weights = position_weights(q, k, tokens, mask, **scaling)
+            self.maps.setdefault(uuid, {})[block] = to_grid(weights, region, self._in_tokens(side), self.grid)
 
     def entries(self) -> list[tuple[dict[str, Any], int]]:
         """The entries whose maps were recorded, in the order of ``maps``, each with its number of text positions."""
         return [(self.conds[uuid], next(iter(maps.values())).shape[1]) for uuid, maps in self.maps.items()]
-
-    def _tokens(self, queries: int, keys: int, image_tokens: int, options: dict) -> tuple[slice, slice]:
-        """Which queries are image tokens, and which keys text tokens."""
-        if not self.family.joint:
-            return slice(0, queries), slice(0, keys)
-        text_tokens = queries - image_tokens - sum(options.get("reference_image_num_tokens", ()))
-        return slice(text_tokens, text_tokens + image_tokens), slice(0, text_tokens)
 
     def _region(self, cond: dict[str, Any], side: int) -> tuple[int, int, int, int]:
         """Height, width, top and left in image tokens of the region that a conditioning covers."""
@@ -104,20 +107,43 @@ class AttentionTap:
 
 @dataclass(frozen=True)
 class TappedAttention:
-    """An ``optimized_attention_override`` that shows q and k to the taps, and then calls ``previous``."""
+    """An ``optimized_attention_override`` that shows q and k to the taps, and then calls ``previous``.
+
+    Attributes:
+        order: the blocks of the model, where its attention calls can be told apart by their order alone.
+    """
 
     previous: Callable | None
+    order: tuple[Block, ...] = ()
 
     def __call__(self, func, q, k, v, heads, *args, **kwargs):
         options = kwargs.get("transformer_options") or {}
-        block = (options.get("block_type"), options.get("block_index"))
         mask = kwargs.get("mask", args[0] if args else None)
         scaling = {name: kwargs[name] for name in ("scale", "enable_gqa") if name in kwargs}
         by_head = (q, k) if kwargs.get("skip_reshape") else (_by_head(q, heads), _by_head(k, heads))
-        _show(options, block, *by_head, mask, **scaling)
+        _show(options, self._block(options), *by_head, mask, **scaling)
         if self.previous is not None:
             return self.previous(func, q, k, v, heads, *args, **kwargs)
         return func(q, k, v, heads, *args, **kwargs)
+
+    def _block(self, options: dict[str, Any]) -> Block:
+        if self.order:  # ComfyUI copies the options for each call of the model, so each starts a new count
+            return next(options.setdefault(COUNT, iter(self.order)), ())
+        return options.get("block_type"), options.get("block_index")
+
+
+@dataclass(frozen=True)
+class NamedBlock:
+    """A replacement of a whole block that tells its attention which ``block`` it is, around what was ``installed``."""
+
+    block: Block
+    installed: Callable | None
+
+    def __call__(self, args, extra):
+        kind, index = self.block
+        options = {**args["transformer_options"], "block_type": kind, "block_index": index}
+        args = {**args, "transformer_options": options}
+        return self.installed(args, extra) if self.installed is not None else extra["original_block"](args)
 
 
 @dataclass(frozen=True)

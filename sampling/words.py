@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..probe_models.words import Word, numbered
 from .alignment import BLANK, WORD_END, piece_words
+from .tokens import embeddings
 
 KEY = "diffusion_probe_words"
 """In a conditioning's dict: ``((spelling, positions), …)`` in the order of the text. Plain data, so
@@ -93,14 +94,14 @@ def words_of(conds: Sequence[tuple[dict[str, Any], int]]) -> tuple[Word, ...]:
 
 
 def text_of(conds: Sequence[tuple[dict[str, Any], int]]) -> Tensor | None:
-    """What the model is given of several conditioning entries, ``[rows or 1, tokens, channels]`` float16 on the CPU.
+    """What the text encoder gave of several conditioning entries, ``[rows or 1, tokens, channels]`` float16 on the CPU.
 
     Args:
         conds: as for :func:`words_of`, processed by the guider.
     """
     if not conds:
         return None
-    contexts = [cond["model_conds"]["c_crossattn"].cond[:, :length] for cond, length in conds]
+    contexts = [embeddings(cond)[:, :length] for cond, length in conds]
     rows = max(len(context) for context in contexts)
     return torch.cat([context.expand(rows, -1, -1) for context in contexts], 1).detach().half().cpu()
 

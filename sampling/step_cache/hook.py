@@ -15,7 +15,7 @@ from comfy.patcher_extension import WrappersMP, get_wrappers_with_key
 from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
 from torch import Tensor
 
-from ..families import FAMILIES, FLUX
+from ..families import FLUX, find_family
 from ..recording import LOOKING
 from ..samplers import adapts_steps, draws_noise, sampler_name
 from .blocks import JOB, BlockJob, replace_blocks
@@ -39,7 +39,7 @@ def apply_step_cache(model: Any, config: StepCacheConfig) -> Any:
     """
     if KEY in model.wrappers.get(WrappersMP.OUTER_SAMPLE, {}):
         raise ValueError(f"this MODEL has a {NAME} already. Connect the MODEL from before that one, or remove it.")
-    if config.space == "blocks" and FAMILIES.get(type(model.model)) is not FLUX:
+    if config.space == "blocks" and find_family(model) is not FLUX:
         raise ValueError(
             f'space "blocks" knows the blocks of FLUX only, and this MODEL is a {type(model.model).__name__}. '
             'Take "output", which works for every model.'

@@ -78,6 +78,64 @@ def flux():
     return random_flux(seed=0, scale=1.5)
 
 
+class SmallModel:
+    """A small model with random weights, of a family by name, and what a KSampler needs to run it.
+
+    Attributes:
+        model: the MODEL; its attention is far from flat.
+        latent: an empty latent of one row, 8 x 12.
+    """
+
+    def __init__(self, name):
+        import torch
+        from diffusion_probe.testbed.random_models import random_flux, random_model
+
+        self.name = name
+        self.model = random_flux(scale=1.5) if name == "FLUX" else random_model(name, scale=1.5)
+        latent_format = self.model.get_model_object("latent_format")
+        frames = [1] if latent_format.latent_dimensions == 3 else []
+        self.latent = torch.zeros(1, latent_format.latent_channels, *frames, 8, 12)
+
+    def prompt(self, seed, tokens=12, **changes):
+        """A CONDITIONING for it."""
+        import torch
+        from diffusion_probe.testbed.random_models import random_conditioning
+
+        [[context, entry]] = random_conditioning(seed, tokens=tokens)
+        if self.name == "HiDream":
+            llama = torch.randn((1, 4, 7, 32), generator=torch.Generator().manual_seed(seed))
+            entry["conditioning_llama3"] = llama
+        return [[context, {**entry, **changes}]]
+
+    def empty(self, rows=2):
+        """An empty latent of so many rows."""
+        return self.latent.repeat(rows, *[1] * (self.latent.ndim - 1))
+
+    def sample(self, model=None, seed=5, rows=2, steps=3, cfg=2.0, positive=None, negative=None, noise=None, **options):
+        """What the stock KSampler gives: a latent of so many rows."""
+        import comfy.sample
+        import torch
+
+        with torch.inference_mode():
+            latent = self.empty(rows)
+            noise = comfy.sample.prepare_noise(latent, seed) if noise is None else noise
+            positive = self.prompt(1) if positive is None else positive
+            negative = self.prompt(2) if negative is None else negative
+            sampler, scheduler = options.pop("sampler", "euler"), options.pop("scheduler", "simple")
+            return comfy.sample.sample(
+                model or self.model, noise, steps, cfg, sampler, scheduler, positive, negative, latent,
+                seed=seed, disable_pbar=True, **options,
+            )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def small_model():
+    """``small_model("Qwen-Image")``: a :class:`SmallModel`, built once for the whole session."""
+    import functools
+
+    return functools.cache(SmallModel)
+
+
 @pytest.fixture
 def reward_models(tmp_path, monkeypatch):
     """An empty folder for reward models, the only one that ComfyUI knows of."""

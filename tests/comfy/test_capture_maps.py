@@ -5,6 +5,7 @@ import pytest
 import torch
 from diffusion_probe.sampling import attention
 from diffusion_probe.sampling.capture import attach_probe, captured
+from diffusion_probe.sampling.tokens import Tokens
 from diffusion_probe.testbed.random_models import random_conditioning
 
 TOKENS = 12
@@ -103,14 +104,10 @@ def test_copies_of_a_repeated_text_key_are_added_up():
     q, once = torch.randn(2, 1, 30, 8), torch.randn(2, 1, 5, 8)
     image_keys = torch.randn(2, 1, 25, 8)
     k = torch.cat([once, once, once, image_keys], 2)
-    weights = attention.text_attention(q, k, image=slice(5, 30), text=slice(0, 15))
+    copies = tuple(slice(start, start + 5) for start in (0, 5, 10))
+    weights = attention.position_weights(q, k, Tokens(slice(5, 30), (copies,)))
     expected = explicit_softmax(q, k)[:, 0, 5:30, :15].unflatten(2, (3, 5)).sum(2).mT
-    assert torch.allclose(attention.fold_repeats(weights, 5).double(), expected, atol=1e-6)
-
-
-def test_a_length_that_is_no_multiple_of_the_prompt_is_refused():
-    with pytest.raises(ValueError, match="14 text positions"):
-        attention.fold_repeats(torch.zeros(1, 14, 4), 5)
+    assert torch.allclose(weights.double(), expected, atol=1e-6)
 
 
 def test_prompts_of_different_lengths_keep_their_own_maps(flux, ksampler, probe):

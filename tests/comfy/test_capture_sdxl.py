@@ -4,7 +4,6 @@ import pytest
 import torch
 from comfy.ldm.modules.attention import attention_pytorch
 from diffusion_probe.sampling.capture import attach_probe, captured
-from diffusion_probe.sampling.families import ATTENTION_BLOCKS, SDXL
 from diffusion_probe.testbed.random_models import random_conditioning, random_sdxl
 
 TOKENS = 12
@@ -97,17 +96,6 @@ def test_repeated_text_keys_are_folded_back(sdxl, sample, probe):
     same = captured(model, {"samples": sample(model, negative=random_conditioning(2, tokens=TOKENS))})
     twice = captured(model, {"samples": sample(model, negative=random_conditioning(2, tokens=2 * TOKENS))})
     assert all((a.attention - b.attention).abs().max() < 1e-3 for a, b in zip(same, twice, strict=True))
-
-
-def test_the_last_ten_encoder_blocks_of_the_real_sdxl_are_recorded():
-    import comfy.ops
-    from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
-    from diffusion_probe.testbed.random_models import SDXL_BASE, SDXL_FIXED
-
-    with torch.device("meta"):
-        unet = UNetModel(**SDXL_FIXED, **SDXL_BASE, operations=comfy.ops.disable_weight_init)
-    blocks = SDXL.blocks(unet)
-    assert list(blocks) == [("input", 8, index) for index in range(ATTENTION_BLOCKS)] and set(blocks.values()) == {4}
 
 
 def test_a_sampler_history_and_a_noise_level_of_a_thousand_steps_find_their_moment(sdxl, sample, probe):

@@ -1,0 +1,124 @@
+"""Where text and image tokens lie in one attention call, for each way that model families lay them out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LLAMA = "encoder_hidden_states_llama3"
+"""HiDream's second text, ``[rows, layers, tokens, channels]``."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Places of tokens in the queries and keys of one attention call.
+
+    Attributes:
+        image: the queries that are image tokens, row by row. Rows are longer than the image's where a
+            reference image lies beside it.
+        text: the keys that are the conditioning's positions: parts that follow each other, of each
+            part all its copies. A position's weight is the sum over its copies.
+    """
+
+    image: slice
+    text: tuple[tuple[slice, ...], ...]
+
+
+@dataclass(frozen=True)
+class Attention:
+    """What a layout can go by.
+
+    Attributes:
+        queries, keys: how many the call has.
+        image: how many tokens the image has.
+        cond: the conditioning entry, as the guider processed it.
+        options: the call's ``transformer_options``.
+        diffusion_model: the model.
+    """
+
+    queries: int
+    keys: int
+    image: int
+    cond: dict[str, Any]
+    options: dict[str, Any]
+    diffusion_model: Any
+
+    @property
+    def positions(self) -> int:
+        """How many positions the conditioning's context has, as the text encoder gave it."""
+        return self.cond["cross_attn"].shape[1]
+
+    def given(self, name: str) -> list[Any]:
+        """One of the lists that go to the model with the conditioning, of reference images and the like."""
+        value = self.cond["model_conds"].get(name)
+        return [] if value is None else value.cond
+
+
+def embeddings(cond: dict[str, Any]) -> Tensor:
+    """What the text encoder gave for each position of a processed conditioning entry, ``[rows, positions, channels]``.
+
+    HiDream's positions of Llama, whose layers all go into the model, have those of the last layer.
+    """
+    llama = cond["model_conds"].get(LLAMA)
+    return cond["cross_attn"] if llama is None else torch.cat([cond["cross_attn"], llama.cond[:, -1]], 1)
+
+
+Layout = Callable[[Attention], Tokens | None]
+"""None: an attention of another kind, such as that of a refiner, or of the image alone."""
+
+
+def text_is_keys(call: Attention) -> Tokens | None:
+    """Cross-attention. Prompts of different lengths share a call by being repeated along the token axis."""
+    if call.keys % call.positions:
+        return None
+    copies = tuple(slice(at, at + call.positions) for at in range(0, call.keys, call.positions))
+    return Tokens(slice(0, call.queries), (copies,))
+
+
+def text_image(call: Attention) -> Tokens | None:
+    """Joint attention of ``[text, image, reference images]``; what else counts as text comes before the prompt.
+
+    FLUX.2 fills up short prompts at the front, and adapters put their tokens there.
+    """
+    text = call.queries - call.image - sum(call.options.get("reference_image_num_tokens", ()))
+    if text < call.positions:
+        return None
+    return Tokens(slice(text, text + call.image), ((slice(text - call.positions, text),),))
+
+
+def padded_text_image(call: Attention) -> Tokens | None:
+    """Joint attention of Lumina 2 and Z-Image: ``[texts, reference images, image]``.
+
+    Each text and image is filled up at its end to a multiple of so many tokens. With reference
+    images the texts are those between them first, then the prompt, then the rest.
+    """
+    multiple = call.diffusion_model.pad_tokens_multiple or 1
+
+    def padded(count: int) -> int:
+        return -(-count // multiple) * multiple
+
+    before = call.given("ref_contexts")[: len(call.given("ref_latents"))]
+    missing = len(call.given("ref_latents")) - len(before)
+    first = sum(padded(text.shape[1]) for text in before) + missing * multiple
+    image = call.queries - padded(call.image)
+    if image < first + padded(call.positions):
+        return None
+    return Tokens(slice(image, image + call.image), ((slice(first, first + call.positions),),))
+
+
+def image_text_llama(call: Attention) -> Tokens | None:
+    """Joint attention of HiDream: ``[image, T5, Llama's last layer, Llama's layer for this block]``.
+
+    The image of HiDream-E1 has its reference beside it, so it is as wide as both.
+    """
+    llama = call.cond["model_conds"][LLAMA].cond.shape[2]
+    image = call.queries - call.positions - 2 * llama
+    if image < call.image:
+        return None
+    t5 = image + call.positions
+    return Tokens(
+        slice(0, image),
+        ((slice(image, t5),), (slice(t5, t5 + llama), slice(t5 + llama, call.queries))),
+    )

@@ -1,0 +1,311 @@
+"""Every family of the table, on a small model of ComfyUI's own class with random weights: what is captured is
+exact, and capturing changes nothing."""
+
+import copy
+import operator
+from types import SimpleNamespace
+
+import comfy.ops
+import comfy.sample
+import comfy.supported_models
+import pytest
+import torch
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+from diffusion_probe.sampling.capture import attach_probe, captured
+from diffusion_probe.sampling.families import FAMILIES
+from diffusion_probe.testbed.random_models import SDXL_BASE, SDXL_FIXED, SMALL_MODELS
+from torch.nn.functional import adaptive_avg_pool2d
+
+SD15 = {
+    "model_channels": 320,
+    "num_res_blocks": [2, 2, 2, 2],
+    "channel_mult": [1, 2, 4, 4],
+    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
+    "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
+    "num_heads": 8,
+    "context_dim": 768,
+}
+"""The dimensions of Stable Diffusion 1.5."""
+
+TOKENS, LLAMA = 12, 7
+IMAGE = 4 * 6
+
+
+def first(weights):
+    """``[text, image]``"""
+    return weights[:, TOKENS:, :TOKENS]
+
+
+def keys(weights):
+    """Cross-attention."""
+    return weights
+
+
+def after_padding(weights):
+    """``[padding and text: 512, image]``"""
+    return weights[:, 512:, 512 - TOKENS : 512]
+
+
+def padded(weights):
+    """``[text, padding up to 32, image, padding]``"""
+    return weights[:, 32 : 32 + IMAGE, :TOKENS]
+
+
+def before_llama(weights):
+    """``[image, T5, Llama, Llama]``"""
+    t5, *llamas = weights[:, :IMAGE, IMAGE:].split([TOKENS, LLAMA, LLAMA], -1)
+    return torch.cat([t5, sum(llamas)], -1)
+
+
+# name: the family, its blocks as they are captured with the module that holds each one's attention, and where the
+# text lies in the softmax [rows, queries, keys] as ComfyUI's code builds it.
+MODELS = {
+    "FLUX": (
+        "FLUX",
+        {"double 0": "double_blocks.0", "double 1": "double_blocks.1"}
+        | {f"single {n}": f"single_blocks.{n}" for n in range(4)},
+        first,
+    ),
+    "FLUX.2": (
+        "FLUX.2",
+        {f"{kind} {n}": f"{kind}_blocks.{n}" for kind in ("double", "single") for n in range(2)},
+        after_padding,
+    ),
+    "FLUX.2 Klein": (
+        "FLUX.2",
+        {"double 0": "double_blocks.0", "single 0": "single_blocks.0", "single 1": "single_blocks.1"},
+        after_padding,
+    ),
+    "Chroma": (
+        "Chroma",
+        {f"{kind} {n}": f"{kind}_blocks.{n}" for kind in ("double", "single") for n in range(2)},
+        first,
+    ),
+    "SDXL": (
+        "SDXL",
+        {f"input {n} {i}": f"input_blocks.{n}.1.transformer_blocks.{i}.attn2" for n, i in ((1, 0), (3, 0), (3, 1))},
+        keys,
+    ),
+    "SD1.5": (
+        "SD1.5",
+        {f"input {n} 0": f"input_blocks.{n}.1.transformer_blocks.0.attn2" for n in (1, 3)},
+        keys,
+    ),
+    "SD3.5 medium": ("SD3.5", {f"double {n}": f"joint_blocks.{n}" for n in range(4)}, first),
+    "SD3.5 large": ("SD3.5", {f"double {n}": f"joint_blocks.{n}" for n in range(4)}, first),
+    "Qwen-Image": ("Qwen-Image", {f"double {n}": f"transformer_blocks.{n}.attn" for n in range(3)}, first),
+    "Z-Image": ("Z-Image", {f"double {n}": f"layers.{n}" for n in range(3)}, padded),
+    "Lumina 2": ("Lumina 2", {f"double {n}": f"layers.{n}" for n in range(3)}, first),
+    "HiDream": (
+        "HiDream",
+        {f"{kind} {n}": f"{kind}_stream_blocks.{n}" for kind in ("double", "single") for n in range(2)},
+        before_llama,
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(params=MODELS)
+def small(request, small_model):
+    return small_model(request.param)
+
+
+class Watched:
+    """A clone of a MODEL that keeps the explicit softmax of the positive rows of its first evaluation, by block.
+
+    Which block runs is known from the modules themselves. Of several attentions in one, the first is kept.
+    """
+
+    def __init__(self, small, rows=2):
+        self.softmax, self.joined, self._block = {}, set(), None
+        self.model = small.model.clone()
+        self.model.model_options["transformer_options"]["optimized_attention_override"] = self._attention
+        self.rows, self._hooks = rows, []
+        for block, path in MODELS[small.name][1].items():
+            module = operator.attrgetter(path)(small.model.model.diffusion_model)
+            start, end = module, module
+            if path.endswith("attn2"):  # whose forward isn't called where a replacement takes its place
+                start, end = module.to_q, module.to_out
+            self._hooks.append(start.register_forward_pre_hook(lambda *_, block=block: self._enter(block)))
+            self._hooks.append(end.register_forward_hook(lambda *_: self._enter(None)))
+
+    def _enter(self, block):
+        self._block = block
+
+    def _attention(self, func, q, k, v, heads, *args, **kwargs):
+        order = kwargs["transformer_options"]["cond_or_uncond"]
+        self.joined.add(len(order))
+        if self._block is not None and self._block not in self.softmax and 0 in order:
+            if not kwargs.get("skip_reshape"):
+                by_head = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k))
+            else:
+                by_head = (q, k)
+            q64, k64 = (t.double() for t in by_head)
+            weights = torch.softmax(q64 @ k64.mT * q64.shape[-1] ** -0.5, -1).mean(1)
+            chunk = order.index(0)
+            self.softmax[self._block] = weights[chunk * self.rows : (chunk + 1) * self.rows]
+        return func(q, k, v, heads, *args, **kwargs)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for hook in self._hooks:
+            hook.remove()
+
+
+def expected_maps(weights, layout, grid):
+    """``[rows, positions, *grid]``; a square of image tokens or pixels is as wide as it is in the 8 x 12 latent."""
+    weights = layout(weights).mT.float()
+    side = round((96 / weights.shape[-1]) ** 0.5)
+    return adaptive_avg_pool2d(weights.unflatten(-1, (8 // side, 12 // side)), grid)
+
+
+def test_maps_equal_the_explicit_softmax_and_the_latents_are_bit_identical(small, probe):
+    family, blocks, layout = MODELS[small.name]
+    with Watched(small) as watched:
+        model = attach_probe(watched.model, probe, "step 1")
+        latent = small.sample(model)
+    assert torch.equal(latent, small.sample())
+    for row, features in enumerate(captured(model, {"samples": latent})):
+        assert features.family == family and features.blocks == tuple(blocks)
+        for block, maps in zip(features.blocks, features.attention, strict=True):
+            expected = expected_maps(watched.softmax[block], layout, maps.shape[1:])
+            assert maps.shape == expected.shape[1:] and (maps - expected[row]).abs().max() < 1e-3
+            assert expected.std() > 1e-3, "attention is not flat, so a map of other tokens would show"
+
+
+def test_every_family_of_the_table_is_checked_here():
+    assert {family for family, *_ in MODELS.values()} == {family.name for family in FAMILIES}
+
+
+DEPTHS = {
+    "FLUX": ({"double_blocks": 19, "single_blocks": 38}, ("single", 4)),
+    "FLUX.2": ({"double_blocks": 8, "single_blocks": 48}, ("single", 15)),
+    "Chroma": ({"double_blocks": 19, "single_blocks": 38}, ("single", 4)),
+    "SD3.5": ({"joint_blocks": 38}, ("double", 14)),
+    "Qwen-Image": ({"transformer_blocks": 60}, ("double", 25)),
+    "Z-Image": ({"layers": 30}, ("double", 10)),
+    "Lumina 2": ({"layers": 26}, ("double", 8)),
+    "HiDream": ({"double_stream_blocks": 16, "single_stream_blocks": 32}, ("single", 3)),
+}
+
+
+def family_named(name):
+    return next(family for family in FAMILIES if family.name == name)
+
+
+@pytest.mark.parametrize("name", DEPTHS)
+def test_ten_blocks_in_the_middle_of_a_transformer_of_the_real_depth_are_recorded(name):
+    depths, (kind, start) = DEPTHS[name]
+    model = SimpleNamespace(patch_size=2, **{attribute: [None] * depth for attribute, depth in depths.items()})
+    assert family_named(name).blocks(model) == {(kind, start + n): 2 for n in range(10)}
+
+
+def test_the_last_blocks_of_the_encoder_of_real_unets_are_recorded_ten_at_most():
+    def unet(**shape):
+        with torch.device("meta"):
+            return UNetModel(**shape, operations=comfy.ops.disable_weight_init)
+
+    sdxl = family_named("SDXL").blocks(unet(**SDXL_FIXED, **SDXL_BASE))
+    assert sdxl == {("input", 8, index): 4 for index in range(10)}
+    sd15 = family_named("SD1.5").blocks(unet(**SMALL_MODELS["SD1.5"][1] | SD15))
+    assert sd15 == {("input", n, 0): side for n, side in zip((1, 2, 4, 5, 7, 8), (1, 1, 2, 2, 4, 4), strict=True)}
+
+
+@pytest.mark.parametrize("tokens", [12, 18], ids=["same length", "longer negative"])
+def test_prompts_in_one_call_or_in_two_and_rows_together_or_alone_give_the_same_maps(small, probe, tokens, monkeypatch):
+    negative = small.prompt(2, tokens=tokens)
+    with Watched(small) as watched:
+        model = attach_probe(watched.model, probe, "step 1")
+        together = captured(model, {"samples": small.sample(model, negative=negative)})
+        joins = family_joins(small.name, tokens)
+        assert max(watched.joined) == (2 if joins else 1)
+        watched.joined.clear()
+        monkeypatch.setattr(type(small.model), "get_free_memory", lambda *_: 0)
+        noise = comfy.sample.prepare_noise(small.empty(2), 5)
+        alone = [small.sample(model, rows=1, negative=negative, noise=noise[row : row + 1]) for row in range(2)]
+        assert watched.joined == {1}
+    for row, latent in zip(together, alone, strict=True):
+        (features,) = captured(model, {"samples": latent})
+        assert row.attention.shape == features.attention.shape
+        assert (row.attention - features.attention).abs().max() < 2e-3
+
+
+def family_joins(name, tokens):
+    """Whether ComfyUI runs a prompt of 12 tokens and one of so many in one call."""
+    return tokens == 12 or name in ("SDXL", "SD1.5", "FLUX.2", "FLUX.2 Klein")
+
+
+def picture(small, *size):
+    channels = small.latent.shape[1:-2]
+    return torch.randn((1, *channels, *size), generator=torch.Generator().manual_seed(9))
+
+
+def texts(*lengths):
+    return [torch.randn((1, length, 32), generator=torch.Generator().manual_seed(length)) for length in lengths]
+
+
+# Beside the prompt of 12 tokens: what an edit model gets, how many tokens the model then sees, and the image's
+# queries (96 of FLUX.2, else 24) and the prompt's keys among them.
+REFERENCES = {
+    "FLUX": ({"sizes": [(8, 12), (4, 6)]}, 12 + 24 + 24 + 6, range(12, 36), range(12)),
+    "FLUX.2": ({"sizes": [(4, 6)]}, 512 + 96 + 24, range(512, 608), range(500, 512)),
+    "Qwen-Image": (
+        {"sizes": [(8, 12), (4, 6)], "reference_latents_method": "index_timestep_zero"},
+        12 + 24 + 24 + 6,
+        range(12, 36),
+        range(12),
+    ),
+    "Z-Image": (
+        {"sizes": [(8, 12), (4, 6)], "reference_latents_text_embeds": texts(5, 3, 4)},
+        4 * 32 + 3 * 32,
+        range(192, 216),
+        range(64, 76),
+    ),
+    "HiDream": (
+        {"beside": (8, 6)},
+        4 * (6 + 3) + 12 + 2 * LLAMA,
+        [row * 9 + column for row in range(4) for column in range(6)],
+        range(36, 48),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_reference_images_are_left_out_of_the_maps_of_edit_models(small_model, probe, name):
+    small = small_model(name)
+    changes, tokens, image, text = REFERENCES[name]
+    changes = dict(changes)
+    if "sizes" in changes:
+        changes["reference_latents"] = [picture(small, *size) for size in changes.pop("sizes")]
+    else:
+        changes["concat_latent_image"] = picture(small, *changes.pop("beside"))
+    options = {"positive": small.prompt(1, **changes), "negative": small.prompt(2, **changes)}
+    rows = 1 if name == "Z-Image" else 2  # ComfyUI itself can't run several rows of its edit model in one call
+    options |= {"rows": rows, "cfg": float(rows)}
+    with Watched(small, rows) as watched:
+        model = attach_probe(watched.model, probe, "step 1")
+        latent = small.sample(model, **options)
+    assert torch.equal(latent, small.sample(**options))
+    for row, features in enumerate(captured(model, {"samples": latent})):
+        assert features.blocks == tuple(MODELS[name][1])
+        for block, maps in zip(features.blocks, features.attention[:, : len(text)], strict=True):
+            weights = watched.softmax[block][row]
+            assert len(weights) == tokens
+            expected = weights[list(image)][:, list(text)].mT
+            assert (maps - expected.unflatten(1, maps.shape[1:])).abs().max() < 1e-3
+
+
+def test_a_video_model_is_refused_with_a_sentence(small_model, probe):
+    with pytest.raises(ValueError, match="is a WAN21, which makes videos, and probes look at images.*TC-Padé Cache"):
+        attach_probe(small_model("Wan 2.1").model, probe)
+
+
+def test_a_model_whose_class_is_shared_is_told_by_its_configuration(small_model, probe):
+    """SD2's models are of the same class as SD1.5's, and would be told their words in the wrong places."""
+    small = small_model("SD1.5")
+    other = small.model.clone()
+    other.model = copy.copy(small.model.model)
+    other.model.model_config = comfy.supported_models.SD20({})
+    with pytest.raises(ValueError, match="is a BaseModel, whose attention layout is not in the pack's table"):
+        attach_probe(other, probe)
