@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ..probe_models.features import on_grid
-from .families import AFTER, Block, Family
+from .families import Family
+from .stacks import AFTER, Block
 
 ACTIVATION_TAPS = "diffusion_probe_activation_taps"
 """In ``transformer_options``: which tap wants the activation of a conditioning entry, by the entry's uuid."""

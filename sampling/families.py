@@ -10,34 +10,19 @@ from typing import Any
 
 import comfy.model_base
 import comfy.supported_models
-from comfy.ldm.modules.attention import SpatialTransformer
-from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample
 
 from ..probe_models.features import ACTIVATION
 from ..probe_models.probe import Probe
+from .stacks import AFTER, Block, Sides, at_depth, encoder, in_decoder, transformer
 from .tokens import Layout, image_text_llama, padded_text_image, text_image, text_is_keys
 
 ATTENTION_BLOCKS = 10
 """How many consecutive blocks are recorded (Diffusion Probe, section on layer selection)."""
 
-ACTIVATION_DEPTH = 0.7
-"""Where in a DiT the activation is read, as a share of its blocks: between .55 and .88 (Probe-Select)."""
-
-ACTIVATION_STAGE = 3
-"""In which stage of a UNet's decoder it is read, or in the last of fewer (Probe-Select)."""
-
-Block = tuple[str | int, ...]
-"""How ``transformer_options`` names a block: ``("double", 3)``, or ``("input", 8, 2)`` in a UNet."""
-
-Sides = dict[Block, int]
-"""Blocks in order of execution, each with the side of the square of latent pixels that an image token covers."""
-
 CROSS = "cross-attention"
 NAMED = "named in transformer_options"
 REPLACED = "named by a replacement of each block"
 COUNTED = "named by their order"
-
-AFTER = "after"
 
 
 @dataclass(frozen=True)
@@ -80,60 +65,19 @@ class Family:
         return dict(stack[start : start + ATTENTION_BLOCKS])
 
 
-def _transformer(**attributes: str) -> Callable[[Any], Sides]:
-    """The blocks of a DiT: of each type those that the diffusion model has in this attribute."""
-
-    def stack(diffusion_model: Any) -> Sides:
-        counts = {kind: len(getattr(diffusion_model, name)) for kind, name in attributes.items()}
-        blocks = [(kind, index) for kind, count in counts.items() for index in range(count)]
-        return dict.fromkeys(blocks, diffusion_model.patch_size)
-
-    return stack
-
-
-def _encoder(diffusion_model: Any) -> Sides:
-    """The blocks of a UNet's encoder."""
-    blocks: Sides = {}
-    side = 1
-    for number, layers in enumerate(diffusion_model.input_blocks):
-        for layer in layers:
-            if isinstance(layer, Downsample):
-                side *= 2
-            if isinstance(layer, SpatialTransformer):
-                blocks |= {("input", number, index): side for index in range(len(layer.transformer_blocks))}
-    return blocks
-
-
-def _at_depth(stack: Callable[[Any], Sides], place: str = "{}_block") -> Callable[[Any], Block]:
-    """At ``ACTIVATION_DEPTH`` of the whole stack."""
-
-    def activation(diffusion_model: Any) -> Block:
-        blocks = list(stack(diffusion_model))
-        kind, index = blocks[round(ACTIVATION_DEPTH * (len(blocks) - 1))]
-        return place.format(kind), index
-
-    return activation
-
-
-def _in_decoder(diffusion_model: Any) -> Block:
-    """Before the last block of the stage, which adds the details."""
-    stages = [count + 1 for count in reversed(diffusion_model.num_res_blocks)]
-    return "output", sum(stages[:ACTIVATION_STAGE]) - 1
-
-
-def _dit(name: str, model: type, layout: Layout = text_image, seen: str = NAMED, **blocks: str) -> Family:
+def _dit(name: str, model: type, seen: str = NAMED, **blocks: str) -> Family:
     """A family whose blocks ComfyUI lets one replace."""
-    stack = _transformer(**blocks)
-    return Family(name, model, stack, layout, _at_depth(stack), seen)
+    stack = transformer(**blocks)
+    return Family(name, model, stack, text_image, at_depth(stack), seen)
 
 
 def _unet(name: str, model: type, config: type | None = None) -> Family:
-    return Family(name, model, _encoder, text_is_keys, _in_decoder, CROSS, config, at_end=True)
+    return Family(name, model, encoder, text_is_keys, in_decoder, CROSS, config, at_end=True)
 
 
 def _lumina(name: str, config: type) -> Family:
-    stack = _transformer(double="layers")
-    activation = _at_depth(stack, AFTER + " {}_block")
+    stack = transformer(double="layers")
+    activation = at_depth(stack, AFTER + " {}_block")
     return Family(name, _base.Lumina2, stack, padded_text_image, activation, NAMED, config)
 
 
@@ -152,7 +96,7 @@ FAMILIES = (
     Family(
         name="HiDream",
         model=_base.HiDream,
-        stack=_transformer(double="double_stream_blocks", single="single_stream_blocks"),
+        stack=transformer(double="double_stream_blocks", single="single_stream_blocks"),
         layout=image_text_llama,
         activation=None,
         seen=COUNTED,

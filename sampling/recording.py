@@ -14,8 +14,9 @@ from torch import Tensor
 from ..probe_models.features import ACTIVATION, ATTENTION, DENOISED, LATENT, TEXT, Features, on_grid
 from ..probe_models.words import Word
 from .activation import ActivationTap
-from .families import Block, Family, block_names
+from .families import Family, block_names
 from .moments import Moment, MomentPlan, percent_of_sigma
+from .stacks import Block
 from .tap import AttentionTap
 from .words import text_of, words_of
 

@@ -9,7 +9,8 @@ from comfy.ldm.modules.attention import optimized_attention
 from torch import Tensor
 
 from .attention import common_grid, position_weights, to_grid
-from .families import COUNTED, CROSS, REPLACED, Block, Family
+from .families import COUNTED, CROSS, REPLACED, Family
+from .stacks import Block
 from .tokens import Attention
 
 NO_ATTENTION = (

@@ -111,13 +111,14 @@ class SmallModel:
         """An empty latent of so many rows."""
         return self.latent.repeat(rows, *[1] * (self.latent.ndim - 1))
 
-    def sample(self, model=None, seed=5, rows=2, steps=3, cfg=2.0, positive=None, negative=None, noise=None, **options):
+    def sample(self, model=None, seed=5, rows=2, steps=3, cfg=2.0, positive=None, negative=None, **options):
         """What the stock KSampler gives: a latent of so many rows."""
         import comfy.sample
         import torch
 
         with torch.inference_mode():
-            latent = self.empty(rows)
+            latent = options.pop("latent", self.empty(rows))
+            noise = options.pop("noise", None)
             noise = comfy.sample.prepare_noise(latent, seed) if noise is None else noise
             positive = self.prompt(1) if positive is None else positive
             negative = self.prompt(2) if negative is None else negative

@@ -11,6 +11,7 @@ import comfy.supported_models
 import pytest
 import torch
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+from diffusion_probe.probe_models.probe import CaptureAll
 from diffusion_probe.sampling.capture import attach_probe, captured
 from diffusion_probe.sampling.families import FAMILIES
 from diffusion_probe.testbed.random_models import SDXL_BASE, SDXL_FIXED, SMALL_MODELS
@@ -236,6 +237,51 @@ def family_joins(name, tokens):
     return tokens == 12 or name in ("SDXL", "SD1.5", "FLUX.2", "FLUX.2 Klein")
 
 
+# The module whose output is the activation, and where the image's tokens lie in it; a UNet's is a picture already.
+ACTIVATIONS = {
+    "FLUX": ("single_blocks.2", slice(12, None)),
+    "FLUX.2": ("single_blocks.0", slice(512, None)),
+    "FLUX.2 Klein": ("single_blocks.0", slice(512, None)),
+    "Chroma": ("single_blocks.0", slice(12, None)),
+    "SD3.5 medium": ("joint_blocks.2", slice(0, None)),
+    "Qwen-Image": ("transformer_blocks.1", slice(0, None)),
+    "Z-Image": ("layers.1", slice(32, 56)),
+    "Lumina 2": ("layers.1", slice(12, None)),
+    "SDXL": ("output_blocks.2.1", None),
+    "SD1.5": ("output_blocks.2.1", None),
+}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_what_learned_probes_read_is_the_blocks_output_at_the_image_the_noisy_latent_and_the_text(small_model, name):
+    small, (path, image) = small_model(name), ACTIVATIONS[name]
+    outputs = []
+
+    def keep(_module, _inputs, output):
+        outputs.append((output[1] if isinstance(output, tuple) else output).clone())
+
+    hook = operator.attrgetter(path)(small.model.model.diffusion_model).register_forward_hook(keep)
+    try:
+        model = attach_probe(small.model, CaptureAll(), "step 1")
+        latent = small.sample(model, cfg=1.0)
+    finally:
+        hook.remove()
+    assert torch.equal(latent, small.sample(cfg=1.0))
+    expected = outputs[0]
+    if image is not None:
+        side = 1 if name.startswith("FLUX.2") else 2
+        expected = expected[:, image].unflatten(1, (8 // side, 12 // side)).movedim(-1, 1)
+    for row, features in enumerate(captured(model, {"samples": latent})):
+        assert torch.equal(features.activation, expected[row].half())
+        assert features.latent.shape == (small.latent.shape[1], 8, 12)
+        assert torch.equal(features.text, small.prompt(1)[0][0][0].half())
+
+
+def test_a_probe_of_activations_is_refused_where_comfyui_shows_none(small_model):
+    with pytest.raises(ValueError, match="reads an activation, and ComfyUI shows none of HiDream"):
+        attach_probe(small_model("HiDream").model, CaptureAll())
+
+
 def picture(small, *size):
     channels = small.latent.shape[1:-2]
     return torch.randn((1, *channels, *size), generator=torch.Generator().manual_seed(9))
@@ -294,6 +340,13 @@ def test_reference_images_are_left_out_of_the_maps_of_edit_models(small_model, p
             assert len(weights) == tokens
             expected = weights[list(image)][:, list(text)].mT
             assert (maps - expected.unflatten(1, maps.shape[1:])).abs().max() < 1e-3
+
+
+def test_several_frames_are_refused_where_one_is_an_image(small_model, probe):
+    small = small_model("Qwen-Image")
+    layers = torch.zeros(1, 16, 3, 8, 12)
+    with pytest.raises(ValueError, match="looks at single images, and this latent has 3 frames or layers"):
+        small.sample(attach_probe(small.model, probe, "step 1"), rows=1, noise=torch.randn(layers.shape), latent=layers)
 
 
 def test_a_video_model_is_refused_with_a_sentence(small_model, probe):

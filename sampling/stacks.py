@@ -1,0 +1,62 @@
+"""The blocks of a diffusion model: all that attend to the text, and the one whose output a probe may read."""
+
+from collections.abc import Callable
+from typing import Any
+
+from comfy.ldm.modules.attention import SpatialTransformer
+from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample
+
+ACTIVATION_DEPTH = 0.7
+"""Where in a DiT the activation is read, as a share of its blocks: between .55 and .88 (Probe-Select)."""
+
+ACTIVATION_STAGE = 3
+"""In which stage of a UNet's decoder it is read, or in the last of fewer (Probe-Select)."""
+
+Block = tuple[str | int, ...]
+"""How ``transformer_options`` names a block: ``("double", 3)``, or ``("input", 8, 2)`` in a UNet."""
+
+Sides = dict[Block, int]
+"""Blocks in order of execution, each with the side of the square of latent pixels that an image token covers."""
+
+AFTER = "after"
+
+
+def transformer(**attributes: str) -> Callable[[Any], Sides]:
+    """The blocks of a DiT: of each type those that the diffusion model has in this attribute."""
+
+    def stack(diffusion_model: Any) -> Sides:
+        counts = {kind: len(getattr(diffusion_model, name)) for kind, name in attributes.items()}
+        blocks = [(kind, index) for kind, count in counts.items() for index in range(count)]
+        return dict.fromkeys(blocks, diffusion_model.patch_size)
+
+    return stack
+
+
+def encoder(diffusion_model: Any) -> Sides:
+    """The blocks of a UNet's encoder."""
+    blocks: Sides = {}
+    side = 1
+    for number, layers in enumerate(diffusion_model.input_blocks):
+        for layer in layers:
+            if isinstance(layer, Downsample):
+                side *= 2
+            if isinstance(layer, SpatialTransformer):
+                blocks |= {("input", number, index): side for index in range(len(layer.transformer_blocks))}
+    return blocks
+
+
+def at_depth(stack: Callable[[Any], Sides], place: str = "{}_block") -> Callable[[Any], Block]:
+    """At ``ACTIVATION_DEPTH`` of the whole stack."""
+
+    def activation(diffusion_model: Any) -> Block:
+        blocks = list(stack(diffusion_model))
+        kind, index = blocks[round(ACTIVATION_DEPTH * (len(blocks) - 1))]
+        return place.format(kind), index
+
+    return activation
+
+
+def in_decoder(diffusion_model: Any) -> Block:
+    """Before the last block of the stage, which adds the details."""
+    stages = [count + 1 for count in reversed(diffusion_model.num_res_blocks)]
+    return "output", sum(stages[:ACTIVATION_STAGE]) - 1
