@@ -1,0 +1,72 @@
+"""Every family of the table: searched, pruned and cached runs are those of the stock KSampler.
+
+Each on a small model of ComfyUI's own class with random weights.
+"""
+
+import logging
+
+import pytest
+import torch
+from diffusion_probe.sampling.candidates import ksampler_candidate
+from diffusion_probe.sampling.capture import attach_probe, captured, score_latent
+from diffusion_probe.sampling.pruning import PruneRule
+from diffusion_probe.sampling.search_run import seed_search
+from diffusion_probe.sampling.seeds import use_seeds
+from diffusion_probe.sampling.step_cache.config import StepCacheConfig
+from diffusion_probe.sampling.step_cache.hook import apply_step_cache
+from diffusion_probe.search.policies import ONE_CUT, policy_named
+from diffusion_probe.testbed.random_models import SMALL_MODELS
+
+IMAGES = ["FLUX", *(name for name in SMALL_MODELS if name != "Wan 2.1")]
+SEEDS = [5, 6, 7]
+STEPS = 4
+
+
+@pytest.fixture(params=IMAGES)
+def small(request, small_model):
+    return small_model(request.param)
+
+
+def relative_error(result, expected):
+    return float((result - expected).norm() / expected.norm())
+
+
+@pytest.fixture
+def rows(small):
+    """How many rows each call of the diffusion model has."""
+    seen = []
+    network = small.model.model.diffusion_model
+    hook = network.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].shape[0]))
+    yield seen
+    hook.remove()
+
+
+def test_survivors_of_a_search_are_the_images_that_ksampler_gives_for_their_seeds(small, probe, rows):
+    given = (STEPS, 2.0, "euler", "simple", small.prompt(1), small.prompt(2), {"samples": small.latent})
+    with torch.inference_mode():
+        candidates = [ksampler_candidate(seed, *given) for seed in SEEDS]
+        result = seed_search(small.model, candidates, probe, lambda steps: policy_named(ONE_CUT, steps, 3, 2, share=0.5), 2)
+    assert len(result.survivors) == 2 and rows == [6, 6, 4, 4], "all candidates and both prompts in each call"
+    for latent, number in zip(result.latents, result.survivors, strict=True):
+        assert relative_error(latent[None], small.sample(rows=1, seed=SEEDS[number], steps=STEPS)) < 1e-5
+
+
+def test_rows_that_stay_in_a_pruned_run_end_as_in_the_whole_batch(small, probe, rows):
+    whole = small.sample(use_seeds(small.model, SEEDS), rows=3, steps=STEPS)
+    rows.clear()
+    model = attach_probe(use_seeds(small.model, SEEDS), probe, "step 2", PruneRule(top_k=1))
+    pruned = small.sample(model, rows=3, steps=STEPS)
+    scores = score_latent(model, {"samples": pruned})
+    (kept,) = [row for row in range(3) if scores.dropped_at[row] is None]
+    assert rows == [6, 6, 2, 2] and relative_error(pruned[kept], whole[kept]) < 1e-5
+
+
+def test_a_cache_that_predicts_nothing_changes_nothing_and_one_that_predicts_leaves_the_probe_its_moment(
+    small, probe, caplog
+):
+    caplog.set_level(logging.INFO)
+    assert torch.equal(small.sample(apply_step_cache(small.model, StepCacheConfig(interval=1))), small.sample())
+    model = apply_step_cache(attach_probe(small.model, probe, "step 5"), StepCacheConfig(interval=2))
+    latent = small.sample(model, rows=1, steps=8)
+    assert "1 predicted; fallbacks: 1 probed moment" in caplog.messages[-1]
+    assert captured(model, {"samples": latent})[0].attention is not None
