@@ -19,6 +19,9 @@ WORD_END = "</w>"
 BLANK = "\u2581"
 """SentencePiece's mark for a blank."""
 
+BYTE_BLANK = "\u0120"
+"""How vocabularies of bytes write a blank."""
+
 AGREE = 3
 """Text and pieces are together again where this many characters, or all that are left, agree."""
 
@@ -35,10 +38,7 @@ def piece_words(text: str, pieces: Sequence[str], bytewise: bool) -> list[tuple[
     Args:
         text: what the tokenizer was given.
         pieces: what it made of it, as its vocabulary writes them, without start and end.
-        bytewise: whether these are CLIP's byte pieces; False: SentencePiece's.
-
-    Raises:
-        ValueError: the bytes of the pieces are no text.
+        bytewise: whether these are pieces of bytes, as CLIP's, Qwen's and Llama's; False: SentencePiece's.
     """
     owners = _owners(text, _bytes_spelled(pieces) if bytewise else _characters_spelled(pieces))
     words = []
@@ -113,12 +113,15 @@ def _characters_spelled(pieces: Sequence[str]) -> list[Owned]:
 
 
 def _bytes_spelled(pieces: Sequence[str]) -> list[Owned]:
-    """A character may be spread over several pieces, for these are pieces of its UTF-8 bytes."""
+    """A character may be spread over several pieces, for these are pieces of its UTF-8 bytes.
+
+    Bytes that are no text, as a tokenizer leaves them that drops others, agree with nothing.
+    """
     spelling = [(byte, number) for number, piece in enumerate(pieces) for byte in _piece_bytes(piece)]
-    text = bytes(byte for byte, _ in spelling).decode()
+    text = bytes(byte for byte, _ in spelling).decode(errors="surrogateescape")
     spelled, at = [], 0
     for character in text:
-        size = len(character.encode())
+        size = len(character.encode(errors="surrogateescape"))
         spelled.append((character, frozenset(number for _, number in spelling[at : at + size])))
         at += size
     return spelled

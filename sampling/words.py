@@ -8,54 +8,27 @@ embeddings were found. So weights, escapes, embeddings and chunks are whatever C
 import copy
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from comfy.sd1_clip import SD1ClipModel, SD1Tokenizer, SDTokenizer
-from comfy.sdxl_clip import SDXLClipModel, SDXLTokenizer
-from comfy.text_encoders.flux import FluxClipModel, FluxTokenizer
+from comfy.sd1_clip import SDTokenizer
 from torch import Tensor
 
-from ..probe_models.words import Word, numbered
-from .alignment import BLANK, WORD_END, piece_words
+from ..probe_models.words import Word, numbered, word_spans
+from .alignment import BLANK, BYTE_BLANK, WORD_END, piece_words
+from .encoders import ENCODERS, Stream
 from .tokens import embeddings
 
 KEY = "diffusion_probe_words"
 """In a conditioning's dict: ``((spelling, positions), …)`` in the order of the text. Plain data, so
 that every node that copies or saves a conditioning keeps it."""
 
+MARKER = "\ue000"
+"""A text that no template holds."""
+
 Spelled = tuple[tuple[str, tuple[int, ...]], ...]
-
-
-@dataclass(frozen=True)
-class Encoder:
-    """A kind of text encoder whose context has one position per token.
-
-    Attributes:
-        tokenizer, model: ComfyUI's classes. A subclass counts if it leaves the method alone that
-            makes the tokens, or the context (others put templates around the text, or cut it).
-        streams: of a model, the streams of tokens whose positions are the context's, each with the
-            attribute that tokenizer and model have for it.
-    """
-
-    tokenizer: type
-    model: type
-    streams: Callable[[Any], dict[str, str]]
-
-    def fits(self, clip: Any) -> bool:
-        return (
-            getattr(type(clip.tokenizer), "tokenize_with_weights", None) is self.tokenizer.tokenize_with_weights
-            and getattr(type(clip.cond_stage_model), "encode_token_weights", None) is self.model.encode_token_weights
-        )
-
-
-ENCODERS = (
-    Encoder(SD1Tokenizer, SD1ClipModel, lambda model: {model.clip_name: model.clip}),
-    Encoder(SDXLTokenizer, SDXLClipModel, lambda model: {"l": "clip_l", "g": "clip_g"}),  # joined along the channels
-    Encoder(FluxTokenizer, FluxClipModel, lambda model: {"t5xxl": "t5xxl"}),  # CLIP-L gives the pooled output only
-)
 
 
 def encode_words(clip: Any, text: str) -> tuple[list, tuple[Word, ...] | None]:
@@ -64,7 +37,9 @@ def encode_words(clip: Any, text: str) -> tuple[list, tuple[Word, ...] | None]:
     The words are None, and the conditioning is the stock one, where no entry of ``ENCODERS`` fits.
     """
     conditioning = clip.encode_from_tokens_scheduled(clip.tokenize(text))
-    spelled = _spelled(clip, text, conditioning[0][0].shape[1])
+    context, entry = conditioning[0]
+    llama = entry.get("conditioning_llama3")  # HiDream's second text, whose positions follow
+    spelled = _spelled(clip, text, context.shape[1] + (0 if llama is None else llama.shape[2]))
     if spelled is None:
         logging.warning(
             f"Encode Words: {type(clip.cond_stage_model).__name__} is not in the pack's table of text encoders, or its "
@@ -108,29 +83,61 @@ def text_of(conds: Sequence[tuple[dict[str, Any], int]]) -> Tensor | None:
 
 def _spelled(clip: Any, text: str, length: int) -> Spelled | None:
     """Words and positions of a context of ``length`` positions; None if they can't be known."""
-    model = clip.cond_stage_model
-    streams = next((encoder.streams(model) for encoder in ENCODERS if encoder.fits(clip)), {})
-    if not streams or not all(_readable(getattr(clip.tokenizer, name)) for name in streams.values()):
+    encoder = next((encoder for encoder in ENCODERS if encoder.fits(clip)), None)
+    parts = encoder.parts(clip) if encoder else ()
+    if not parts or not all(_readable(getattr(clip.tokenizer, name)) for part in parts for _, name, _ in part):
         return None
-    listeners = {stream: _Listener.beside(getattr(clip.tokenizer, name)) for stream, name in streams.items()}
+    tokens, heard = _heard(clip, text, parts)
+    _, template = _heard(clip, MARKER, parts)
+    found, start = [], 0
+    for part in parts:
+        counts = []
+        for stream, _, name in part:
+            width = getattr(clip.cond_stage_model, name).transformer.get_input_embeddings().weight.shape[-1]
+            groups, count = _positions(tokens[stream], width)
+            words = _of_prompt(_words(heard[stream], groups), heard[stream].text, template[stream].text)
+            found.append([(word, [start + position for position in positions]) for word, positions in words])
+            counts.append(count)
+        start += min(counts)
+    missing = start - length
+    if missing and not (encoder.cut and missing > 0):
+        return None
+    moved = [
+        [(word, [at - missing for at in positions if at >= missing]) for word, positions in some] for some in found
+    ]
+    return _together([[(word, positions) for word, positions in some if positions] for some in moved])
+
+
+def _heard(clip: Any, text: str, parts: Sequence[Sequence[Stream]]) -> tuple[dict[str, Any], dict[str, "_Listener"]]:
+    """The tokens of a text as ComfyUI makes them, with the numbers of their groups; and what was listened to."""
     listening = copy.copy(clip)
     listening.tokenizer = copy.copy(clip.tokenizer)
-    for stream, name in streams.items():
+    listeners = {}
+    for stream, name, _ in (stream for part in parts for stream in part):
+        listeners[stream] = _Listener.beside(getattr(clip.tokenizer, name))
         setattr(listening.tokenizer, name, listeners[stream].tokenizer)
-    tokens = listening.tokenize(text, return_word_ids=True)
-    found, counts = [], []
-    for stream, name in streams.items():
-        width = getattr(model, name).transformer.get_input_embeddings().weight.shape[-1]
-        groups, count = _positions(tokens[stream], width)
-        found.append(_words(listeners[stream], groups))
-        counts.append(count)
-    return _together(found) if min(counts) == length else None
+    return listening.tokenize(text, return_word_ids=True), listeners
+
+
+def _of_prompt(words: list[tuple[str, list[int]]], heard: str, template: str) -> list[tuple[str, list[int]]]:
+    """Those of the words that are not the template's, around the prompt.
+
+    Args:
+        words: of all that was heard.
+        heard: of a prompt; one that brings its own template is not put into another.
+        template: what was heard of the marker.
+    """
+    before, _, after = template.partition(MARKER)
+    if not heard.startswith(before):
+        return words
+    return words[len(word_spans(before)) : len(words) - len(word_spans(after))]
 
 
 def _readable(tokenizer: Any) -> bool:
     """Whether it works as ComfyUI's own does, on pieces that :mod:`alignment` can read."""
     stock = getattr(type(tokenizer), "tokenize_with_weights", None) is SDTokenizer.tokenize_with_weights
-    return stock and any(piece.endswith(WORD_END) or piece.startswith(BLANK) for piece in tokenizer.inv_vocab.values())
+    blanks = (BLANK, BYTE_BLANK)
+    return stock and any(piece.endswith(WORD_END) or piece.startswith(blanks) for piece in tokenizer.inv_vocab.values())
 
 
 @dataclass
@@ -144,6 +151,11 @@ class _Listener:
 
     tokenizer: SDTokenizer
     groups: list[tuple[str, bool]] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """All texts."""
+        return "".join(text for text, is_embedding in self.groups if not is_embedding)
 
     @classmethod
     def beside(cls, tokenizer: SDTokenizer) -> "_Listener":
@@ -188,7 +200,7 @@ def _positions(chunks: list[list[tuple]], width: int) -> tuple[dict[int, list[tu
 def _words(listener: _Listener, groups: dict[int, list[tuple[int, Any]]]) -> list[tuple[str, list[int]]]:
     """Words with positions, in the order of the text."""
     vocabulary = listener.tokenizer.inv_vocab
-    bytewise = any(piece.endswith(WORD_END) for piece in vocabulary.values())
+    bytewise = not any(piece.startswith(BLANK) for piece in vocabulary.values())
     words = []
     for number, (text, is_embedding) in enumerate(listener.groups, start=1):
         positions = [position for position, _ in groups.get(number, ())]

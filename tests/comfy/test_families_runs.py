@@ -42,10 +42,13 @@ def rows(small):
 
 
 def test_survivors_of_a_search_are_the_images_that_ksampler_gives_for_their_seeds(small, probe, rows):
+    def one_cut(steps):
+        return policy_named(ONE_CUT, steps, len(SEEDS), 2, share=0.5)
+
     given = (STEPS, 2.0, "euler", "simple", small.prompt(1), small.prompt(2), {"samples": small.latent})
     with torch.inference_mode():
         candidates = [ksampler_candidate(seed, *given) for seed in SEEDS]
-        result = seed_search(small.model, candidates, probe, lambda steps: policy_named(ONE_CUT, steps, 3, 2, share=0.5), 2)
+        result = seed_search(small.model, candidates, probe, one_cut, 2)
     assert len(result.survivors) == 2 and rows == [6, 6, 4, 4], "all candidates and both prompts in each call"
     for latent, number in zip(result.latents, result.survivors, strict=True):
         assert relative_error(latent[None], small.sample(rows=1, seed=SEEDS[number], steps=STEPS)) < 1e-5
@@ -70,3 +73,16 @@ def test_a_cache_that_predicts_nothing_changes_nothing_and_one_that_predicts_lea
     latent = small.sample(model, rows=1, steps=8)
     assert "1 predicted; fallbacks: 1 probed moment" in caplog.messages[-1]
     assert captured(model, {"samples": latent})[0].attention is not None
+
+
+def test_the_cache_takes_a_video_model(small_model, caplog):
+    """Idle it changes nothing; else it is closer to full sampling than as many steps as it computes."""
+    caplog.set_level(logging.INFO)
+    wan = small_model("Wan 2.1")
+    video = {"rows": 1, "latent": torch.zeros(1, 16, 3, 8, 12), "steps": 20}
+    full = wan.sample(**video)
+    assert torch.equal(wan.sample(apply_step_cache(wan.model, StepCacheConfig(interval=1)), **video), full)
+    cached = wan.sample(apply_step_cache(wan.model, StepCacheConfig(interval=2)), **video)
+    assert "20 evaluations: 13 computed, 7 predicted; fallbacks: none" in caplog.messages[-1]
+    fewer = wan.sample(**{**video, "steps": 13})
+    assert relative_error(cached, full) < 0.5 * relative_error(fewer, full)

@@ -8,9 +8,10 @@ import comfy.sd
 import comfy.supported_models_base
 import pytest
 import torch
-from comfy.sd1_clip import SDTokenizer
+from comfy.sd1_clip import SD1ClipModel, SD1Tokenizer, SDTokenizer
 from comfy.sdxl_clip import SDXLClipModel, SDXLTokenizer
 from comfy.text_encoders.flux import FluxClipModel, FluxTokenizer, T5XXLTokenizer
+from comfy.text_encoders.pixart_t5 import PixArtT5XXL, PixArtTokenizer
 from comfy.text_encoders.sd3_clip import SD3ClipModel, SD3Tokenizer
 from diffusion_probe.nodes.words import EncodeWords
 from diffusion_probe.probe_models.words import word_spans
@@ -23,7 +24,14 @@ import nodes as comfy_nodes
 WIDTHS = {"clip_l": 32, "clip_g": 64, "t5xxl": 48}
 CLIP_CONFIG = {"num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64}
 T5_CONFIG = {"num_layers": 1, "d_ff": 64, "d_kv": 16, "num_heads": 2}
-KINDS = {"sdxl": (SDXLTokenizer, SDXLClipModel), "flux": (FluxTokenizer, FluxClipModel)}
+KINDS = {
+    "sdxl": (SDXLTokenizer, SDXLClipModel),
+    "flux": (FluxTokenizer, FluxClipModel),
+    "sd15": (SD1Tokenizer, SD1ClipModel),
+    "sd3": (SD3Tokenizer, SD3ClipModel),
+    "sd3 without T5": (SD3Tokenizer, functools.partial(SD3ClipModel, t5=False)),
+    "chroma": (PixArtTokenizer, PixArtT5XXL),
+}
 PROMPTS = [
     "a small red circle to the left of a large blue square",
     "Red-haired girl's CAFÉ, 1girl BREAK (red:1.2) ((deep) blue:0.7) \\(green\\) [x]",
@@ -33,24 +41,27 @@ PROMPTS = [
 ]
 
 
-def small_clip(tokenizer, model, **options):
+def small_clip(tokenizer, model, t5_width=WIDTHS["t5xxl"], **options):
     """A real ``comfy.sd.CLIP`` of ComfyUI's own classes: few layers, small widths, random weights."""
     shapes = {f"{name}_model_config": {**CLIP_CONFIG, "hidden_size": width} for name, width in WIDTHS.items()}
-    shapes["t5xxl_model_config"] = {**T5_CONFIG, "d_model": WIDTHS["t5xxl"]}
+    shapes["t5xxl_model_config"] = {**T5_CONFIG, "d_model": t5_width}
     clip = comfy.sd.CLIP(comfy.supported_models_base.ClipTarget(tokenizer, model), model_options=shapes, **options)
     generator = torch.Generator().manual_seed(0)
     for parameter in clip.cond_stage_model.parameters():
-        parameter.data = 0.3 * torch.randn(parameter.shape, generator=generator)
+        shape = parameter.shape if parameter.numel() < 2**24 else (parameter.shape[0], 1)  # a table as wide as T5's own
+        parameter.data = (0.3 * torch.randn(shape, generator=generator)).expand(parameter.shape)
     return clip
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def clip(request, tmp_path_factory):
-    """A small SDXL or FLUX text encoder that knows two embeddings."""
+    """A small text encoder that knows two embeddings."""
     folder = tmp_path_factory.mktemp("embeddings")
-    save_file({name: torch.randn(3, width) for name, width in WIDTHS.items()}, folder / "three.safetensors")
+    width = {"t5_width": 4096} if request.param == "sd3" else {}  # ComfyUI puts it behind CLIP's, filled up to 4096
+    widths = {**WIDTHS, "t5xxl": width.get("t5_width", WIDTHS["t5xxl"])}
+    save_file({name: torch.randn(3, width) for name, width in widths.items()}, folder / "three.safetensors")
     save_file({"clip_l": torch.randn(2, 32), "other": torch.randn(2, 7)}, folder / "narrow.safetensors")
-    return small_clip(*KINDS[request.param], embedding_directory=str(folder))
+    return small_clip(*KINDS[request.param], embedding_directory=str(folder), **width)
 
 
 @torch.inference_mode()
@@ -111,8 +122,9 @@ def test_words_are_where_a_weight_changes_the_context(clip, words):
 
 def test_an_embedding_is_one_word_over_all_its_positions(clip):
     _, words = encoded(clip, "a embedding:three, red")
-    assert len(words["embedding:three"]) == 3 and list(words) == ["a", "embedding:three", "red"]
-    assert min(words["red"]) > max(words["embedding:three"])
+    parts = len(words["a"])  # SD3's context has the prompt twice, from CLIP and from T5
+    assert len(words["embedding:three"]) == 3 * parts and list(words) == ["a", "embedding:three", "red"]
+    assert words["red"][0] > words["embedding:three"][2]
 
 
 def test_an_embedding_that_is_not_found_is_no_word_and_moves_nothing(clip):
@@ -132,15 +144,25 @@ def test_an_embedding_for_one_of_two_encoders_gives_a_word_the_positions_of_both
 @pytest.mark.parametrize("text", PROMPTS)
 def test_every_position_of_a_word_is_a_piece_of_it(clip, text):
     """The vocabulary's own decoder spells each word from the tokens at its positions."""
-    stream, attribute = ("t5xxl", "t5xxl") if hasattr(clip.tokenizer, "t5xxl") else ("l", "clip_l")
-    tokenizer = getattr(clip.tokenizer, attribute)
-    tokens = [token for chunk in clip.tokenize(text)[stream] for token, _ in chunk]
+    places = []
+    for stream in ("l", "t5xxl"):
+        tokenizer = getattr(clip.tokenizer, stream, getattr(clip.tokenizer, f"clip_{stream}", None))
+        tokens = clip.tokenize(text).get(stream)
+        model = clip.cond_stage_model
+        if tokens and getattr(model, stream, getattr(model, f"clip_{stream}", None)) and context_has(stream, model):
+            places += [(tokenizer, token) for chunk in tokens for token, _ in chunk]
     for name, positions in encoded(clip, text)[1].items():
-        pieces = [tokens[position] for position in positions]
-        if tokenizer.inv_vocab[pieces[-1]] == "<unk>":
-            continue
-        word = name.rsplit(" (", 1)[0]
-        assert tokenizer.tokenizer.decode(pieces).replace(" ", "").casefold() == word.casefold()
+        for tokenizer in dict.fromkeys(tokenizer for tokenizer, _ in places):
+            pieces = [places[position][1] for position in positions if places[position][0] is tokenizer]
+            if tokenizer.inv_vocab[pieces[-1]] == "<unk>":
+                continue
+            word = name.rsplit(" (", 1)[0]
+            assert tokenizer.tokenizer.decode(pieces).replace(" ", "").casefold() == word.casefold()
+
+
+def context_has(stream, model):
+    """FLUX takes of CLIP-L the pooled output only."""
+    return stream == "t5xxl" or not isinstance(model, FluxClipModel)
 
 
 ALPHABET = (
@@ -196,7 +218,11 @@ def test_words_of_several_entries_follow_each_other_and_unknown_entries_have_non
 
 
 def test_a_text_encoder_that_is_not_in_the_table_gives_the_stock_conditioning(caplog):
-    clip = small_clip(SD3Tokenizer, functools.partial(SD3ClipModel, t5=False))
+    class Other(SDXLClipModel):
+        def encode_token_weights(self, tokens):
+            return super().encode_token_weights(tokens)
+
+    clip = small_clip(SDXLTokenizer, Other)
     with torch.inference_mode():
         conditioning, words = encode_words(clip, "a red circle")
     assert words is None and KEY not in conditioning[0][1] and same(conditioning, stock(clip, "a red circle"))

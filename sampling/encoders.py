@@ -1,0 +1,71 @@
+"""Text encoders: which of their streams of tokens are the positions of the context."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from comfy.sd1_clip import SD1ClipModel, SD1Tokenizer
+from comfy.sdxl_clip import SDXLClipModel, SDXLTokenizer
+from comfy.text_encoders.flux import Flux2TEModel, FluxClipModel, FluxTokenizer, KleinTokenizer
+from comfy.text_encoders.hidream import HiDreamTEModel, HiDreamTokenizer
+from comfy.text_encoders.qwen_image import QwenImageTEModel, QwenImageTokenizer
+from comfy.text_encoders.sd3_clip import SD3ClipModel, SD3Tokenizer
+from comfy.text_encoders.z_image import ZImageTEModel, ZImageTokenizer
+
+Stream = tuple[str, str, str]
+"""A stream of tokens: its name, and the attribute that the tokenizer and the model have for it."""
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A kind of text encoder whose context has one position per token.
+
+    Attributes:
+        tokenizer, model: ComfyUI's classes. A subclass counts if it leaves the method alone that
+            makes the tokens, or the context.
+        parts: of a CLIP, the streams whose positions are the context's: parts that follow each other,
+            of each the streams that share its positions.
+        cut: whether the context lacks its first positions, those of a template.
+    """
+
+    tokenizer: type
+    model: type
+    parts: Callable[[Any], Sequence[Sequence[Stream]]]
+    cut: bool = False
+
+    def fits(self, clip: Any) -> bool:
+        return (
+            getattr(type(clip.tokenizer), "tokenize_with_weights", None) is self.tokenizer.tokenize_with_weights
+            and getattr(type(clip.cond_stage_model), "encode_token_weights", None) is self.model.encode_token_weights
+        )
+
+
+def _one(clip: Any) -> Sequence[Sequence[Stream]]:
+    """That of an encoder with a single text model."""
+    model = clip.cond_stage_model
+    return [[(model.clip_name, clip.tokenizer.clip, model.clip)]]
+
+
+def _sd3(clip: Any) -> Sequence[Sequence[Stream]]:
+    """Any of the three may be missing."""
+    parts = [[("l", "clip_l", "clip_l"), ("g", "clip_g", "clip_g")], [("t5xxl", "t5xxl", "t5xxl")]]
+    there = [[stream for stream in part if getattr(clip.cond_stage_model, stream[2])] for part in parts]
+    return [part for part in there if part]
+
+
+def _hidream(clip: Any) -> Sequence[Sequence[Stream]]:
+    """Where one is missing, something of another length takes its place. The CLIPs give the pooled output only."""
+    both = all(getattr(clip.cond_stage_model, name) for name in ("t5xxl", "llama"))
+    return [[("t5xxl", "t5xxl", "t5xxl")], [("llama", "llama", "llama")]] if both else []
+
+
+ENCODERS = (
+    Encoder(SD1Tokenizer, SD1ClipModel, _one),  # SD1.5 and SD2, Chroma, and others that are built in the same way
+    Encoder(SDXLTokenizer, SDXLClipModel, lambda clip: [[("l", "clip_l", "clip_l"), ("g", "clip_g", "clip_g")]]),
+    Encoder(FluxTokenizer, FluxClipModel, lambda clip: [[("t5xxl", "t5xxl", "t5xxl")]]),  # CLIP-L: pooled output only
+    Encoder(SD3Tokenizer, SD3ClipModel, _sd3),
+    Encoder(QwenImageTokenizer, QwenImageTEModel, _one, cut=True),
+    Encoder(ZImageTokenizer, ZImageTEModel, _one),
+    Encoder(KleinTokenizer, Flux2TEModel, _one),
+    Encoder(HiDreamTokenizer, HiDreamTEModel, _hidream),
+)
