@@ -16,7 +16,10 @@ CHUNK = 8
 """Rows decoded at once: previews should not need more memory than the final decode of a batch."""
 
 Decode = Callable[[Tensor], Tensor]
-"""Latents ``[rows, channels, height, width]`` → images ``[rows, H, W, 3]`` float in 0 … 1."""
+"""Latents ``[rows, channels, height, width]`` → images ``[rows, H, W, 3]`` float in 0 … 1.
+
+With an axis of frames before height, of one, where the model has such an axis.
+"""
 
 Judge = Callable[[Tensor, list[str]], Tensor]
 """Images and one prompt for each → scores ``[rows]``, higher is better."""
@@ -79,10 +82,12 @@ class PreviewReward:
 
     def _decoded(self, latents: Tensor) -> Tensor:
         images = self.decode(latents).detach().float().cpu()
+        if images.ndim == 5 and images.shape[1] == 1:  # a VAE that knows frames, of one
+            images = images[:, 0]
         if images.ndim != 4 or images.shape[0] != len(latents) or images.shape[-1] != 3:
             raise ValueError(
                 f"Preview reward: the decoder gave {list(images.shape)} for {len(latents)} latents instead of "
-                "images [rows, height, width, 3]. Connect the VAE of the sampled model; video VAEs don't fit."
+                "images [rows, height, width, 3]. Connect the VAE of the sampled model; videos can't be judged."
             )
         if not images.isfinite().all():
             raise ValueError("Preview reward: the decoded previews hold NaN. Try the VAE in fp32 (--fp32-vae).")
@@ -90,7 +95,7 @@ class PreviewReward:
 
 
 def _latents(rows: Sequence[Features]) -> Tensor:
-    """``[rows, channels, height, width]`` of the rows' x0 predictions."""
+    """The rows' x0 predictions, ``[rows, channels, ...]``."""
     if not rows:
         raise ValueError("Preview reward: there are no rows to score.")
     missing = [number for number, row in enumerate(rows) if row.denoised is None]

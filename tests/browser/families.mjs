@@ -79,6 +79,37 @@ const flux = (name, about, run) => ({
   ...run,
 });
 
+const FILES = "Choose your own files in the loaders: *models/diffusion_models*, *text_encoders*, *vae*.";
+
+/** A model from its three files, with the shift that its schedule is made with. */
+const shifted = (unet_name, [clip_name, type], vae_name, shift, about, run) => ({
+  about: `${about}${FILES}`,
+  prompt: SCENE,
+  model: ["shift", "MODEL"],
+  clip: ["clip", "CLIP"],
+  vae: ["vae", "VAE"],
+  unskilled: true,
+  scheduler: "simple",
+  count: 8,
+  keep: 2,
+  ...run,
+  nodes: {
+    model: { type: "UNETLoader", pos: [400, 60], size: [300, 90], values: { unet_name, weight_dtype: "default" } },
+    shift: { type: "ModelSamplingAuraFlow", pos: [760, 600], size: [300, 70], values: { shift } },
+    clip: {
+      type: "CLIPLoader",
+      pos: [400, 230],
+      size: [300, 110],
+      values: { clip_name, type, device: "default" },
+    },
+    vae: { type: "VAELoader", pos: [400, 420], size: [300, 70], values: { vae_name } },
+    latent: { type: "EmptySD3LatentImage", pos: [1140, 410], size: [310, 130], values: run.size },
+    probe: { type: "DiffusionProbeAttentionFocus", pos: [1510, 60], size: [310, 50] },
+    negative: run.negative,
+  },
+  links: [["model", "MODEL", "shift", "model"], run.from],
+});
+
 export const FAMILIES = {
   testbed: testbed(
     "flux",
@@ -133,5 +164,64 @@ export const FAMILIES = {
     keep: 2,
     threshold: 0.5,
     rewrite: "text model",
+  },
+  "qwen-image": shifted(
+    "qwen_image_fp8_e4m3fn.safetensors",
+    ["qwen_2.5_vl_7b_fp8_scaled.safetensors", "qwen_image"],
+    "qwen_image_vae.safetensors",
+    3.1,
+    "",
+    {
+      moments: "20%",
+      steps: 20,
+      cut: 4,
+      cfg: 4,
+      size: { width: 1328, height: 1328 },
+      negative: encode("CLIP Text Encode (Negative)", [760, 300], [300, 150], { text: "" }),
+      from: ["clip", "CLIP", "negative", "clip"],
+    },
+  ),
+  "z-image": shifted(
+    "z_image_turbo_bf16.safetensors",
+    ["qwen_3_4b.safetensors", "lumina2"],
+    "ae.safetensors",
+    3,
+    "Z-Image Turbo needs 8 steps: *auto* looks at the second, which is as early as one can tell anything. ",
+    {
+      moments: "auto",
+      steps: 8,
+      cut: 2,
+      cfg: 1,
+      size: { width: 1024, height: 1024 },
+      negative: { type: "ConditioningZeroOut", pos: [760, 500], size: [300, 40] },
+      from: ["positive", "CONDITIONING", "negative", "conditioning"],
+    },
+  ),
+  sd35: {
+    about: "Choose your own checkpoint in the loader: *models/checkpoints*. It has to hold the text encoders too.",
+    prompt: SCENE,
+    nodes: {
+      model: {
+        type: "CheckpointLoaderSimple",
+        pos: [400, 60],
+        size: [300, 110],
+        values: { ckpt_name: "sd3.5_large_fp8_scaled.safetensors" },
+      },
+      negative: encode("CLIP Text Encode (Negative)", [760, 260], [300, 150], { text: "" }),
+      latent: { type: "EmptySD3LatentImage", pos: [1140, 410], size: [310, 130], values: { width: 1024, height: 1024 } },
+      probe: { type: "DiffusionProbeAttentionFocus", pos: [1510, 60], size: [310, 50] },
+    },
+    links: [["model", "CLIP", "negative", "clip"]],
+    model: ["model", "MODEL"],
+    clip: ["model", "CLIP"],
+    vae: ["model", "VAE"],
+    moments: "20%",
+    unskilled: true,
+    steps: 20,
+    cut: 4,
+    cfg: 4,
+    scheduler: "sgm_uniform",
+    count: 8,
+    keep: 2,
   },
 };

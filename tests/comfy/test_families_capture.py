@@ -14,6 +14,7 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from diffusion_probe.probe_models.probe import CaptureAll
 from diffusion_probe.sampling.capture import attach_probe, captured
 from diffusion_probe.sampling.families import FAMILIES
+from diffusion_probe.sampling.previews import preview_images
 from diffusion_probe.testbed.random_models import SDXL_BASE, SDXL_FIXED, SMALL_MODELS
 from torch.nn.functional import adaptive_avg_pool2d
 
@@ -173,6 +174,8 @@ def test_maps_equal_the_explicit_softmax_and_the_latents_are_bit_identical(small
             expected = expected_maps(watched.softmax[block], layout, maps.shape[1:])
             assert maps.shape == expected.shape[1:] and (maps - expected[row]).abs().max() < 1e-3
             assert expected.std() > 1e-3, "attention is not flat, so a map of other tokens would show"
+    pictures = preview_images(model, captured(model, {"samples": latent}))
+    assert len(pictures) == 2 and pictures.shape[1] * 3 == pictures.shape[2] * 2 and pictures.shape[3] == 3
 
 
 def test_every_family_of_the_table_is_checked_here():

@@ -39,6 +39,19 @@ def test_it_is_a_probe_and_takes_the_unit_of_its_judge():
     assert PreviewReward(decode, lambda images, prompts: images, "x", label="shapes").label == "shapes"
 
 
+def test_a_vae_that_knows_frames_gives_one_image_for_a_latent_of_one_and_no_judgement_of_several():
+    def frames(latents):
+        return latents[:, :3].movedim(1, -1)
+
+    def still(value, count=1):
+        return Features("qwen", "20%", 5, 0.8, 0.2, denoised=torch.full((16, count, 4, 4), value))
+
+    probe = PreviewReward(frames, Brightness(), "x")
+    assert probe.score([still(0.25), still(0.75)]).tolist() == [0.25, 0.75]
+    with pytest.raises(ValueError, match="videos can't be judged"):
+        probe.score([still(0.25, count=2)])
+
+
 def test_images_are_clamped_and_can_be_scored_without_decoding_again():
     calls = []
 
