@@ -26,7 +26,11 @@ class AttachProbe(io.ComfyNode):
             "The images stay exactly the same.",
             search_aliases=["early stopping", "attention capture", "probe select", "seed selection", "diffusion probe"],
             inputs=[
-                io.Model.Input("model", tooltip="The model to look into: FLUX or SDXL. LoRA may come before."),
+                io.Model.Input(
+                    "model",
+                    tooltip="The model to look into: FLUX, SDXL, SD1.5, SD3.5, Qwen-Image and others "
+                    "(see the help). LoRA may come before.",
+                ),
                 Probe.Input("probe", tooltip="What looks: Attention Focus, Preview Reward or Load Probe."),
                 io.String.Input(
                     "moments",

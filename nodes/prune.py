@@ -23,7 +23,11 @@ class PruneInFlight(io.ComfyNode):
             "rejected ones. The rows that stay end as they would have in the whole batch.",
             search_aliases=["early stopping", "prune seeds", "top k", "skip bad seeds", "diffusion probe"],
             inputs=[
-                io.Model.Input("model", tooltip="The model to sample: FLUX or SDXL. LoRA may come before."),
+                io.Model.Input(
+                    "model",
+                    tooltip="The model to sample: FLUX, SDXL, SD1.5, SD3.5, Qwen-Image and others "
+                    "(see the help). LoRA may come before.",
+                ),
                 Probe.Input("probe", tooltip="What scores the rows: Attention Focus, Preview Reward or Load Probe."),
                 io.String.Input(
                     "moment",
