@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import signatures
-from .features import ATTENTION, Features
+from .features import ATTENTION
+from .inputs import Inputs
 
 WIDTHS = (48, 96, 192)
 LAYERS = 2
@@ -51,32 +52,22 @@ class AttentionCNN(nn.Module):
         self.down = nn.ModuleList(DownBlock(width, layers, after) for width, after in zip(widths, following))
         self.output = OutputLayer(widths[-1], heads)
 
-    def forward(self, maps: Tensor, percent: Tensor, present: Tensor | None = None) -> Tensor:
-        """Rate rows.
+    @property
+    def last_layer(self) -> nn.Linear:
+        """What gives the scores; their unit can be changed in it."""
+        return self.output.score[-1]
 
-        Args:
-            maps: softmax weights ``[rows, words, blocks, height, width]``.
-            percent: noise level ``[rows]``, as ``Features.percent``.
-            present: bool ``[rows, words]``, False where a row has fewer words; at least one per row.
-
-        Returns:
-            float32 ``[rows, heads]``.
-        """
-        rows, words = maps.shape[:2]
-        present = torch.ones(rows, words, dtype=torch.bool, device=maps.device) if present is None else present
-        maps = maps.float().clamp(min=0) * present[:, :, None, None, None]
-        level = noise_embedding(percent.float())[:, None].expand(-1, words, -1)
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Rate rows by their maps and noise level, ``[rows, heads]`` float32."""
+        present = inputs.present
+        rows, words = present.shape
+        maps = inputs.maps.float().clamp(min=0) * present[:, :, None, None, None]
+        level = noise_embedding(inputs.percent.float())[:, None].expand(-1, words, -1)
         condition = self.condition(torch.cat([statistics(maps), level], -1)).flatten(0, 1)
         x = self.stem(views(maps).flatten(0, 1))
         for block in self.down:
             x = block(x, condition)
-        return self.output(x.unflatten(0, (rows, words)), present)
-
-    def rate(self, row: Features, blocks: Sequence[str]) -> Tensor:
-        """One captured row, ``[heads]``; its maps of ``blocks``, in that order, whatever others it has."""
-        chosen = [row.blocks.index(block) for block in blocks]
-        maps = row.word_maps()[chosen].movedim(1, 0)
-        return self(maps[None], torch.tensor([row.percent]))[0]
+        return self.output(x.unflatten(0, (rows, words)), present).float()
 
 
 class DownBlock(nn.Module):

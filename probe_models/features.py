@@ -98,15 +98,17 @@ class Features:
         """The words; without any, all text positions count as one.
 
         Raises:
-            ValueError: no attention was captured.
+            ValueError: neither text nor attention was captured.
         """
-        return self.words or (Word(ALL_TEXT, tuple(range(self._maps().shape[1]))),)
+        if self.words:
+            return self.words
+        return (Word(ALL_TEXT, tuple(range(len(self.text) if self.text is not None else self._maps().shape[1]))),)
 
     def word_embeddings(self) -> Tensor:
         """The mean embedding of the positions of each of :meth:`text_words`, ``[words, channels]`` float32.
 
         Raises:
-            ValueError: no text or no attention was captured.
+            ValueError: no text was captured.
         """
         if self.text is None:
             raise ValueError("no text was captured. Attach a probe that needs it.")

@@ -10,8 +10,11 @@ FORMAT = 1
 
 MOST_HEADS = 3
 SKILL = ("progress", "correlation", "spread")
-MOST_SIZE = 8
-"""Most DownBlocks, and most residual layers in each."""
+MOST_SIZE = 16
+"""Most layers in ``network``, and most entries of a list."""
+
+LARGEST = 65536
+"""Largest number there."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class ProbeCard:
         moments: the moments it was trained at, for people: ``"20%"``.
         label: the unit of its score.
         heads: what it predicts, at most three; the first is the score.
-        network: what the network is built from besides: ``widths``, ``layers``.
+        network: what the network is built from besides, numbers and lists of numbers by name.
         calibration: quantiles of its scores on held-out images, at equal steps from the lowest to
             the highest; none, or at least two.
         prompts: of how many prompts the training images were.
@@ -58,7 +61,6 @@ class ProbeCard:
         for name in ("blocks", "moments", "heads", "calibration"):  # lists in JSON
             if isinstance(getattr(self, name), list):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
-        widths, layers = self.network.get("widths"), self.network.get("layers")
         checks = {
             "kind, family, label and command": all(
                 isinstance(value, str) for value in (self.kind, self.family, self.label, self.command)
@@ -66,12 +68,9 @@ class ProbeCard:
             "blocks": _texts(self.blocks) and 0 < len(self.blocks) == len(set(self.blocks)),
             "moments": _texts(self.moments),
             "heads": _texts(self.heads) and 1 <= len(self.heads) <= MOST_HEADS,
-            "network": set(self.network) == {"widths", "layers"}
-            and isinstance(widths, list | tuple)
-            and 1 <= len(widths) <= MOST_SIZE
-            and all(_count(width) and width > 0 for width in widths)
-            and _count(layers)
-            and layers <= MOST_SIZE,
+            "network": isinstance(self.network, dict)
+            and all(isinstance(name, str) and _sizes(value) for name, value in self.network.items())
+            and self.network.get("layers", 1) <= MOST_SIZE,
             "calibration": _numbers(self.calibration)
             and len(self.calibration) != 1
             and list(self.calibration) == sorted(self.calibration),
@@ -117,6 +116,11 @@ def _texts(values: Any) -> bool:
 
 def _count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _sizes(value: Any) -> bool:
+    values = value if isinstance(value, list | tuple) else (value,)
+    return 1 <= len(values) <= MOST_SIZE and all(_count(number) and 1 <= number <= LARGEST for number in values)
 
 
 def _numbers(values: Any) -> bool:

@@ -1,6 +1,7 @@
 """A trained probe as one safetensors file, and as what scores."""
 
 import os
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,22 +10,37 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from .activation_ranker import ActivationRanker
 from .attention_cnn import AttentionCNN
 from .features import ATTENTION, Features
+from .inputs import Inputs, row_inputs, stacked
+from .joint import JointProbe
 from .probe_card import FORMAT, ProbeCard
 
-KINDS = {"attention cnn": AttentionCNN}
+KINDS = {"attention cnn": AttentionCNN, "activation ranker": ActivationRanker, "joint": JointProbe}
 METADATA = "diffusion_probe"
 """The key of the card in the file's metadata."""
+
+PROJECTION = "projection"
+"""The name of the activation's projection among the tensors."""
+
+ROWS_AT_ONCE = 16
 
 PICKLED = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 """What torch.save and pickle begin a file with."""
 
 
 class LearnedProbe:
-    """A trained network as a :class:`probe.Probe`, for models of one family and certain blocks."""
+    """A trained network as a :class:`probe.Probe`, for models of one family and certain blocks.
 
-    def __init__(self, name: str, card: ProbeCard, network: nn.Module):
+    Args:
+        name: shown to the user.
+        card: describes it.
+        network: gives the scores.
+        projection: of the activation, ``[kept channels, channels]``, where the network reads one.
+    """
+
+    def __init__(self, name: str, card: ProbeCard, network: nn.Module, projection: Tensor | None = None):
         self.name = name
         self.card = card
         self.network = network.float().eval().requires_grad_(False)
@@ -32,22 +48,50 @@ class LearnedProbe:
         self.family, self.blocks = card.family, card.blocks
         self.search_skill = card.search_skill
         self.needs = network.needs
+        self.projection = projection
 
     @torch.no_grad()
     def score(self, rows: Sequence[Features]) -> Tensor:
         """Score rows captured at one moment, ``[rows]`` float32; see :class:`probe.Probe`.
 
-        One by one, so that a row's score doesn't depend on which others it came with, and rows may
-        differ in words and grid.
+        Rows of as many words on the same grid go through the network together.
         """
-        return torch.tensor([self._score(number, row) for number, row in enumerate(rows)], dtype=torch.float32)
+        alike = defaultdict(list)
+        for number, row in enumerate(rows):
+            inputs = self._inputs(number, row)
+            alike[inputs.shapes()].append((number, inputs))
+        scores = torch.zeros(len(rows))
+        for some in alike.values():
+            for first in range(0, len(some), ROWS_AT_ONCE):
+                numbers, inputs = zip(*some[first : first + ROWS_AT_ONCE])
+                scores[list(numbers)] = self._rated(numbers, stacked(inputs))
+        return scores
 
-    def _score(self, number: int, row: Features) -> float:
+    def _inputs(self, number: int, row: Features) -> Inputs:
         if row.family != self.family:
             raise ValueError(f"{self.name} was trained for {self.family}, and row {number} is of {row.family}.")
         if ATTENTION in self.needs:
             self._check_attention(number, row)
-        return float(self.network.rate(row, self.blocks)[0])
+        try:
+            inputs = row_inputs(row, self.blocks, self.needs)
+        except ValueError as error:
+            raise ValueError(
+                f"{self.name}: {error} for row {number}. Connect this probe to Attach Probe before sampling."
+            ) from None
+        broken = [name for name, value in inputs.tensors() if not value.isfinite().all()]
+        if broken:
+            raise ValueError(f"{self.name}: {', '.join(broken)} of row {number} hold NaN or infinity.")
+        return inputs
+
+    def _rated(self, numbers: Sequence[int], inputs: Inputs) -> Tensor:
+        try:
+            return self.network(inputs)[:, 0]
+        except RuntimeError as error:
+            shapes = ", ".join(f"{name} {list(value.shape[1:])}" for name, value in inputs.tensors())
+            raise ValueError(
+                f"{self.name} can't read rows {list(numbers)} ({shapes}): {_first_line(error)}. It was trained for a "
+                f"{self.family} of other sizes: use it with the model that it was trained for."
+            ) from error
 
     def _check_attention(self, number: int, row: Features) -> None:
         if row.attention is None:
@@ -73,18 +117,23 @@ def new_network(card: ProbeCard) -> nn.Module:
     """
     if card.kind not in KINDS:
         raise ValueError(f"it is a probe of kind “{card.kind}”, and this version knows {', '.join(KINDS)}")
-    return KINDS[card.kind](len(card.blocks), len(card.heads), **card.network)
+    try:
+        return KINDS[card.kind](len(card.blocks), len(card.heads), **card.network)
+    except (TypeError, ZeroDivisionError) as error:
+        raise ValueError(f"no {card.kind} can be built from {card.network}") from error
 
 
-def save_probe(path: Path, card: ProbeCard, network: nn.Module) -> None:
+def save_probe(path: Path, card: ProbeCard, network: nn.Module, projection: Tensor | None = None) -> None:
     """Write a probe; a file of that name is replaced in one go, or stays if writing fails.
 
     Args:
         path: ends with ``.safetensors``.
         card: describes the network.
         network: its tensors are written in the precision they have.
+        projection: of the activation that it reads, if it reads one.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    given = network.state_dict() if projection is None else {**network.state_dict(), PROJECTION: projection}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in given.items()}
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         save_file(tensors, unfinished, {METADATA: card.to_json()})
@@ -108,6 +157,7 @@ def load_probe(path: Path) -> LearnedProbe:
         )
     try:
         card = ProbeCard.from_json(text)
+        projection = tensors.pop(PROJECTION, None)
         with torch.device("meta"):
             network = new_network(card)
         network.load_state_dict(tensors, assign=True)
@@ -118,7 +168,7 @@ def load_probe(path: Path) -> LearnedProbe:
             f"{path.name} can't be used: {_first_line(error)}. If a newer Diffusion Probe wrote it (this one writes "
             f"format {FORMAT}), update the pack; else it is damaged: copy or train it again."
         ) from error
-    return LearnedProbe(path.stem, card, network)
+    return LearnedProbe(path.stem, card, network, None if projection is None else projection.float())
 
 
 def _read(path: Path) -> tuple[str | None, dict[str, Tensor]]:

@@ -18,7 +18,7 @@ from .families import Family, block_names
 from .moments import Moment, MomentPlan, percent_of_sigma
 from .stacks import Block
 from .tap import AttentionTap
-from .words import text_of, words_of
+from .words import context_lengths, text_of, words_of
 
 LOOKING = "diffusion_probe_looking"
 """In the ``transformer_options`` of an evaluation that is captured: a step cache has to compute it."""
@@ -100,19 +100,20 @@ class Recording:
         options[LOOKING] = True
         conds = guider.conds.get("positive") or [cond for conds in guider.conds.values() for cond in conds]
         model, size = guider.inner_model.diffusion_model, x.shape[-2:]
-        maps = AttentionTap(self.family, model, conds, *size) if self.needs & {ATTENTION, TEXT} else None
+        maps = AttentionTap(self.family, model, conds, *size) if ATTENTION in self.needs else None
         activation = (
             ActivationTap(self.family, model, conds, *size, self.projection) if ACTIVATION in self.needs else None
         )
         for tap in filter(None, (maps, activation)):
             tap.install(options)
         denoised = executor(x, timestep, model_options, seed)
+        entries = maps.entries() if maps else list(zip(conds, context_lengths(conds), strict=True))
         snapshot = Snapshot(
             step=self.evaluations,
             sigma=sigma,
             maps=maps.maps if maps else {},
-            words=words_of(maps.entries()) if maps else (),
-            text=text_of(maps.entries()) if TEXT in self.needs else None,
+            words=words_of(entries),
+            text=text_of(entries) if TEXT in self.needs else None,
             activation=activation.image() if activation else None,
             latent=_model_input(guider, x, timestep) if LATENT in self.needs else None,
             denoised=denoised.detach().float().cpu().clone(),

@@ -68,15 +68,20 @@ def words_of(conds: Sequence[tuple[dict[str, Any], int]]) -> tuple[Word, ...]:
     return numbered(spelled)
 
 
+def context_lengths(conds: Sequence[dict[str, Any]]) -> list[int]:
+    """How many text positions each conditioning entry has, as the guider processed it; 0 for one without text."""
+    return [embeddings(cond).shape[1] if cond.get("cross_attn") is not None else 0 for cond in conds]
+
+
 def text_of(conds: Sequence[tuple[dict[str, Any], int]]) -> Tensor | None:
     """What the text encoder gave of several conditioning entries, ``[rows or 1, tokens, channels]`` float16 on the CPU.
 
     Args:
         conds: as for :func:`words_of`, processed by the guider.
     """
-    if not conds:
+    contexts = [embeddings(cond)[:, :length] for cond, length in conds if length]
+    if not contexts:
         return None
-    contexts = [embeddings(cond)[:, :length] for cond, length in conds]
     rows = max(len(context) for context in contexts)
     return torch.cat([context.expand(rows, -1, -1) for context in contexts], 1).detach().half().cpu()
 

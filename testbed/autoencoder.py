@@ -14,9 +14,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..training.stage import Stage, generator_for
+from .autograd import differentiable
 from .render import render
 from .scenes import sample_scenes
-from .stage import Stage, generator_for
 
 LATENT_CHANNELS = 16
 CROP_PX = 48
@@ -102,7 +103,8 @@ def train_autoencoder(
 
     def loss_of(step: int) -> torch.Tensor:
         images = image_batch(seed, step, BATCH).to(device, memory_format=torch.channels_last)
-        return autoencoder_loss(model, images, latent_format, generator_for(seed + 1, step))
+        with differentiable():
+            return autoencoder_loss(model, images, latent_format, generator_for(seed + 1, step))
 
     trained = torch.nn.ModuleDict({"encoder": model.taesd_encoder, "decoder": model.taesd_decoder})
     settings = {"stage": "vae", "seed": seed, "batch": BATCH, "crop": CROP_PX, "channels": channels}

@@ -17,10 +17,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from tqdm import trange
 
+from ..training.stage import Stage, generator_for
 from .autoencoder import train_autoencoder
+from .autograd import differentiable
 from .render import render
 from .scenes import sample_scenes
-from .stage import Stage, generator_for
 from .text_training import TextEncoder
 
 MODELS = Path(__file__).parent / "models"
@@ -91,7 +92,7 @@ def train_diffusion(
         inside = (torch.arange(chosen.shape[1]) > 0) & (chosen != empty[0, 1])  # neither start nor end tokens
         chosen[words & inside] = encoder.unknown_row
         chosen[torch.rand(module.BATCH, generator=generator) < EMPTY_PROMPT_RATE] = empty[0]
-        with torch.autocast(device.type, torch.bfloat16):
+        with differentiable(), torch.autocast(device.type, torch.bfloat16):
             context, pooled = encoder(chosen.to(device))
             return module.diffusion_loss(model, latents[picked].float().to(device), context, pooled, generator)
 

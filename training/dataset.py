@@ -127,12 +127,13 @@ class Dataset:
         self.header = read_header(self.folder)
         self.runs: list[RunRecord] = []
         self.damaged: dict[str, str] = {}
+        listed = listed_keys(self.folder)  # before the files, which may become more
         for path in sorted((self.folder / RUNS).glob("[!.]*.safetensors")):
             try:
                 self.runs.append(_read_record(path))
             except (ValueError, SafetensorError, OSError) as error:
                 self.damaged[path.name] = str(error).splitlines()[0]
-        for missing in sorted(listed_keys(self.folder) - {run.key for run in self.runs}):
+        for missing in sorted(listed - {run.key for run in self.runs}):
             self.damaged.setdefault(f"{missing}.safetensors", "it is listed, but not there")
         if self.damaged:
             some = "; ".join(f"{name}: {why}" for name, why in list(self.damaged.items())[:3])

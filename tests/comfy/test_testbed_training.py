@@ -6,8 +6,8 @@ import pytest
 import torch
 from diffusion_probe.testbed import autoencoder, flux, sdxl, text, train
 from diffusion_probe.testbed.autograd import differentiable
-from diffusion_probe.testbed.stage import Stage, generator_for
 from diffusion_probe.testbed.text_training import TextEncoder
+from diffusion_probe.training.stage import Stage, generator_for
 
 PROMPTS = ["a small red circle above a large blue square", "a green cross", ""]
 

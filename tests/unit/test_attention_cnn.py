@@ -3,6 +3,7 @@
 import pytest
 import torch
 from diffusion_probe.probe_models.attention_cnn import AttentionCNN
+from diffusion_probe.probe_models.inputs import Inputs
 from torch import nn
 
 BLOCKS = 4
@@ -12,6 +13,11 @@ LEVEL = torch.tensor([0.2])
 def random_maps(words=3, height=6, width=9, seed=0, rows=1):
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(rows, words, BLOCKS, height, width, generator=generator) ** 4 / words
+
+
+def rate(network, maps, level, present=None):
+    present = torch.ones(maps.shape[:2], dtype=torch.bool) if present is None else present
+    return network(Inputs(percent=level, maps=maps, present=present))
 
 
 @pytest.fixture
@@ -27,7 +33,7 @@ def test_ten_blocks_and_three_heads_cost_at_most_four_million_parameters():
 @pytest.mark.parametrize("grid", [(1, 1), (1, 5), (8, 8), (6, 9), (32, 20)])
 @pytest.mark.parametrize("words", [1, 2, 40])
 def test_any_number_of_words_on_any_grid_gives_one_number_per_head(network, words, grid):
-    rated = network(random_maps(words, *grid), LEVEL)
+    rated = rate(network, random_maps(words, *grid), LEVEL)
     assert rated.shape == (1, 2) and rated.isfinite().all()
 
 
@@ -36,34 +42,34 @@ def test_any_number_of_words_on_any_grid_gives_one_number_per_head(network, word
 def test_empty_and_even_maps_give_a_number_and_gradients(level, grid):
     maps = level * torch.ones(1, 2, BLOCKS, *grid)
     network = AttentionCNN(BLOCKS, widths=(8,), layers=1).train()
-    rated = network(maps, torch.tensor([1.0]))
+    rated = rate(network, maps, torch.tensor([1.0]))
     rated.sum().backward()
     assert rated.isfinite().all() and all(parameter.grad.isfinite().all() for parameter in network.parameters())
 
 
 def test_the_order_of_words_does_not_count_and_which_words_there_are_does(network):
     maps = random_maps(5)
-    rated = network(maps, LEVEL)
-    torch.testing.assert_close(network(maps[:, [3, 0, 4, 1, 2]], LEVEL), rated)
-    assert (network(maps[:, :4], LEVEL) - rated).abs().max() > 1e-4
+    rated = rate(network, maps, LEVEL)
+    torch.testing.assert_close(rate(network, maps[:, [3, 0, 4, 1, 2]], LEVEL), rated)
+    assert (rate(network, maps[:, :4], LEVEL) - rated).abs().max() > 1e-4
 
 
 def test_padding_in_a_batch_changes_nothing(network):
     short, long = random_maps(2, seed=1), random_maps(5, seed=2)
     padded = torch.cat([torch.cat([short, random_maps(3, seed=3)], 1), long])
     present = torch.arange(5)[None] < torch.tensor([[2], [5]])
-    together = network(padded, LEVEL.expand(2), present)
-    torch.testing.assert_close(together, torch.cat([network(short, LEVEL), network(long, LEVEL)]))
+    together = rate(network, padded, LEVEL.expand(2), present)
+    torch.testing.assert_close(together, torch.cat([rate(network, short, LEVEL), rate(network, long, LEVEL)]))
 
 
 def test_the_noise_level_counts(network):
     maps = random_maps()
-    assert (network(maps, LEVEL) - network(maps, LEVEL * 2)).abs().max() > 1e-4
+    assert (rate(network, maps, LEVEL) - rate(network, maps, LEVEL * 2)).abs().max() > 1e-4
 
 
 def test_every_weight_has_a_part_in_the_score():
     network = AttentionCNN(BLOCKS, 3, widths=(16, 32), layers=2)
-    network(random_maps(4, rows=3), torch.tensor([0.1, 0.2, 0.5])).square().sum().backward()
+    rate(network, random_maps(4, rows=3), torch.tensor([0.1, 0.2, 0.5])).square().sum().backward()
     assert all(parameter.grad.abs().max() > 0 for parameter in network.parameters())
 
 
@@ -82,8 +88,8 @@ def test_it_learns_what_only_the_words_together_tell():
     for _ in range(100):
         rows = torch.randint(0, 256, (64,), generator=generator)
         optimizer.zero_grad()
-        nn.functional.mse_loss(network(maps[rows], level[rows])[:, 0], target[rows]).backward()
+        nn.functional.mse_loss(rate(network, maps[rows], level[rows])[:, 0], target[rows]).backward()
         optimizer.step()
     with torch.no_grad():
-        held_out = network(maps[256:], level[256:])[:, 0]
+        held_out = rate(network, maps[256:], level[256:])[:, 0]
     assert torch.corrcoef(torch.stack([held_out, target[256:]]))[0, 1] > 0.8

@@ -15,13 +15,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from tqdm import trange
 
-from .autograd import differentiable
-
 CHECKPOINT_EVERY = 250
 OPTIMIZER_STATE = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")
 WARMUP_STEPS = 50
 RESTART_SHARE = 0.75
-_INSIDE = re.compile(r"(blocks|layers)\.\d+\.")
+_INSIDE = re.compile(r"(blocks|layers|stages)\.\d+\.")
 
 
 def generator_for(seed: int, step: int) -> torch.Generator:
@@ -68,7 +66,7 @@ def as_matrix(parameter: torch.nn.Parameter) -> torch.nn.Parameter:
 
 
 class Stage:
-    """A module under training with its AdamW state and an exponential moving average of its weights.
+    """A module under training with its optimizers' state and an exponential moving average of its weights.
 
     Args:
         path: checkpoint file (safetensors), written every ``CHECKPOINT_EVERY`` steps and at the end.
@@ -144,8 +142,15 @@ class Stage:
                     moments = {key: tensors[f"optimizer.{key}.{name}"] for key in keys}
                     optimizer.state[optimized] = {k: v if k == "step" else v.to(optimized) for k, v in moments.items()}
 
-    def run(self, until: int | None = None) -> list[float]:
-        """Train to the end (or to step ``until``), resuming first. Returns the loss of every step."""
+    def run(
+        self, until: int | None = None, watch: Callable[[int, float], bool] = lambda step, loss: False
+    ) -> list[float]:
+        """Train to the end (or to step ``until``), resuming first. Returns the loss of every step.
+
+        Args:
+            watch: called after each step with how many are done and the loss; true ends the training there.
+                If it raises, a checkpoint is written first.
+        """
         self.resume()
         end = min(self.steps, until or self.steps)
         start = len(self.losses)
@@ -153,8 +158,7 @@ class Stage:
         for step in progress:
             for optimizer, peak in zip(self.optimizers, self.peaks):
                 optimizer.param_groups[0]["lr"] = learning_rate(step, self.steps, peak, self.restart)
-            with differentiable():
-                loss = self.loss_of(step)
+            loss = self.loss_of(step)
             for parameter in self.parameters.values():
                 parameter.grad = None
             loss.backward()
@@ -173,8 +177,15 @@ class Stage:
             self.losses.append(loss.item())
             if step % 20 == 0:
                 progress.set_postfix(loss=f"{sum(self.losses[-50:]) / len(self.losses[-50:]):.4f}")
-            if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == end:
+            try:
+                enough = watch(step + 1, self.losses[-1])
+            except BaseException:
                 self.save()
+                raise
+            if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == end or enough:
+                self.save()
+            if enough:
+                break
         for name, parameter in self.parameters.items():
             parameter.data.copy_(self.averaged[name])
         return self.losses

@@ -1,0 +1,95 @@
+"""The learned signal of Probe-Select: a ranker on one activation and the text (sections 3.2 and 3.3).
+
+Two stages of a time-conditioned residual block, spatial attention and a strided convolution make a
+vector of the image; the words make one of the text; a head compares the two.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .attention_cnn import CONDITION, FREQUENCIES, GROUPS, ResidualLayer, noise_embedding
+from .features import ACTIVATION, TEXT
+from .inputs import Inputs
+from .joint import ChannelNorm
+
+LONGEST = 16
+"""Longer side of the grid that the attention over places works on."""
+
+
+class ActivationRanker(nn.Module):
+    """Activation, text and noise level → one number per head.
+
+    Args:
+        blocks: of attention maps, which it doesn't read.
+        heads: how many numbers it gives.
+        activation: channels of the projected activation.
+        text: channels of a word's embedding.
+        widths: channels of the stages, multiples of ``GROUPS``.
+        vector: of image and text.
+    """
+
+    needs = frozenset({ACTIVATION, TEXT})
+
+    def __init__(
+        self, blocks: int, heads: int, activation: int, text: int, widths: Sequence[int] = (96, 192), vector: int = 192
+    ):
+        super().__init__()
+        self.activation_norm = ChannelNorm(activation)
+        self.condition = nn.Sequential(
+            nn.Linear(2 * FREQUENCIES, CONDITION), nn.SiLU(), nn.Linear(CONDITION, CONDITION)
+        )
+        self.stem = nn.Conv2d(activation, widths[0], 3, padding=1)
+        self.stages = nn.ModuleList(Stage(width, after) for width, after in zip(widths, [*widths[1:], vector]))
+        self.text = nn.Sequential(nn.LayerNorm(text), nn.Linear(text, vector), nn.SiLU(), nn.Linear(vector, vector))
+        self.head = nn.Sequential(nn.Linear(4 * vector, vector), nn.SiLU(), nn.Linear(vector, heads))
+
+    def vectors(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Of image and of text, ``[rows, vector]`` each."""
+        images = self.activation_norm(inputs.activation)
+        longest = max(images.shape[-2:])
+        if longest > LONGEST:
+            images = F.adaptive_avg_pool2d(images, [-(-side * LONGEST // longest) for side in images.shape[-2:]])
+        condition = self.condition(noise_embedding(inputs.percent.float()))
+        x = self.stem(images)
+        for stage in self.stages:
+            x = stage(x, condition)
+        there = inputs.present[:, :, None]
+        words = self.text(inputs.text) * there
+        return x.mean((-2, -1)), words.sum(1) / there.sum(1)
+
+    @property
+    def last_layer(self) -> nn.Linear:
+        """What gives the scores; their unit can be changed in it."""
+        return self.head[-1]
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """``[rows, heads]`` float32."""
+        return self.compare(*self.vectors(inputs))
+
+    def compare(self, image: Tensor, text: Tensor) -> Tensor:
+        """Vectors → ``[rows, heads]`` float32."""
+        return self.head(torch.cat([image, text, image * text, (image - text).abs()], -1)).float()
+
+
+class Stage(nn.Module):
+    """A time-conditioned residual layer, attention over places, half the grid with ``after`` channels."""
+
+    def __init__(self, width: int, after: int):
+        super().__init__()
+        self.layer = ResidualLayer(width)
+        self.norm, self.qkv, self.out = (
+            nn.GroupNorm(GROUPS, width),
+            nn.Conv2d(width, 3 * width, 1),
+            nn.Conv2d(width, width, 1),
+        )
+        self.smaller = nn.Conv2d(width, after, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """``[rows, width, h, w]`` → ``[rows, after, ⌈h/2⌉, ⌈w/2⌉]``."""
+        x = self.layer(x, condition)
+        q, k, v = self.qkv(self.norm(x)).flatten(2).mT[:, None].chunk(3, -1)
+        x = x + self.out(F.scaled_dot_product_attention(q, k, v)[:, 0].mT.unflatten(-1, x.shape[-2:]))
+        return self.smaller(x)

@@ -1,0 +1,172 @@
+"""The joint probe: attention, activation, noisy latent and x0 prediction of a row, read together.
+
+A small transformer over three kinds of tokens: the cells of the image, the words of the prompt, and
+one that gathers the score. The attention maps that were captured say, as a bias of its own attention,
+which cells speak of which word. The noise level conditions every layer, so one network serves every
+moment. No published system reads all of these; the parts are from Diffusion Probe (maps of words,
+section 3.3) and Probe-Select (an activation and the text, section 3).
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .attention_cnn import FREQUENCIES as NOISE_FREQUENCIES
+from .attention_cnn import STATISTICS, VIEWS, noise_embedding, statistics, views
+from .features import ACTIVATION, ATTENTION, DENOISED, LATENT, TEXT
+from .inputs import Inputs
+
+PATCH = 2
+"""Side in latent cells of what one image token covers."""
+
+PLACES = 8
+"""Frequencies of each coordinate of an image token."""
+
+
+class JointProbe(nn.Module):
+    """Inputs → one number per head.
+
+    Args:
+        blocks: how many attention blocks a word's maps come from.
+        heads: how many numbers it gives.
+        latent: channels of the latent.
+        activation: channels of the projected activation.
+        text: channels of a word's embedding.
+        width: of a token, a multiple of ``attention_heads``.
+        layers: of the transformer.
+        attention_heads: in each layer.
+    """
+
+    needs = frozenset({ATTENTION, ACTIVATION, LATENT, DENOISED, TEXT})
+
+    def __init__(
+        self,
+        blocks: int,
+        heads: int,
+        latent: int,
+        activation: int,
+        text: int,
+        width: int = 128,
+        layers: int = 4,
+        attention_heads: int = 4,
+    ):
+        super().__init__()
+        self.latent_norm, self.denoised_norm = ChannelNorm(latent), ChannelNorm(latent)
+        self.activation_norm = ChannelNorm(activation)
+        self.text_norm = nn.LayerNorm(text)
+        self.cell = nn.Linear(2 * latent * PATCH**2 + activation + 4 * PLACES, width)
+        self.word = nn.Linear(text + STATISTICS * blocks, width)
+        self.gather = nn.Parameter(torch.zeros(width))
+        self.kinds = nn.Parameter(torch.zeros(2, width))
+        self.bias = nn.Linear(VIEWS * blocks, attention_heads)
+        self.condition = nn.Sequential(nn.Linear(2 * NOISE_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
+        self.layers = nn.ModuleList(JointLayer(width, attention_heads) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.score = nn.Linear(width, heads)
+        self.final = nn.Linear(width, latent * PATCH**2)
+
+    @property
+    def last_layer(self) -> nn.Linear:
+        """What gives the scores; their unit can be changed in it."""
+        return self.score
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """``[rows, heads]`` float32."""
+        return self.score(self._tokens(inputs)[0][:, 0]).float()
+
+    def with_final(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Scores as :meth:`forward`, and what the finished latent will be, normalised: ``[rows, channels, h, w]``.
+
+        The second is learnt beside the score because it says at every place what the first says in one number.
+        """
+        tokens, (high, wide) = self._tokens(inputs)
+        patches = self.final(tokens[:, -high * wide :]).unflatten(1, (high, wide))
+        patches = patches.unflatten(-1, (-1, PATCH, PATCH)).permute(0, 3, 1, 4, 2, 5)
+        return self.score(tokens[:, 0]).float(), patches.flatten(4, 5).flatten(2, 3).float()
+
+    def _tokens(self, inputs: Inputs) -> tuple[Tensor, tuple[int, int]]:
+        """All tokens after the last layer (the gathering one first, image tokens last), and the grid."""
+        latents = torch.cat([self.latent_norm(inputs.latent), self.denoised_norm(inputs.denoised)], 1)
+        latents = F.pad(latents, (0, latents.shape[-1] % PATCH, 0, latents.shape[-2] % PATCH), mode="replicate")
+        patches = F.pixel_unshuffle(latents, PATCH)
+        grid = tuple(patches.shape[-2:])
+        activation = F.adaptive_avg_pool2d(self.activation_norm(inputs.activation), grid)
+        place = places(*grid).to(patches).expand(len(patches), -1, -1, -1)
+        cells = self.cell(torch.cat([patches, activation, place], 1).flatten(2).mT) + self.kinds[0]
+
+        maps = inputs.maps.float().clamp(min=0) * inputs.present[:, :, None, None, None]
+        words = self.word(torch.cat([self.text_norm(inputs.text), statistics(maps)], -1)) + self.kinds[1]
+        seen = F.adaptive_avg_pool2d(maps.flatten(0, 1), grid).unflatten(0, maps.shape[:2])
+        about = self.bias(views(seen).flatten(3).movedim(2, -1)).movedim(-1, 1)  # [rows, heads, words, cells]
+
+        tokens = torch.cat([self.gather.expand(len(cells), 1, -1), words, cells], 1)
+        bias = self._attention_bias(about, inputs.present, tokens.shape[1])
+        condition = self.condition(noise_embedding(inputs.percent.float()))
+        for layer in self.layers:
+            tokens = layer(tokens, condition, bias)
+        return self.norm(tokens), grid
+
+    @staticmethod
+    def _attention_bias(about: Tensor, present: Tensor, count: int) -> Tensor:
+        """``[rows, heads, tokens, tokens]``: words and cells by the maps, nobody looks at absent words."""
+        rows, heads, words, cells = about.shape
+        bias = about.new_zeros(rows, heads, count, count)
+        bias[:, :, 1 : 1 + words, 1 + words :] = about
+        bias[:, :, 1 + words :, 1 : 1 + words] = about.mT
+        absent = F.pad(~present, (1, cells))[:, None, None, :]
+        return bias.masked_fill(absent, -math.inf)
+
+
+class JointLayer(nn.Module):
+    """Attention with a bias, then a two-layer network, each scaled and shifted by the noise level (adaLN-zero)."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.modulate = nn.Linear(width, 6 * width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        nn.init.zeros_(self.modulate.weight)
+        nn.init.zeros_(self.modulate.bias)
+
+    def forward(self, x: Tensor, condition: Tensor, bias: Tensor) -> Tensor:
+        """``[rows, tokens, width]``, ``[rows, width]``, ``[rows, heads, tokens, tokens]`` → the shape of ``x``."""
+        shift_in, scale_in, gate_in, shift_out, scale_out, gate_out = self.modulate(F.silu(condition))[:, None].chunk(
+            6, -1
+        )
+        normal = F.layer_norm(x, x.shape[-1:]) * (1 + scale_in) + shift_in
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.qkv(normal).chunk(3, -1))
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q))
+        x = x + (1 + gate_in) * self.out(mixed.transpose(1, 2).flatten(2))
+        normal = F.layer_norm(x, x.shape[-1:]) * (1 + scale_out) + shift_out
+        return x + (1 + gate_out) * self.down(F.gelu(self.up(normal)))
+
+
+class ChannelNorm(nn.Module):
+    """Channels at zero mean and unit variance over a dataset; what these were is set by :meth:`fit`."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("std", torch.ones(channels))
+
+    def fit(self, images: Tensor) -> None:
+        """Take mean and deviation from ``[rows, channels, height, width]``."""
+        self.mean.copy_(images.float().mean((0, 2, 3)))
+        self.std.copy_(images.float().std((0, 2, 3)).clamp(min=1e-4))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``[rows, channels, height, width]``, normalised."""
+        return (images - self.mean[:, None, None]) / self.std[:, None, None]
+
+
+def places(height: int, width: int) -> Tensor:
+    """Sines and cosines of where a grid's cells lie, ``[4 * PLACES, height, width]``; its longer side is 0 to 1."""
+    longest = max(height, width)
+    axes = [(torch.arange(side) + (longest - side) / 2 + 0.5) / longest for side in (height, width)]
+    waves = torch.stack(torch.meshgrid(*axes, indexing="ij"))[:, None] * (
+        math.pi * 2.0 ** torch.arange(PLACES)[:, None, None] / 2
+    )
+    return torch.cat([waves.sin(), waves.cos()], 1).flatten(0, 1)

@@ -1,0 +1,164 @@
+"""Batches of recorded rows: several prompts, of each the same number of seeds, at one moment per prompt."""
+
+import copy
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..probe_models.features import ACTIVATION, ATTENTION, DENOISED, LATENT, TEXT
+from ..probe_models.inputs import Inputs
+from .dataset import Dataset, RunRecord
+
+TENSORS = {ATTENTION: "maps", ACTIVATION: "activation", LATENT: "latent", DENOISED: "denoised"}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows in groups of one prompt and one moment each.
+
+    Attributes:
+        inputs: of all rows, group after group.
+        labels: ``[groups, rows, labels]``.
+        final: finished latents, ``[groups * rows, channels, height, width]``.
+        percent: noise level of each group, ``[groups]``.
+    """
+
+    inputs: Inputs
+    labels: Tensor
+    final: Tensor
+    percent: Tensor
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows of one prompt that were looked at at the same moments: one run, or several of other seeds."""
+
+    runs: tuple[RunRecord, ...]
+
+    @property
+    def rows(self) -> list[tuple[RunRecord, int]]:
+        """Each row's run and number in it."""
+        return [(run, row) for run in self.runs for row in range(len(run.seeds))]
+
+
+def grouped(runs: Sequence[RunRecord]) -> list[Group]:
+    """Runs by prompt, words and moments."""
+    found = defaultdict(list)
+    for run in runs:
+        found[run.prompt, run.words, tuple(round(moment.percent, 3) for moment in run.moments)].append(run)
+    return [Group(tuple(some)) for some in found.values()]
+
+
+class Batches:
+    """Draws batches from recorded runs, reading what it needs from the disk.
+
+    Args:
+        dataset: where the runs lie.
+        runs: of them.
+        needs: what of them, as a network's ``needs``.
+        labels: units, in the order of the network's heads.
+        blocks: numbers of the attention blocks to read; None: all.
+        use_words: False adds up the maps of all words, as without Encode Words.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        runs: Sequence[RunRecord],
+        needs: frozenset[str],
+        labels: Sequence[str],
+        blocks: Sequence[int] | None = None,
+        use_words: bool = True,
+    ):
+        self.dataset, self.needs, self.labels = dataset, needs, tuple(labels)
+        self.blocks, self.use_words = blocks, use_words
+        self.groups = grouped(runs)
+
+    def first(self, count: int) -> "Batches":
+        """The same with the first so many groups only."""
+        some = copy.copy(self)
+        some.groups = self.groups[:count]
+        return some
+
+    def draw(self, generator: torch.Generator, groups: int, rows: int, low_first: float = 0.0) -> Batch:
+        """A random batch: so many different groups, of each as many rows as the smallest has, ``rows`` at most.
+
+        Args:
+            low_first: how much more often a group of low labels is drawn than one of high ones: the lowest
+                ``1 + low_first`` times as often.
+        """
+        weights = torch.ones(len(self.groups))
+        if low_first:
+            means = torch.tensor([_mean_label(group, self.labels[0]) for group in self.groups])
+            weights = 1 + low_first * (1 - means.argsort().argsort().float() / len(means))
+        chosen = torch.multinomial(weights, min(groups, len(weights)), generator=generator).tolist()
+        picked = [self.groups[number] for number in chosen]
+        count = min(rows, *(len(group.rows) for group in picked), rows)
+        parts = []
+        for group in picked:
+            moment = int(torch.randint(len(group.runs[0].moments), (1,), generator=generator))
+            some = torch.randperm(len(group.rows), generator=generator)[:count].tolist()
+            parts.append((group, moment, [group.rows[number] for number in some]))
+        return self.read(parts)
+
+    def read(self, parts: Sequence[tuple[Group, int, Sequence[tuple[RunRecord, int]]]]) -> Batch:
+        """The batch of chosen rows: for each group which moment, and which of its rows (equally many)."""
+        read = [self._group(moment, rows) for _, moment, rows in parts]
+        words = max((tensors["text"].shape[1] for tensors, _ in read), default=0)
+        together = {
+            name: torch.cat([_with_words(tensors[name], name, words) for tensors, _ in read]) for name in read[0][0]
+        }
+        given = {name: together.get(tensor) for name, tensor in TENSORS.items()}
+        percent = torch.tensor([group.runs[0].moments[moment].percent for group, moment, _ in parts])
+        count = len(parts[0][2])
+        inputs = Inputs(
+            percent=percent.repeat_interleave(count),
+            maps=given[ATTENTION],
+            present=together["present"] if self.needs & {ATTENTION, TEXT} else None,
+            text=together["text"] if TEXT in self.needs else None,
+            activation=given[ACTIVATION],
+            latent=given[LATENT],
+            denoised=given[DENOISED],
+        )
+        return Batch(inputs, torch.stack([labels for _, labels in read]), together["final"], percent)
+
+    def _group(self, moment: int, rows: Sequence[tuple[RunRecord, int]]) -> tuple[dict[str, Tensor], Tensor]:
+        wanted = {tensor: f"{moment}.{tensor}" for need, tensor in TENSORS.items() if need in self.needs}
+        by_run: dict[str, dict[str, Tensor]] = {}
+        for run, _ in rows:
+            if run.key not in by_run:
+                by_run[run.key] = self.dataset.load(run, ["text", "final", *wanted.values()])
+        tensors = {
+            name: torch.stack([by_run[run.key][stored][row] for run, row in rows]).float()
+            for name, stored in {**wanted, "final": "final"}.items()
+        }
+        text = by_run[rows[0][0].key]["text"].float()
+        if "maps" in tensors:
+            tensors["maps"] = tensors["maps"].transpose(1, 2)
+            if self.blocks is not None:
+                tensors["maps"] = tensors["maps"][:, :, list(self.blocks)]
+        if not self.use_words:
+            text = text.mean(0, keepdim=True)
+            if "maps" in tensors:
+                tensors["maps"] = tensors["maps"].sum(1, keepdim=True)
+        tensors["text"] = text.expand(len(rows), -1, -1)
+        tensors["present"] = torch.ones(len(rows), len(text), dtype=torch.bool)
+        labels = torch.tensor([[run.labels[name][row] for name in self.labels] for run, row in rows])
+        return tensors, labels
+
+
+def _with_words(tensor: Tensor, name: str, words: int) -> Tensor:
+    """``[rows, words, ...]`` filled up with zeros to so many words; others as they are."""
+    if name not in ("text", "present", "maps"):
+        return tensor
+    filled = tensor.new_zeros(tensor.shape[0], words, *tensor.shape[2:])
+    filled[:, : tensor.shape[1]] = tensor
+    return filled
+
+
+def _mean_label(group: Group, label: str) -> float:
+    values = [run.labels[label][row] for run, row in group.rows]
+    return sum(values) / len(values)

@@ -1,0 +1,199 @@
+"""Training a probe on a dataset, from the first step to the network that goes into its file."""
+
+import copy
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..probe_models.activation_ranker import ActivationRanker
+from ..probe_models.joint import JointProbe
+from ..probe_models.probe_file import KINDS
+from . import losses
+from .batches import Batch, Batches
+from .dataset import Dataset, RunRecord
+from .stage import Stage, generator_for
+
+TEMPERATURE = 0.5
+"""Of the listwise loss, in standard deviations of the label."""
+
+FINAL_WEIGHT = 0.5
+ALIGNMENT_WEIGHT = 0.1
+AVERAGE = 0.998
+NORM_BATCHES = 8
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a probe is trained.
+
+    Attributes:
+        kind: a name in ``probe_file.KINDS``.
+        labels: units of its heads, at most three; the first is the score.
+        steps: of training.
+        seed: of weights and batches.
+        prompts: in a batch.
+        rows: of each prompt.
+        rate: peak learning rate of AdamW.
+        matrix_rate: of Muon, for matrices inside layers.
+        listwise: weight of the ranking loss within prompts; the squared error has weight 1.
+        low_first: see ``Batches.draw``.
+        blocks: numbers of the attention blocks that are read; None: all that were recorded.
+        use_words: False: as without Encode Words.
+        network: further arguments of the network.
+    """
+
+    kind: str
+    labels: tuple[str, ...]
+    steps: int = 2000
+    seed: int = 0
+    prompts: int = 16
+    rows: int = 8
+    rate: float = 1e-3
+    matrix_rate: float = 0.0
+    listwise: float = 1.0
+    low_first: float = 0.0
+    blocks: tuple[int, ...] | None = None
+    use_words: bool = True
+    network: dict[str, Any] = field(default_factory=dict)
+
+
+def network_options(kind: str, batch: Batch) -> dict[str, int]:
+    """What a network's size depends on in the data: channels of what it takes."""
+    inputs, options = batch.inputs, {}
+    if kind == "joint":
+        options["latent"] = inputs.latent.shape[1]
+    if kind != "attention cnn":
+        options |= {"activation": inputs.activation.shape[1], "text": inputs.text.shape[-1]}
+    return options
+
+
+class Fit:
+    """A probe in training.
+
+    Args:
+        dataset: what it learns from.
+        runs: those of the training split.
+        recipe: how.
+        checkpoint: file to write checkpoints to, and to go on from if it is there.
+        device: where the network computes.
+
+    Raises:
+        ValueError: labels that were not recorded, are not finite, or don't differ within any prompt.
+    """
+
+    def __init__(
+        self, dataset: Dataset, runs: Sequence[RunRecord], recipe: Recipe, checkpoint: Path, device: str = "cpu"
+    ):
+        self.recipe, self.device, self.header = recipe, torch.device(device), dataset.header
+        self.mean, self.std = label_scale(runs, recipe.labels)
+        torch.manual_seed(recipe.seed)
+        self.prompts = recipe.prompts
+        self.batches = Batches(dataset, runs, KINDS[recipe.kind].needs, recipe.labels, recipe.blocks, recipe.use_words)
+        first = [self._draw(-1 - number) for number in range(NORM_BATCHES)]
+        self.options = {**network_options(recipe.kind, first[0]), **recipe.network}
+        blocks = len(recipe.blocks or self.header.blocks)
+        self.network = KINDS[recipe.kind](blocks, len(recipe.labels), **self.options).to(self.device)
+        fit_norms(self.network, first)
+        settings = {"recipe": repr(recipe), "runs": len(runs), "family": self.header.family}
+        self.stage = Stage(
+            checkpoint, self.network, self._loss, recipe.steps, recipe.rate, settings, AVERAGE, recipe.matrix_rate
+        )
+
+    def run(self, watch: Callable[[int, float], bool] = lambda step, loss: False) -> list[float]:
+        """Train, or go on training. Returns the losses.
+
+        Batches that don't fit into memory are made smaller.
+        """
+        while True:
+            try:
+                return self.stage.run(watch=watch)
+            except torch.OutOfMemoryError:
+                if self.prompts == 1:
+                    raise
+                self.prompts //= 2
+                logging.warning("Out of memory: training goes on with %d prompts per batch.", self.prompts)
+                self.stage.save()
+
+    def averaged(self) -> nn.Module:
+        """A copy of the network as it would be if training ended now; it scores in the label's unit."""
+        network = copy.deepcopy(self.network)
+        network.load_state_dict(self.stage.averaged, strict=False)
+        unscale(network, self.mean, self.std)
+        return network.eval()
+
+    def _draw(self, step: int) -> Batch:
+        recipe = self.recipe
+        generator = generator_for(recipe.seed, step)
+        return self.batches.draw(generator, self.prompts, recipe.rows, recipe.low_first)
+
+    def _loss(self, step: int) -> Tensor:
+        batch = self._draw(step)
+        labels = ((batch.labels - self.mean) / self.std).to(self.device)
+        inputs = batch.inputs.to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            scores, extra = self._scores(inputs, batch, labels)
+        scores = scores.unflatten(0, labels.shape[:2])
+        loss = losses.mean_squared(scores, labels) + extra
+        if self.recipe.listwise:
+            loss = loss + self.recipe.listwise * losses.listwise(scores[..., 0], labels[..., 0], TEMPERATURE)
+        return loss
+
+    def _scores(self, inputs: Any, batch: Batch, labels: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Scores of the rows, and what the kind of network learns beside them."""
+        if isinstance(self.network, JointProbe):
+            scores, final = self.network.with_final(inputs)
+            wanted = self.network.denoised_norm(batch.final.to(self.device))
+            return scores, FINAL_WEIGHT * losses.mean_squared(
+                final[..., : wanted.shape[-2], : wanted.shape[-1]], wanted
+            )
+        if isinstance(self.network, ActivationRanker):
+            images, texts = self.network.vectors(inputs)
+            groups = labels.shape[:2]
+            best = labels[..., 0].argmax(1)
+            chosen = images.unflatten(0, groups)[torch.arange(len(best)), best]
+            aligned = losses.alignment(chosen.float(), texts.unflatten(0, groups)[:, 0].float())
+            return self.network.compare(images, texts), ALIGNMENT_WEIGHT * aligned
+        return self.network(inputs), 0.0
+
+
+def label_scale(runs: Sequence[RunRecord], labels: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each label over all rows, ``[labels]`` each.
+
+    Raises:
+        ValueError: see :class:`Fit`.
+    """
+    missing = sorted({name for name in labels for run in runs if name not in run.labels})
+    if missing:
+        raise ValueError(
+            f"the dataset has no label “{', '.join(missing)}” in some runs; it has {', '.join(runs[0].labels)}."
+        )
+    values = torch.tensor([[run.labels[name][row] for name in labels] for run in runs for row in range(len(run.seeds))])
+    if not values.isfinite().all():
+        raise ValueError("some labels are NaN or infinite. Record these runs again, or leave their files out.")
+    if all(len(set(run.labels[labels[0]])) == 1 for run in runs):
+        raise ValueError(
+            f"the label “{labels[0]}” is the same for all seeds of each prompt, so there is no choice to learn. "
+            "Record several seeds per prompt, and label them with a reward model."
+        )
+    return values.mean(0), values.std(0).clamp(min=1e-6)
+
+
+def fit_norms(network: nn.Module, batches: Sequence[Batch]) -> None:
+    """Set what the network's inputs are normalised by."""
+    for name in ("latent", "denoised", "activation"):
+        norm = getattr(network, f"{name}_norm", None)
+        if norm is not None:
+            norm.fit(torch.cat([getattr(batch.inputs, name) for batch in batches]))
+
+
+@torch.no_grad()
+def unscale(network: nn.Module, mean: Tensor, std: Tensor) -> None:
+    """Let a network that was trained on standardised labels score in their own unit."""
+    last = network.last_layer
+    last.weight.mul_(std[:, None].to(last.weight))
+    last.bias.mul_(std.to(last.bias)).add_(mean.to(last.bias))
