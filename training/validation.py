@@ -13,10 +13,12 @@ from .batches import Batches, Group
 ROWS_AT_ONCE = 64
 
 
+Scored = dict[float, tuple[np.ndarray, np.ndarray]]
+"""By noise level the scores and the labels, ``[prompts, rows]`` each."""
+
+
 @torch.no_grad()
-def score_groups(
-    network: nn.Module, batches: Batches, device: torch.device
-) -> dict[float, tuple[np.ndarray, np.ndarray]]:
+def score_groups(network: nn.Module, batches: Batches, device: torch.device) -> Scored:
     """What the first head says of recorded rows, and their labels.
 
     Of groups with more rows than the smallest, the first so many count.
