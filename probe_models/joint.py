@@ -1,10 +1,11 @@
 """The joint probe: attention, activation, noisy latent and x0 prediction of a row, read together.
 
-A small transformer over three kinds of tokens: the cells of the image, the words of the prompt, and
-one that gathers the score. The attention maps that were captured say, as a bias of its own attention,
-which cells speak of which word. The noise level conditions every layer, so one network serves every
-moment. No published system reads all of these; the parts are from Diffusion Probe (maps of words,
-section 3.3) and Probe-Select (an activation and the text, section 3).
+Two small transformers. The first *sees*: from latents and activation it makes tokens of what the image
+is going to be, cell by cell. The second *judges* how well they show the words of the prompt; the captured
+attention maps say, as a bias of its own attention, which cells speak of which word. The noise level
+conditions every layer, so one network serves every moment. No published system reads all of these; the
+parts are from Diffusion Probe (maps of words, section 3.3) and Probe-Select (an activation and the
+text, section 3).
 """
 
 import math
@@ -35,7 +36,8 @@ class JointProbe(nn.Module):
         activation: channels of the projected activation.
         text: channels of a word's embedding.
         width: of a token, a multiple of ``attention_heads``.
-        layers: of the transformer.
+        layers: among the image tokens alone, and then as many among image and words; with one, maps
+            would count by their statistics only.
         attention_heads: in each layer.
     """
 
@@ -49,7 +51,7 @@ class JointProbe(nn.Module):
         activation: int,
         text: int,
         width: int = 128,
-        layers: int = 4,
+        layers: int = 2,
         attention_heads: int = 4,
     ):
         super().__init__()
@@ -57,15 +59,16 @@ class JointProbe(nn.Module):
         self.activation_norm = ChannelNorm(activation)
         self.text_norm = nn.LayerNorm(text)
         self.cell = nn.Linear(2 * latent * PATCH**2 + activation + 4 * PLACES, width)
-        self.word = nn.Linear(text + STATISTICS * blocks, width)
+        self.word, self.lie = nn.Linear(text, width), nn.Linear(STATISTICS * blocks, width, bias=False)
         self.gather = nn.Parameter(torch.zeros(width))
-        self.kinds = nn.Parameter(torch.zeros(2, width))
-        self.bias = nn.Linear(VIEWS * blocks, attention_heads)
+        self.bias = nn.Linear(VIEWS * blocks, attention_heads, bias=False)
         self.condition = nn.Sequential(nn.Linear(2 * NOISE_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
-        self.layers = nn.ModuleList(JointLayer(width, attention_heads) for _ in range(layers))
+        self.seeing = nn.ModuleList(JointLayer(width, attention_heads) for _ in range(layers))
+        self.judging = nn.ModuleList(JointLayer(width, attention_heads) for _ in range(layers))
+        self.final = nn.Linear(width, latent * PATCH**2)
+        self.seen = nn.Linear(latent * PATCH**2, width)
         self.norm = nn.LayerNorm(width)
         self.score = nn.Linear(width, heads)
-        self.final = nn.Linear(width, latent * PATCH**2)
 
     @property
     def last_layer(self) -> nn.Linear:
@@ -74,49 +77,60 @@ class JointProbe(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """``[rows, heads]`` float32."""
-        return self.score(self._tokens(inputs)[0][:, 0]).float()
+        return self.judge(self.see(inputs)[0], inputs)
 
-    def with_final(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        """Scores as :meth:`forward`, and what the finished latent will be, normalised: ``[rows, channels, h, w]``.
+    def see(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """What the image is going to be.
 
-        The second is learnt beside the score because it says at every place what the first says in one number.
+        Returns:
+            Cells ``[rows, width, high, wide]``, and the finished latent that they stand for, normalised
+            as ``denoised_norm`` does it, ``[rows, channels, height, width]``. That one is learnt beside
+            the score because it says at every place what the score says in one number.
         """
-        tokens, (high, wide) = self._tokens(inputs)
-        patches = self.final(tokens[:, -high * wide :]).unflatten(1, (high, wide))
-        patches = patches.unflatten(-1, (-1, PATCH, PATCH)).permute(0, 3, 1, 4, 2, 5)
-        return self.score(tokens[:, 0]).float(), patches.flatten(4, 5).flatten(2, 3).float()
-
-    def _tokens(self, inputs: Inputs) -> tuple[Tensor, tuple[int, int]]:
-        """All tokens after the last layer (the gathering one first, image tokens last), and the grid."""
         latents = torch.cat([self.latent_norm(inputs.latent), self.denoised_norm(inputs.denoised)], 1)
         latents = F.pad(latents, (0, latents.shape[-1] % PATCH, 0, latents.shape[-2] % PATCH), mode="replicate")
         patches = F.pixel_unshuffle(latents, PATCH)
-        grid = tuple(patches.shape[-2:])
+        grid = patches.shape[-2:]
         activation = F.adaptive_avg_pool2d(self.activation_norm(inputs.activation), grid)
         place = places(*grid).to(patches).expand(len(patches), -1, -1, -1)
-        cells = self.cell(torch.cat([patches, activation, place], 1).flatten(2).mT) + self.kinds[0]
-
-        maps = inputs.maps.float().clamp(min=0) * inputs.present[:, :, None, None, None]
-        words = self.word(torch.cat([self.text_norm(inputs.text), statistics(maps)], -1)) + self.kinds[1]
-        seen = F.adaptive_avg_pool2d(maps.flatten(0, 1), grid).unflatten(0, maps.shape[:2])
-        about = self.bias(views(seen).flatten(3).movedim(2, -1)).movedim(-1, 1)  # [rows, heads, words, cells]
-
-        tokens = torch.cat([self.gather.expand(len(cells), 1, -1), words, cells], 1)
-        bias = self._attention_bias(about, inputs.present, tokens.shape[1])
+        cells = self.cell(torch.cat([patches, activation, place], 1).flatten(2).mT)
         condition = self.condition(noise_embedding(inputs.percent.float()))
-        for layer in self.layers:
-            tokens = layer(tokens, condition, bias)
-        return self.norm(tokens), grid
+        for layer in self.seeing:
+            cells = layer(cells, condition)
+        change = self.final(cells)
+        final = change + F.pixel_unshuffle(latents[:, latents.shape[1] // 2 :], PATCH).flatten(2).mT
+        image = F.pixel_shuffle(final.mT.unflatten(-1, grid), PATCH)
+        height, width = inputs.denoised.shape[-2:]
+        return (cells + self.seen(final)).mT.unflatten(-1, grid), image[..., :height, :width].float()
 
-    @staticmethod
-    def _attention_bias(about: Tensor, present: Tensor, count: int) -> Tensor:
-        """``[rows, heads, tokens, tokens]``: words and cells by the maps, nobody looks at absent words."""
-        rows, heads, words, cells = about.shape
-        bias = about.new_zeros(rows, heads, count, count)
+    def judge(self, cells: Tensor, inputs: Inputs) -> Tensor:
+        """How well cells, of :meth:`see`, show what words say, ``[rows, heads]`` float32.
+
+        Words without maps (``inputs.maps`` None) are judged by the cells alone: any prompt can be asked about.
+        """
+        words, bias = self.word(self.text_norm(inputs.text)), None
+        if inputs.maps is not None:
+            maps = inputs.maps.float().clamp(min=0) * inputs.present[:, :, None, None, None]
+            words = words + self.lie(statistics(maps))
+            on_cells = F.adaptive_avg_pool2d(maps.flatten(0, 1), cells.shape[-2:]).unflatten(0, maps.shape[:2])
+            bias = self.bias(views(on_cells).flatten(3).movedim(2, -1)).movedim(-1, 1)
+        tokens = torch.cat([self.gather.expand(len(cells), 1, -1), words, cells.flatten(2).mT], 1)
+        mask = _attention_bias(bias, inputs.present, tokens.shape[1], self.bias.out_features)
+        condition = self.condition(noise_embedding(inputs.percent.float()))
+        for layer in self.judging:
+            tokens = layer(tokens, condition, mask)
+        return self.score(self.norm(tokens[:, 0])).float()
+
+
+def _attention_bias(about: Tensor | None, present: Tensor, count: int, heads: int) -> Tensor:
+    """``[rows, heads, tokens, tokens]``: words and cells by the maps, nobody looks at absent words."""
+    rows, words = present.shape
+    bias = torch.zeros(rows, heads, count, count, device=present.device)
+    if about is not None:
         bias[:, :, 1 : 1 + words, 1 + words :] = about
         bias[:, :, 1 + words :, 1 : 1 + words] = about.mT
-        absent = F.pad(~present, (1, cells))[:, None, None, :]
-        return bias.masked_fill(absent, -math.inf)
+    absent = F.pad(~present, (1, count - 1 - words))[:, None, None, :]
+    return bias.masked_fill(absent, -math.inf)
 
 
 class JointLayer(nn.Module):
@@ -131,14 +145,14 @@ class JointLayer(nn.Module):
         nn.init.zeros_(self.modulate.weight)
         nn.init.zeros_(self.modulate.bias)
 
-    def forward(self, x: Tensor, condition: Tensor, bias: Tensor) -> Tensor:
+    def forward(self, x: Tensor, condition: Tensor, bias: Tensor | None = None) -> Tensor:
         """``[rows, tokens, width]``, ``[rows, width]``, ``[rows, heads, tokens, tokens]`` → the shape of ``x``."""
         shift_in, scale_in, gate_in, shift_out, scale_out, gate_out = self.modulate(F.silu(condition))[:, None].chunk(
             6, -1
         )
         normal = F.layer_norm(x, x.shape[-1:]) * (1 + scale_in) + shift_in
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.qkv(normal).chunk(3, -1))
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q))
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=None if bias is None else bias.to(q))
         x = x + (1 + gate_in) * self.out(mixed.transpose(1, 2).flatten(2))
         normal = F.layer_norm(x, x.shape[-1:]) * (1 + scale_out) + shift_out
         return x + (1 + gate_out) * self.down(F.gelu(self.up(normal)))

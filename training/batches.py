@@ -3,16 +3,34 @@
 import copy
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from ..probe_models.features import ACTIVATION, ATTENTION, DENOISED, LATENT, TEXT
 from ..probe_models.inputs import Inputs
 from .dataset import Dataset, RunRecord
 
 TENSORS = {ATTENTION: "maps", ACTIVATION: "activation", LATENT: "latent", DENOISED: "denoised"}
+
+
+@dataclass(frozen=True)
+class OtherPrompts:
+    """Rows judged by prompts that they were not made from; one item per group and other prompt.
+
+    Attributes:
+        rows: numbers of the items' rows in the batch, ``[items, rows]``.
+        text: ``[items, words, channels]``.
+        present: bool ``[items, words]``.
+        labels: ``[items, rows]``, of the first label.
+    """
+
+    rows: Tensor
+    text: Tensor
+    present: Tensor
+    labels: Tensor
 
 
 @dataclass(frozen=True)
@@ -24,12 +42,14 @@ class Batch:
         labels: ``[groups, rows, labels]``.
         final: finished latents, ``[groups * rows, channels, height, width]``.
         percent: noise level of each group, ``[groups]``.
+        others: the same rows under other prompts, where that was recorded.
     """
 
     inputs: Inputs
     labels: Tensor
     final: Tensor
     percent: Tensor
+    others: OtherPrompts | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +62,10 @@ class Group:
     def rows(self) -> list[tuple[RunRecord, int]]:
         """Each row's run and number in it."""
         return [(run, row) for run in self.runs for row in range(len(run.seeds))]
+
+
+Part = tuple[Group, int, Sequence[tuple[RunRecord, int]]]
+"""A group, which of its moments, and some of its rows."""
 
 
 def grouped(runs: Sequence[RunRecord]) -> list[Group]:
@@ -76,6 +100,7 @@ class Batches:
         self.dataset, self.needs, self.labels = dataset, needs, tuple(labels)
         self.blocks, self.use_words = blocks, use_words
         self.groups = grouped(runs)
+        self.by_prompt = {run.prompt: run for run in runs}
 
     def first(self, count: int) -> "Batches":
         """The same with the first so many groups only."""
@@ -83,12 +108,15 @@ class Batches:
         some.groups = self.groups[:count]
         return some
 
-    def draw(self, generator: torch.Generator, groups: int, rows: int, low_first: float = 0.0) -> Batch:
+    def draw(
+        self, generator: torch.Generator, groups: int, rows: int, low_first: float = 0.0, others: int = 0
+    ) -> Batch:
         """A random batch: so many different groups, of each as many rows as the smallest has, ``rows`` at most.
 
         Args:
             low_first: how much more often a group of low labels is drawn than one of high ones: the lowest
                 ``1 + low_first`` times as often.
+            others: by how many other prompts the rows of each group are judged, where so many are known.
         """
         weights = torch.ones(len(self.groups))
         if low_first:
@@ -102,9 +130,29 @@ class Batches:
             moment = int(torch.randint(len(group.runs[0].moments), (1,), generator=generator))
             some = torch.randperm(len(group.rows), generator=generator)[:count].tolist()
             parts.append((group, moment, [group.rows[number] for number in some]))
-        return self.read(parts)
+        batch = self.read(parts)
+        return replace(batch, others=self._others(generator, parts, others)) if others else batch
 
-    def read(self, parts: Sequence[tuple[Group, int, Sequence[tuple[RunRecord, int]]]]) -> Batch:
+    def _others(self, generator: torch.Generator, parts: Sequence[Part], count: int) -> OtherPrompts | None:
+        items = []
+        for number, (_, _, rows) in enumerate(parts):
+            known = set.intersection(*(set(run.others) for run, _ in rows)) & self.by_prompt.keys()
+            known = sorted(known)
+            for chosen in torch.randperm(len(known), generator=generator)[:count].tolist():
+                prompt = known[chosen]
+                text = self.dataset.load(self.by_prompt[prompt], ["text"])["text"].float()
+                first = number * len(rows)
+                labels = [run.others[prompt][row] for run, row in rows]
+                items.append((torch.arange(first, first + len(rows)), text, torch.tensor(labels)))
+        if not items:
+            return None
+        rows, texts, labels = zip(*items)
+        present = pad_sequence([torch.ones(len(text), dtype=torch.bool) for text in texts], batch_first=True)
+        return OtherPrompts(
+            torch.stack(rows), pad_sequence(list(texts), batch_first=True), present, torch.stack(labels)
+        )
+
+    def read(self, parts: Sequence[Part]) -> Batch:
         """The batch of chosen rows: for each group which moment, and which of its rows (equally many)."""
         read = [self._group(moment, rows) for _, moment, rows in parts]
         words = max((tensors["text"].shape[1] for tensors, _ in read), default=0)

@@ -61,6 +61,8 @@ class RunRecord:
         words: what the words of the maps are called.
         moments: at which it was looked at, in order.
         labels: by unit, one number per row: what became of it. The first is what probes learn.
+        others: the first label of the same images, had other prompts been meant; one number per row.
+            Judging an image costs little beside making it, and teaches what words look like.
         settings: anything else of interest to people.
     """
 
@@ -71,6 +73,7 @@ class RunRecord:
     words: tuple[str, ...]
     moments: tuple[RecordedMoment, ...]
     labels: dict[str, tuple[float, ...]]
+    others: dict[str, tuple[float, ...]] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -89,11 +92,18 @@ class RunRecord:
             if values.pop("format") > FORMAT:
                 raise ValueError(f"it is of a newer format than {FORMAT}; update the pack")
             moments = tuple(RecordedMoment(**moment) for moment in values.pop("moments"))
-            labels = {name: tuple(numbers) for name, numbers in values.pop("labels").items()}
+            labels, others = (
+                {name: tuple(numbers) for name, numbers in values.pop(part, {}).items()}
+                for part in ("labels", "others")
+            )
             lists = {name: tuple(values.pop(name)) for name in ("seeds", "words")}
-            return cls(moments=moments, labels=labels, **lists, **values)
+            return cls(moments=moments, labels=labels, others=others, **lists, **values)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"it is no record of a run ({error})") from error
+
+
+def _tuples(by_name: dict[str, list[float]]) -> dict[str, tuple[float, ...]]:
+    return {name: tuple(numbers) for name, numbers in by_name.items()}
 
 
 def run_key(prompt: str, *settings: Any) -> str:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from ..probe_models.activation_ranker import ActivationRanker
+from ..probe_models.inputs import Inputs
 from ..probe_models.joint import JointProbe
 from ..probe_models.probe_file import KINDS
 from . import losses
-from .batches import Batch, Batches
+from .batches import Batch, Batches, OtherPrompts
 from .dataset import Dataset, RunRecord
 from .stage import Stage, generator_for
 
@@ -43,6 +44,7 @@ class Recipe:
         listwise: weight of the ranking loss within prompts; the squared error has weight 1.
         low_first: see ``Batches.draw``.
         blocks: numbers of the attention blocks that are read; None: all that were recorded.
+        others: by how many other prompts each batch's rows are judged, too (the joint probe).
         use_words: False: as without Encode Words.
         network: further arguments of the network.
     """
@@ -58,6 +60,7 @@ class Recipe:
     listwise: float = 1.0
     low_first: float = 0.0
     blocks: tuple[int, ...] | None = None
+    others: int = 2
     use_words: bool = True
     network: dict[str, Any] = field(default_factory=dict)
 
@@ -129,7 +132,7 @@ class Fit:
     def _draw(self, step: int) -> Batch:
         recipe = self.recipe
         generator = generator_for(recipe.seed, step)
-        return self.batches.draw(generator, self.prompts, recipe.rows, recipe.low_first)
+        return self.batches.draw(generator, self.prompts, recipe.rows, recipe.low_first, recipe.others)
 
     def _loss(self, step: int) -> Tensor:
         batch = self._draw(step)
@@ -146,11 +149,10 @@ class Fit:
     def _scores(self, inputs: Any, batch: Batch, labels: Tensor) -> tuple[Tensor, Tensor | float]:
         """Scores of the rows, and what the kind of network learns beside them."""
         if isinstance(self.network, JointProbe):
-            scores, final = self.network.with_final(inputs)
+            cells, final = self.network.see(inputs)
             wanted = self.network.denoised_norm(batch.final.to(self.device))
-            return scores, FINAL_WEIGHT * losses.mean_squared(
-                final[..., : wanted.shape[-2], : wanted.shape[-1]], wanted
-            )
+            extra = FINAL_WEIGHT * losses.mean_squared(final, wanted)
+            return self.network.judge(cells, inputs), extra + self._judged_otherwise(cells, inputs, batch.others)
         if isinstance(self.network, ActivationRanker):
             images, texts = self.network.vectors(inputs)
             groups = labels.shape[:2]
@@ -159,6 +161,20 @@ class Fit:
             aligned = losses.alignment(chosen.float(), texts.unflatten(0, groups)[:, 0].float())
             return self.network.compare(images, texts), ALIGNMENT_WEIGHT * aligned
         return self.network(inputs), 0.0
+
+    def _judged_otherwise(self, cells: Tensor, inputs: Inputs, others: OtherPrompts | None) -> Tensor | float:
+        """Loss of what the network says of the same rows, asked about prompts that they were not made from."""
+        if others is None:
+            return 0.0
+        rows = others.rows.to(self.device)
+        asked = Inputs(
+            percent=inputs.percent[rows.flatten()],
+            text=others.text.to(self.device).repeat_interleave(rows.shape[1], 0),
+            present=others.present.to(self.device).repeat_interleave(rows.shape[1], 0),
+        )
+        scores = self.network.judge(cells[rows.flatten()], asked)[:, 0].unflatten(0, rows.shape)
+        labels = ((others.labels - self.mean[0]) / self.std[0]).to(self.device)
+        return losses.mean_squared(scores, labels) + losses.listwise(scores, labels, TEMPERATURE)
 
 
 def label_scale(runs: Sequence[RunRecord], labels: Sequence[str]) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,118 @@
+"""Joint probe and activation ranker: any sizes, every weight used, what belongs to a row decides its score."""
+
+import pytest
+import torch
+from diffusion_probe.probe_models.activation_ranker import ActivationRanker
+from diffusion_probe.probe_models.inputs import Inputs
+from diffusion_probe.probe_models.joint import JointProbe, places
+
+BLOCKS, LATENT, ACTIVATION, TEXT = 3, 4, 6, 10
+
+
+def joint(**options):
+    torch.manual_seed(0)
+    network = JointProbe(BLOCKS, 2, LATENT, ACTIVATION, TEXT, **{"width": 16, "layers": 1, **options})
+    for parameter in network.parameters():  # so that what starts at zero takes part, too
+        torch.nn.init.normal_(parameter, std=0.2)
+    return network.eval()
+
+
+def ranker():
+    torch.manual_seed(0)
+    return ActivationRanker(BLOCKS, 2, ACTIVATION, TEXT, widths=(8, 16), vector=16).eval()
+
+
+def random_inputs(rows=2, words=3, side=(8, 8), grid=(4, 4), seed=0):
+    generator = torch.Generator().manual_seed(seed)
+
+    def some(*shape):
+        return torch.rand(rows, *shape, generator=generator)
+
+    return Inputs(
+        percent=some(),
+        maps=some(words, BLOCKS, *grid) / 10,
+        present=torch.ones(rows, words, dtype=torch.bool),
+        text=some(words, TEXT),
+        activation=some(ACTIVATION, *grid),
+        latent=some(LATENT, *side),
+        denoised=some(LATENT, *side),
+    )
+
+
+def changed(inputs, **values):
+    return Inputs(**{**vars(inputs), **values})
+
+
+@pytest.mark.parametrize("build", [lambda: JointProbe(10, 3, 16, 48, 4096), lambda: ActivationRanker(10, 3, 48, 4096)])
+def test_the_sizes_of_flux_dev_cost_at_most_four_million_parameters(build):
+    assert sum(parameter.numel() for parameter in build().parameters()) <= 4e6
+
+
+@pytest.mark.parametrize("side, grid", [((8, 8), (4, 4)), ((7, 12), (4, 6)), ((2, 3), (1, 2)), ((32, 20), (16, 10))])
+@pytest.mark.parametrize("words", [1, 5])
+@pytest.mark.parametrize("build", [joint, ranker])
+def test_any_number_of_words_and_any_size_give_one_number_per_head(build, words, side, grid):
+    scores = build()(random_inputs(2, words, side, grid))
+    assert scores.shape == (2, 2) and scores.isfinite().all()
+
+
+def test_every_weight_of_the_joint_probe_has_a_part_in_score_or_finished_latent():
+    network, inputs = joint(layers=2), random_inputs()
+    cells, final = network.see(inputs)
+    (network.judge(cells, inputs).square().sum() + final.square().sum()).backward()
+    assert [name for name, parameter in network.named_parameters() if not parameter.grad.abs().max() > 0] == []
+
+
+def test_every_weight_of_the_ranker_has_a_part_in_the_score():
+    network = ranker()
+    network(random_inputs()).square().sum().backward()
+    assert [name for name, parameter in network.named_parameters() if not parameter.grad.abs().max() > 0] == []
+
+
+@pytest.mark.parametrize("build", [joint, ranker])
+def test_words_that_pad_a_batch_change_nothing(build):
+    network, inputs = build(), random_inputs(1)
+    padded = changed(
+        inputs,
+        maps=torch.cat([inputs.maps, torch.rand(1, 2, BLOCKS, 4, 4)], 1),
+        text=torch.cat([inputs.text, torch.rand(1, 2, TEXT)], 1),
+        present=torch.tensor([[True] * 3 + [False] * 2]),
+    )
+    torch.testing.assert_close(network(padded), network(inputs))
+
+
+@pytest.mark.parametrize("build", [joint, ranker])
+def test_rows_do_not_touch_each_other(build):
+    network, both = build(), random_inputs(2)
+    alone = Inputs(**{name: value[1:] for name, value in vars(both).items()})
+    torch.testing.assert_close(network(both)[1:], network(alone))
+
+
+@pytest.mark.parametrize("name", ["maps", "text", "activation", "latent", "denoised", "percent"])
+def test_the_joint_probe_reads_all_that_it_needs(name):
+    network, inputs, other = joint(), random_inputs(1), random_inputs(1, seed=1)
+    scores = network(changed(inputs, **{name: getattr(other, name)}))
+    assert (scores - network(inputs)).abs().max() > 1e-5
+
+
+def test_the_order_of_words_does_not_count_in_the_joint_probe():
+    network, inputs = joint(), random_inputs(1)
+    turned = changed(inputs, maps=inputs.maps.flip(1), text=inputs.text.flip(1))
+    torch.testing.assert_close(network(turned), network(inputs))
+
+
+def test_the_finished_latent_has_the_shape_of_the_prediction_at_odd_sizes():
+    inputs = random_inputs(1, side=(7, 5), grid=(4, 3))
+    assert joint().see(inputs)[1].shape == inputs.denoised.shape
+
+
+def test_an_untrained_head_predicts_the_x0_prediction_itself():
+    network, inputs = joint(), random_inputs(2)
+    torch.nn.init.zeros_(network.final.weight)
+    torch.nn.init.zeros_(network.final.bias)
+    torch.testing.assert_close(network.see(inputs)[1], network.denoised_norm(inputs.denoised))
+
+
+def test_places_differ_between_all_cells_of_a_wide_grid():
+    cells = places(4, 9).flatten(1).T
+    assert (torch.cdist(cells, cells) + torch.eye(36) > 1e-2).all()
