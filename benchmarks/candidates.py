@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 from diffusion_probe.probe_models.features import Features
-from diffusion_probe.probe_models.probe import CaptureAll
+from diffusion_probe.probe_models.probe import CaptureAll, Probe
 from diffusion_probe.sampling.capture import attach_probe, captured
+from diffusion_probe.sampling.words import encode_words
 from diffusion_probe.testbed import sample, scenes, scorer
 from diffusion_probe.testbed.load import MODELS, load_testbed
 from torch import Tensor
@@ -102,20 +103,32 @@ class Testbed:
         """``count`` different prompts; the model was trained on none of the held-out ones."""
         return [scene.prompt for scene in scenes.sample_scenes(count, seed, split)]
 
-    def latents(self, model: Any, prompt: str, seeds: Sequence[int]) -> Tensor:
-        """Final latents of ``model`` (the plain MODEL or a patched clone), one row per seed."""
-        return sample.sample_latents(model, self.clip, prompt, seeds)
+    def latents(self, model: Any, prompt: str, seeds: Sequence[int], **options: Any) -> Tensor:
+        """Final latents of ``model`` (the plain MODEL or a patched clone), one row per seed; its words are known."""
+        return sample.sample_conditioned(model, encode_words(self.clip, prompt)[0], self.clip, seeds, **options)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Images ``[rows, H, W, 3]`` in 0 … 1."""
         return self.vae.decode(latents)
 
-    def candidates(self, prompt: str, seeds: Sequence[int], steps: Sequence[int]) -> Candidates:
-        """Sample one prompt from each seed to the end, looking at evaluations ``steps`` on the way."""
+    def candidates(
+        self, prompt: str, seeds: Sequence[int], steps: Sequence[int], probe: Probe | None = None
+    ) -> Candidates:
+        """Sample one prompt from each seed to the end, capturing what ``probe`` needs (or all) at ``steps``."""
         moments = [f"step {step}" for step in steps]
         with torch.inference_mode():
-            model = attach_probe(self.model, CaptureAll(), ", ".join(moments))
+            model = attach_probe(self.model, probe or CaptureAll(), ", ".join(moments))
             latent = {"samples": self.latents(model, prompt, seeds)}
             truth = scorer.GroundTruth()(self.decode(latent["samples"]), [prompt] * len(seeds))
             features = {step: captured(model, latent, moment) for step, moment in zip(steps, moments)}
         return Candidates(prompt, truth, features)
+
+    def features(
+        self, prompt: str, seeds: Sequence[int], steps: Sequence[int], probe: Probe, **options: Any
+    ) -> dict[int, list[Features]]:
+        """What ``probe`` needs at evaluations ``steps``; the run ends after the last of them."""
+        moments = [f"step {step}" for step in steps]
+        with torch.inference_mode():
+            model = attach_probe(self.model, probe, ", ".join(moments))
+            latent = {"samples": self.latents(model, prompt, seeds, last_step=max(steps), **options)}
+            return {step: captured(model, latent, moment) for step, moment in zip(steps, moments)}

@@ -4,7 +4,8 @@
 
 Fresh held-out prompts; every seed is sampled to the end once, probes look on the way, the
 ground-truth scorer judges the finished image. Protocol and statistics: ``training/protocol.py``.
-Work that is done stays in ``output/probe_accuracy`` and is taken up again by the same command.
+Work that is done stays in ``output/probe_accuracy`` and is taken up again by the same command; for a
+trained probe that is new or has changed, the runs are sampled again as far as it looks.
 """
 
 import argparse
@@ -12,7 +13,8 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,9 @@ import numpy as np
 import torch
 from diffusion_probe.probe_models.focus import AttentionFocus
 from diffusion_probe.probe_models.preview import PreviewReward
-from diffusion_probe.probe_models.probe import Probe
+from diffusion_probe.probe_models.probe import CaptureAll, Probe
+from diffusion_probe.probe_models.probe_file import load_probe
+from diffusion_probe.testbed.load import PROBES
 from diffusion_probe.testbed.scorer import GroundTruth
 from diffusion_probe.testbed.train import FAMILIES
 from diffusion_probe.training import accuracy, protocol
@@ -35,16 +39,18 @@ STEPS = (1, 3, 5, 8, 10, 15)
 TEXT_ONLY_SEEDS = 4
 """Finished images of other seeds, from which text-only knows how well its prompt goes."""
 
-PROBES: dict[str, Callable[[Testbed, str], Probe]] = {
+Make = Callable[[Testbed, str], Probe]
+
+UNTRAINED: dict[str, Make] = {
     "focus": lambda testbed, prompt: AttentionFocus(),
     "preview": lambda testbed, prompt: PreviewReward(testbed.decode, GroundTruth(), prompt),
 }
-"""Every probe that is measured. Names stay: results are read by them."""
+"""What is measured besides the trained probes. Names stay: results are read by them."""
 
 CODE = (
     *("probe_models/features.py", "probe_models/focus.py", "probe_models/preview.py", "probe_models/signatures.py"),
-    *("sampling/attention.py", "sampling/recording.py", "testbed/sample.py", "testbed/scenes.py"),
-    *("testbed/scorer.py", "testbed/segment.py", "benchmarks/candidates.py"),
+    *("sampling/attention.py", "sampling/recording.py", "sampling/activation.py", "sampling/words.py"),
+    *("testbed/sample.py", "testbed/scenes.py", "testbed/scorer.py", "testbed/segment.py", "benchmarks/candidates.py"),
 )
 """Files that decide the numbers: a checkpoint made with others is not taken up again."""
 
@@ -57,25 +63,59 @@ def fingerprint(settings: dict[str, Any]) -> str:
     return digest.hexdigest()[:12]
 
 
-def measure_prompt(testbed: Testbed, number: int, prompt: str, given: argparse.Namespace) -> dict[str, Any]:
-    """Truth and scores of all candidates of one prompt, as one JSON line."""
-    seeds = candidate_seeds(given.seed, number, given.seeds + TEXT_ONLY_SEEDS)
-    found = testbed.candidates(prompt, seeds, given.steps)
-    scores: dict[str, dict[int, list[float]]] = {}
-    for name, make in PROBES.items():
-        if name == "preview" and number >= given.previews_on:
-            continue
-        with torch.inference_mode():
-            probe = make(testbed, prompt)
-            scores[name] = {step: probe.score(rows[: given.seeds]).tolist() for step, rows in found.features.items()}
-    truth = found.truth.tolist()
-    return {
-        "number": number,
-        "prompt": prompt,
-        "truth": truth[: given.seeds],
-        "others": truth[given.seeds :],
-        "scores": scores,
-    }
+@dataclass(frozen=True)
+class Entry:
+    """A probe that is measured: how it is made for a prompt, and what names its present state."""
+
+    make: Make
+    state: str = ""
+
+
+def entries(paths: Sequence[Path]) -> dict[str, Entry]:
+    """Every probe by name: those without training, and the files."""
+    trained = {}
+    for path in paths:
+        probe, state = load_probe(path), hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        trained[path.stem] = Entry(lambda testbed, prompt, probe=probe: probe, state)
+    return {name: Entry(make) for name, make in UNTRAINED.items()} | trained
+
+
+def shared_projection(paths: Sequence[Path]) -> torch.Tensor | None:
+    """The one projection of activations that all probe files have.
+
+    Raises:
+        SystemExit: they differ; such files can't be measured in one run.
+    """
+    given = [projection for path in paths if (projection := load_probe(path).projection) is not None]
+    if any(not torch.equal(projection, given[0]) for projection in given):
+        raise SystemExit("The probe files project activations differently. Measure them one by one.")
+    return given[0] if given else None
+
+
+def measure_prompt(
+    testbed: Testbed, number: int, prompt: str, known: dict[str, Any] | None, given: argparse.Namespace
+) -> dict[str, Any] | None:
+    """The line of one prompt: truth and scores of all candidates. None if ``known`` has all that is asked for."""
+    wanted = entries(given.probe)
+    if number >= given.previews_on:
+        wanted.pop("preview")
+    scores, states = (dict(known[part]) if known else {} for part in ("scores", "states"))
+    missing = {name: entry for name, entry in wanted.items() if states.get(name) != entry.state}
+    if not missing:
+        return None
+    seeds, capture = candidate_seeds(given.seed, number, given.seeds + TEXT_ONLY_SEEDS), CaptureAll(given.projection)
+    if known is None:
+        found = testbed.candidates(prompt, seeds, given.steps, capture)
+        truth, features = found.truth.tolist(), found.features
+        known = {"number": number, "prompt": prompt, "truth": truth[: given.seeds], "others": truth[given.seeds :]}
+    else:
+        features = testbed.features(prompt, seeds[: given.seeds], given.steps, capture)
+    with torch.inference_mode():
+        for name, entry in missing.items():
+            probe = entry.make(testbed, prompt)
+            scores[name] = {str(step): probe.score(rows[: given.seeds]).tolist() for step, rows in features.items()}
+            states[name] = entry.state
+    return {**known, "scores": scores, "states": states}
 
 
 def measure(testbed: Testbed, given: argparse.Namespace) -> list[dict[str, Any]]:
@@ -89,12 +129,11 @@ def measure(testbed: Testbed, given: argparse.Namespace) -> list[dict[str, Any]]
         print(f"{len(done)} prompts were already measured; continuing.")
     with path.open("a") as file:
         for number, prompt in enumerate(tqdm(prompts, desc="prompts", mininterval=2)):
-            kept = done.get(prompt)
-            if kept and ("preview" in kept["scores"] or number >= given.previews_on):
-                continue
-            done[prompt] = measure_prompt(testbed, number, prompt, given)
-            file.write(json.dumps(done[prompt]) + "\n")
-            file.flush()
+            line = measure_prompt(testbed, number, prompt, done.get(prompt), given)
+            if line is not None:
+                done[prompt] = line
+                file.write(json.dumps(line) + "\n")
+                file.flush()
     return [done[prompt] for prompt in prompts]
 
 
@@ -116,12 +155,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--prompts", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=16, help="candidates per prompt, at least 8")
     parser.add_argument("--steps", type=lambda text: [int(step) for step in text.split(",")], default=list(STEPS))
+    parser.add_argument("--probe", type=Path, action="append", help="a trained probe; default: those that ship")
     parser.add_argument("--previews-on", type=int, help="decode previews for the first so many prompts only")
     parser.add_argument("--weights", type=Path, help="folder of a training run, instead of the shipped weights")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args(arguments)
     if given.seeds < protocol.SUBSET or given.prompts < 1:
         parser.error(f"at least 1 prompt and {protocol.SUBSET} seeds are needed")
+    given.probe = sorted((PROBES / given.model).glob("*.safetensors")) if given.probe is None else given.probe
+    given.projection = shared_projection(given.probe)
     given.previews_on = given.prompts if given.previews_on is None else given.previews_on
     return given
 
@@ -143,6 +185,7 @@ def main(arguments: list[str] | None = None) -> int:
         "prompts": len(lines),
         "seeds": given.seeds,
         "previews_on": min(given.previews_on, len(lines)),
+        "trained": {path.stem: load_probe(path).card.held_out for path in given.probe},
         "text_only_seeds": TEXT_ONLY_SEEDS,
         "truth_mean": truth.mean(),
         "truth_within_std": truth.std(axis=1).mean(),

@@ -12,6 +12,8 @@ from . import sdxl
 from .text import build_clip
 
 MODELS = Path(__file__).parent / "models"
+PROBES = Path(__file__).parent / "probes"
+"""Trained probes, a folder per model."""
 
 
 def load_clip(path: Path) -> comfy.sd.CLIP:

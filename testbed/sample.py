@@ -64,8 +64,14 @@ def sample_conditioned(
     negative: str = "",
     callback: Callable | None = None,
     size: tuple[int, int] = (SIZE_PX, SIZE_PX),
+    last_step: int | None = None,
 ) -> torch.Tensor:
-    """As :func:`sample_latents`, from CONDITIONING. ``size``: height and width in pixels."""
+    """As :func:`sample_latents`, from CONDITIONING.
+
+    Args:
+        size: height and width in pixels.
+        last_step: end there, with the noise that is left, as KSampler Advanced does.
+    """
     latent = torch.zeros([len(seeds), 4, size[0] // 8, size[1] // 8])
     latent = comfy.sample.fix_empty_latent_channels(model, latent)
     return comfy.sample.sample(
@@ -81,6 +87,8 @@ def sample_conditioned(
         callback=callback,
         disable_pbar=True,
         seed=seeds[0],
+        last_step=last_step,
+        force_full_denoise=False,
     )
 
 

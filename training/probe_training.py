@@ -141,6 +141,7 @@ class _Training:
     def finish(self, dataset: Dataset, out: Path, command: str) -> Trained:
         """Write the best network, with what it is worth on all validation prompts."""
         recipe, header = self.fit.recipe, dataset.header
+        self.best = self.best.half().float()  # as the file will hold it
         scored = score_groups(self.best, self.validation, self.fit.device)
         numbers = range(len(header.blocks)) if recipe.blocks is None else recipe.blocks
         figures, skilled = figures_of(scored, self.validation)

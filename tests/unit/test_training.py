@@ -1,0 +1,279 @@
+"""Training on small recorded datasets: it learns, resumes, stops, keeps the best, and says what it can't use."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from diffusion_probe.probe_models.features import Features
+from diffusion_probe.probe_models.probe_file import load_probe
+from diffusion_probe.probe_models.words import Word
+from diffusion_probe.training import losses, probe_training
+from diffusion_probe.training.batches import Batches, grouped
+from diffusion_probe.training.dataset import Dataset, Header, RecordedMoment, RunRecord, is_validation, run_key
+from diffusion_probe.training.fit import Fit, Recipe
+from diffusion_probe.training.probe_training import only_one, skill_of, train_probe
+from diffusion_probe.training.projection import dataset_projection
+from diffusion_probe.training.validation import score_groups, within_by_moment
+from diffusion_probe.training.writing import DatasetWriter, run_tensors
+from scipy.stats import spearmanr
+
+ROWS, BLOCKS, CHANNELS, RAW = 6, 2, 4, 5
+PERCENTS = (0.1, 0.2)
+SMALL = {
+    "joint": {"width": 16, "layers": 1},
+    "attention cnn": {"widths": (8, 16), "layers": 1},
+    "activation ranker": {"widths": (8, 16), "vector": 16},
+}
+
+
+def record(folder, prompts=24, seed=0, **changes):
+    """A dataset whose label is the mean of the first latent channel, which noise hides the earlier the more."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def noise(*shape):
+        return torch.randn(*shape, generator=generator)
+
+    projection = dataset_projection(folder, noise(8, RAW, 4, 4))
+    writer = DatasetWriter(folder, Header("FLUX", ("double 0", "double 1"), len(projection)))
+    for number in range(prompts):
+        prompt = f"prompt {number}"
+        label = noise(ROWS)
+        final = label[:, None, None, None].expand(ROWS, CHANNELS, 6, 4)
+        moments = []
+        for step, percent in enumerate(PERCENTS, start=1):
+            level = 0.3 / percent * 0.1
+            hidden = final + level * noise(ROWS, 1, 1, 1)
+            maps = torch.sigmoid(hidden[:, :1, :3, :2, None] + torch.zeros(5)).permute(0, 1, 4, 2, 3) / 10
+            moments.append(
+                [
+                    Features(
+                        family="FLUX",
+                        moment=f"{percent:.0%}",
+                        step=step,
+                        sigma=1 - percent,
+                        percent=percent,
+                        blocks=("double 0", "double 1"),
+                        attention=maps[row].expand(BLOCKS, -1, -1, -1).half(),
+                        words=(Word("a", (1,)), Word("circle", (2, 3))),
+                        denoised=hidden[row],
+                        latent=hidden[row].half(),
+                        activation=hidden[row][:1, :3, :2].expand(len(projection), -1, -1).half(),
+                        text=torch.ones(5, 7).half() * number / prompts,
+                    )
+                    for row in range(ROWS)
+                ]
+            )
+        recorded = tuple(RecordedMoment(rows[0].step, rows[0].sigma, rows[0].percent) for rows in moments)
+        run = RunRecord(
+            key=run_key(prompt),
+            prompt=prompt,
+            seeds=tuple(range(ROWS)),
+            steps=10,
+            words=("a", "circle"),
+            moments=recorded,
+            labels={"reward": tuple(label.tolist()), "other": tuple((2 * label).tolist())},
+            others={f"prompt {(number + 1) % prompts}": tuple((-label).tolist())},
+        )
+        writer.add(replace(run, **changes), run_tensors(moments, final))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return record(tmp_path_factory.mktemp("dataset") / "data")
+
+
+def recipe(kind="joint", **options):
+    given = {"labels": ("reward", "other"), "steps": 40, "prompts": 6, "rows": ROWS, "network": SMALL[kind]}
+    return Recipe(kind, **{**given, "rate": 3e-3, **options})
+
+
+# Losses -----------------------------------------------------------------------------------------
+
+
+def test_the_listwise_loss_is_the_divergence_of_the_two_softmaxes():
+    scores, labels, temperature = torch.tensor([[0.1, 0.7, -0.3]]), torch.tensor([[1.0, 0.0, 0.5]]), 0.4
+    wanted, found = (np.exp(values.numpy()[0] / temperature) for values in (labels, scores))
+    wanted, found = wanted / wanted.sum(), found / found.sum()
+    expected = (wanted * np.log(wanted / found)).sum()
+    assert float(losses.listwise(scores, labels, temperature)) == pytest.approx(expected, rel=1e-5)
+    assert float(losses.listwise(labels + 3, labels, temperature)) == pytest.approx(0, abs=1e-6)
+
+
+def test_alignment_is_least_where_each_group_lies_at_its_own_text():
+    vectors = torch.eye(4)
+    expected = -math.log(math.exp(5) / (math.exp(5) + 3))
+    assert float(losses.alignment(vectors, vectors, 0.2)) == pytest.approx(expected, rel=1e-5)
+    assert losses.alignment(vectors, vectors.roll(1, 0), 0.2) > losses.alignment(vectors, vectors, 0.2)
+
+
+# Batches ----------------------------------------------------------------------------------------
+
+
+def test_a_batch_holds_rows_of_one_prompt_and_moment_per_group_with_their_labels(folder):
+    dataset = Dataset(folder)
+    batches = Batches(dataset, dataset.runs, frozenset({"denoised"}), ("reward",))
+    batch = batches.draw(torch.Generator().manual_seed(0), groups=5, rows=4)
+    assert batch.labels.shape == (5, 4, 1) and batch.inputs.denoised.shape == (20, CHANNELS, 6, 4)
+    torch.testing.assert_close(batch.final[:, 0, 0, 0].unflatten(0, (5, 4)), batch.labels[..., 0], atol=2e-3, rtol=1e-2)
+    assert torch.equal(batch.inputs.percent, batch.percent.repeat_interleave(4))
+    assert batch.inputs.maps is None and batch.inputs.activation is None and batch.inputs.text is None
+
+
+def test_rows_under_other_prompts_come_with_those_prompts_text_and_labels(folder):
+    dataset = Dataset(folder)
+    batches = Batches(dataset, dataset.runs, frozenset({"denoised", "text"}), ("reward",))
+    batch = batches.draw(torch.Generator().manual_seed(1), groups=3, rows=ROWS, others=2)
+    truth = batch.labels[..., 0].flatten()
+    torch.testing.assert_close(batch.others.labels, -truth[batch.others.rows])
+    own = batch.inputs.text[batch.others.rows[:, 0], 0, 0] * 24
+    told = batch.others.text[:, 0, 0] * 24
+    torch.testing.assert_close(told, (own + 1) % 24, atol=0.05, rtol=0)
+
+
+def test_low_labels_can_be_drawn_more_often(folder):
+    dataset = Dataset(folder)
+    batches = Batches(dataset, dataset.runs, frozenset({"denoised"}), ("reward",))
+
+    def mean(low_first):
+        generator = torch.Generator().manual_seed(0)
+        return float(torch.stack([batches.draw(generator, 4, 6, low_first).labels.mean() for _ in range(60)]).mean())
+
+    assert mean(20.0) < mean(0.0) - 0.02
+
+
+def test_runs_of_other_seeds_of_a_prompt_are_one_group(folder):
+    dataset = Dataset(folder)
+    more = replace(dataset.runs[0], key="more", seeds=(100, 101))
+    groups = grouped([*dataset.runs, more])
+    assert len(groups) == len(dataset.runs) and max(len(group.rows) for group in groups) == ROWS + 2
+
+
+def test_no_prompt_is_in_training_and_validation(folder):
+    training, validation = Dataset(folder).split()
+    assert training and validation
+    assert {run.prompt for run in validation} == {f"prompt {n}" for n in range(24) if is_validation(f"prompt {n}")}
+    assert not {run.prompt for run in training} & {run.prompt for run in validation}
+
+
+# Training ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_each_kind_learns_what_its_input_shows_and_the_joint_one_the_labels_unit(kind, folder, tmp_path):
+    trained = train_probe(folder, tmp_path / "probe.safetensors", recipe(kind, steps=80), command="a test")
+    rho = within_by_moment(trained.scored)
+    assert rho[0.2] > 0.8 and rho[0.2] > rho[0.1] - 0.1
+    if kind == "joint":  # the others would need more steps for that
+        scores, labels = trained.scored[0.2]
+        assert abs(scores.mean() - labels.mean()) < 0.5 and 0.4 < scores.std() / labels.std() < 1.6
+    assert trained.card.held_out["within_spearman"] == pytest.approx(rho[0.2])
+    prompts = len(Dataset(folder).split()[0])
+    assert (trained.card.prompts, trained.card.images) == (prompts, prompts * ROWS)
+
+
+def test_the_file_scores_as_the_network_in_training_did(folder, tmp_path):
+    path = tmp_path / "probe.safetensors"
+    trained = train_probe(folder, path, recipe())
+    probe, dataset = load_probe(path), Dataset(folder)
+    batches = Batches(dataset, dataset.split()[1], probe.needs, ("reward",))
+    for percent, (scores, _) in score_groups(probe.network, batches, torch.device("cpu")).items():
+        np.testing.assert_allclose(scores, trained.scored[percent][0], atol=1e-6)
+    assert torch.equal(probe.projection, dataset_projection(folder))
+    assert probe.card.blocks == ("double 0", "double 1") and probe.card.moments == ("10%", "20%")
+
+
+def test_a_killed_training_goes_on_to_the_same_network(folder, tmp_path):
+    dataset = Dataset(folder)
+    runs = dataset.split()[0]
+    whole = Fit(dataset, runs, recipe(steps=12), tmp_path / "whole.safetensors")
+    whole.run()
+    first = Fit(dataset, runs, recipe(steps=12), tmp_path / "parts.safetensors")
+    first.stage.run(until=5)
+    second = Fit(dataset, runs, recipe(steps=12), tmp_path / "parts.safetensors")
+    assert second.run() == whole.stage.losses
+    for a, b in zip(whole.averaged().parameters(), second.averaged().parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_an_interrupt_keeps_the_best_network_so_far(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(probe_training, "CHECK_EVERY", 5)
+
+    def stop(progress):
+        if len(progress.losses) == 13:
+            raise KeyboardInterrupt
+
+    path = tmp_path / "probe.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        train_probe(folder, path, recipe(), watch=stop)
+    assert load_probe(path).card.kind == "joint"
+    trained = train_probe(folder, path, recipe(steps=40))  # goes on from step 13
+    assert len(trained.progress.losses) == 40 and min(trained.progress.checks) == 15
+
+
+def test_training_stops_when_nothing_gets_better(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(probe_training, "CHECK_EVERY", 2)
+    trained = train_probe(folder, tmp_path / "probe.safetensors", recipe(steps=500, rate=0.0))
+    assert len(trained.progress.losses) <= 2 * (probe_training.PATIENCE + 2)
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_made_smaller_and_said(folder, tmp_path, monkeypatch, caplog):
+    dataset = Dataset(folder)
+    fit = Fit(dataset, dataset.split()[0], recipe(steps=4), tmp_path / "probe.safetensors")
+    draw = fit._draw
+
+    def too_large(step):
+        if fit.prompts > 3:
+            raise torch.OutOfMemoryError("no memory")
+        return draw(step)
+
+    monkeypatch.setattr(fit, "_draw", too_large)
+    assert len(fit.run()) == 4 and fit.prompts == 3
+    assert "3 prompts per batch" in caplog.text
+
+
+def test_a_search_may_expect_what_was_measured(folder, tmp_path):
+    trained = train_probe(folder, tmp_path / "probe.safetensors", recipe())
+    dataset = Dataset(folder)
+    skill = skill_of(trained.scored, Batches(dataset, dataset.split()[1], frozenset(), ("reward",)), "here")
+    assert skill.progress == (0.1, 0.2) and skill.source == "here"
+    pairs = zip(*trained.scored[0.2], strict=True)
+    expected = np.mean([np.corrcoef(scores, labels)[0, 1] for scores, labels in pairs])
+    assert skill.correlation[1] == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_ranking_of_groups_is_that_of_scipy(folder, tmp_path):
+    trained = train_probe(folder, tmp_path / "probe.safetensors", recipe(steps=5))
+    scores, labels = trained.scored[0.1]
+    expected = np.mean([spearmanr(a, b).statistic for a, b in zip(scores, labels, strict=True)])
+    assert within_by_moment(trained.scored)[0.1] == pytest.approx(expected, abs=1e-6)
+
+
+# What can't be used -----------------------------------------------------------------------------
+
+
+def test_one_prompt_is_too_few(tmp_path):
+    with pytest.raises(ValueError, match="has 1 prompts, too few"):
+        train_probe(record(tmp_path / "data", prompts=1), tmp_path / "probe.safetensors", recipe())
+
+
+def test_labels_that_are_constant_within_prompts_teach_nothing(tmp_path):
+    data = record(tmp_path / "data", labels={"reward": (0.5,) * ROWS})
+    with pytest.raises(ValueError, match="the same for all seeds"):
+        train_probe(data, tmp_path / "probe.safetensors", recipe(labels=("reward",)))
+
+
+def test_a_label_that_was_not_recorded_is_named_with_those_that_were(folder, tmp_path):
+    with pytest.raises(ValueError, match="no label “beauty”.*reward"):
+        train_probe(folder, tmp_path / "probe.safetensors", recipe(labels=("beauty",)))
+
+
+def test_two_trainings_into_one_file_are_refused(folder, tmp_path):
+    path = tmp_path / "probe.safetensors"
+    with only_one(path), pytest.raises(ValueError, match="another training is writing probe.safetensors"):
+        train_probe(folder, path, recipe())
+    (tmp_path / ".probe.training").write_text("999999999")  # of a process that is gone
+    train_probe(folder, path, recipe(steps=2))
+    assert path.exists() and not (tmp_path / ".probe.training").exists()
