@@ -36,8 +36,8 @@ class JointProbe(nn.Module):
         activation: channels of the projected activation.
         text: channels of a word's embedding.
         width: of a token, a multiple of ``attention_heads``.
-        layers: among the image tokens alone, and then as many among image and words; with one, maps
-            would count by their statistics only.
+        seeing: layers among the cells of the image.
+        layers: in which the words look at the cells and at each other.
         attention_heads: in each layer.
     """
 
@@ -51,7 +51,8 @@ class JointProbe(nn.Module):
         activation: int,
         text: int,
         width: int = 128,
-        layers: int = 2,
+        seeing: int = 2,
+        layers: int = 4,
         attention_heads: int = 4,
     ):
         super().__init__()
@@ -63,7 +64,7 @@ class JointProbe(nn.Module):
         self.gather = nn.Parameter(torch.zeros(width))
         self.bias = nn.Linear(VIEWS * blocks, attention_heads, bias=False)
         self.condition = nn.Sequential(nn.Linear(2 * NOISE_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
-        self.seeing = nn.ModuleList(JointLayer(width, attention_heads) for _ in range(layers))
+        self.seeing = nn.ModuleList(JointLayer(width, attention_heads) for _ in range(seeing))
         self.judging = nn.ModuleList(JointLayer(width, attention_heads) for _ in range(layers))
         self.final = nn.Linear(width, latent * PATCH**2)
         self.seen = nn.Linear(latent * PATCH**2, width)
@@ -103,10 +104,14 @@ class JointProbe(nn.Module):
         height, width = inputs.denoised.shape[-2:]
         return (cells + self.seen(final)).mT.unflatten(-1, grid), image[..., :height, :width].float()
 
-    def judge(self, cells: Tensor, inputs: Inputs) -> Tensor:
+    def judge(self, cells: Tensor, inputs: Inputs, rows: Tensor | None = None) -> Tensor:
         """How well cells, of :meth:`see`, show what words say, ``[rows, heads]`` float32.
 
-        Words without maps (``inputs.maps`` None) are judged by the cells alone: any prompt can be asked about.
+        Args:
+            cells: of some rows.
+            inputs: percent and words, one item per judgement. Words without maps are judged by the cells
+                alone: any prompt can be asked about.
+            rows: which row of ``cells`` each judgement is about; None: the one of its own number.
         """
         words, bias = self.word(self.text_norm(inputs.text)), None
         if inputs.maps is not None:
@@ -114,48 +119,71 @@ class JointProbe(nn.Module):
             words = words + self.lie(statistics(maps))
             on_cells = F.adaptive_avg_pool2d(maps.flatten(0, 1), cells.shape[-2:]).unflatten(0, maps.shape[:2])
             bias = self.bias(views(on_cells).flatten(3).movedim(2, -1)).movedim(-1, 1)
-        tokens = torch.cat([self.gather.expand(len(cells), 1, -1), words, cells.flatten(2).mT], 1)
-        mask = _attention_bias(bias, inputs.present, tokens.shape[1], self.bias.out_features)
+        cells = cells.flatten(2).mT
+        tokens = torch.cat([self.gather.expand(len(words), 1, -1), words], 1)
+        mask = _attention_bias(bias, inputs.present, cells.shape[1], self.bias.out_features)
         condition = self.condition(noise_embedding(inputs.percent.float()))
         for layer in self.judging:
-            tokens = layer(tokens, condition, mask)
+            tokens = layer(tokens, condition, cells, rows, mask)
         return self.score(self.norm(tokens[:, 0])).float()
 
 
-def _attention_bias(about: Tensor | None, present: Tensor, count: int, heads: int) -> Tensor:
-    """``[rows, heads, tokens, tokens]``: words and cells by the maps, nobody looks at absent words."""
-    rows, words = present.shape
-    bias = torch.zeros(rows, heads, count, count, device=present.device)
+def _attention_bias(about: Tensor | None, present: Tensor, cells: int, heads: int) -> Tensor:
+    """``[items, heads, 1 + words, 1 + words + cells]``: words see cells by the maps, and nobody sees absent words."""
+    items, words = present.shape
+    bias = torch.zeros(items, heads, 1 + words, 1 + words + cells, device=present.device)
     if about is not None:
-        bias[:, :, 1 : 1 + words, 1 + words :] = about
-        bias[:, :, 1 + words :, 1 : 1 + words] = about.mT
-    absent = F.pad(~present, (1, count - 1 - words))[:, None, None, :]
-    return bias.masked_fill(absent, -math.inf)
+        bias[:, :, 1:, 1 + words :] = about
+    return bias.masked_fill(F.pad(~present, (1, cells))[:, None, None, :], -math.inf)
 
 
 class JointLayer(nn.Module):
-    """Attention with a bias, then a two-layer network, each scaled and shifted by the noise level (adaLN-zero)."""
+    """Attention, then a two-layer network, each scaled and shifted by the noise level (adaLN-zero)."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.heads = heads
         self.modulate = nn.Linear(width, 6 * width)
-        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.query, self.keys = nn.Linear(width, width), nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
         self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
         nn.init.zeros_(self.modulate.weight)
         nn.init.zeros_(self.modulate.bias)
 
-    def forward(self, x: Tensor, condition: Tensor, bias: Tensor | None = None) -> Tensor:
-        """``[rows, tokens, width]``, ``[rows, width]``, ``[rows, heads, tokens, tokens]`` → the shape of ``x``."""
-        shift_in, scale_in, gate_in, shift_out, scale_out, gate_out = self.modulate(F.silu(condition))[:, None].chunk(
-            6, -1
-        )
+    def forward(
+        self,
+        x: Tensor,
+        condition: Tensor,
+        beside: Tensor | None = None,
+        rows: Tensor | None = None,
+        bias: Tensor | None = None,
+    ) -> Tensor:
+        """Tokens that look at each other, and at those beside them.
+
+        Args:
+            x: ``[items, tokens, width]``.
+            condition: ``[items, width]``.
+            beside: ``[rows, others, width]``, which stay as they are.
+            rows: ``[items]``, which row each item has beside it; None: the one of its own number.
+            bias: of the attention, ``[items, heads, tokens, tokens + others]``.
+        """
+        shift_in, scale_in, gate_in, shift_out, scale_out, gate_out = self._modulation(condition)
         normal = F.layer_norm(x, x.shape[-1:]) * (1 + scale_in) + shift_in
-        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.qkv(normal).chunk(3, -1))
+        keys = self.keys(normal)
+        if beside is not None:
+            others = self.keys(F.layer_norm(beside, beside.shape[-1:]))
+            keys = torch.cat([keys, others if rows is None else others[rows]], 1)
+        q, k, v = (self._by_head(part) for part in (self.query(normal), *keys.chunk(2, -1)))
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=None if bias is None else bias.to(q))
         x = x + (1 + gate_in) * self.out(mixed.transpose(1, 2).flatten(2))
         normal = F.layer_norm(x, x.shape[-1:]) * (1 + scale_out) + shift_out
         return x + (1 + gate_out) * self.down(F.gelu(self.up(normal)))
+
+    def _modulation(self, condition: Tensor) -> tuple[Tensor, ...]:
+        return self.modulate(F.silu(condition))[:, None].chunk(6, -1)
+
+    def _by_head(self, tokens: Tensor) -> Tensor:
+        return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
 class ChannelNorm(nn.Module):

@@ -60,7 +60,7 @@ class Recipe:
     listwise: float = 1.0
     low_first: float = 0.0
     blocks: tuple[int, ...] | None = None
-    others: int = 2
+    others: int = 6
     use_words: bool = True
     network: dict[str, Any] = field(default_factory=dict)
 
@@ -174,7 +174,7 @@ class Fit:
             text=others.text.to(self.device).repeat_interleave(rows.shape[1], 0),
             present=others.present.to(self.device).repeat_interleave(rows.shape[1], 0),
         )
-        scores = self.network.judge(cells[rows.flatten()], asked)[:, 0].unflatten(0, rows.shape)
+        scores = self.network.judge(cells, asked, rows.flatten())[:, 0].unflatten(0, rows.shape)
         labels = ((others.labels - self.mean[0]) / self.std[0]).to(self.device)
         return losses.mean_squared(scores, labels) + losses.listwise(scores, labels, TEMPERATURE)
 

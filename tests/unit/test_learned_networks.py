@@ -11,7 +11,7 @@ BLOCKS, LATENT, ACTIVATION, TEXT = 3, 4, 6, 10
 
 def joint(**options):
     torch.manual_seed(0)
-    network = JointProbe(BLOCKS, 2, LATENT, ACTIVATION, TEXT, **{"width": 16, "layers": 1, **options})
+    network = JointProbe(BLOCKS, 2, LATENT, ACTIVATION, TEXT, **{"width": 16, "seeing": 1, "layers": 2, **options})
     for parameter in network.parameters():  # so that what starts at zero takes part, too
         torch.nn.init.normal_(parameter, std=0.2)
     return network.eval()
@@ -57,7 +57,7 @@ def test_any_number_of_words_and_any_size_give_one_number_per_head(build, words,
 
 
 def test_every_weight_of_the_joint_probe_has_a_part_in_score_or_finished_latent():
-    network, inputs = joint(layers=2), random_inputs()
+    network, inputs = joint(), random_inputs()
     cells, final = network.see(inputs)
     (network.judge(cells, inputs).square().sum() + final.square().sum()).backward()
     assert [name for name, parameter in network.named_parameters() if not parameter.grad.abs().max() > 0] == []
@@ -116,3 +116,10 @@ def test_an_untrained_head_predicts_the_x0_prediction_itself():
 def test_places_differ_between_all_cells_of_a_wide_grid():
     cells = places(4, 9).flatten(1).T
     assert (torch.cdist(cells, cells) + torch.eye(36) > 1e-2).all()
+
+
+def test_cells_can_be_judged_by_other_words_as_if_they_were_the_rows_own():
+    network, inputs, other = joint(), random_inputs(3), random_inputs(2, words=5, seed=1)
+    cells, rows = network.see(inputs)[0], torch.tensor([2, 0])
+    asked = Inputs(percent=inputs.percent[rows], text=other.text, present=other.present)
+    torch.testing.assert_close(network.judge(cells, asked, rows), network.judge(cells[rows], asked))
