@@ -12,7 +12,7 @@ from torch import Tensor
 from .activation import ACTIVATION_TAPS
 from .attachment import KEY
 from .recording import LOOKING
-from .step_cache.hook import KEY as CACHE_KEY
+from .step_cache.state import KEY as CACHE_KEY
 from .tap import TAPS
 
 PER_ROW = ("cond_or_uncond", "uuids", "sigmas")

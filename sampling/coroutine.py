@@ -8,6 +8,7 @@ has for itself.
 from __future__ import annotations
 
 import logging
+import sys
 import traceback
 from collections.abc import Callable
 from contextvars import copy_context
@@ -38,6 +39,16 @@ def _greenlets() -> Any:
 def current_run() -> Run:
     """The run that calls this from inside."""
     return _greenlets().getcurrent().candidate
+
+
+def next_look() -> int:
+    """Where the run that calls this from inside will stand still next, as :attr:`Run.reached`.
+
+    0 if nowhere: on the way to the end, outside of any run, and without greenlet.
+    """
+    greenlet = sys.modules.get("greenlet")
+    run = getattr(greenlet.getcurrent(), "candidate", None) if greenlet else None
+    return run.goal if run is not None and run.goal < run.steps else 0
 
 
 def leave(value: Any) -> Any:

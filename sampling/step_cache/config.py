@@ -39,7 +39,7 @@ class StepCacheConfig:
 
     interval: int = INTERVALS["balanced"]
     predictor: str | Predictor = "pade11"
-    start: float = 0.2
+    start: float = 0.15
     end: float = 1.0
     early: str | None = None
     beta: float = 0.0

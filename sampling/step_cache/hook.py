@@ -15,15 +15,15 @@ from comfy.patcher_extension import WrappersMP, get_wrappers_with_key
 from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
 from torch import Tensor
 
+from ..coroutine import next_look
 from ..families import FLUX, find_family
 from ..recording import LOOKING
 from ..samplers import adapts_steps, draws_noise, sampler_name
 from .blocks import JOB, BlockJob, replace_blocks
 from .config import StepCacheConfig
 from .plan import Plan
-from .state import CacheRun, Key
+from .state import KEY, CacheRun, Key
 
-KEY = "diffusion_probe_step_cache"
 NAME = "TC-Padé Cache"
 
 
@@ -124,6 +124,7 @@ def _apply_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, 
 
     if run is None or not run.inside or not transformer_options.get("uuids"):
         return compute(transformer_options)
+    run.looked_at(next_look())
     keys = run.keys(transformer_options["uuids"])
     like = (x.shape[0] // len(keys), *x.shape[1:]), x.dtype, x.device
     predicted = run.skips(keys, like, probed=LOOKING in transformer_options)

@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate
 
 from .config import StepCacheConfig
 
@@ -22,14 +24,14 @@ class Plan:
 
     Attributes:
         sigmas: the schedule, falling, one more than steps.
-        first: the first step that may be predicted.
+        first: all steps up to this one are computed.
         last: the first step from which everything is computed again.
         interval: see :class:`StepCacheConfig`.
     """
 
     sigmas: tuple[float, ...]
-    first: float
-    last: float
+    first: int
+    last: int
     interval: int
 
     @classmethod
@@ -56,7 +58,7 @@ class Plan:
             return "interval 1 computes everything"
         if self.interval > self.steps:
             return f"interval {self.interval} is longer than the run's {self.steps} steps"
-        if self.first + 1 >= self.last:
+        if not self.predicted:
             return (
                 f"of {self.steps} steps the first {self.first + 1} and those from step {self.last + 1} on "
                 "are always computed"
@@ -72,18 +74,28 @@ class Plan:
                 return index + (high - sigma) / (high - low)
         return float(self.steps)
 
-    def in_window(self, u: float) -> bool:
-        """Whether evaluations at ``u`` lie between the warm-up and the end."""
-        return self.first - TOLERANCE <= u < self.last - TOLERANCE
+    @cached_property
+    def predicted(self) -> frozenset[int]:
+        """Steps whose evaluations may be predicted.
 
-    def may_predict(self, u: float, number: int) -> bool:
-        """Whether to predict an evaluation: every ``interval``-th of the window is computed, the first too.
-
-        Args:
-            u: fractional step index.
-            number: how many evaluations of the window came before.
+        From ``first`` on every ``interval``-th is computed, up to ``last``. Where that doesn't come out even
+        the first gaps are the shorter ones, because what a model gives changes most at first.
         """
-        return self.in_window(u) and number % self.interval != 0
+        length = self.last - self.first
+        if length < 2 or self.interval == 1:
+            return frozenset()
+        count = math.ceil(length / self.interval)
+        gap, longer = divmod(length, count)
+        computed = accumulate([self.first] + [gap] * (count - longer) + [gap + 1] * longer)
+        return frozenset(range(self.first, self.last)).difference(computed)
+
+    def may_predict(self, u: float) -> bool:
+        """Whether an evaluation at the fractional step index ``u`` may be predicted."""
+        return math.floor(u + TOLERANCE) in self.predicted
+
+    def looked_at(self, step: int) -> "Plan":
+        """The same plan when everything up to a step has to be computed: it starts there."""
+        return self if step <= self.first else replace(self, first=step)
 
     def phase(self, u: float) -> str:
         """``early``, ``mid`` or ``late``."""

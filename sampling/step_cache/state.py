@@ -13,6 +13,9 @@ from .config import StepCacheConfig
 from .plan import Plan
 from .predict import REUSE, predict, turn, usable
 
+KEY = "diffusion_probe_step_cache"
+"""Of the cache on a MODEL, and of a run's :class:`CacheRun` in its ``transformer_options``."""
+
 MIN_GAP = 0.25
 """In steps. Of anchors that lie closer the newer replaces the older: what differs between them is the
 sampler's trial step, and a tiny spacing would blow it up."""
@@ -62,7 +65,7 @@ class CacheRun:
         self.in_blocks = config.space == "blocks"
         self.inside = False
         self.u = self.sigma = 0.0
-        self.number = self.in_window = self.last_computed = 0
+        self.number = self.last_computed = 0
         self.predicted = 0
         self.fallbacks: Counter[str] = Counter()
         self._not_finite: list[Tensor] = []
@@ -79,8 +82,6 @@ class CacheRun:
             self.forget()
         self.u, self.sigma, self.inside = u, sigma, True
         self.number += 1
-        self._planned = self.plan.may_predict(u, self.in_window)
-        self.in_window += self.plan.in_window(u)
         self._skip: bool | None = None
         self._computed = False
         self._calls: Counter[UUID] = Counter()
@@ -91,6 +92,10 @@ class CacheRun:
         self.inside = False
         self.predicted += not self._computed
         self.fallbacks.update(self._reasons)
+
+    def looked_at(self, step: int) -> None:
+        """A search looks at the run when it has reached a step, and everything up to there is computed."""
+        self.plan = self.plan.looked_at(step)
 
     def keys(self, uuids: Sequence[UUID]) -> list[Key]:
         """The keys of a call for these conditioning entries."""
@@ -109,7 +114,7 @@ class CacheRun:
             probed: whether a probe looks at this evaluation.
         """
         if self._skip is None:
-            self._skip = self._planned and not self._objection(probed)
+            self._skip = self.plan.may_predict(self.u) and not self._objection(probed)
             if not self._skip:
                 self.last_computed = self.number
         ready = all(key in self.histories and self._fits(self.histories[key], like) for key in keys)

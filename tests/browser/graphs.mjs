@@ -159,8 +159,92 @@ const REWARD_MODEL = {
   ],
 };
 
-/** Many seeds in one sampler, which finishes the best. */
-export function seedSearch(family, id) {
+const CACHE = { type: "DiffusionProbeTCPadeCache", pos: [1140, 60], size: [310, 300], values: { preset: "balanced" } };
+
+/** Some seeds, each with part of its steps predicted. */
+export function stepCache(family, id) {
+  const { model, vae, clip, prompt, guidance, steps, cfg, scheduler, about } = family;
+  const positive = guidance ? ["guidance", "CONDITIONING"] : ["positive", "CONDITIONING"];
+  const guided = { guidance: { type: "FluxGuidance", pos: [760, 260], size: [300, 70], values: { guidance } } };
+  const looking = ["judge", "probe"];
+  return {
+    id,
+    nodes: {
+      about: note(
+        "## The same image from fewer model calls\n\n" +
+          "**TC-Padé Cache** computes the model on part of the steps and predicts it on the others from those " +
+          "computed.\n\n1. Press **Run**. ComfyUI's log says how many evaluations were computed and how many " +
+          "predicted.\n2. Bypass the cache (Ctrl+B) and run again to see what it changes on your model.\n" +
+          "3. *preset*: *quality* computes about every 2nd step, *balanced* every 3rd, *fast* every 4th.\n\n" +
+          "Take a deterministic sampler such as euler, dpmpp_2m or heun.\n\n" +
+          about,
+      ),
+      ...Object.fromEntries(Object.entries(family.nodes).filter(([name]) => !looking.includes(name))),
+      prompt: {
+        type: "PrimitiveStringMultiline",
+        pos: [400, family.nodes.vae ? 560 : 260],
+        size: [300, 150],
+        title: "Prompt",
+        values: [prompt],
+      },
+      positive: { type: "CLIPTextEncode", pos: [760, 60], size: [300, 130], title: "CLIP Text Encode (Positive)" },
+      ...(guidance ? guided : {}),
+      cache: CACHE,
+      seeds: {
+        type: "DiffusionProbeSeedBatch",
+        pos: [1510, 60],
+        size: [310, 280],
+        values: { first_seed: 1, control_after_generate: "fixed", count: 4, seeds: "" },
+      },
+      sampler: {
+        type: "KSampler",
+        pos: [400, 840],
+        size: [420, 320],
+        values: {
+          seed: 0,
+          control_after_generate: "fixed",
+          steps,
+          cfg,
+          sampler_name: "euler",
+          scheduler,
+          denoise: 1,
+        },
+      },
+      decode: { type: "VAEDecode", pos: [880, 840], size: [340, 60] },
+      save: {
+        type: "DiffusionProbeSaveSeeds",
+        pos: [1280, 840],
+        size: [420, 500],
+        values: { filename_prefix: "diffusion_probe/cache" },
+      },
+    },
+    links: [
+      ...family.links.filter(([from, , to]) => !looking.includes(from) && !looking.includes(to)),
+      [...clip, "positive", "clip"],
+      ["prompt", "STRING", "positive", "text"],
+      ...(guidance ? [["positive", "CONDITIONING", "guidance", "conditioning"]] : []),
+      [...model, "cache", "model"],
+      ["cache", "model", "seeds", "model"],
+      ["seeds", "count", "latent", "batch_size"],
+      ["seeds", "model", "sampler", "model"],
+      [...positive, "sampler", "positive"],
+      ["negative", "CONDITIONING", "sampler", "negative"],
+      ["latent", "LATENT", "sampler", "latent_image"],
+      ["sampler", "LATENT", "decode", "samples"],
+      [...vae, "decode", "vae"],
+      ["decode", "IMAGE", "save", "images"],
+      ["seeds", "seeds", "save", "seeds"],
+    ],
+    groups: [
+      { title: "1. Model and prompt", bounds: [370, -20, 720, 760] },
+      { title: "2. Cache, and the seeds", bounds: [1110, -20, 740, 760] },
+      { title: "3. Sample", bounds: [370, 760, 1360, 610] },
+    ],
+  };
+}
+
+/** Many seeds in one sampler, which finishes the best; with a cache it predicts part of their last steps. */
+export function seedSearch(family, id, { cached = false } = {}) {
   const { model, vae, clip, prompt, guidance, steps, cfg, scheduler, unskilled, about } = family;
   const positive = guidance ? ["guidance", "CONDITIONING"] : ["positive", "CONDITIONING"];
   const guided = { guidance: { type: "FluxGuidance", pos: [760, 260], size: [300, 70], values: { guidance } } };
@@ -170,8 +254,12 @@ export function seedSearch(family, id) {
       about: note(
         "## Sixteen seeds, one image, the cost of four\n\n" +
           "**Seed Search** takes the place of KSampler. It starts many seeds together, lets the probe look at them " +
-          "on the way, drops the bad ones and finishes the best. The image is exactly what KSampler gives for its " +
-          "seed.\n\n1. Press **Run**.\n2. The node shows each candidate as it was last looked at, best first, and " +
+          "on the way, drops the bad ones and finishes the best. " +
+          (cached
+            ? "**TC-Padé Cache** shortens what is left of these: candidates are computed step by step as long as " +
+              "they may still be dropped, and predicted in part from their last look on.\n\n"
+            : "The image is exactly what KSampler gives for its seed.\n\n") +
+          "1. Press **Run**.\n2. The node shows each candidate as it was last looked at, best first, and " +
           "what became of it.\n3. *budget* is what the search may cost, in images.\n\n" +
           "Connect the same probe to *judge* to let it order the finished images too.\n\n" +
           (unskilled ? "The reward model's files go to *models/reward_models*; its help page says where from.\n\n" : "") +
@@ -179,6 +267,7 @@ export function seedSearch(family, id) {
       ),
       ...family.nodes,
       ...(unskilled ? REWARD_MODEL.nodes : {}),
+      ...(cached ? { cache: CACHE } : {}),
       prompt: {
         type: "PrimitiveStringMultiline",
         pos: [400, family.nodes.vae ? 560 : 260],
@@ -220,7 +309,12 @@ export function seedSearch(family, id) {
       [...clip, "positive", "clip"],
       ["prompt", "STRING", "positive", "text"],
       ...(guidance ? [["positive", "CONDITIONING", "guidance", "conditioning"]] : []),
-      [...model, "search", "model"],
+      ...(cached
+        ? [
+            [...model, "cache", "model"],
+            ["cache", "model", "search", "model"],
+          ]
+        : [[...model, "search", "model"]]),
       ["probe", "probe", "search", "probe"],
       [...positive, "search", "positive"],
       ["negative", "CONDITIONING", "search", "negative"],
@@ -232,7 +326,7 @@ export function seedSearch(family, id) {
     ],
     groups: [
       { title: "1. Model and prompt", bounds: [370, -20, 720, 760] },
-      { title: "2. What looks at the candidates", bounds: [1110, -20, 740, 760] },
+      { title: `2. ${cached ? "Cache, and what" : "What"} looks at the candidates`, bounds: [1110, -20, 740, 760] },
       { title: "3. Search", bounds: [370, 760, 960, 1210] },
     ],
   };

@@ -4,7 +4,7 @@
 import { writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { FAMILIES } from "./families.mjs";
-import { promptGate, seedSearch, seedSelection } from "./graphs.mjs";
+import { promptGate, seedSearch, seedSelection, stepCache } from "./graphs.mjs";
 import { openFrontend } from "./page.mjs";
 
 const WORKFLOWS = {
@@ -18,6 +18,18 @@ const WORKFLOWS = {
   "seed-selection-z-image": seedSelection(FAMILIES["z-image"], "70c4e8d9-2b6f-4a13-95e7-c8a0d4f61b32"),
   "seed-search-testbed": seedSearch(FAMILIES.testbed, "5f0d2c3b-7a41-4e69-8b1d-3c9e6a2f7d01"),
   "seed-search-flux-dev": seedSearch(FAMILIES["flux-dev"], "a8e4b6d2-0c35-4f7a-9e21-6d1b8c5f3a02"),
+  "seed-search-cache-testbed": seedSearch(FAMILIES.testbed, "7c1e9a54-2b6d-4f38-a0c7-8e5d3b1f6a01", { cached: true }),
+  "seed-search-cache-testbed-sdxl": seedSearch(FAMILIES["testbed-sdxl"], "3e8b5d17-9f02-4c6a-b4d1-0a7c2e9f5b02", {
+    cached: true,
+  }),
+  "seed-search-cache-flux-dev": seedSearch(FAMILIES["flux-dev"], "d2a6c3f8-4e71-4b95-8d0a-5f1b7c9e3a03", {
+    cached: true,
+  }),
+  "seed-search-cache-sdxl": seedSearch(FAMILIES.sdxl, "96f0b7e2-1a3c-4d58-9e6b-c4d8a2f15b04", { cached: true }),
+  "step-cache-testbed": stepCache(FAMILIES.testbed, "1b9d4e6f-8c25-4a70-b3f6-2d7e5c0a9b05"),
+  "step-cache-testbed-sdxl": stepCache(FAMILIES["testbed-sdxl"], "e5c7a1d3-6b48-4f92-a8e0-9b3d1f6c4a06"),
+  "step-cache-flux-dev": stepCache(FAMILIES["flux-dev"], "48f2d9b6-0e7a-4c13-9d5b-7a6c8e1f2b07"),
+  "step-cache-sdxl": stepCache(FAMILIES.sdxl, "b3e1f7a9-5d64-4820-8c9f-1e0d7b4a6c08"),
   "prompt-gate-testbed": promptGate(FAMILIES.testbed, "2e9b6f57-1c7d-4e3a-a0f8-5d2c4b6a8e33"),
   "prompt-gate-testbed-sdxl": promptGate(FAMILIES["testbed-sdxl"], "6b2f9c81-3e4d-4a5b-9c7f-2d8e1f0a9b88"),
   "prompt-gate-flux-dev": promptGate(FAMILIES["flux-dev"], "c3d8e1a6-9b4f-4d27-8e5c-7a0f3b2c1d44"),

@@ -260,21 +260,44 @@ def test_runs_of_a_hub_have_anchors_of_their_own_and_predicted_steps_cost_no_row
         assert [run.model_rows for run in runs] == [2 * len(COMPUTED), 2 * len(COMPUTED), 6]
 
 
-def test_a_search_computes_what_it_looks_at_and_its_survivor_is_the_cached_run_of_its_seed(small, ksampler, probe, log):
+@pytest.mark.parametrize("space", ["output", "blocks"])
+@pytest.mark.parametrize("cuts", [Cuts(3, (6,), (1,)), Cuts(3, (5, 8), (2, 1))], ids=["one cut", "two cuts"])
+def test_candidates_of_a_search_are_computed_until_their_last_look_and_predicted_only_afterwards(
+    small, ksampler, probe, space, cuts
+):
+    """Alone, the cache would predict from the fifth evaluation on."""
+    seeds, last = (3, 4, 5), cuts.at[-1]
+    calls = []
+
+    def count(executor, x, *args, **kwargs):
+        calls.append(len(x))
+        return executor(x, *args, **kwargs)
+
     def candidate(seed):
         return Candidate(seed, lambda model, callback: ksampler(model, rows=1, seed=seed, callback=callback))
 
-    model = apply_step_cache(small, EVERY_SECOND)
-
-    def search(cut):
-        return seed_search(model, [candidate(s) for s in (3, 4)], probe, lambda steps: Cuts(2, (cut,), (1,)))
-
-    result = search(6)  # looks at the sixth evaluation, which is computed anyway
-    seed = (3, 4)[result.survivors[0]]
-    assert relative_error(result.latents, ksampler(model, rows=1, seed=seed)) < 1e-5
-    log_before = len(log())
-    assert search(5).seen[0] is not None  # the fifth would be predicted
-    assert "1 probed moment" in log()[log_before:][0]
+    config = StepCacheConfig(interval=2, space=space)
+    model = apply_step_cache(small, config)
+    model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "count", count)
+    result = seed_search(model, [candidate(seed) for seed in seeds], probe, lambda steps: cuts)
+    exact = attach_probe(small, probe, ", ".join(f"step {step}" for step in cuts.at))
+    for seed, seen, fate in zip(seeds, result.seen, result.outcome.fates, strict=True):
+        latent = {"samples": ksampler(exact, rows=1, seed=seed)}
+        for step, score in fate.scores:
+            (row,) = captured(exact, latent, f"step {step}")
+            assert score == pytest.approx(float(probe.score([row])[0]), rel=1e-5)
+        (row,) = captured(exact, latent, f"step {fate.scores[-1][0]}")
+        assert relative_error(seen.denoised, row.denoised) < 1e-5
+    (survivor,) = result.survivors
+    later = apply_step_cache(small, StepCacheConfig(interval=2, space=space, start=last / STEPS))
+    assert relative_error(result.latents, ksampler(later, rows=1, seed=seeds[survivor])) < 1e-5
+    if space == "output":
+        dropped = [fate.model_rows for row, fate in enumerate(result.outcome.fates) if row != survivor]
+        assert sorted(dropped) == sorted(2 * goal for goal in (cuts.at[0], last))
+        counter = EvaluationCounter()
+        ksampler(counter.on(later), rows=1)
+        assert result.outcome.fates[survivor].model_rows == 2 * counter.computed < 2 * STEPS
+        assert sum(calls) == result.outcome.model_rows
 
 
 def test_when_rows_are_dropped_in_flight_the_anchors_of_the_rest_start_anew(small, ksampler, probe, log):

@@ -105,20 +105,38 @@ def test_the_trajectory_indicator_is_half_the_distance_of_the_directions():
 
 def planned(config, sigmas=SIGMAS):
     """Which steps of a one-evaluation-per-step run are predicted."""
-    plan, number, steps = Plan.of(sigmas, config), 0, []
-    for sigma in sigmas[:-1]:
-        u = plan.position(sigma)
-        steps += [round(u)] if plan.may_predict(u, number) else []
-        number += plan.in_window(u)
-    return steps
+    plan = Plan.of(sigmas, config)
+    places = [plan.position(sigma) for sigma in sigmas[:-1]]
+    return [round(u) for u in places if plan.may_predict(u)]
 
 
 def test_the_plan_of_each_preset_at_20_steps():
-    assert planned(StepCacheConfig(interval=2)) == [5, 7, 9, 11, 13, 15, 17]
-    assert planned(StepCacheConfig(interval=3)) == [5, 6, 8, 9, 11, 12, 14, 15, 17, 18]
-    assert planned(StepCacheConfig(interval=4)) == [5, 6, 7, 9, 10, 11, 13, 14, 15, 17, 18]
+    assert planned(StepCacheConfig(interval=2)) == [4, 6, 8, 10, 12, 14, 16, 18]
+    assert planned(StepCacheConfig(interval=3)) == [4, 6, 8, 9, 11, 12, 14, 15, 17, 18]  # short gaps come first
+    assert planned(StepCacheConfig(interval=4)) == [4, 5, 6, 8, 9, 10, 12, 13, 14, 16, 17, 18]
     assert planned(StepCacheConfig(interval=3, start=0.5, end=0.8)) == [11, 12, 14, 15]
     assert planned(StepCacheConfig(interval=3, start=0.0))[0] == 4
+
+
+@pytest.mark.parametrize("steps", [7, 12, 25, 28, 50])
+@pytest.mark.parametrize("interval", [2, 3, 4, 7])
+def test_never_more_steps_in_a_row_are_predicted_than_the_interval_says_and_never_the_last(steps, interval):
+    predicted = planned(StepCacheConfig(interval=interval), [1 - i / steps for i in range(steps + 1)])
+    computed = [step for step in range(steps) if step not in predicted]
+    gaps = [later - earlier for earlier, later in zip(computed, computed[1:])]
+    assert max(gaps) <= interval and gaps == sorted(gaps) and computed[-1] == steps - 1
+
+
+def test_both_evaluations_of_a_step_are_computed_or_both_predicted():
+    plan = Plan.of(SIGMAS, StepCacheConfig(interval=2))
+    assert [plan.may_predict(u) for u in (4.0, 4.5, 4.9995, 5.5, 6.0)] == [True, True, False, False, True]
+
+
+def test_a_plan_that_a_search_looks_at_starts_there():
+    config = StepCacheConfig(interval=3)
+    plan, later = Plan.of(SIGMAS, config), Plan.of(SIGMAS, StepCacheConfig(interval=3, start=0.4))
+    assert plan.looked_at(8) == later and plan.looked_at(0) == plan.looked_at(2) == plan
+    assert plan.looked_at(8).looked_at(5) == later and plan.looked_at(19).predicted == frozenset()
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4])
@@ -196,29 +214,29 @@ def test_a_straight_path_is_predicted_exactly_and_counted():
     evaluations = Evaluations(interval=2)
     values = {round(20 * (1 - sigma)): evaluations.at(sigma) for sigma in SIGMAS[:-1]}
     predicted = {u: v for u, v in values.items() if v is not None}
-    assert predicted == pytest.approx({u: u for u in range(5, 19, 2)}, abs=1e-3)
-    assert evaluations.run.summary() == "20 evaluations: 13 computed, 7 predicted; fallbacks: none"
+    assert predicted == pytest.approx({u: u for u in range(4, 19, 2)}, abs=1e-3)
+    assert evaluations.run.summary() == "20 evaluations: 12 computed, 8 predicted; fallbacks: none"
 
 
 def test_a_probed_evaluation_is_computed():
     evaluations = Evaluations(interval=2)
-    for sigma in SIGMAS[:5]:
+    for sigma in SIGMAS[:4]:
         evaluations.at(sigma)
-    assert evaluations.at(SIGMAS[5], probed=True) is None
+    assert evaluations.at(SIGMAS[4], probed=True) is None
     assert "1 probed moment" in evaluations.run.summary()
 
 
 def test_another_shape_and_a_rising_sigma_are_computed_and_start_anew():
     for change in ({"like": ((1, 1, 4, 4), *LIKE[1:])}, {"like": (LIKE[0], torch.float16, LIKE[2])}):
         evaluations = Evaluations(interval=2)
-        for sigma in SIGMAS[:5]:
+        for sigma in SIGMAS[:4]:
             evaluations.at(sigma)
-        assert evaluations.at(SIGMAS[5], **change) is None
+        assert evaluations.at(SIGMAS[4], **change) is None
         assert "no anchors" in evaluations.run.summary()
     evaluations = Evaluations(interval=2)
     for sigma in SIGMAS[:9]:
         evaluations.at(sigma)
-    assert evaluations.at(SIGMAS[5]) is None and len(evaluations.run.histories) == 1
+    assert evaluations.at(SIGMAS[4]) is None and len(evaluations.run.histories) == 1
     ((_, history),) = evaluations.run.histories.items()
     assert len(history.values) == 1
 
@@ -236,7 +254,7 @@ def test_repeated_and_almost_repeated_sigmas_keep_anchors_apart():
 def test_a_second_call_for_an_entry_within_an_evaluation_has_anchors_of_its_own():
     run = CacheRun(StepCacheConfig(interval=2), Plan.of(SIGMAS, StepCacheConfig(interval=2)), rough=False)
     uuid, seen = uuid4(), []
-    for sigma in SIGMAS[:6]:
+    for sigma in SIGMAS[:5]:
         run.begin(sigma)
         for offset in (0.0, 100.0):  # as guidance nodes do: once plain, once perturbed
             keys = run.keys([uuid])
@@ -245,15 +263,15 @@ def test_a_second_call_for_an_entry_within_an_evaluation_has_anchors_of_its_own(
             else:
                 run.keep(keys, LIKE, torch.full(LIKE[0], run.u + offset))
         run.end()
-    assert seen == pytest.approx([5.0, 105.0], abs=1e-3)
+    assert seen == pytest.approx([4.0, 104.0], abs=1e-3)
 
 
 def test_an_entry_that_was_not_there_at_the_last_computed_evaluation_is_computed():
     run = CacheRun(StepCacheConfig(interval=2), Plan.of(SIGMAS, StepCacheConfig(interval=2)), rough=False)
     old, new = uuid4(), uuid4()
-    for sigma in SIGMAS[:6]:
+    for sigma in SIGMAS[:5]:
         run.begin(sigma)
-        uuids = [old, new] if sigma == SIGMAS[5] else [old]
+        uuids = [old, new] if sigma == SIGMAS[4] else [old]
         keys = run.keys(uuids)
         skipped = run.skips(keys, LIKE, probed=False)
         if not skipped:
@@ -265,7 +283,7 @@ def test_an_entry_that_was_not_there_at_the_last_computed_evaluation_is_computed
 def test_the_veto_computes_an_evaluation_after_a_turn():
     for veto, computed in ((0.4, True), (None, False)):
         evaluations = Evaluations(interval=2, veto=veto)
-        for number, sigma in enumerate(SIGMAS[:6]):
+        for number, sigma in enumerate(SIGMAS[:5]):
             evaluations.run.begin(sigma)
             keys = evaluations.run.keys([evaluations.uuid])
             skipped = evaluations.run.skips(keys, LIKE, probed=False)
