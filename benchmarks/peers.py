@@ -1,9 +1,9 @@
 """What TC-Padé Cache is compared with: other ways to skip part of a run's evaluations.
 
-The first three are predictors for the same plan and anchors; they compute as their authors do,
-without the pack's bound. EasyCache is ComfyUI's own, with one change: it adds what it predicts in
-place into the model's input, which in float32 flow sampling is the sampler's own tensor; here it
-gets a copy.
+The first three are predictors for the same plan and anchors; they compute as their authors do, over
+step indices and without the pack's bound. EasyCache is ComfyUI's own, with one change: it adds what
+it predicts in place into the model's input, which in float32 flow sampling is the sampler's own
+tensor; here it gets a copy.
 """
 
 import math
@@ -41,8 +41,8 @@ def _published(anchors: Anchors, x: float) -> Tensor:
     return predicted - newer
 
 
-TAYLOR1 = Predictor("taylor1", 2, _taylor1)
-TAYLOR2 = Predictor("taylor2", 2, _taylor2)
+TAYLOR1 = Predictor("taylor1", 2, _taylor1, by_step=True)
+TAYLOR2 = Predictor("taylor2", 2, _taylor2, by_step=True)
 PUBLISHED = Predictor("published", 2, _published)
 
 

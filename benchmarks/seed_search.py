@@ -12,6 +12,7 @@ one cond, ``wall_ratio_vs_full`` how many times as fast as ten KSampler runs one
 ``…_vs_batched`` as one KSampler run of ten rows, ``…_vs_one`` as one image. Finished images aren't decoded,
 but what a probe or judge decodes is in its time. ``over_best_of_n``, ``over_random``: paired differences.
 ``prompt_search``: four wordings of a scene, one finished; see ``benchmarks/prompt_search.py``.
+``cached_search``: with TC-Padé Cache on the model; see ``benchmarks/cached_search.py``.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from diffusion_probe.testbed.scorer import GroundTruth
 from diffusion_probe.training import protocol
 from diffusion_probe.training.replay import replay
 
-from benchmarks import prompt_search, report, search_timing
+from benchmarks import cached_search, prompt_search, report, search_timing
 from benchmarks.candidates import Testbed, candidate_seeds, kept_lines
 
 MODULE = "benchmarks.seed_search"
@@ -173,11 +174,13 @@ def main(arguments: list[str] | None = None) -> int:
         "prompts": given.prompts,
         "seeds": N,
         "rows": rows,
+        "cached_search": cached_search.measure(testbed, prompts, given.seed, truth, scores["preview"]),
         "throughput": times["throughput"],
         "prompt_search": {**prompt_rows, **times["prompt_search"]},
     }
     report.write(given.out, figures, MODULE, given.seed)
     print(table(report.plain(rows)))
+    print(cached_search.table(report.plain(figures["cached_search"])))
     print(report.plain(figures["prompt_search"]), report.plain(times["throughput"]))
     return 0
 

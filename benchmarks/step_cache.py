@@ -17,7 +17,8 @@ decides by itself when to compute; its threshold is varied.
 
 ``cost`` is what a predicted evaluation takes as a share of a computed one, wrappers included: medians
 within the same runs, so another load on the machine touches both. With ``--real-size`` only that is
-measured, on a GPU, with the memory that the anchors take.
+measured, on a GPU, with ``overhead``, the time of a run whose cache keeps anchors and predicts nothing
+as a share of a plain one's, and the memory that the anchors take.
 """
 
 import argparse
@@ -45,6 +46,7 @@ from benchmarks.peers import PUBLISHED, TAYLOR1, TAYLOR2, EvaluationCounter, eas
 STEP_COUNTS = (20, 28)
 THRESHOLDS = (0.02, 0.05, 0.1, 0.2)
 COST_ROUNDS = 12
+REAL_ROUNDS = 3
 
 ON_ONE_PLAN: dict[str, Callable[[int], StepCacheConfig]] = {
     "reuse": lambda interval: StepCacheConfig(interval=interval, predictor="reuse"),
@@ -177,8 +179,18 @@ def cost(model: Any, job: Callable[[Any], Any], rounds: int) -> dict[str, float]
     return {"computed_seconds": computed, "predicted_seconds": predicted, "share": predicted / computed}
 
 
+def overhead(job: Job, rounds: int) -> dict[str, Any]:
+    """What the cache costs where everything is computed: plain and patched runs in turn."""
+    patched = apply_step_cache(job.model, StepCacheConfig(veto=0.0))  # no real path is that straight
+    pairs = [(measure(job, job.model), measure(job, patched)) for _ in range(rounds)]
+    return {
+        "ratio": statistics.median(cached.seconds / plain.seconds for plain, cached in pairs),
+        "bit_identical": all(torch.equal(cached.latents, plain.latents) for plain, cached in pairs),
+    }
+
+
 def real_size(name: str, seed: int) -> dict[str, Any]:
-    """Cost and memory at real dimensions with random weights."""
+    """Cost, overhead and memory at real dimensions with random weights."""
     job: Job = real_size_job(name, 1, seed)
     figures = cost(job.model, job.run, rounds=2)
     plain = measure(job, job.model)
@@ -186,7 +198,7 @@ def real_size(name: str, seed: int) -> dict[str, Any]:
         space: measure(job, apply_step_cache(job.model, StepCacheConfig(space=space))).peak_mb - plain.peak_mb
         for space in (("output", "blocks") if name == "flux" else ("output",))
     }
-    return {**job.about, "cost": figures, "extra_peak_mb": extra}
+    return {**job.about, "cost": figures, "overhead": overhead(job, REAL_ROUNDS), "extra_peak_mb": extra}
 
 
 def testbed_figures(name: str, seed: int, count: int, step_counts: Sequence[int]) -> dict[str, Any]:

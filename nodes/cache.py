@@ -28,7 +28,7 @@ class TCPadeCache(io.ComfyNode):
                     "preset",
                     options=[*INTERVALS, CUSTOM],
                     default="balanced",
-                    tooltip="How many steps are computed after the first fifth: quality every 2nd, balanced every 3rd, "
+                    tooltip="How many steps are computed after the first few: quality every 2nd, balanced every 3rd, "
                     "fast every 4th, custom as interval says.",
                 ),
                 io.Combo.Input(

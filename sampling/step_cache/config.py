@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from .predict import PREDICTORS, Predictor
 
 INTERVALS = {"quality": 2, "balanced": 3, "fast": 4}
-"""The presets: of how many evaluations one is computed."""
+"""The presets: of how many steps one is computed."""
 
 SPACES = ("output", "blocks")
 
@@ -15,8 +15,8 @@ class StepCacheConfig:
     """Settings of TC-Padé Cache.
 
     Attributes:
-        interval: of this many evaluations one is computed. Larger is faster and further from the
-            uncached image; 1 predicts nothing.
+        interval: of this many steps one is computed, on average: gaps grow towards the end. Larger is
+            faster and further from the uncached image; 1 predicts nothing.
         predictor: how a value is predicted, by name. ``reuse`` repeats the newest one; ``linear``,
             ``newton2`` and ``pade11`` extrapolate two or three. Or a :class:`Predictor`.
         start: fraction of the run's steps that are all computed first (never fewer than three).

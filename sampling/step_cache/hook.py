@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import comfy.model_patcher
+from comfy.model_sampling import CONST
 from comfy.patcher_extension import WrappersMP, get_wrappers_with_key
 from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
 from torch import Tensor
@@ -56,14 +57,17 @@ class StepCache:
     config: StepCacheConfig
 
     def __call__(self, executor, noise, latent_image, sampler, sigmas, *args, **kwargs):
-        plan = Plan.of([float(sigma) for sigma in sigmas], self.config)
-        why_nothing = plan.why_nothing
-        if adapts_steps(sampler):
-            why_nothing = f"{sampler_name(sampler)} judges its steps by what the model computes"
-        if why_nothing is not None:
-            logging.info(f"{NAME}: nothing to predict, because {why_nothing}.")
+        def plainly(why: str) -> Tensor:
+            logging.info(f"{NAME}: nothing to predict, because {why}.")
             return executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
+
+        if adapts_steps(sampler):
+            return plainly(f"{sampler_name(sampler)} judges its steps by what the model computes")
         guider, notes = executor.class_obj, []
+        flow = isinstance(guider.model_patcher.get_model_object("model_sampling"), CONST)
+        plan = Plan.of([float(sigma) for sigma in sigmas], self.config, flow)
+        if plan.why_nothing is not None:
+            return plainly(plan.why_nothing)
         original = guider.model_options
         run = CacheRun(self.config, plan, draws_noise(sampler))
         if run.rough:

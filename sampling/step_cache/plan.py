@@ -14,8 +14,15 @@ WARM_UP = 3
 EARLY_UNTIL, LATE_FROM = 0.3, 0.8
 """Fractions of the steps at which the phases change (TC-Padé: 0.7 T and 0.2 T of what is left)."""
 
+GROWTH = 0.2
+"""How much shorter than on average the first gap between computed steps is, and how much longer the last: what
+a model gives changes most at first."""
+
 TOLERANCE = 1e-3
 """In steps: schedulers and samplers round their sigmas differently."""
+
+LEAST = 1e-6
+"""Of signal and noise: the ends of a schedule have none."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +34,17 @@ class Plan:
         first: all steps up to this one are computed.
         last: the first step from which everything is computed again.
         interval: see :class:`StepCacheConfig`.
+        flow: whether a latent is (1 − σ)·image + σ·noise, as in flow models, not image + σ·noise.
     """
 
     sigmas: tuple[float, ...]
     first: int
     last: int
     interval: int
+    flow: bool = False
 
     @classmethod
-    def of(cls, sigmas: Sequence[float], config: StepCacheConfig) -> "Plan":
+    def of(cls, sigmas: Sequence[float], config: StepCacheConfig, flow: bool = False) -> "Plan":
         """The plan for a schedule."""
         steps = len(sigmas) - 1
         return cls(
@@ -43,6 +52,7 @@ class Plan:
             first=max(WARM_UP, round(config.start * steps)),
             last=min(steps - 1, round(config.end * steps)),
             interval=config.interval,
+            flow=flow,
         )
 
     @property
@@ -74,19 +84,20 @@ class Plan:
                 return index + (high - sigma) / (high - low)
         return float(self.steps)
 
+    def log_snr(self, u: float) -> float:
+        """Logarithm of signal over noise at a fractional step index; rises with it."""
+        index = min(math.floor(u), self.steps - 1)
+        high, low = self.sigmas[index : index + 2]
+        noise = high + (u - index) * (low - high)
+        signal = 1 - noise if self.flow else 1.0
+        return math.log(max(signal, LEAST) / max(noise, LEAST))
+
     @cached_property
     def predicted(self) -> frozenset[int]:
-        """Steps whose evaluations may be predicted.
-
-        From ``first`` on every ``interval``-th is computed, up to ``last``. Where that doesn't come out even
-        the first gaps are the shorter ones, because what a model gives changes most at first.
-        """
-        length = self.last - self.first
-        if length < 2 or self.interval == 1:
+        """Steps whose evaluations may be predicted; the first of the window and ``last`` are computed."""
+        if self.interval == 1:
             return frozenset()
-        count = math.ceil(length / self.interval)
-        gap, longer = divmod(length, count)
-        computed = accumulate([self.first] + [gap] * (count - longer) + [gap + 1] * longer)
+        computed = accumulate(_gaps(self.last - self.first, self.interval), initial=self.first)
         return frozenset(range(self.first, self.last)).difference(computed)
 
     def may_predict(self, u: float) -> bool:
@@ -102,3 +113,17 @@ class Plan:
         if u < EARLY_UNTIL * self.steps:
             return "early"
         return "late" if u >= LATE_FROM * self.steps else "mid"
+
+
+def _gaps(length: int, interval: int) -> list[int]:
+    """Gaps that fill a window, growing, as few as it takes at an average of ``interval``.
+
+    A window that doesn't come out even has shorter ones.
+    """
+    count = math.ceil(max(0, length) / interval)
+    wanted = [length / count * (1 + GROWTH * ((2 * place + 1) / count - 1)) for place in range(count)]
+    gaps = [math.floor(gap) for gap in wanted]
+    by_remainder = sorted(range(count), key=lambda place: gaps[place] - wanted[place])
+    for place in by_remainder[: length - sum(gaps)]:
+        gaps[place] += 1
+    return gaps

@@ -1,9 +1,9 @@
 """From computed values to the next one: the predictors, their common bound, and what they fall back to.
 
-Anchors are values that the model really computed, newest first, each at its u: the fractional step
-index of the evaluation's sigma. With (u0, A), (u1, B), (u2, C) and the horizon x = u − u0,
+Anchors are values that the model really computed, newest first, each at its t: the logarithm of signal
+over noise. With (t0, A), (t1, B), (t2, C) and the horizon x = t − t0,
 
-    f01 = (A−B)/(u0−u1)    f12 = (B−C)/(u1−u2)    c2 = (f01−f12)/(u0−u2)    c1 = f01 + c2·(u0−u1)
+    f01 = (A−B)/(t0−t1)    f12 = (B−C)/(t1−t2)    c2 = (f01−f12)/(t0−t2)    c1 = f01 + c2·(t0−t1)
 
 so c1 and c2 are slope and half the curvature, at the newest anchor, of the parabola through all three:
 divided differences for spacings that need not be equal. Everything is per row and in float32.
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 Anchors = Sequence[tuple[float, Tensor]]
-"""(u, value ``[rows, ...]`` float32), newest first, u falling; none closer than ``state.MIN_GAP``."""
+"""(t, value ``[rows, ...]`` float32), newest first, t falling; none closer than ``state.MIN_GAP`` steps."""
 
 LEAST_DENOMINATOR = 0.5
 """Of the rational form: it may at most double a step."""
@@ -26,11 +26,15 @@ TINY = torch.finfo(torch.float32).tiny
 
 @dataclass(frozen=True)
 class Predictor:
-    """``displacement(anchors, x)`` is how far the value moves from the newest of so many ``anchors`` over x."""
+    """``displacement(anchors, x)`` is how far the value moves from the newest of so many ``anchors`` over x.
+
+    ``by_step``: over step indices instead of the logarithm of signal over noise.
+    """
 
     name: str
     anchors: int
     displacement: Callable[[Anchors, float], Tensor]
+    by_step: bool = False
 
 
 def reuse(anchors: Anchors, x: float) -> Tensor:
@@ -40,8 +44,8 @@ def reuse(anchors: Anchors, x: float) -> Tensor:
 
 def linear(anchors: Anchors, x: float) -> Tensor:
     """Along the chord of the two newest."""
-    (u0, a), (u1, b) = anchors[:2]
-    return (a - b) * (x / (u0 - u1))
+    (t0, a), (t1, b) = anchors[:2]
+    return (a - b) * (x / (t0 - t1))
 
 
 def newton2(anchors: Anchors, x: float) -> Tensor:
@@ -68,10 +72,10 @@ PREDICTORS: Mapping[str, Predictor] = {
 
 
 def _slope_and_curvature(anchors: Anchors) -> tuple[Tensor, Tensor]:
-    (u0, a), (u1, b), (u2, c) = anchors[:3]
-    f01, f12 = (a - b) / (u0 - u1), (b - c) / (u1 - u2)
-    c2 = (f01 - f12) / (u0 - u2)
-    return f01 + c2 * (u0 - u1), c2
+    (t0, a), (t1, b), (t2, c) = anchors[:3]
+    f01, f12 = (a - b) / (t0 - t1), (b - c) / (t1 - t2)
+    c2 = (f01 - f12) / (t0 - t2)
+    return f01 + c2 * (t0 - t1), c2
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
@@ -88,7 +92,7 @@ def usable(wanted: Predictor, anchors: Anchors, u: float) -> Predictor:
     """The predictor to use at ``u``: the wanted one, or what it falls back to.
 
     Too few anchors, or a horizon longer than the anchors reach back, leave ``linear``; a single
-    anchor leaves ``reuse``.
+    anchor leaves ``reuse``. Here anchors have their step indices.
     """
     needed = wanted.anchors
     if needed > 2 and (len(anchors) < needed or u - anchors[0][0] > anchors[0][0] - anchors[needed - 1][0]):
@@ -97,13 +101,13 @@ def usable(wanted: Predictor, anchors: Anchors, u: float) -> Predictor:
 
 
 def predict(
-    anchors: Anchors, u: float, predictor: Predictor, trust: float, damping: float = 0.0, beta: float = 0.0
+    anchors: Anchors, t: float, predictor: Predictor, trust: float, damping: float = 0.0, beta: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """The value at ``u``, and which rows could not be extrapolated.
+    """The value at ``t``, and which rows could not be extrapolated.
 
     Args:
         anchors: at least as many as the predictor needs.
-        u: fractional step index, above that of the newest anchor.
+        t: above that of the newest anchor, in the anchors' unit.
         predictor: gives the displacement d from the newest anchor A.
         trust: d is at most this many times as long as the chord A−B, scaled to the same horizon.
         damping: λ of the factor exp(−λ‖A−B‖/‖A+B‖) on d; 0 is none.
@@ -113,16 +117,16 @@ def predict(
         value ``[rows, ...]`` float32, and a bool per row: its displacement was not finite, so its
         value is the newest anchor's.
     """
-    u0, newest = anchors[0]
+    t0, newest = anchors[0]
     if predictor.anchors == 1:
         return newest.clone(), torch.zeros(len(newest), dtype=torch.bool, device=newest.device)
-    u1, before = anchors[1]
-    x, chord = u - u0, newest - before
+    t1, before = anchors[1]
+    x, chord = t - t0, newest - before
     moved = predictor.displacement(anchors, x)
     if beta:
         moved = moved + beta * chord
     change = norm(chord)
-    factor = (trust * abs(x / (u0 - u1)) * change / norm(moved).clamp_min(TINY)).clamp_max(1.0)
+    factor = (trust * abs(x / (t0 - t1)) * change / norm(moved).clamp_min(TINY)).clamp_max(1.0)
     if damping:
         factor = factor * torch.exp(-damping * change / norm(newest + before).clamp_min(TINY))
     moved = moved * factor

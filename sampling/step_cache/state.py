@@ -168,7 +168,9 @@ class CacheRun:
             predictor = usable(wanted, anchors, self.u)
             if predictor is not wanted:
                 self._reasons.add(predictor.name)
-            value, failed = predict(anchors, self.u, predictor, self.config.trust, self.config.damping, beta)
+            place = float if predictor.by_step else self.plan.log_snr
+            timed = [(place(u), known) for u, known in anchors]
+            value, failed = predict(timed, place(self.u), predictor, self.config.trust, self.config.damping, beta)
             rows.append(value)
             self._not_finite.append(failed.any())
         return torch.cat(rows)

@@ -385,20 +385,21 @@ def call(model, run, sigma, x, control=None):
     return result
 
 
+@pytest.mark.parametrize("space", ["output", "blocks"])
 @torch.inference_mode()
-def test_controlnet_counts_once_in_block_space(small, ksampler):
+def test_controlnet_counts_once(small, ksampler, space):
     ksampler(small, steps=1)  # loads the model
     generator = torch.Generator().manual_seed(1)
     x = torch.randn((2, 16, 8, 12), generator=generator)
     control = {
         side: [20 * torch.randn((2, 24, 128), generator=generator) for _ in range(2)] for side in ("input", "output")
     }
-    config = StepCacheConfig(interval=2, space="blocks", predictor="reuse")
+    config = StepCacheConfig(interval=2, space=space, predictor="reuse")
     run = CacheRun(config, hook.Plan.of([1 - i / 12 for i in range(13)], config), rough=False)
     results = [call(small, run, 1 - i / 12, x, control) for i in range(6)]
     assert run.predicted == 1  # step 4, with the same input: what it gives has to be what was computed
     assert relative_error(results[4], results[3]) < 1e-5
-    assert relative_error(results[4], call(small, run, 0.5, x)) > 1e-2  # and the ControlNet does change it
+    assert relative_error(results[4], call(small, run, 1 - 5 / 12, x)) > 1e-2  # computed: and the ControlNet does change it
 
 
 def test_a_foreign_patch_that_takes_the_place_of_a_block_leads_to_computing(small, ksampler, log):

@@ -113,18 +113,20 @@ def planned(config, sigmas=SIGMAS):
 def test_the_plan_of_each_preset_at_20_steps():
     assert planned(StepCacheConfig(interval=2)) == [4, 6, 8, 10, 12, 14, 16, 18]
     assert planned(StepCacheConfig(interval=3)) == [4, 6, 8, 9, 11, 12, 14, 15, 17, 18]  # short gaps come first
-    assert planned(StepCacheConfig(interval=4)) == [4, 5, 6, 8, 9, 10, 12, 13, 14, 16, 17, 18]
+    assert planned(StepCacheConfig(interval=4)) == [4, 5, 7, 8, 9, 11, 12, 13, 15, 16, 17, 18]  # gaps of 3, 4, 4 and 5
     assert planned(StepCacheConfig(interval=3, start=0.5, end=0.8)) == [11, 12, 14, 15]
     assert planned(StepCacheConfig(interval=3, start=0.0))[0] == 4
 
 
 @pytest.mark.parametrize("steps", [7, 12, 25, 28, 50])
 @pytest.mark.parametrize("interval", [2, 3, 4, 7])
-def test_never_more_steps_in_a_row_are_predicted_than_the_interval_says_and_never_the_last(steps, interval):
+def test_gaps_between_computed_steps_grow_and_are_the_interval_on_average_and_the_last_step_is_computed(steps, interval):
     predicted = planned(StepCacheConfig(interval=interval), [1 - i / steps for i in range(steps + 1)])
     computed = [step for step in range(steps) if step not in predicted]
     gaps = [later - earlier for earlier, later in zip(computed, computed[1:])]
-    assert max(gaps) <= interval and gaps == sorted(gaps) and computed[-1] == steps - 1
+    assert gaps == sorted(gaps) and computed[-1] == steps - 1
+    window = gaps[max(3, round(0.15 * steps)) :]
+    assert max(window) <= math.ceil(1.2 * interval) and len(window) == math.ceil(sum(window) / interval)
 
 
 def test_both_evaluations_of_a_step_are_computed_or_both_predicted():
@@ -167,6 +169,16 @@ def test_positions_are_step_indices_on_the_schedule_and_between_them_off_it():
     assert plan.position(4.0) in (1.0, 2.0)
 
 
+def test_the_place_of_an_anchor_is_the_logarithm_of_signal_over_noise():
+    """Independent: of x = s·image + n·noise, as each kind of model mixes them."""
+    eps, flow = (Plan.of([0.8, 0.4, 0.0], StepCacheConfig(), flow) for flow in (False, True))
+    for u, noise in ((0.0, 0.8), (0.5, 0.6), (1.0, 0.4)):
+        assert eps.log_snr(u) == pytest.approx(math.log(1.0 / noise))
+        assert flow.log_snr(u) == pytest.approx(math.log((1 - noise) / noise))
+    whole = Plan.of([1.0, 0.5, 0.0], StepCacheConfig(), flow=True)
+    assert math.isfinite(whole.log_snr(0.0)) and math.isfinite(whole.log_snr(2.0))
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -191,7 +203,7 @@ LIKE = ((1, 1, 2, 2), torch.float32, torch.device("cpu"))
 
 
 class Evaluations:
-    """Drives a CacheRun through evaluations of one conditioning entry whose value is u."""
+    """Drives a CacheRun through evaluations of one conditioning entry whose value is the log of signal over noise."""
 
     def __init__(self, sigmas=SIGMAS, **config):
         self.run = CacheRun(StepCacheConfig(**config), Plan.of(sigmas, StepCacheConfig(**config)), rough=False)
@@ -205,7 +217,7 @@ class Evaluations:
         if self.run.skips(keys, like, probed):
             predicted = float(self.run.prediction(keys).mean())
         else:
-            self.run.keep(keys, like, torch.full(like[0], self.run.u))
+            self.run.keep(keys, like, torch.full(like[0], self.run.plan.log_snr(self.run.u)))
         self.run.end()
         return predicted
 
@@ -214,7 +226,7 @@ def test_a_straight_path_is_predicted_exactly_and_counted():
     evaluations = Evaluations(interval=2)
     values = {round(20 * (1 - sigma)): evaluations.at(sigma) for sigma in SIGMAS[:-1]}
     predicted = {u: v for u, v in values.items() if v is not None}
-    assert predicted == pytest.approx({u: u for u in range(4, 19, 2)}, abs=1e-3)
+    assert predicted == pytest.approx({u: -math.log(SIGMAS[u]) for u in range(4, 19, 2)}, abs=1e-3)
     assert evaluations.run.summary() == "20 evaluations: 12 computed, 8 predicted; fallbacks: none"
 
 
@@ -261,9 +273,9 @@ def test_a_second_call_for_an_entry_within_an_evaluation_has_anchors_of_its_own(
             if run.skips(keys, LIKE, probed=False):
                 seen.append(float(run.prediction(keys).mean()))
             else:
-                run.keep(keys, LIKE, torch.full(LIKE[0], run.u + offset))
+                run.keep(keys, LIKE, torch.full(LIKE[0], run.plan.log_snr(run.u) + offset))
         run.end()
-    assert seen == pytest.approx([4.0, 104.0], abs=1e-3)
+    assert seen == pytest.approx([-math.log(SIGMAS[4]), 100 - math.log(SIGMAS[4])], abs=1e-3)
 
 
 def test_an_entry_that_was_not_there_at_the_last_computed_evaluation_is_computed():
