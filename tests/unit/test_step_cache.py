@@ -120,7 +120,7 @@ def test_the_plan_of_each_preset_at_20_steps():
 
 @pytest.mark.parametrize("steps", [7, 12, 25, 28, 50])
 @pytest.mark.parametrize("interval", [2, 3, 4, 7])
-def test_gaps_between_computed_steps_grow_and_are_the_interval_on_average_and_the_last_step_is_computed(steps, interval):
+def test_gaps_between_computed_steps_grow_average_to_the_interval_and_end_at_the_last_step(steps, interval):
     predicted = planned(StepCacheConfig(interval=interval), [1 - i / steps for i in range(steps + 1)])
     computed = [step for step in range(steps) if step not in predicted]
     gaps = [later - earlier for earlier, later in zip(computed, computed[1:])]
