@@ -1,4 +1,4 @@
-"""Which evaluations of a run may be predicted: decided from the schedule alone, before the run."""
+"""Which evaluations of a run may be predicted: decided from its schedule, and in a search from its last look."""
 
 import math
 from collections.abc import Sequence
