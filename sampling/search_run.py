@@ -88,25 +88,25 @@ def seed_search(
             "this MODEL comes from Seed Batch, which gives all candidates the same noise. "
             "Connect the MODEL from before Seed Batch: Seed Search takes the seeds itself."
         )
-    search = _Search(model, candidates, probe, policy, max_rows, watcher or Unwatched())
+    search = _Search(model, candidates, probe, policy, survivors, max_rows, watcher or Unwatched())
     try:
         search.run()
         search.hub.close(keep=search.sampled())
     finally:
         search.hub.close()
-    return search.result(survivors, judge, judge_label)
+    return search.result(judge, judge_label)
 
 
 class _Search:
     """The state of one search."""
 
-    def __init__(self, model, candidates, probe, policy, max_rows, watcher):
+    def __init__(self, model, candidates, probe, policy, survivors, max_rows, watcher):
         self.hub = Hub(model, max_rows)
         self.looker = Looker(self.hub, probe)
         self.hub.model.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, self._sampler_sample)
         self.guiders: dict[Run, Any] = {}
         self.candidates, self.probe, self.policy, self.watcher = candidates, probe, policy, watcher
-        self.held = False
+        self.survivors, self.held = survivors, False
         self.progress = RowProgress(self.hub.model, 1)
         self.runs = [self._add(number, candidate) for number, candidate in enumerate(candidates)]
         self.reached = [0] * len(candidates)
@@ -142,11 +142,15 @@ class _Search:
     def _goals(self, policy: Policy) -> dict[int, int]:
         """What the policy and the marks say; before anyone is finished the watcher may hold the search once."""
         state = self._state()
-        goals = steered(policy, state, self.watcher.marks)
+
+        def decide() -> dict[int, int]:
+            return steered(policy, state, self.watcher.marks, self.survivors)
+
+        goals = decide()
         if goals and not self.held and sends_to_the_end(goals, self.steps):
             self.held = True
-            self.watcher.hold(lambda: steered(policy, state, self.watcher.marks), state)
-            goals = steered(policy, state, self.watcher.marks)
+            self.watcher.hold(decide, state)
+            goals = decide()
         return goals
 
     def _steps(self) -> int:
@@ -217,7 +221,7 @@ class _Search:
     def sampled(self) -> list[Run]:
         return [run for run in self.runs if run.sampled]
 
-    def result(self, survivors: int, judge: Judge | None, judge_label: str) -> SearchResult:
+    def result(self, judge: Judge | None, judge_label: str) -> SearchResult:
         """The finished candidates in order, and what became of all."""
         marks = self.watcher.marks
         finished = [row for row, run in enumerate(self.runs) if run.result is not None]
@@ -247,7 +251,7 @@ class _Search:
         ]
         sampler = next(run.sampler for run in self.runs if run.sampler)
         outcome = Outcome(
-            tuple(fates), self.steps, survivors, self.probe.name, self.probe.label, self.probe.skilled, sampler,
+            tuple(fates), self.steps, self.survivors, self.probe.name, self.probe.label, self.probe.skilled, sampler,
             tuple(self.probe.calibration), (*self.hub.warnings, *_budget_warnings(sampler)),
             judge_label if judge else None,
         )  # fmt: skip

@@ -40,12 +40,12 @@ MARKS: dict[str, Callable[[Marks, int], Marks]] = {"pin": Marks.pin, "discard": 
 """What a board may ask for, by name."""
 
 
-def steered(policy: Policy, state: State, marks: Marks) -> dict[int, int]:
+def steered(policy: Policy, state: State, marks: Marks, survivors: int) -> dict[int, int]:
     """What a policy answers, with a user's marks: as :meth:`Policy.next`.
 
     Discarded candidates are out of its sight. Pinned ones go to each cut with those it sends, and to the end:
-    there they take the places of others, unless there are more of them than places. So pins may cost more than the
-    budget; nothing else does.
+    there they take the places of others among the ``survivors`` wanted. So pins may cost more than the budget;
+    nothing else does.
     """
     seen = replace(state, alive=tuple(row for row in state.alive if row not in marks.discarded))
     goals = policy.next(seen)
@@ -56,7 +56,8 @@ def steered(policy: Policy, state: State, marks: Marks) -> dict[int, int]:
         moment = max(goals.values())
         return goals | {row: moment for row in pinned if row not in goals and state.reached[row] < moment}
     others = [row for row in goals if row not in marks.pinned]
-    return dict.fromkeys([*pinned, *others[: max(0, len(goals) - len(pinned))]], state.steps)
+    places = max(len(goals), survivors - sum(reached == state.steps for reached in state.reached))
+    return dict.fromkeys([*pinned, *others[: max(0, places - len(pinned))]], state.steps)
 
 
 def sends_to_the_end(goals: dict[int, int], steps: int) -> bool:

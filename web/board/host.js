@@ -46,6 +46,13 @@ export function addElement(node, name, element, minHeight, options = {}) {
   return widget;
 }
 
+/** Fills in ComfyUI's tokens in a value when it is queued, such as %date:yyyy-MM-dd%. */
+export function fillTokens(node, name) {
+  const fill = window.comfyAPI?.utils?.applyTextReplacements;
+  const widget = node.widgets?.find((each) => each.name === name);
+  if (fill && widget) widget.serializeValue = () => fill(app.rootGraph, widget.value);
+}
+
 /** The node of a locator: "7", or "SUBGRAPH:7" inside of a subgraph. */
 function nodeAt(locator) {
   const [id, subgraph] = String(locator).split(":").reverse();
@@ -67,6 +74,14 @@ export const titleOf = (node) => node.title;
 
 /** What tells a node from those of all workflows. */
 export const keyOf = (node) => [app.rootGraph.id, node.graph?.id, node.id].join("/");
+
+/** Puts a style sheet of the pack, named from this file, into the page. */
+export function addStyle(name) {
+  const style = document.createElement("link");
+  style.rel = "stylesheet";
+  style.href = new URL(name, import.meta.url).href;
+  document.head.append(style);
+}
 
 /** Calls back with every event about a board, and when the connection is there again. */
 export function listen(event, reconnected) {
