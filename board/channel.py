@@ -82,7 +82,7 @@ class Channel:
         self.board: Board = {}
         self._number = 0
         self._changed = Condition()
-        self._answered = self._go = False
+        self._asking = self._answered = self._go = False
 
     def send(self, board: Board) -> None:
         """To the browser, as far as it changed."""
@@ -101,7 +101,7 @@ class Channel:
 
     def whole(self) -> dict[str, Any]:
         """The event that tells all: for a page that was loaded or lost its connection on the way."""
-        return {**self._named(), **self.board, "full": True, "ask": False}
+        return {**self._named(), **self.board, "full": True, "ask": self._asking}
 
     def answer(self, action: str, row: Any = None) -> None:
         """What a user did on the board.
@@ -134,8 +134,10 @@ class Channel:
         """
         if self.place is None:
             return
+        self._asking = True
         self._send({"ask": True})
         self._wait(ANSWER_SECONDS, lambda: self._answered)
+        self._asking = False
         if not self._answered:
             return
         end, marks = monotonic() + seconds, None

@@ -94,6 +94,120 @@ for (const [renderer, vue] of [["classic", false], ["nodes2", true]]) {
       await closeUp(page, before.id);
     });
 
+    test("keys discard, and ComfyUI's own Cancel ends the wait", async () => {
+      const { ended } = await heldRun();
+      const [{ seed: winner }, { seed: second }] = (await search()).tiles;
+      await tile(winner).focus();
+      await page.keyboard.press("Delete");
+      await page.waitForFunction(() => document.querySelector('.dp-tile[data-mark="discarded"][data-kept="false"]'));
+      assert.equal((await search()).tiles.find((each) => each.kept === "true").seed, second, "the next best moves up");
+      assert.equal(await page.evaluate((type) => window.app.rootGraph.nodes.some((node) => node.type === type), SEARCH), true);
+      await page.getByRole("button", { name: "Cancel current run" }).first().click();
+      assert.equal((await ended).type, "execution_interrupted");
+      await page.waitForSelector('.dp-board[data-state="stopped"]');
+    });
+
+    test("recovers when the connection drops on the way, and goes on by itself when the time is over", async () => {
+      await page.evaluate(() => {
+        const drop = () => {
+          window.app.api.removeCustomEventListener("diffusion_probe.board", drop);
+          window.app.api.socket.close();
+        };
+        window.app.api.addCustomEventListener("diffusion_probe.board", drop);
+      });
+      const { ended } = await heldRun({ hold_seconds: 3 });
+      assert.equal((await search()).tiles.length, 6);
+      assert.equal((await ended).type, "execution_success");
+      const { tiles, status } = await search();
+      assert.equal(status, "1 of 6 kept");
+      assert.equal(tiles[0].kept, "true", "the automatic choice");
+    });
+
+    test("follows the light theme", async () => {
+      const colours = () =>
+        page.$eval(".dp-board", (board) => {
+          const { color, backgroundColor } = getComputedStyle(board);
+          return [color, backgroundColor].map((value) => value.match(/\d+/g).slice(0, 3).reduce((sum, each) => sum + Number(each), 0));
+        });
+      const palette = (name) =>
+        page.evaluate((id) => window.app.extensionManager.setting.set("Comfy.ColorPalette", id), name);
+      const [text, back] = await colours();
+      assert.ok(text > back, "light on dark");
+      await palette("light");
+      await page.waitForTimeout(1000);
+      const [lightText, lightBack] = await colours();
+      await picture("light");
+      await palette("dark");
+      assert.ok(lightBack - lightText > 300, `dark on light: ${lightText} on ${lightBack}`);
+    });
+
+    test("a workflow saved before the board existed still loads, and does not hold", async () => {
+      const old = await workflow("seed-search-testbed");
+      const node = old.nodes.find(({ type }) => type === SEARCH);
+      node.widgets_values = node.widgets_values.slice(0, -2);
+      node.inputs = node.inputs.filter(({ name }) => !name.startsWith("hold_"));
+      await page.evaluate((saved) => window.app.loadGraphData(saved), old);
+      const values = await page.evaluate((type) => {
+        const { widgets } = window.app.rootGraph.nodes.find((each) => each.type === type);
+        return Object.fromEntries(widgets.map(({ name, value }) => [name, value]));
+      }, SEARCH);
+      assert.equal(values.hold_for_me, false);
+      assert.deepEqual([values.candidates, values.policy, values.sampler_name], [16, "sequential", "euler"]);
+      assert.equal(values.unskilled_scores, "refuse");
+    });
+
+    test("two boards in one graph show their own, with maps of words; in a subgraph too", async () => {
+      await open("seed-selection-testbed");
+      await page.evaluate(() => {
+        const { app, LiteGraph } = window;
+        const find = (type) => app.rootGraph.nodes.find((node) => node.type === type);
+        const add = (type) => {
+          const node = LiteGraph.createNode(type);
+          app.rootGraph.add(node);
+          return node;
+        };
+        const link = (from, output, to, input) => from.connect(output, to, to.findInputSlot(input));
+        const loader = find("DiffusionProbeLoadTestbedModel");
+        const words = add("DiffusionProbeEncodeWords");
+        link(loader, 1, words, "clip");
+        link(find("PrimitiveStringMultiline"), 0, words, "text");
+        for (const node of app.rootGraph.nodes.filter(({ type }) => type === "KSamplerAdvanced")) link(words, 0, node, "positive");
+        link(add("DiffusionProbeAttentionFocus"), 0, find("DiffusionProbeAttachProbe"), "probe");
+      });
+      await setValues(page, "DiffusionProbeSeedBatch", { count: 4, first_seed: vue ? 400 : 300 });
+      await setValues(page, "DiffusionProbeEarlySeedFilter", { top_k: 1, unskilled_scores: "use anyway" });
+      assert.equal((await pressRun(page, 90_000)).type, "execution_success");
+      const [score] = await boards(page, "DiffusionProbeScore");
+      const [filter] = await boards(page, "DiffusionProbeEarlySeedFilter");
+      assert.equal(score.status, "4 of 4 scored");
+      assert.equal(filter.status, "1 of 4 kept");
+      assert.match(filter.reason, /no measured skill/);
+      assert.deepEqual(score.words.slice(0, 3), filter.words.slice(0, 3));
+      assert.ok(score.words.includes("red"), score.words.join());
+
+      await closeUp(page, filter.id);
+      const region = page.getByRole("region", { name: "Early Seed Filter" });
+      await region.getByRole("button", { name: "red", exact: true }).first().click();
+      await region.getByRole("listitem").first().hover();
+      assert.ok(await region.locator(".dp-tile .dp-heat[src]").first().isVisible());
+      await picture("words");
+
+      await page.evaluate((id) => {
+        const { app } = window;
+        const { subgraph, node } = app.rootGraph.convertToSubgraph(new Set([app.rootGraph.getNodeById(id)]));
+        subgraph.nodes.find(({ type }) => type === "DiffusionProbeEarlySeedFilter").widgets.find(({ name }) => name === "top_k").value = 2;
+        window.opened = () => app.canvas.openSubgraph(subgraph, node);
+      }, filter.id);
+      assert.equal((await pressRun(page, 90_000)).type, "execution_success");
+      const [inside] = await boards(page, "DiffusionProbeEarlySeedFilter");
+      assert.equal(inside.status, "2 of 4 kept");
+      assert.equal((await boards(page, "DiffusionProbeScore"))[0].status, "4 of 4 scored");
+      await page.evaluate(() => window.opened());
+      await page.waitForTimeout(1500);
+      assert.equal(await page.getByRole("region", { name: "Early Seed Filter" }).getByRole("listitem").count(), 4);
+      await picture("subgraph");
+    });
+
     test("nothing went wrong on the way", () => assert.deepEqual(errors, [], "console errors"));
   });
 }

@@ -1,4 +1,5 @@
 // The real frontend in Debian's Chromium: open it, listen for errors, find one's way in it.
+import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
@@ -35,6 +36,23 @@ export async function openFrontend(url, { width = 1600, height = 1000, settings 
   });
   await page.goto(url, { waitUntil: "domcontentloaded" });
   await waitForGraph(page);
+  return { browser, page, errors };
+}
+
+/** An empty page with the pack's modules under http://board.test/, without any server. */
+export async function openPack() {
+  const browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+  const page = await browser.newPage({ viewport: { width: 900, height: 700 } });
+  const errors = [];
+  page.on("pageerror", (error) => errors.push(error.stack));
+  page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
+  const style = '<link rel="stylesheet" href="/board/board.css"><link rel="icon" href="data:,">';
+  await page.route("http://board.test/**", async (route) => {
+    const { pathname } = new URL(route.request().url());
+    if (pathname === "/") return route.fulfill({ contentType: "text/html", body: `<!doctype html>${style}<body></body>` });
+    const file = { "/fake_host.js": "./fake_host.js", "/en.json": "../../locales/en/main.json" }[pathname];
+    return route.fulfill({ path: fileURLToPath(new URL(file ?? `../../web${pathname}`, import.meta.url)) });
+  });
   return { browser, page, errors };
 }
 

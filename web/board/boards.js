@@ -11,10 +11,11 @@ const HEIGHT = 260;
 
 /** Starts the boards. `host` is the frontend (host.js) and `store` what keeps boards (store.js), or a test's own. */
 export async function startBoards(host, store) {
-  const boards = new Map();
+  const boards = new WeakMap();
   let loading;
   host.extend("DiffusionProbe.SeedBoard", NODES, {
-    created: (node) => boards.set(node, new NodeBoard(host, store, node, () => boards.delete(node))),
+    created: (node) => boards.set(node, new NodeBoard(host, store, node)),
+    removed: (node) => boards.get(node)?.made?.end(),
     loaded: (node) => {
       boards.get(node)?.load();
       clearTimeout(loading);
@@ -34,10 +35,10 @@ export async function startBoards(host, store) {
 }
 
 class NodeBoard {
-  constructor(host, store, node, removed) {
+  constructor(host, store, node) {
     Object.assign(this, { host, store, node, state: EMPTY });
     this.root = make("div", "dp-root");
-    host.addElement(node, NAME, this.root, HEIGHT, { onRemove: removed });
+    host.addElement(node, NAME, this.root, HEIGHT);
   }
 
   /** Its view, made when there is something to show: by then the texts are there. */
@@ -75,10 +76,8 @@ class NodeBoard {
   }
 
   told(event, ask) {
-    if (event.ask) {
-      this.host.answer({ do: "hello", prompt_id: event.place.prompt, node_id: event.place.node });
-      return;
-    }
+    if (event.ask) this.host.answer({ do: "hello", prompt_id: event.place.prompt, node_id: event.place.node });
+    if (!event.board) return;
     const state = received(this.state, event);
     if (state) this.show(state);
     else ask();

@@ -63,7 +63,7 @@ export function readBoard(value) {
   return { ...read(BOARD, value), rows: rows.filter((row) => row.row < MOST_ROWS) };
 }
 
-/** An event of the server: where it belongs, and what it tells; null if it is malformed. */
+/** An event of the server: where it belongs, what it tells, and whether it asks for an answer; null if malformed. */
 export function readEvent(detail) {
   if (typeof detail !== "object" || detail === null) return null;
   const { prompt_id: prompt, node_id: node, display_node_id: display, workflow_id: workflow } = detail;
@@ -71,7 +71,6 @@ export function readEvent(detail) {
     return null;
   }
   const place = { prompt, node, display, workflow: string(workflow) ?? "" };
-  if (detail.ask === true) return { place, ask: true };
-  const board = readBoard(detail);
-  return board && { place, ask: false, number: detail.number, full: detail.full === true, board };
+  const [ask, board] = [detail.ask === true, readBoard(detail)];
+  return board || ask ? { place, ask, number: detail.number, full: detail.full === true, board } : null;
 }

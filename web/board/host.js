@@ -8,7 +8,7 @@ const EVENT = "diffusion_probe.board";
 /**
  * Registers an extension whose `on` says what to do when …
  * `created(node)`: a node of this class came up; `loaded(node)`: its workflow is loaded;
- * `executed(node, output)`: it ran, or its last output is there again.
+ * `executed(node, output)`: it ran, or its last output is there again; `removed(node)`: it is gone from its graph.
  */
 export function extend(name, classes, on) {
   const ours = (node) => classes.has(node?.comfyClass);
@@ -21,6 +21,11 @@ export function extend(name, classes, on) {
       node.onExecuted = function (output) {
         before?.call(this, output);
         on.executed?.(this, output);
+      };
+      const last = node.onRemoved;
+      node.onRemoved = function () {
+        last?.call(this);
+        on.removed?.(this);
       };
     },
     loadedGraphNode(node) {
@@ -62,9 +67,13 @@ function nodeAt(locator) {
 
 /** The node that runs under an id: "7", or "12:7" for node 7 in the subgraph that node 12 is. */
 export function runningNode(id) {
-  return String(id)
-    .split(":")
-    .reduce((node, part) => (node.subgraph ?? node.graph)?.getNodeById(part) ?? {}, { graph: app.rootGraph });
+  let graph = app.rootGraph;
+  let node;
+  for (const part of String(id).split(":")) {
+    node = graph?.getNodeById(part);
+    graph = node?.subgraph;
+  }
+  return node;
 }
 
 /** What tells the open workflow from others. */

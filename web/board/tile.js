@@ -45,7 +45,7 @@ export class Tile {
     this.seed = make("bdi", "dp-seed");
     this.score = make("span", "dp-score");
     this.fate = make("span", "dp-fate");
-    this.buttons = { copy: button("copy", "⧉"), pin: button("pin", "★"), discard: button("discard", "✕") };
+    this.buttons = { copy: button("copy", make("span", "dp-copies")), pin: button("pin", "★"), discard: button("discard", "✕") };
     this.element = make("li", "dp-tile", { tabindex: -1 },
       make("div", "dp-picture", {}, this.picture, this.heat, make("div", "dp-acts", {}, ...Object.values(this.buttons))),
       make("div", "dp-bar", {}, this.fill, this.line),
