@@ -96,21 +96,25 @@ def _spelled(clip: Any, text: str, length: int) -> Spelled | None:
     _, template = _heard(clip, MARKER, parts)
     found, start = [], 0
     for part in parts:
-        counts = []
+        spelled, counts = [], []
         for stream, _, name in part:
             width = getattr(clip.cond_stage_model, name).transformer.get_input_embeddings().weight.shape[-1]
             groups, count = _positions(tokens[stream], width)
-            words = _of_prompt(_words(heard[stream], groups), heard[stream].text, template[stream].text)
-            found.append([(word, [start + position for position in positions]) for word, positions in words])
+            spelled.append(_of_prompt(_words(heard[stream], groups), heard[stream].text, template[stream].text))
             counts.append(count)
-        start += min(counts)
+        end = min(counts)  # a longer stream is cut
+        found += [_moved(words, start, range(start, start + end)) for words in spelled]
+        start += end
     missing = start - length
     if missing and not (encoder.cut and missing > 0):
         return None
-    moved = [
-        [(word, [at - missing for at in positions if at >= missing]) for word, positions in some] for some in found
-    ]
-    return _together([[(word, positions) for word, positions in some if positions] for some in moved])
+    return _together([_moved(words, -missing, range(length)) for words in found])
+
+
+def _moved(words: list[tuple[str, list[int]]], by: int, there: range) -> list[tuple[str, list[int]]]:
+    """The words with other positions, of which some may not be there."""
+    moved = [(word, [at + by for at in positions if at + by in there]) for word, positions in words]
+    return [(word, positions) for word, positions in moved if positions]
 
 
 def _heard(clip: Any, text: str, parts: Sequence[Sequence[Stream]]) -> tuple[dict[str, Any], dict[str, "_Listener"]]:
