@@ -10,8 +10,8 @@ def named_errors(display_name: str) -> Iterator[None]:
     """Put the node's name before what a lower room says is wrong with the input or the files."""
     try:
         yield
-    except (ValueError, FileNotFoundError) as error:
-        message = str(error)
+    except (ValueError, OSError) as error:
+        message = (isinstance(error, OSError) and not error.filename and error.strerror) or str(error)
         raise ValueError(f"{display_name}: {message[:1].upper()}{message[1:]}") from error
 
 

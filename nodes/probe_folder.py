@@ -23,8 +23,7 @@ def probe_path(name: str) -> Path:
         ValueError: the name leads out of the folder.
         FileNotFoundError: there is no such file.
     """
-    ways = (PurePosixPath(name), PureWindowsPath(name))  # a workflow may come from another system
-    if any(way.anchor or ".." in way.parts for way in ways):
+    if leads_out(name):
         raise ValueError(
             f"“{name}” leads out of models/{FOLDER}. Accepted are names of files in that folder and its subfolders: "
             "put the file there and choose it from the list."
@@ -34,3 +33,9 @@ def probe_path(name: str) -> Path:
         where = folder_paths.get_folder_paths(FOLDER)[0]
         raise FileNotFoundError(f"there is no probe “{name}”. Put its file into {where} and choose it from the list.")
     return Path(path)
+
+
+def leads_out(name: str) -> bool:
+    """Whether a path is not one inside of the folder that it is joined to."""
+    ways = (PurePosixPath(name), PureWindowsPath(name))  # a workflow may come from another system
+    return any(way.anchor or ".." in way.parts for way in ways)

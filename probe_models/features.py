@@ -45,6 +45,11 @@ def on_grid(images: Tensor, longest: int = LATENT_GRID) -> Tensor:
     return F.interpolate(flat, size, mode="area").reshape(*images.shape[:-2], *size)
 
 
+def project_channels(images: Tensor, projection: Tensor) -> Tensor:
+    """``[..., channels, height, width]`` through ``[kept channels, channels]``, in float32."""
+    return torch.einsum("pc,...chw->...phw", projection.to(images.device, torch.float32), images.float())
+
+
 @dataclass(frozen=True)
 class Features:
     """One candidate at one moment.

@@ -60,4 +60,7 @@ class CaptureAll:
     name, label, needs, skilled, calibration = "capture", "", frozenset(NEEDS), False, ()
 
     def score(self, rows: Sequence[Features]) -> Tensor:
-        raise TypeError("this probe only captures")
+        raise ValueError(
+            "this MODEL comes from Attach Recorder, which captures and scores nothing. "
+            "Connect one that comes from Attach Probe."
+        )

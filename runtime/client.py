@@ -53,11 +53,11 @@ class ComfyClient:
         self._loop = asyncio.new_event_loop()
         connected = threading.Event()
         self._listener = self._loop.create_task(self._listen(connected))
-        self._thread = threading.Thread(target=self._pump, daemon=True, name="comfyui-events")
+        self._thread = threading.Thread(target=self._pump, args=(connected,), daemon=True, name="comfyui-events")
         self._thread.start()
-        if not connected.wait(30):
+        if not connected.wait(30) or self._listener.done():
             self.close()
-            raise ConnectionError(f"No event stream from {self.url} within 30 s.")
+            raise ConnectionError(f"No ComfyUI answers at {self.url}.")
 
     def __enter__(self) -> "ComfyClient":
         return self
@@ -147,6 +147,17 @@ class ComfyClient:
         fields = {key: image.get(key, "") for key in ("filename", "subfolder", "type")}
         return self._get(f"/view?{urllib.parse.urlencode(fields)}")
 
+    def has_output(self, name: str, subfolder: str) -> bool:
+        """Whether there is a file of that name in a subfolder of the server's output folder."""
+        fields = urllib.parse.urlencode({"filename": name, "subfolder": subfolder, "type": "output"})
+        try:
+            with _OPENER.open(urllib.request.Request(f"{self.url}/view?{fields}", method="HEAD"), timeout=120):
+                return True
+        except urllib.error.HTTPError as refused:
+            if refused.code != 404:
+                raise
+            return False
+
     def upload(self, path: Path, subfolder: str = "") -> str:
         """Put an image into the server's input folder; the name to give to Load Image."""
         return asyncio.run(self._upload(Path(path), subfolder))
@@ -179,7 +190,7 @@ class ComfyClient:
                 raise
             return refused.code, json.loads(refused.read())
 
-    def _pump(self) -> None:
+    def _pump(self, connected: threading.Event) -> None:
         try:
             self._loop.run_until_complete(self._listener)
         except (asyncio.CancelledError, aiohttp.ClientError, OSError):
@@ -187,6 +198,7 @@ class ComfyClient:
         finally:
             self._events.put(_CLOSED)
             self._loop.close()
+            connected.set()  # nobody has to wait for a connection that failed
 
     async def _listen(self, connected: threading.Event) -> None:
         address = f"{self.url}/ws?clientId={self.client_id}"

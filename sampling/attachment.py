@@ -73,6 +73,7 @@ class Attachment:
         keys = list(zip(*(row_keys(result) for result in results), strict=True))
         seeds = self.seed_names(recording, latent_image)
         missing, run, pruning = recording.missing(), uuid4(), recording.pruning
+        sigmas = recording.plan.sigmas
         self.store.add_run(
             [
                 (
@@ -84,6 +85,8 @@ class Attachment:
                         exact_continuation=recording.sampler in EXACT_WHEN_CUT,
                         model_rows=recording.model_rows,
                         run=run,
+                        steps=len(sigmas) - 1,
+                        finished=sigmas[-1] == 0,
                         dropped_at=pruning and pruning.dropped_at(row),
                         note=pruning.note if pruning else "",
                     ),

@@ -106,6 +106,42 @@ def captured(model: Any, latent: dict[str, Any], moment: str | None = None) -> l
     return [_features(record, needs, moment) for record in _records(attachment, latent)]
 
 
+def finished_rows(model: Any, latent: dict[str, Any]) -> tuple[list[RowRecord], list[list[Features]]]:
+    """All that was captured of runs that went to their end.
+
+    Arguments as :func:`captured`.
+
+    Returns:
+        The record of each row, and for each moment that was asked for the features of all rows, in the
+        order of evaluation. Moments that fell on one evaluation count once.
+
+    Raises:
+        ValueError: as :func:`captured`; also a run that was cut short, a moment that one of the rows
+            misses, rows of different schedules, or a part of what was asked for that wasn't seen.
+    """
+    records = _records(_attachment(model), latent)
+    if not all(record.finished for record in records):
+        raise ValueError(
+            "this LATENT is not finished: its sampler stopped before the noise was gone. "
+            "Connect the LATENT of a sampler that runs to its last step."
+        )
+    for record in records:
+        if record.missing:
+            raise ValueError("nothing was captured at a moment: " + " ".join(dict.fromkeys(record.missing.values())))
+    by_step = {features.step: name for name, features in reversed(records[0].features.items())}
+    moments = [captured(model, latent, by_step[step]) for step in sorted(by_step)]
+    for rows in moments:
+        if len({(row.step, round(row.sigma, 6)) for row in rows}) > 1:
+            raise ValueError("the rows come from runs with different schedules. Record each run by itself.")
+        for part in frozenset(probe_of(model).needs):
+            if any(getattr(row, part) is None for row in rows):
+                raise ValueError(
+                    f"the {part} could not be captured at {rows[0].moment}: no conditioning covers the whole image, or "
+                    "a cache or another pack passed the block over. Record without it."
+                )
+    return records, moments
+
+
 def probe_of(model: Any) -> Probe:
     """The probe attached to a MODEL. Raises ValueError if there is none."""
     return _attachment(model).probe

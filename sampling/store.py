@@ -24,6 +24,8 @@ class RowRecord:
         exact_continuation: whether the sampler can be cut in two nodes without changing the result.
         model_rows: forwards of one latent for one cond that the run spent on all its rows.
         run: which run the row was part of.
+        steps: of the run's schedule.
+        finished: whether the schedule went on to the end of the noise.
         dropped_at: the moment after which the row was not computed any more, None if it went on.
         note: what happened to the run's rows in flight, for the user.
     """
@@ -35,6 +37,8 @@ class RowRecord:
     exact_continuation: bool
     model_rows: int
     run: UUID
+    steps: int
+    finished: bool
     dropped_at: str | None = None
     note: str = ""
     id: UUID = field(default_factory=uuid4)

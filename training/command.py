@@ -8,12 +8,16 @@ from pathlib import Path
 
 from ..probe_models.probe_card import MOST_HEADS
 from ..probe_models.probe_file import KINDS
+from . import recording_client
 
 
 def main(arguments: list[str] | None = None) -> None:
     """``python -m training …``."""
     parser = argparse.ArgumentParser(prog="python -m training", description="Record, train and evaluate probes.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    recording_client.add_arguments(
+        commands.add_parser("record", help="record a workflow with Record Probe Data on a running ComfyUI")
+    )
     record = commands.add_parser("record-testbed", help="record a testbed model, in this process")
     record.add_argument("--model", choices=("flux", "sdxl"), required=True)
     record.add_argument("--out", type=Path, required=True, help="folder of the dataset; what is there already stays")

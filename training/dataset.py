@@ -16,6 +16,9 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+FOLDER = "probe_data"
+"""Where ComfyUI keeps datasets, below its output folder."""
+
 FORMAT = 1
 HEADER = "dataset.json"
 RUNS = "runs"
@@ -32,12 +35,14 @@ class Header:
         blocks: whose maps were recorded, names as in ``Features.blocks``.
         activation_channels: of the projected activation, 0 if none was recorded.
         model: which model, for people.
+        label: the unit of the first label of every run; empty where nobody said.
     """
 
     family: str
     blocks: tuple[str, ...]
     activation_channels: int
     model: str = ""
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,11 @@ def run_key(prompt: str, *settings: Any) -> str:
     return hashlib.sha256(json.dumps([prompt, *settings], sort_keys=True, default=str).encode()).hexdigest()[:20]
 
 
+def run_path(folder: Path, key: str) -> Path:
+    """The file of a run; it is there once the run was recorded."""
+    return folder / RUNS / f"{key}.safetensors"
+
+
 def is_validation(prompt: str) -> bool:
     """Whether a recorded prompt is kept for validation: by its content, so that no split ever mixes."""
     digest = hashlib.sha256(f"validation {prompt}".encode()).digest()
@@ -164,7 +174,7 @@ class Dataset:
 
     def load(self, run: RunRecord, names: Sequence[str] | None = None) -> dict[str, Tensor]:
         """The tensors of a run by name, all or those named: see ``writing.run_tensors``."""
-        with safe_open(str(self.folder / RUNS / f"{run.key}.safetensors"), "pt") as file:
+        with safe_open(str(run_path(self.folder, run.key)), "pt") as file:
             return {name: file.get_tensor(name) for name in (file.keys() if names is None else names)}
 
 

@@ -7,9 +7,11 @@ are arbitrary; here it is one for all, the principal axes of the first activatio
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from .dataset import HEADER
 from .writing import PROJECTION, write_once
 
 CHANNELS = 48
@@ -37,11 +39,28 @@ def dataset_projection(folder: Path, activations: Tensor | None = None) -> Tenso
     """The projection of a dataset; fitted to ``activations`` and kept, if it has none yet.
 
     Several processes may come first at once: all get what the first of them kept.
+
+    Raises:
+        ValueError: the activations have another number of channels, or what was kept is damaged or gone.
     """
     path = folder / PROJECTION
     if not path.exists():
+        if (folder / HEADER).exists() and not path.exists():  # not written a moment ago, between the two looks
+            raise ValueError(
+                f"{path} is missing, without which the activations of this dataset can't be read or added to. "
+                "Copy it again from where it was recorded."
+            )
         if activations is None:
             return None
         folder.mkdir(parents=True, exist_ok=True)
         write_once(path, save({"activation": fit_projection(activations)}))
-    return load_file(path)["activation"]
+    try:
+        projection = load_file(path)["activation"]
+    except (SafetensorError, KeyError) as error:
+        raise ValueError(f"{path} is damaged ({error}). Copy it again from where it was recorded.") from error
+    if activations is not None and activations.shape[1] != projection.shape[1]:
+        raise ValueError(
+            f"the dataset {folder} was recorded with a model of width {projection.shape[1]}, and this one has "
+            f"{activations.shape[1]}. One dataset is of one model: record into another folder."
+        )
+    return projection

@@ -4,7 +4,8 @@ import errno
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from uuid import uuid4
@@ -14,11 +15,18 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..probe_models.features import ALL_TEXT, Features, on_grid
-from .dataset import FORMAT, HEADER, METADATA, RUNS, Header, RecordedMoment, RunRecord, read_header
+from .dataset import FORMAT, HEADER, METADATA, RUNS, Header, RecordedMoment, RunRecord, read_header, run_path
 
 PROJECTION = "projection.safetensors"
+DISK_FULL = "the disk is full"
 UNFINISHED_SECONDS = 3600
 """Older files with unfinished names are left by a process that was killed."""
+
+THIS_PROCESS = uuid4().hex[:12]
+"""Each process has a list of its own, because two may not write to one file."""
+
+LOCK_SECONDS, LOCK_TRIES = 0.05, 200
+"""How long one waits for another that has the lock, which it needs for microseconds."""
 
 
 class DatasetWriter:
@@ -35,23 +43,24 @@ class DatasetWriter:
 
     def __init__(self, folder: Path, header: Header):
         self.folder = Path(folder)
-        (self.folder / RUNS).mkdir(parents=True, exist_ok=True)
-        for left in (self.folder / RUNS).glob(".*"):
-            if time.time() - left.stat().st_mtime > UNFINISHED_SECONDS:
-                left.unlink(missing_ok=True)
-        write_once(self.folder / HEADER, json.dumps({"format": FORMAT, **asdict(header)}, indent=1).encode())
+        with _nothing_lost(self.folder):
+            (self.folder / RUNS).mkdir(parents=True, exist_ok=True)
+            for left in (*self.folder.glob(".*"), *(self.folder / RUNS).glob(".*")):
+                if time.time() - left.stat().st_mtime > UNFINISHED_SECONDS:
+                    left.unlink(missing_ok=True)
+            write_once(self.folder / HEADER, json.dumps({"format": FORMAT, **asdict(header)}, indent=1).encode())
         there = read_header(self.folder)
-        for name in ("family", "blocks", "activation_channels"):
-            if getattr(there, name) != getattr(header, name):
+        for name in ("family", "blocks", "activation_channels", "label"):
+            before, now = getattr(there, name), getattr(header, name)
+            if before != now and (name != "label" or before and now):
                 raise ValueError(
-                    f"the dataset {self.folder} was recorded with {name.replace('_', ' ')} {getattr(there, name)}, and "
-                    f"this model has {getattr(header, name)}. One dataset is of one model: record into another folder."
+                    f"the dataset {self.folder} was recorded with {name.replace('_', ' ')} {before}, and this run has "
+                    f"{now}. One dataset is of one model and one label: record into another folder."
                 )
-        self._list = self.folder / f"runs-{uuid4().hex[:12]}.jsonl"
 
     def has(self, key: str) -> bool:
         """Whether a run was recorded."""
-        return self._path(key).exists()
+        return run_path(self.folder, key).exists()
 
     def add(self, run: RunRecord, tensors: Mapping[str, Tensor]) -> None:
         """Record a run; when this returns, it is on the disk.
@@ -60,27 +69,29 @@ class DatasetWriter:
             OSError: the disk is full, or the folder can't be written to; what was recorded before stays.
         """
         content = save({name: tensor.contiguous() for name, tensor in tensors.items()}, {METADATA: run.to_json()})
-        unfinished = self._path(f".{run.key}.{uuid4().hex[:8]}")
+        unfinished = run_path(self.folder, f".{run.key}.{uuid4().hex[:8]}")
         try:
-            _write(unfinished, content)
-            os.replace(unfinished, self._path(run.key))
-            with self._list.open("ab") as file:
-                file.write(run.to_json().encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            raise OSError(
-                error.errno,
-                f"{'the disk is full' if full else f'a run could not be written ({error.strerror})'}. Everything "
-                f"recorded before is intact in {self.folder}; make room or fix the folder, and start the same "
-                "recording again: it goes on where it stopped",
-            ) from error
+            with _nothing_lost(self.folder):
+                _write(unfinished, content)
+                os.replace(unfinished, run_path(self.folder, run.key))
+                _append_line(self.folder / f"runs-{THIS_PROCESS}.jsonl", run.to_json().encode())
         finally:
             unfinished.unlink(missing_ok=True)
 
-    def _path(self, key: str) -> Path:
-        return self.folder / RUNS / f"{key}.safetensors"
+
+@contextmanager
+def _nothing_lost(folder: Path) -> Iterator[None]:
+    """Say of an error in writing what it means for the recording."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise OSError(
+            error.errno,
+            f"{DISK_FULL if full else f'a run could not be written ({error.strerror})'}. Everything "
+            f"recorded before is intact in {folder}; make room or fix the folder, and start the same "
+            "recording again: it goes on where it stopped",
+        ) from error
 
 
 def write_once(path: Path, content: bytes) -> bool:
@@ -88,12 +99,47 @@ def write_once(path: Path, content: bytes) -> bool:
     unfinished = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     try:
         _write(unfinished, content)
-        os.link(unfinished, path)
+        try:
+            os.link(unfinished, path)
+        except FileExistsError:
+            return False
+        except OSError:
+            return _rename_once(unfinished, path)
         return True
-    except FileExistsError:
-        return False
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _rename_once(unfinished: Path, path: Path) -> bool:
+    """Where a file system has no links: whoever gets to make the lock gives the file its name."""
+    lock = path.with_name(f".{path.name}.lock")
+    for _ in range(LOCK_TRIES):
+        if path.exists():
+            return False
+        try:
+            lock.touch(exist_ok=False)
+        except FileExistsError:
+            time.sleep(LOCK_SECONDS)
+            continue
+        try:
+            if path.exists():
+                return False
+            os.replace(unfinished, path)
+            return True
+        finally:
+            lock.unlink(missing_ok=True)
+    raise OSError(errno.EBUSY, f"{lock} is in the way: another recording was killed. Delete that file")
+
+
+def _append_line(path: Path, line: bytes) -> None:
+    with path.open("ab+") as file:
+        end = file.seek(0, os.SEEK_END)
+        if end:
+            file.seek(end - 1)
+            line = line if file.read(1) == b"\n" else b"\n" + line  # someone was stopped in the middle of one
+        file.write(line + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _write(path: Path, content: bytes) -> None:

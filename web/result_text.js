@@ -2,7 +2,7 @@
 import { make } from "./board/dom.js";
 import { addElement, extend } from "./board/host.js";
 
-const NODES = new Set(["DiffusionProbeScoreImages", "DiffusionProbePromptGate"]);
+const NODES = new Set(["DiffusionProbeRecord", "DiffusionProbeScoreImages", "DiffusionProbePromptGate"]);
 const WIDGET = "diffusion_probe_text";
 const shown = new WeakMap();
 

@@ -11,6 +11,7 @@ from runtime.paths import PACK_ROOT
 
 IDS = [
     "DiffusionProbeAttachProbe",
+    "DiffusionProbeAttachRecorder",
     "DiffusionProbeAttentionFocus",
     "DiffusionProbeAttentionPreview",
     "DiffusionProbeEarlySeedFilter",
@@ -21,6 +22,7 @@ IDS = [
     "DiffusionProbePreviewReward",
     "DiffusionProbePromptGate",
     "DiffusionProbePruneInFlight",
+    "DiffusionProbeRecord",
     "DiffusionProbeSaveSeeds",
     "DiffusionProbeScore",
     "DiffusionProbeScoreImages",
@@ -53,7 +55,7 @@ def test_every_node_can_be_found_and_understood(schema):
     assert schema.category.startswith("diffusion probe/")
     assert schema.display_name and schema.description and len(schema.search_aliases) >= 3
     # A gate or score that is an output node forces its branch to run.
-    assert schema.is_output_node == (schema.node_id == "DiffusionProbeSaveSeeds")
+    assert schema.is_output_node == (schema.node_id in ("DiffusionProbeSaveSeeds", "DiffusionProbeRecord"))
 
 
 def test_every_input_and_output_has_a_tooltip(schema):

@@ -1,0 +1,166 @@
+"""Attach Recorder and Record Probe Data: what a run showed on its way, and what became of it, for training."""
+
+from pathlib import Path
+
+from comfy_api.latest import io
+
+from ..probe_models.features import ALL_TEXT
+from ..probe_models.probe import CaptureAll
+from ..sampling.capture import attach_probe, finished_rows
+from ..training.dataset import run_path
+from ..training.recorder import FinishedRun, dataset_size, record_run
+from ..training.workflow_key import NODE, nodes_before, workflow_key
+from .dataset_folder import dataset_path
+from .errors import named_errors, require_prompt
+from .types import Reward
+
+
+class AttachRecorder(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DiffusionProbeAttachRecorder",
+            display_name="Attach Recorder",
+            category="diffusion probe/training",
+            description="Lets Record Probe Data see what every probe needs of the sampler runs of this model. "
+            "The images stay exactly the same.",
+            search_aliases=["collect training data", "dataset", "capture activations", "diffusion probe"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model to record: FLUX or SDXL. LoRA may come before."),
+                io.String.Input(
+                    "moments",
+                    default="8%, 20%, 40%, 60%",
+                    tooltip="When to look: noise levels such as 20%, or evaluations such as step 5. "
+                    "A probe can be trained for the moments that were recorded, and those between.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output(display_name="model", tooltip="Connect it to the sampler and to Record Probe Data.")
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model, moments: str) -> io.NodeOutput:
+        with named_errors("Attach Recorder"):
+            return io.NodeOutput(attach_probe(model, CaptureAll(), moments))
+
+
+class RecordProbeData(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id=NODE,
+            display_name="Record Probe Data",
+            category="diffusion probe/training",
+            description="Writes what a finished run showed on its way, and how good its images became, into a dataset "
+            "that probes are trained on. A run that is there already is neither sampled nor written again.",
+            search_aliases=["save dataset", "collect training data", "label images", "train probe", "diffusion probe"],
+            is_output_node=True,
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
+            inputs=[
+                io.Model.Input("model", lazy=True, tooltip="The model from Attach Recorder that sampled this latent."),
+                io.Latent.Input("latent", lazy=True, tooltip="The finished latent, as it left the sampler."),
+                io.Image.Input("images", lazy=True, tooltip="The same latent, decoded: all of its rows."),
+                Reward.Input("reward", lazy=True, tooltip="What judges the images: its score is what probes learn."),
+                io.String.Input(
+                    "prompt",
+                    multiline=True,
+                    dynamic_prompts=False,
+                    tooltip="The text that Encode Words gets. Connect both to one text node.",
+                ),
+                io.String.Input(
+                    "dataset",
+                    default="my-model",
+                    tooltip="Name of the folder in output/probe_data. One dataset is of one model and one reward.",
+                ),
+                Reward.Input(
+                    "reward_2",
+                    optional=True,
+                    lazy=True,
+                    tooltip="A second opinion, recorded beside the first, for probes with several heads.",
+                ),
+                Reward.Input("reward_3", optional=True, lazy=True, tooltip="A third one."),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **inputs) -> float:
+        return float("nan")  # what decides is whether the run is in the dataset, not whether it was asked for before
+
+    @classmethod
+    def check_lazy_status(cls, prompt: str, dataset: str, **connected) -> list[str]:
+        if cls._run_file(prompt, dataset).exists():
+            return []
+        return [name for name, value in connected.items() if value is None]
+
+    @classmethod
+    def execute(cls, prompt: str, dataset: str, model, latent, images, reward, reward_2=None, reward_3=None):
+        with named_errors("Record Probe Data"):
+            file = cls._run_file(prompt, dataset)
+            there = file.exists()
+            if not there:
+                rewards = [given for given in (reward, reward_2, reward_3) if given is not None]
+                run = _finished_run(model, latent, images, rewards, prompt, cls._workflow())
+                record_run(dataset_path(dataset), file.stem, run)
+            size = dataset_size(dataset_path(dataset), file.stem)
+        done, several = "Already in" if there else "Recorded in", "s" if size["runs"] > 1 else ""
+        text = [f"{done} {dataset}: {size['runs']} run{several}, {size['bytes'] / 1e6:.1f} MB."]
+        if not there:
+            text += _lines(run, size["run_bytes"])
+        report = {"key": file.stem, "recorded": not there, **size}
+        return io.NodeOutput(ui={"text": ["\n".join(text)], "diffusion_probe": [report]})
+
+    @classmethod
+    def _run_file(cls, prompt: str, dataset: str) -> Path:
+        with named_errors("Record Probe Data"):
+            key = workflow_key(cls.hidden.dynprompt.get_node, cls.hidden.unique_id, prompt)
+            return run_path(dataset_path(dataset), key)
+
+    @classmethod
+    def _workflow(cls) -> dict:
+        return nodes_before(cls.hidden.dynprompt.get_node, cls.hidden.unique_id)
+
+
+def _finished_run(model, latent, images, rewards: list, prompt: str, workflow: dict) -> FinishedRun:
+    labels = {}
+    for reward in rewards:
+        require_prompt(reward, prompt)
+        if reward.label in labels:
+            raise ValueError(f"two rewards measure {reward.label}. Connect each reward once.")
+        labels[reward.label] = tuple(reward(images, [prompt] * len(images)).tolist())
+    records, moments = finished_rows(model, latent)
+    return FinishedRun(
+        prompt=prompt,
+        seeds=tuple(record.seed.seed for record in records),
+        steps=records[0].steps,
+        moments=moments,
+        final=latent["samples"],
+        labels=labels,
+        model=_model_file(workflow) or type(model.model).__name__,
+        settings={
+            "noise": [str(record.seed) for record in records],
+            "sampler": records[0].sampler,
+            "workflow": workflow,
+        },
+    )
+
+
+def _model_file(workflow: dict) -> str:
+    names = ("unet_name", "ckpt_name", "model_name")
+    found = (node["inputs"].get(name) for node in workflow.values() for name in names)
+    return next((name for name in found if isinstance(name, str)), "")
+
+
+def _lines(run: FinishedRun, run_bytes: int) -> list[str]:
+    samples = len(run.seeds) * len(run.moments)
+    lines = [f"{len(run.seeds)} images, {len(run.moments)} moments, {run_bytes / samples / 1e3:.0f} kB each."]
+    for label, values in run.labels.items():
+        lines.append(f"{label}: {', '.join(f'{value:.3g}' for value in values)}")
+        if len(values) > 1 and len(set(values)) == 1:
+            lines.append(f"All images have the same {label}: they teach nothing about which seed is better.")
+    if run.moments[0][0].words == ():
+        lines.append(f"The prompt's words are not known, its maps count as “{ALL_TEXT}”: use Encode Words.")
+    return lines
+
+
+NODES = [AttachRecorder, RecordProbeData]
