@@ -49,15 +49,15 @@ class ActivationTap:
     def install(self, options: dict[str, Any]) -> None:
         """Tap the block through the evaluation's own copy of ``transformer_options``.
 
-        What other packs put in the block's place is called as if the tap weren't there.
+        What other packs put in the block's place is called as if the tap weren't there, and seen.
         """
         options[ACTIVATION_TAPS] = dict.fromkeys(self.wanted, self)
         kind, index = self.block
         patches = options.setdefault("patches", {})
         if kind == "output":
-            patches.setdefault("output_block_patch", []).insert(0, TappedEntry(self.block))
+            patches.setdefault("output_block_patch", []).append(TappedEntry(self.block))
         elif kind.startswith(AFTER):
-            patches.setdefault(kind.removeprefix(AFTER).strip(), []).insert(0, TappedPatch(index))
+            patches.setdefault(kind.removeprefix(AFTER).strip(), []).append(TappedPatch(index))
         else:
             replacements = options.setdefault("patches_replace", {}).setdefault("dit", {})
             replacements[self.block] = TappedBlock(replacements.get(self.block))
