@@ -93,7 +93,12 @@ class Recording:
                     in_a_row += 1
                     self.failed.append((job, str(error)))
                     bar.write(f"“{job.prompt}”, seeds {', '.join(map(str, job.seeds))}: {error}")
-                    if not last or in_a_row == FAILURES_IN_A_ROW or error.interrupted or DISK_FULL in str(error):
+                    if (
+                        not last
+                        or in_a_row == FAILURES_IN_A_ROW
+                        or error.interrupted
+                        or DISK_FULL in str(error).lower()
+                    ):
                         break
                 bar.update()
                 to_go = len(jobs) - number - 1
