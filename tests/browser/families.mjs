@@ -2,6 +2,7 @@
 // Slots are ["node", "slot name"].
 
 const SHAPES = "a large red circle to the left of a blue square and above a small green triangle"; // held out
+const RECORDED = "a large yellow cross to the left of a small purple triangle and above a small red triangle"; // of training
 const SCENE = "a red fox in a green raincoat beside two blue bicycles, morning market, film photo";
 
 const encode = (title, pos, size, values) => ({ type: "CLIPTextEncode", pos, size, title, values });
@@ -10,6 +11,8 @@ const encode = (title, pos, size, values) => ({ type: "CLIPTextEncode", pos, siz
 const testbed = (name, about, latent, cfg) => ({
   about,
   prompt: SHAPES,
+  recorded: RECORDED,
+  dataset: `testbed-${name}`,
   nodes: {
     model: { type: "DiffusionProbeLoadTestbedModel", pos: [400, 60], size: [300, 130], values: { name } },
     negative: encode("CLIP Text Encode (Negative)", [760, 260], [300, 150]),
@@ -42,6 +45,8 @@ const testbed = (name, about, latent, cfg) => ({
 const flux = (name, about, run) => ({
   about,
   prompt: SCENE,
+  recorded: SCENE,
+  dataset: name.split(".safe")[0],
   nodes: {
     model: {
       type: "UNETLoader",
@@ -139,6 +144,8 @@ export const FAMILIES = {
   sdxl: {
     about: "Choose your own checkpoint in the loader: *models/checkpoints*.",
     prompt: SCENE,
+    recorded: SCENE,
+    dataset: "sdxl",
     nodes: {
       model: {
         type: "CheckpointLoaderSimple",

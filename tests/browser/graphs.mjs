@@ -481,3 +481,83 @@ export function promptGate(family, id) {
     ],
   };
 }
+
+/** Finished images with what the run showed on its way, into a dataset to train probes on. */
+export function recording(family, id) {
+  const { model, vae, clip, recorded, guidance, steps, cfg, scheduler, unskilled, about } = family;
+  const positive = guidance ? ["guidance", "CONDITIONING"] : ["positive", "conditioning"];
+  const guided = { guidance: { type: "FluxGuidance", pos: [760, 260], size: [300, 70], values: { guidance } } };
+  const { probe, ...nodes } = family.nodes;
+  const withoutProbe = family.links.filter(([, , to]) => to !== "probe");
+  return {
+    id,
+    nodes: {
+      about: note(
+        "## Record what probes are trained on\n\n" +
+          "Four seeds of a prompt are sampled to the end and judged. **Record Probe Data** writes what the model showed " +
+          "on its way, and the scores, into *output/probe_data*. A run that is there already costs nothing.\n\n" +
+          "1. Press **Run**: the node says what it wrote and how large the dataset is.\n" +
+          "2. For thousands of images save this workflow, write your prompts into a file, one a line, and run in the " +
+          "pack's folder\n\n`python -m training record WORKFLOW.json --prompts prompts.txt --seeds 8`\n\n" +
+          (unskilled ? "The reward model's files go to *models/reward_models*; its help page says where from.\n\n" : "") +
+          about,
+      ),
+      ...nodes,
+      ...(unskilled ? { judge: REWARD_MODEL.nodes.judge } : {}),
+      prompt: {
+        type: "PrimitiveStringMultiline",
+        pos: [400, nodes.vae ? 560 : 260],
+        size: [300, 150],
+        title: "Prompt",
+        values: [recorded],
+      },
+      positive: { type: "DiffusionProbeEncodeWords", pos: [760, 60], size: [300, 130] },
+      ...(guidance ? guided : {}),
+      seeds: {
+        type: "DiffusionProbeSeedBatch",
+        pos: [1140, 60],
+        size: [310, 280],
+        values: { first_seed: 1, control_after_generate: "fixed", count: 4, seeds: "" },
+      },
+      attach: { type: "DiffusionProbeAttachRecorder", pos: [1510, 410], size: [310, 100] },
+      sampler: {
+        type: "KSampler",
+        pos: [400, 840],
+        size: [340, 320],
+        values: { seed: 0, control_after_generate: "fixed", steps, cfg, sampler_name: "euler", scheduler, denoise: 1 },
+      },
+      decode: { type: "VAEDecode", pos: [800, 840], size: [300, 60] },
+      record: {
+        type: "DiffusionProbeRecord",
+        pos: [1160, 840],
+        size: [420, 420],
+        values: { dataset: family.dataset },
+      },
+    },
+    links: [
+      ...withoutProbe.map(([from, slot, ...to]) => [from, from === "positive" ? "conditioning" : slot, ...to]),
+      [...clip, "positive", "clip"],
+      ["prompt", "STRING", "positive", "text"],
+      ...(guidance ? [["positive", "conditioning", "guidance", "conditioning"]] : []),
+      [...model, "seeds", "model"],
+      ["seeds", "model", "attach", "model"],
+      ["seeds", "count", "latent", "batch_size"],
+      ["attach", "model", "sampler", "model"],
+      [...positive, "sampler", "positive"],
+      ["negative", "CONDITIONING", "sampler", "negative"],
+      ["latent", "LATENT", "sampler", "latent_image"],
+      ["sampler", "LATENT", "decode", "samples"],
+      [...vae, "decode", "vae"],
+      ["attach", "model", "record", "model"],
+      ["sampler", "LATENT", "record", "latent"],
+      ["decode", "IMAGE", "record", "images"],
+      ["judge", "reward", "record", "reward"],
+      ["prompt", "STRING", "record", "prompt"],
+    ],
+    groups: [
+      { title: "1. Model and prompt", bounds: [370, -20, 720, 760] },
+      { title: "2. Seeds, what judges, what looks", bounds: [1110, -20, 740, 760] },
+      { title: "3. Sample and record", bounds: [370, 760, 1240, 530] },
+    ],
+  };
+}

@@ -1,10 +1,10 @@
 // Writes workflows/*.json through the real frontend, so that they are exactly what the frontend saves:
-//   node tests/browser/make_workflows.mjs http://127.0.0.1:8188 [folder for screenshots]
+//   node tests/browser/make_workflows.mjs http://127.0.0.1:8188 [folder for screenshots [names that begin with]]
 // Run it again after a change to the nodes' inputs. Thumbnails are made by hand from `make demo`'s contact sheet.
 import { writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { FAMILIES } from "./families.mjs";
-import { promptGate, seedSearch, seedSelection, stepCache } from "./graphs.mjs";
+import { promptGate, recording, seedSearch, seedSelection, stepCache } from "./graphs.mjs";
 import { openFrontend } from "./page.mjs";
 
 const WORKFLOWS = {
@@ -30,6 +30,10 @@ const WORKFLOWS = {
   "step-cache-testbed-sdxl": stepCache(FAMILIES["testbed-sdxl"], "e5c7a1d3-6b48-4f92-a8e0-9b3d1f6c4a06"),
   "step-cache-flux-dev": stepCache(FAMILIES["flux-dev"], "48f2d9b6-0e7a-4c13-9d5b-7a6c8e1f2b07"),
   "step-cache-sdxl": stepCache(FAMILIES.sdxl, "b3e1f7a9-5d64-4820-8c9f-1e0d7b4a6c08"),
+  "record-testbed": recording(FAMILIES.testbed, "d41f8a20-6b7e-4c95-8e13-0a5c7f2b9e01"),
+  "record-testbed-sdxl": recording(FAMILIES["testbed-sdxl"], "e52a9b31-7c8f-4da6-9f24-1b6d803cae02"),
+  "record-flux-dev": recording(FAMILIES["flux-dev"], "f63bac42-8d90-4eb7-a035-2c7e914dbf03"),
+  "record-sdxl": recording(FAMILIES.sdxl, "074cbd53-9ea1-4fc8-b146-3d8fa25ec004"),
   "prompt-gate-testbed": promptGate(FAMILIES.testbed, "2e9b6f57-1c7d-4e3a-a0f8-5d2c4b6a8e33"),
   "prompt-gate-testbed-sdxl": promptGate(FAMILIES["testbed-sdxl"], "6b2f9c81-3e4d-4a5b-9c7f-2d8e1f0a9b88"),
   "prompt-gate-flux-dev": promptGate(FAMILIES["flux-dev"], "c3d8e1a6-9b4f-4d27-8e5c-7a0f3b2c1d44"),
@@ -81,8 +85,8 @@ function build({ id, nodes, links, groups }) {
   return { workflow: app.graph.serialize(), overlaps };
 }
 
-const [url, screenshots] = process.argv.slice(2);
-for (const [name, graph] of Object.entries(WORKFLOWS)) {
+const [url, screenshots, only = ""] = process.argv.slice(2);
+for (const [name, graph] of Object.entries(WORKFLOWS).filter(([name]) => name.startsWith(only))) {
   const { browser, page } = await openFrontend(url, { settings: { "Comfy.VueNodes.Enabled": true } });
   const { workflow, overlaps } = await page.evaluate(build, graph);
   await page.keyboard.press("."); // fit the view
