@@ -2,13 +2,14 @@
 
 import asyncio
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
 
 import pytest
 
-from runtime.paths import PACK_ROOT
+from runtime.paths import PACK_ROOT, comfyui_path
 
 pytestmark = pytest.mark.skipif(not (PACK_ROOT / ".git").exists(), reason="the registry packs what git tracks")
 
@@ -51,7 +52,17 @@ def test_the_packed_files_alone_bring_every_node_and_load_the_testbed(packed, mo
         monkeypatch.delitem(sys.modules, name)
 
 
+def test_the_packed_files_alone_run_the_command_line_of_training(packed):
+    command = [sys.executable, "-m", "training", "record", "--help"]
+    environment = {**os.environ, "COMFYUI_PATH": str(comfyui_path())}
+    done = subprocess.run(command, cwd=packed, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and "--prompts" in done.stdout, done.stderr
+
+
 def test_what_develops_and_measures_the_pack_is_left_out(packed):
     rooms = {path.name for path in packed.iterdir()}
-    assert not rooms & {"tests", "benchmarks", "runtime", "training", ".ci", "Makefile"}
+    assert not rooms & {"tests", "benchmarks", ".ci", "Makefile"}
+    assert {path.name for path in (packed / "runtime").iterdir()} == {
+        "__init__.py", "client.py", "loader.py", "paths.py", "workflow.py"
+    }  # fmt: skip
     assert {"README.md", "LICENSE", "pyproject.toml", "nodes", "web", "locales", "workflows"} <= rooms
