@@ -1,4 +1,4 @@
-"""What does capturing one moment of a 25-step run cost in time and memory?
+"""What does capturing one moment of a 25-step run cost in time and memory? Or recording all there is, with ``--record``?
 
 ``python -m benchmarks.capture_overhead --model {flux,sdxl} --seed S --out FILE.json``
 
@@ -21,6 +21,7 @@ import comfy.model_management
 import comfy.sample
 import torch
 from diffusion_probe.probe_models.focus import AttentionFocus
+from diffusion_probe.probe_models.probe import CaptureAll
 from diffusion_probe.sampling.capture import attach_probe, captured
 from diffusion_probe.testbed.random_models import FLUX_DEV, SDXL_BASE, random_conditioning, random_flux, random_sdxl
 from diffusion_probe.testbed.train import FAMILIES
@@ -31,6 +32,8 @@ from benchmarks.candidates import Testbed, candidate_seeds
 
 STEPS = 25
 MOMENT = "20%"
+RECORDED = "8%, 20%, 40%, 60%"
+"""Attach Recorder's own."""
 MIB = 2**20
 
 
@@ -158,12 +161,13 @@ def measure(job: Job, model: Any) -> Run:
     return Run(seconds, cpu_seconds, peak.megabytes(), latents)
 
 
-def patched_run(job: Job) -> tuple[Run, int]:
+def patched_run(job: Job, record: bool) -> tuple[Run, int]:
     """A run with a fresh clone, so that no earlier record is held, and the bytes of its record."""
-    model = attach_probe(job.model, AttentionFocus(), MOMENT)
+    probe, moments = (CaptureAll(), RECORDED) if record else (AttentionFocus(), MOMENT)
+    model = attach_probe(job.model, probe, moments)
     run = measure(job, model)
-    rows = captured(model, {"samples": run.latents})
-    return run, sum(row.attention.nbytes + row.denoised.nbytes for row in rows)
+    rows = [row for moment in moments.split(", ") for row in captured(model, {"samples": run.latents}, moment)]
+    return run, sum(tensor.nbytes for row in rows for tensor in row.tensors())
 
 
 def compare(plain: list[Run], patched: list[Run]) -> dict[str, Any]:
@@ -194,20 +198,27 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=15, help="patched runs, each between two plain ones")
     parser.add_argument("--rows", type=int, help="rows in the batch; 16, with --real-size 1")
     parser.add_argument("--real-size", action="store_true", help="random weights, real dimensions, 1024², GPU")
+    parser.add_argument("--record", action="store_true", help="all that Record Probe Data needs, at four moments")
     given = parser.parse_args(arguments)
     if given.rounds < 1:
         raise SystemExit(f"--rounds {given.rounds}: at least 1 is needed.")
     make = real_size_job if given.real_size else testbed_job
     job = make(given.model, given.rows or (1 if given.real_size else 16), given.seed)
     with torch.inference_mode():  # as every prompt in ComfyUI's server
-        measure(job, job.model), patched_run(job)  # warm up: the model is loaded, kernels are chosen
+        measure(job, job.model), patched_run(job, given.record)  # warm up: the model is loaded, kernels are chosen
         plain, patched, stored = [measure(job, job.model)], [], 0
         for _ in trange(given.rounds, desc="rounds", mininterval=2):
-            run, stored = patched_run(job)
+            run, stored = patched_run(job, given.record)
             patched.append(run)
             plain.append(measure(job, job.model))
     figures = compare(plain, patched)
-    record = {"model": given.model, "moment": MOMENT, **job.about, "rounds": given.rounds, **figures}
+    record = {
+        "model": given.model,
+        "moment": RECORDED if given.record else MOMENT,
+        **job.about,
+        "rounds": given.rounds,
+        **figures,
+    }
     report.write(given.out, {**record, "stored_mb": stored / MIB}, "benchmarks.capture_overhead", given.seed)
     same = "equal" if figures["bit_identical"] else "DIFFERENT"
     print(

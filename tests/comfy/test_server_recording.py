@@ -16,7 +16,9 @@ from diffusion_probe.training.dataset import Dataset
 from diffusion_probe.training.recording_jobs import own_seeds
 
 from runtime.client import PromptError
+from runtime.paths import PACK_ROOT
 from runtime.server import free_port
+from runtime.workflow import load_prompt
 
 PROMPT = "a large red circle to the left of a small blue square"
 OTHER = "a small green triangle above a large blue circle"
@@ -169,6 +171,24 @@ def test_headless_records_every_prompt_and_seed_and_goes_on_where_it_was_stopped
     command("--seeds", "3", "--yes")
     assert "4 runs, 4 of them recorded already" in capsys.readouterr().out
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("name", ["record-testbed", "record-testbed-sdxl"])
+def test_a_shipped_workflow_records_as_it_is_and_by_the_command_line(server, client, tmp_path, name):
+    path, dataset = PACK_ROOT / "workflows" / f"{name}.json", f"tests/{tmp_path.name}"
+    prompt = load_prompt(path, client.object_info())
+    (record,) = [number for number, given in prompt.items() if given["class_type"] == "DiffusionProbeRecord"]
+    prompt[record]["inputs"]["dataset"] = dataset
+    (report,) = client.run(prompt)[record]["diffusion_probe"]
+    assert report["recorded"]
+    (tmp_path / "prompts.txt").write_text(PROMPT)
+    options = argparse.ArgumentParser()
+    recording_client.add_arguments(options)
+    given = ["--prompts", str(tmp_path / "prompts.txt"), "--seeds", "2", "--dataset", dataset, "--server", server.url]
+    recording_client.record(options.parse_args([str(path), *given, "--yes"]))
+    runs = Dataset(server.output_directory / "probe_data" / dataset).runs
+    assert sorted(len(run.seeds) for run in runs) == [2, 4] and {run.steps for run in runs} == {25}
+    assert all(len(run.moments) == 4 and len(run.words) > 8 for run in runs)
 
 
 def test_two_headless_recordings_at_once_make_one_whole_dataset(command, folder):

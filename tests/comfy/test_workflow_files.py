@@ -11,7 +11,7 @@ from runtime.paths import PACK_ROOT
 from runtime.workflow import WorkflowError, to_prompt
 
 SHIPPED = sorted((PACK_ROOT / "workflows").glob("*.json"))
-TESTBED = [path for path in SHIPPED if "testbed" in path.stem]
+TESTBED = [path for path in SHIPPED if "testbed" in path.stem and not path.stem.startswith("record")]
 REAL = [path for path in SHIPPED if "testbed" not in path.stem]
 FILES = {"unet_name", "ckpt_name", "vae_name", "clip_name", "clip_name1", "clip_name2"}
 """Options of these are what lies on the disk."""
