@@ -1,6 +1,7 @@
-"""What does capturing one moment of a 25-step run cost in time and memory? Or recording all there is, with ``--record``?
+"""What does capturing one moment of a 25-step run cost in time and memory?
 
-``python -m benchmarks.capture_overhead --model {flux,sdxl} --seed S --out FILE.json``
+``python -m benchmarks.capture_overhead --model {flux,sdxl} --seed S --out FILE.json``; with ``--record`` what
+recording all there is costs.
 
 Plain and patched runs alternate in one process, a plain one at both ends, and every patched run is
 compared with the mean of its two neighbours, so that a machine that gets slower or faster meanwhile
