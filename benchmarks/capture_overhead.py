@@ -9,7 +9,6 @@ cancels out. The final latents of each pair have to be bit-identical.
 """
 
 import argparse
-import gc
 import statistics
 import sys
 import time
@@ -18,29 +17,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import comfy.model_management
 import comfy.sample
 import torch
 from diffusion_probe.probe_models.focus import AttentionFocus
 from diffusion_probe.probe_models.probe import CaptureAll
 from diffusion_probe.sampling.capture import attach_probe, captured
-from diffusion_probe.testbed.random_models import FLUX_DEV, SDXL_BASE, random_conditioning, random_flux, random_sdxl
 from diffusion_probe.testbed.train import FAMILIES
 from tqdm import trange
 
 from benchmarks import report
 from benchmarks.candidates import Testbed, candidate_seeds
+from benchmarks.real_size import MIB, REAL_SIZES, Peak, need_gpu, on_gpu
 
 STEPS = 25
 MOMENT = "20%"
 RECORDED = "8%, 20%, 40%, 60%"
 """Attach Recorder's own."""
-MIB = 2**20
-
-
-def on_gpu() -> bool:
-    """Whether ComfyUI runs models on a CUDA device, where time and memory are measured otherwise."""
-    return comfy.model_management.get_torch_device().type == "cuda"
 
 
 @dataclass(frozen=True)
@@ -64,49 +56,15 @@ def testbed_job(name: str, rows: int, seed: int) -> Job:
     )
 
 
-@dataclass(frozen=True)
-class RealSize:
-    """A real model's dimensions, and how it is commonly sampled at 1024²."""
-
-    about: str
-    build: Callable[[int], Any]
-    latent: tuple[int, int, int]
-    text: dict[str, int]
-    cfg: float
-    options: dict[str, float]
-
-
-REAL_SIZES = {
-    "flux": RealSize(
-        about="FLUX.1-dev, random weights, bf16",
-        build=lambda seed: random_flux(seed, torch.bfloat16, guidance_embed=True, **FLUX_DEV),
-        latent=(16, 128, 128),
-        text={"tokens": 512, "context": 4096, "pooled": 768},
-        cfg=1.0,
-        options={"guidance": 3.5},
-    ),
-    "sdxl": RealSize(
-        about="SDXL base 1.0, random weights, bf16",
-        build=lambda seed: random_sdxl(seed, torch.bfloat16, **SDXL_BASE),
-        latent=(4, 128, 128),
-        text={"tokens": 77, "context": 2048, "pooled": 1280},
-        cfg=7.0,
-        options={},
-    ),
-}
-
-
 def real_size_job(name: str, rows: int, seed: int) -> Job:
     """A model of real dimensions with random weights, 1024².
 
     Raises:
         SystemExit: there is no GPU.
     """
-    if not on_gpu():
-        raise SystemExit("--real-size needs a GPU with CUDA (FLUX.1-dev alone has 24 GB of weights); none was found.")
+    need_gpu()
     real = REAL_SIZES[name]
-    positive, negative = (random_conditioning(number, **real.text) for number in (seed, seed + 1))
-    positive[0][1].update(real.options)
+    positive, negative = real.conditioning(seed)
     latent = torch.zeros((rows, *real.latent))
 
     def run(model: Any) -> torch.Tensor:
@@ -116,28 +74,6 @@ def real_size_job(name: str, rows: int, seed: int) -> Job:
 
     about = {"dimensions": real.about, "rows": rows, "latent": real.latent, "text": real.text, "cfg": real.cfg}
     return Job(real.build(seed), run, {**about, "steps": STEPS})
-
-
-class Peak:
-    """Highest memory in use since :meth:`reset`: of the GPU if there is one, else of the process.
-
-    For the process it is the resident high-water mark that Linux keeps (VmHWM), which counts
-    everything: tensors, buffers of the kernels, Python.
-    """
-
-    def reset(self) -> None:
-        gc.collect()
-        if on_gpu():
-            torch.cuda.synchronize()
-            torch.cuda.reset_peak_memory_stats()
-        else:
-            Path("/proc/self/clear_refs").write_text("5")
-
-    def megabytes(self) -> float:
-        if on_gpu():
-            return torch.cuda.max_memory_allocated() / MIB
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusion_probe.probe_models.preview import PreviewReward
 from diffusion_probe.probe_models.probe import CaptureAll
 from diffusion_probe.sampling.capture import attach_probe, captured
 from diffusion_probe.testbed import sample
@@ -19,8 +18,10 @@ from diffusion_probe.testbed.scorer import GroundTruth
 from diffusion_probe.training import protocol
 
 from benchmarks.candidates import Testbed, candidate_seeds, kept_lines
+from benchmarks.search_probes import UNTRAINED, Searcher, early_scores
 
 SEEDS = 4
+CUT = round(0.2 * sample.STEPS)
 FIRST_PROMPT = 500_000
 """Number of the first scene, so that its seeds are no other benchmark's."""
 
@@ -37,49 +38,61 @@ def wordings(scene: Scene) -> list[str]:
 
 
 @torch.inference_mode()
-def record(testbed: Testbed, scene: Scene, seeds: range) -> dict[str, list[list[float]]]:
-    """``truth`` and the preview's score at 20 % as ``early``, both ``[wording, seed]``."""
-    judge, step = GroundTruth(), round(0.2 * sample.STEPS)
-    preview = PreviewReward(testbed.decode, judge, scene.prompt)
-    truth, early = [], []
+def record(testbed: Testbed, scene: Scene, seeds: range) -> dict[str, Any]:
+    """``truth`` ``[wording, seed]``, and as ``early`` the same of each probe that needs no training, at 20 %."""
+    judge = GroundTruth()
+    probes = {searcher.name: searcher.make(testbed, scene.prompt) for searcher in UNTRAINED}
+    truth, early = [], {name: [] for name in probes}
     for text in wordings(scene):
-        model = attach_probe(testbed.model, CaptureAll(), f"step {step}")
+        model = attach_probe(testbed.model, CaptureAll(), f"step {CUT}")
         latent = {"samples": testbed.latents(model, text, seeds)}
         truth.append(judge(testbed.decode(latent["samples"]), [scene.prompt] * len(seeds)).tolist())
-        early.append(preview.score(captured(model, latent)).tolist())
+        for name, probe in probes.items():
+            early[name].append(probe.score(captured(model, latent)).tolist())
     return {"truth": truth, "early": early}
 
 
-def measure(testbed: Testbed, scenes: int, seed: int) -> dict[str, Any]:
-    """How often the wording that a search finishes is the better one, and what its image is worth."""
-    hits, chances, gains = [], [], []
+def measure(testbed: Testbed, scenes: int, seed: int, probes: list[Searcher]) -> dict[str, Any]:
+    """How often the wording that a search finishes is the better one, and what its image is worth, by probe."""
     found = sample_scenes(scenes, 30_000 + seed, object_count=3)
+    settings = f"{testbed.weights()}-{seed}-wordings"
 
-    def one(number: int) -> dict[str, Any]:
+    def untrained(number: int) -> dict[str, Any]:
         return record(testbed, found[number], candidate_seeds(seed, FIRST_PROMPT + number, SEEDS))
 
-    for line in kept_lines(f"{testbed.weights()}-{seed}-wordings", "scenes", scenes, one):
-        truth, early = np.array(line["truth"]), np.array(line["early"])
-        means = truth.mean(axis=1)
-        best = means == means.max()
-        ranks = protocol.break_ties(early.T, seed)
-        picked = ranks.argmax(axis=1)
-        hits.append(best[picked].mean())
-        chances.append(best.mean())
-        gains.append((truth[picked, np.arange(SEEDS)] - truth.mean(axis=0)).mean())
-    hit, over, gain = (
-        protocol.mean_over_prompts(values, seed)
-        for values in (np.array(hits), np.array(hits) - np.array(chances), np.array(gains))
-    )
+    lines = kept_lines(f"{settings}-{[searcher.name for searcher in UNTRAINED]}", "scenes", scenes, untrained)
+    early = {searcher.name: [line["early"][searcher.name] for line in lines] for searcher in UNTRAINED}
+    for searcher in (one for one in probes if one.digest):
+
+        def trained(number: int, searcher: Searcher = searcher) -> list[list[float]]:
+            probe, seeds = searcher.make(testbed, ""), candidate_seeds(seed, FIRST_PROMPT + number, SEEDS)
+            return [early_scores(testbed, probe, text, seeds, [CUT])[CUT] for text in wordings(found[number])]
+
+        early[searcher.name] = kept_lines(f"{settings}-{searcher.digest}", "scenes", scenes, trained)
+    truth = np.array([line["truth"] for line in lines])
+    means = truth.mean(axis=2)
+    best = means == means.max(axis=1, keepdims=True)
     return {
-        "wordings": 4,
+        "wordings": truth.shape[1],
         "scenes": scenes,
-        "picks_better": hit.value,
-        "picks_better_ci": hit.interval,
-        "chance": float(np.mean(chances)),
-        "over_chance": over.value,
-        "over_chance_ci": over.interval,
-        "score_gain_over_random_wording": gain.value,
-        "score_gain_ci": gain.interval,
-        "rows_fewer": 4 * sample.STEPS / (4 * round(0.2 * sample.STEPS) + sample.STEPS - round(0.2 * sample.STEPS)),
+        "chance": best.mean(),
+        "rows_fewer": 4 * sample.STEPS / (4 * CUT + sample.STEPS - CUT),
+        "rows": [picked(name, np.array(early[name]), truth, best, seed) for name in early],
     }
+
+
+def picked(probe: str, early: np.ndarray, truth: np.ndarray, best: np.ndarray, seed: int) -> dict[str, Any]:
+    """Of searches by ``early`` ``[scene, wording, seed]``, each seed of the scenes one search; ties are drawn."""
+    ranks = np.stack([protocol.break_ties(scores.T, seed) for scores in early])  # [scene, seed, wording]
+    choice = ranks.argmax(axis=2)
+    hits = np.take_along_axis(best, choice, axis=1).mean(axis=1)
+    images = np.take_along_axis(truth, choice[:, None], axis=1)[:, 0]
+    row: dict[str, Any] = {"probe": probe}
+    for name, values in {
+        "picks_better": hits,
+        "over_chance": hits - best.mean(axis=1),
+        "score_gain_over_random_wording": (images - truth.mean(axis=1)).mean(axis=1),
+    }.items():
+        estimate = protocol.mean_over_prompts(values, seed)
+        row |= {name: estimate.value, f"{name}_ci": estimate.interval}
+    return row

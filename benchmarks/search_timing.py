@@ -10,10 +10,14 @@ from diffusion_probe.probe_models.features import DENOISED
 from diffusion_probe.sampling.candidates import ksampler_candidate
 from diffusion_probe.sampling.hub import Hub
 from diffusion_probe.sampling.search_run import seed_search
+from diffusion_probe.sampling.words import encode_words
+from diffusion_probe.search.outcome import Outcome
 from diffusion_probe.search.policies import ONE_CUT, SEQUENTIAL, policy_named
+from diffusion_probe.search.policy import Policy
 from diffusion_probe.testbed import sample
 
 from benchmarks.candidates import Testbed, candidate_seeds
+from benchmarks.search_probes import UNTRAINED, Searcher
 
 VARIANTS = 4
 
@@ -28,11 +32,11 @@ class RandomScore:
 
 
 class Runs:
-    """The runs of one prompt, by every method; each returns the model rows it spent."""
+    """The runs of one prompt, by every method."""
 
     def __init__(self, testbed: Testbed, prompt: str, seeds: range):
         self.testbed, self.prompt, self.seeds = testbed, prompt, seeds
-        self.positive, self.negative = (sample.encode_prompts(testbed.clip, [text]) for text in (prompt, ""))
+        self.positive, self.negative = (encode_words(testbed.clip, text)[0] for text in (prompt, ""))
         channels = testbed.model.get_model_object("latent_format").latent_channels
         side = sample.SIZE_PX // 8
         self.latent = {"samples": torch.zeros(1, channels, side, side)}
@@ -49,13 +53,9 @@ class Runs:
     def batched(self) -> None:
         self.testbed.latents(self.testbed.model, self.prompt, list(self.seeds))
 
-    def search(self, probe: Any, policy: str, count: int, judge: Any = None) -> int:
-        def make(steps: int):
-            return policy_named(policy, steps, count, judged=judge is not None)
-
+    def search(self, probe: Any, policy: Callable[[int], Policy], count: int, judge: Any = None) -> Outcome:
         found = self.candidates(self.seeds[:count])
-        result = seed_search(self.testbed.model, found, probe, make, judge=judge.score if judge else None)
-        return result.outcome.model_rows
+        return seed_search(self.testbed.model, found, probe, policy, judge=judge.score if judge else None).outcome
 
     def joined(self) -> None:
         """All candidates to the end in the engine, without a probe: what the engine itself costs."""
@@ -67,7 +67,7 @@ class Runs:
 
 
 @torch.inference_mode()
-def measure(testbed: Testbed, prompts: list[str], seed: int, probes: dict, best: str, count: int) -> dict[str, Any]:
+def measure(testbed: Testbed, prompts: list[str], seed: int, probes: list[Searcher], count: int) -> dict[str, Any]:
     """Ratios of times. Wall-clock; ``cpu_…`` the same of the time this process really computed.
 
     A ratio is that of the two methods within one round; the median over rounds counts.
@@ -75,7 +75,7 @@ def measure(testbed: Testbed, prompts: list[str], seed: int, probes: dict, best:
     spent: dict[str, list[tuple[float, float]]] = {}
     for number, prompt in enumerate([prompts[0], *prompts]):  # the first time warms up
         runs = Runs(testbed, prompt, candidate_seeds(seed, number, count))
-        for name, run in todo(runs, probes, best, count).items():
+        for name, run in todo(runs, probes, count).items():
             wall, cpu = time.perf_counter(), time.process_time()
             run()
             if number > 0:
@@ -95,7 +95,11 @@ def measure(testbed: Testbed, prompts: list[str], seed: int, probes: dict, best:
     table["best of n at equal rows"] = {key: value / share for key, value in table["one image"].items()}
     throughput = {f"{kind}_of_plain_batch": faster("engine", "best of 10", i) for i, kind in enumerate(("wall", "cpu"))}
     variants = {
-        f"{kind}_times_faster": faster("four wordings", "four in turn", i) for i, kind in enumerate(("wall", "cpu"))
+        probe.name: {
+            f"{kind}_times_faster": faster(f"four wordings, {probe.name}", "four in turn", i)
+            for i, kind in enumerate(("wall", "cpu"))
+        }
+        for probe in probes
     }
     return {"methods": table, "throughput": {**throughput, "rows": 2 * count}, "prompt_search": variants}
 
@@ -103,19 +107,41 @@ def measure(testbed: Testbed, prompts: list[str], seed: int, probes: dict, best:
 FULL = "ten in turn"
 
 
-def todo(runs: Runs, probes: dict, best: str, count: int) -> dict[str, Callable[[], Any]]:
+def todo(runs: Runs, probes: list[Searcher], count: int) -> dict[str, Callable[[], Any]]:
     """What a round measures."""
-    made = {name: make(runs.testbed, runs.prompt) for name, make in probes.items()}
+    judge = UNTRAINED[-1].make(runs.testbed, runs.prompt)
     found: dict[str, Callable[[], Any]] = {
         FULL: lambda: runs.single(count),
         "one image": lambda: runs.single(1),
         "best of 10": runs.batched,
         "engine": runs.joined,
-        "random drop at 20 %": lambda: runs.search(RandomScore(), ONE_CUT, count),
-        **{f"one cut at 20 %, {n}": lambda p=p: runs.search(p, ONE_CUT, count) for n, p in made.items()},
-        f"{SEQUENTIAL}, {best}": lambda: runs.search(made[best], SEQUENTIAL, count),
-        f"{SEQUENTIAL}, {best}, true-score finish": lambda: runs.search(made[best], SEQUENTIAL, count, made[best]),
+        "random drop at 20 %": lambda: runs.search(RandomScore(), one_cut(count), count),
         "four in turn": lambda: runs.single(VARIANTS),
-        "four wordings": lambda: runs.search(made[best], ONE_CUT, VARIANTS),
     }
+    for searcher in probes:
+        found |= searches(runs, searcher, judge, count)
+    return found
+
+
+def one_cut(count: int) -> Callable[[int], Policy]:
+    return lambda steps: policy_named(ONE_CUT, steps, count)
+
+
+def searches(runs: Runs, searcher: Searcher, judge: Any, count: int) -> dict[str, Callable[[], Any]]:
+    """All searches by one probe."""
+    probe = searcher.make(runs.testbed, runs.prompt)
+    found: dict[str, Callable[[], Any]] = {
+        f"one cut at 20 %, {searcher.name}": lambda: runs.search(probe, one_cut(count), count),
+        f"four wordings, {searcher.name}": lambda: runs.search(probe, one_cut(VARIANTS), VARIANTS),
+    }
+    if searcher.sequential:
+
+        def sequential(finish: Any = None) -> Outcome:
+            def policy(steps: int) -> Policy:
+                return searcher.policy(SEQUENTIAL, count, judged=finish is not None)
+
+            return runs.search(probe, policy, count, finish)
+
+        name = f"{SEQUENTIAL}, {searcher.name}"
+        found |= {name: sequential, f"{name}, true-score finish": lambda: sequential(judge)}
     return found

@@ -5,14 +5,16 @@
 Fresh held-out prompts, ten seeds each, 25 steps. Every seed is sampled to the end once, with what the
 probes say on the way; policies are then steered by these scores as the engine steers them, for a
 finished image is the same in a search (tests/comfy). What they cost is measured with the engine itself.
+Measured are the probes that need no training, those in ``testbed/probes/MODEL`` and each ``--probe FILE``.
 
 ``rows[]``: ``score`` mean true score of the image that is handed out (``ci`` its 95 % interval over
 prompts), ``oracle_share`` (score - mean) / (best of ten - mean), ``nfe_rows`` forwards of one latent for
 one cond, ``wall_ratio_vs_full`` how many times as fast as ten KSampler runs one after the other,
 ``…_vs_batched`` as one KSampler run of ten rows, ``…_vs_one`` as one image. Finished images aren't decoded,
-but what a probe or judge decodes is in its time. ``over_best_of_n``, ``over_random``: paired differences.
-``prompt_search``: four wordings of a scene, one finished; see ``benchmarks/prompt_search.py``.
-``cached_search``: with TC-Padé Cache on the model; see ``benchmarks/cached_search.py``.
+but what a probe or judge decodes is in its time. ``over_best_of_n``, ``over_random``: differences within
+prompts, with the interval of that mean. ``prompt_search``: four wordings of a scene, one finished; see
+``benchmarks/prompt_search.py``. ``cached_search``: with TC-Padé Cache on the model; see ``benchmarks/cached_search.py``.
+``--real-size``: see ``benchmarks/search_real_size.py``.
 """
 
 import argparse
@@ -21,67 +23,63 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusion_probe.probe_models.focus import AttentionFocus
-from diffusion_probe.probe_models.preview import PreviewReward
-from diffusion_probe.search.policies import ONE_CUT, SEQUENTIAL, policy_named
+from diffusion_probe.search.policies import ONE_CUT, SEQUENTIAL
 from diffusion_probe.testbed import sample
-from diffusion_probe.testbed.scorer import GroundTruth
 from diffusion_probe.training import protocol
 from diffusion_probe.training.replay import replay
 
-from benchmarks import cached_search, prompt_search, report, search_timing
+from benchmarks import cached_search, prompt_search, report, search_real_size, search_timing
 from benchmarks.candidates import Testbed, candidate_seeds, kept_lines
+from benchmarks.search_probes import UNTRAINED, Searcher, early_scores, searchers
 
 MODULE = "benchmarks.seed_search"
 N = 10
 ROWS = 2
 """Per evaluation: cond and uncond."""
 
-PROBES = {
-    "focus": lambda testbed, prompt: AttentionFocus(),
-    "preview": lambda testbed, prompt: PreviewReward(testbed.decode, GroundTruth(), prompt),
-}
-BEST = "preview"
-"""The best probe so far, which the default policy searches by."""
-
-
-def make_policy(name: str, judged: bool = False):
-    """The policy of a method: one survivor, at the cost of one cut at 20 %."""
-    return policy_named(name, sample.STEPS, N, judged=judged)
-
-
-def looks() -> list[int]:
-    """Every step at which some policy looks."""
-    policies = (make_policy(ONE_CUT), make_policy(SEQUENTIAL), make_policy(SEQUENTIAL, judged=True))
-    return sorted({moment for policy in policies for moment in policy.moments(sample.STEPS)})
+LOOKS = sorted({step for searcher in UNTRAINED for step in searcher.looks(N)})
 
 
 def record_prompt(testbed: Testbed, number: int, prompt: str, seed: int) -> dict[str, Any]:
-    """Truth of all candidates of a prompt, and per probe their scores by step."""
-    found = testbed.candidates(prompt, candidate_seeds(seed, number, N), looks())
-    (at,) = make_policy(ONE_CUT).moments(sample.STEPS)
+    """Truth of all candidates of a prompt, and the scores by step of each probe that needs no training."""
+    found = testbed.candidates(prompt, candidate_seeds(seed, number, N), LOOKS)
     scores = {}
     with torch.inference_mode():
-        for name, make in PROBES.items():
-            probe = make(testbed, prompt)
-            steps = looks() if name == BEST else [at]
-            scores[name] = {step: probe.score(found.features[step]).tolist() for step in steps}
+        for searcher in UNTRAINED:
+            probe = searcher.make(testbed, prompt)
+            scores[searcher.name] = {step: probe.score(found.features[step]).tolist() for step in searcher.looks(N)}
     return {"prompt": prompt, "truth": found.truth.tolist(), "scores": scores}
 
 
-def record(testbed: Testbed, prompts: list[str], seed: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def record(
+    testbed: Testbed, prompts: list[str], seed: int, probes: list[Searcher]
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Truth ``[prompt, seed]``, and per probe the scores ``[prompt, evaluation, seed]``, NaN where none looks."""
 
-    def one(number: int) -> dict[str, Any]:
+    def untrained(number: int) -> dict[str, Any]:
         return record_prompt(testbed, number, prompts[number], seed)
 
-    lines = kept_lines(f"{testbed.weights()}-{seed}-{looks()}", "prompts", len(prompts), one)
-    scores = {name: np.full((len(prompts), sample.STEPS - 1, N), np.nan) for name in PROBES}
+    settings = f"{testbed.weights()}-{seed}"
+    lines = kept_lines(f"{settings}-{LOOKS}", "prompts", len(prompts), untrained)
+    found = {searcher.name: [line["scores"][searcher.name] for line in lines] for searcher in UNTRAINED}
+    for searcher in (one for one in probes if one.digest):
+
+        def trained(number: int, searcher: Searcher = searcher) -> dict[int, list[float]]:
+            probe, seeds = searcher.make(testbed, prompts[number]), candidate_seeds(seed, number, N)
+            return early_scores(testbed, probe, prompts[number], seeds, searcher.looks(N))
+
+        key = f"{settings}-{searcher.looks(N)}-{searcher.digest}"
+        found[searcher.name] = kept_lines(key, "prompts", len(prompts), trained)
+    return np.array([line["truth"] for line in lines]), {name: by_step(found[name]) for name in found}
+
+
+def by_step(lines: list[dict[str, list[float]]]) -> np.ndarray:
+    """Recorded scores as ``[prompt, evaluation, seed]``."""
+    scores = np.full((len(lines), sample.STEPS - 1, N), np.nan)
     for number, line in enumerate(lines):
-        for name, by_step in line["scores"].items():
-            for step, values in by_step.items():
-                scores[name][number, int(step) - 1] = values
-    return np.array([line["truth"] for line in lines]), scores
+        for step, values in line.items():
+            scores[number, int(step) - 1] = values
+    return scores
 
 
 def searched(policy: Any, scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -91,10 +89,12 @@ def searched(policy: Any, scores: np.ndarray, truth: np.ndarray) -> tuple[np.nda
     return np.array(best), ROWS * np.array([run.spent for run in runs])
 
 
-def methods(truth: np.ndarray, scores: dict[str, np.ndarray], seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def methods(
+    truth: np.ndarray, scores: dict[str, np.ndarray], seed: int, probes: list[Searcher]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Per method and prompt: expected true score of what it hands out, and model rows."""
     mean, full = truth.mean(axis=1), ROWS * sample.STEPS
-    cut = make_policy(ONE_CUT)
+    cut = UNTRAINED[0].policy(ONE_CUT, N)
     (at,), cost = cut.moments(sample.STEPS), ROWS * cut.cost(sample.STEPS)
 
     def at_cost(rows: float) -> np.ndarray:
@@ -106,11 +106,14 @@ def methods(truth: np.ndarray, scores: dict[str, np.ndarray], seed: int) -> dict
         "best of 10": (truth.max(axis=1), at_cost(N * full)),
         "random drop at 20 %": (mean, at_cost(cost)),
     }
-    for name in PROBES:
-        gains = protocol.selection_gains(scores[name][:, at - 1], truth, N, seed)[:, 0]
-        found[f"one cut at 20 %, {name}"] = mean + gains, at_cost(cost)
-    found[f"{SEQUENTIAL}, {BEST}"] = searched(make_policy(SEQUENTIAL), scores[BEST], truth)
-    found[f"{SEQUENTIAL}, {BEST}, true-score finish"] = searched(make_policy(SEQUENTIAL, True), scores[BEST], truth)
+    for probe in probes:
+        seen = scores[probe.name]
+        gains = protocol.selection_gains(seen[:, at - 1], truth, N, seed)[:, 0]
+        found[f"one cut at 20 %, {probe.name}"] = mean + gains, at_cost(cost)
+        if probe.sequential:
+            name = f"{SEQUENTIAL}, {probe.name}"
+            found[name] = searched(probe.policy(SEQUENTIAL, N), seen, truth)
+            found[f"{name}, true-score finish"] = searched(probe.policy(SEQUENTIAL, N, judged=True), seen, truth)
     return found
 
 
@@ -137,13 +140,18 @@ def rows_of(found: dict[str, tuple[np.ndarray, np.ndarray]], truth: np.ndarray, 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """What the README shows."""
-    head = "| method | true score | oracle share | model rows | × ten in turn | × one batch of ten | × one image |"
-    lines = [head, "|---|---|---|---|---|---|---|"]
+    head = ("method", "true score", "over best of n", "over random", "oracle share", "model rows")
+    head += ("× ten in turn", "× one batch of ten", "× one image")
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for row in rows:
-        walls = (row[f"wall_ratio_vs_{name}"] for name in ("full", "batched", "one"))
-        times = " | ".join(f"{wall:.2f}" for wall in walls)
-        score = f"{row['score']:.3f} ({row['ci'][0]:.3f}–{row['ci'][1]:.3f})"
-        lines.append(f"| {row['method']} | {score} | {row['oracle_share']:.2f} | {row['nfe_rows']:.0f} | {times} |")
+        low, high = row["ci"]
+        cells = [row["method"], f"{row['score']:.3f} ({low:.3f}–{high:.3f})"]
+        for key in ("over_best_of_n", "over_random"):
+            low, high = row[f"{key}_ci"]
+            cells.append(f"{row[key]:+.3f} [{low:.3f}, {high:.3f}]" if low < high else "–")
+        cells += [f"{row['oracle_share']:.2f}", f"{row['nfe_rows']:.0f}"]
+        cells += [f"{row[f'wall_ratio_vs_{name}']:.2f}" for name in ("full", "batched", "one")]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -152,22 +160,33 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", required=True, choices=["flux", "sdxl"])
     parser.add_argument("--seed", type=int, required=True, help="of prompts, noise, ties and intervals")
     parser.add_argument("--prompts", type=int, default=100)
-    parser.add_argument("--scenes", type=int, default=40, help="of the prompt search")
+    parser.add_argument("--scenes", type=int, default=60, help="of the prompt search")
     parser.add_argument("--rounds", type=int, default=5, help="of the timing, every method once in each")
+    parser.add_argument(
+        "--probe", type=report.Path, action="append", default=[], metavar="FILE", help="may be repeated"
+    )
+    parser.add_argument("--real-size", action="store_true", help="speed and memory alone: random weights, 1024², GPU")
     parser.add_argument("--out", type=report.Path, required=True)
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
     given = parse(arguments)
-    testbed = Testbed.load(given.model)
+    if given.real_size:
+        figures = search_real_size.measure(given.model, given.rounds, given.seed)
+        report.write(given.out, figures, MODULE, given.seed)
+        print(report.plain(figures))
+        return 0
+    testbed, probes = Testbed.load(given.model), searchers(given.model, given.probe)
     prompts = testbed.prompts(given.prompts, given.seed)
-    prompt_rows = prompt_search.measure(testbed, given.scenes, given.seed)
-    truth, scores = record(testbed, prompts, given.seed)
-    times = search_timing.measure(testbed, prompts[: given.rounds], given.seed, PROBES, BEST, N)
-    rows = rows_of(methods(truth, scores, given.seed), truth, given.seed)
+    truth, scores = record(testbed, prompts, given.seed, probes)
+    wordings = prompt_search.measure(testbed, given.scenes, given.seed, probes)
+    times = search_timing.measure(testbed, prompts[: given.rounds], given.seed, probes, N)
+    rows = rows_of(methods(truth, scores, given.seed, probes), truth, given.seed)
     for row in rows:
         row |= times["methods"][row["method"]]
+    for row in wordings["rows"]:
+        row |= times["prompt_search"][row["probe"]]
     figures = {
         "model": given.model,
         **testbed.settings,
@@ -176,7 +195,7 @@ def main(arguments: list[str] | None = None) -> int:
         "rows": rows,
         "cached_search": cached_search.measure(testbed, prompts, given.seed, truth, scores["preview"]),
         "throughput": times["throughput"],
-        "prompt_search": {**prompt_rows, **times["prompt_search"]},
+        "prompt_search": wordings,
     }
     report.write(given.out, figures, MODULE, given.seed)
     print(table(report.plain(rows)))

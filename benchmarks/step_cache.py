@@ -40,8 +40,9 @@ from tqdm import tqdm
 
 from benchmarks import report
 from benchmarks.candidates import Testbed, candidate_seeds
-from benchmarks.capture_overhead import Job, measure, on_gpu, real_size_job
+from benchmarks.capture_overhead import Job, measure, real_size_job
 from benchmarks.peers import PUBLISHED, TAYLOR1, TAYLOR2, EvaluationCounter, easy_cache, unbounded
+from benchmarks.real_size import on_gpu
 
 STEP_COUNTS = (20, 28)
 THRESHOLDS = (0.02, 0.05, 0.1, 0.2)

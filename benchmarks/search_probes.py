@@ -1,0 +1,99 @@
+"""The probes that a seed search is measured with, and what they say of recorded candidates."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusion_probe.probe_models.focus import AttentionFocus
+from diffusion_probe.probe_models.preview import PreviewReward
+from diffusion_probe.probe_models.probe import Probe
+from diffusion_probe.probe_models.probe_file import load_probe
+from diffusion_probe.sampling.capture import attach_probe, captured
+from diffusion_probe.search.policies import ONE_CUT, SEQUENTIAL, policy_named
+from diffusion_probe.search.policy import Policy
+from diffusion_probe.search.skill import PREVIEW, Skill
+from diffusion_probe.testbed import sample
+from diffusion_probe.testbed.scorer import GroundTruth
+
+from benchmarks.candidates import Testbed
+from runtime.paths import PACK_ROOT
+
+PROBES = PACK_ROOT / "testbed" / "probes"
+"""Trained probes that come with the testbed models, in a folder named as the model: all of them are measured."""
+
+
+@dataclass(frozen=True)
+class Searcher:
+    """One probe, and how a search by it goes.
+
+    Attributes:
+        name: in the names of methods.
+        make: the testbed and a prompt → the probe.
+        skill: how well its scores predict the end, as the policy is told.
+        sequential: whether the default policy is measured with it, too.
+        digest: of its file, None where it isn't from a file.
+    """
+
+    name: str
+    make: Callable[[Testbed, str], Probe]
+    skill: Skill = PREVIEW
+    sequential: bool = True
+    digest: str | None = None
+
+    def policy(self, name: str, candidates: int, judged: bool = False) -> Policy:
+        """One survivor, at the cost of one cut at 20 %."""
+        return policy_named(name, sample.STEPS, candidates, skill=self.skill, judged=judged)
+
+    def looks(self, candidates: int) -> list[int]:
+        """Every step at which some policy looks."""
+        policies = [self.policy(ONE_CUT, candidates)]
+        if self.sequential:
+            policies += [self.policy(SEQUENTIAL, candidates, judged) for judged in (False, True)]
+        return sorted({moment for policy in policies for moment in policy.moments(sample.STEPS)})
+
+
+UNTRAINED = (
+    Searcher("focus", lambda testbed, prompt: AttentionFocus(), sequential=False),
+    Searcher("preview", lambda testbed, prompt: PreviewReward(testbed.decode, GroundTruth(), prompt)),
+)
+
+
+def trained(path: Path) -> Searcher:
+    """The probe in a file, named as the file is, with the skill that the file states.
+
+    Raises:
+        SystemExit: it can't be read; the message says why.
+    """
+    try:
+        probe = load_probe(path)
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
+    skill = Skill(**probe.search_skill) if probe.search_skill else PREVIEW
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return Searcher(probe.name, lambda testbed, prompt: probe, skill, digest=digest)
+
+
+def searchers(model: str, files: Sequence[Path]) -> list[Searcher]:
+    """Those that need no training, those that come with the testbed model, and those of the files.
+
+    Raises:
+        SystemExit: two have the same name, or a file can't be read.
+    """
+    shipped = sorted((PROBES / model).glob("*.safetensors"))
+    found = [*UNTRAINED, *map(trained, dict.fromkeys([*shipped, *(path.resolve() for path in files)]))]
+    names = [one.name for one in found]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise SystemExit(f"two probes are called {', '.join(sorted(twice))}: rename one of the files.")
+    return found
+
+
+@torch.inference_mode()
+def early_scores(
+    testbed: Testbed, probe: Probe, prompt: str, seeds: Sequence[int], steps: Sequence[int]
+) -> dict[int, list[float]]:
+    """What a probe says of each seed at each step, of one run of all to the end."""
+    model = attach_probe(testbed.model, probe, ", ".join(f"step {step}" for step in steps))
+    latent = {"samples": testbed.latents(model, prompt, seeds, words=True)}
+    return {step: probe.score(captured(model, latent, f"step {step}")).tolist() for step in steps}
