@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusion_probe.probe_models.probe import CaptureAll
+from diffusion_probe.probe_models.preview import PreviewReward
 from diffusion_probe.sampling.capture import attach_probe, captured
 from diffusion_probe.testbed import sample
 from diffusion_probe.testbed.scenes import Scene, sample_scenes
@@ -18,7 +18,7 @@ from diffusion_probe.testbed.scorer import GroundTruth
 from diffusion_probe.training import protocol
 
 from benchmarks.candidates import Testbed, candidate_seeds, kept_lines
-from benchmarks.search_probes import UNTRAINED, Searcher, early_scores
+from benchmarks.search_probes import PREVIEW, Searcher, early_scores
 
 SEEDS = 4
 CUT = round(0.2 * sample.STEPS)
@@ -38,17 +38,16 @@ def wordings(scene: Scene) -> list[str]:
 
 
 @torch.inference_mode()
-def record(testbed: Testbed, scene: Scene, seeds: range) -> dict[str, Any]:
-    """``truth`` ``[wording, seed]``, and as ``early`` the same of each probe that needs no training, at 20 %."""
+def record(testbed: Testbed, scene: Scene, seeds: range) -> dict[str, list[list[float]]]:
+    """``truth`` and the preview's score at 20 % as ``early``, both ``[wording, seed]``."""
     judge = GroundTruth()
-    probes = {searcher.name: searcher.make(testbed, scene.prompt) for searcher in UNTRAINED}
-    truth, early = [], {name: [] for name in probes}
+    preview = PreviewReward(testbed.decode, judge, scene.prompt)
+    truth, early = [], []
     for text in wordings(scene):
-        model = attach_probe(testbed.model, CaptureAll(), f"step {CUT}")
+        model = attach_probe(testbed.model, preview, f"step {CUT}")
         latent = {"samples": testbed.latents(model, text, seeds)}
         truth.append(judge(testbed.decode(latent["samples"]), [scene.prompt] * len(seeds)).tolist())
-        for name, probe in probes.items():
-            early[name].append(probe.score(captured(model, latent)).tolist())
+        early.append(preview.score(captured(model, latent)).tolist())
     return {"truth": truth, "early": early}
 
 
@@ -57,18 +56,19 @@ def measure(testbed: Testbed, scenes: int, seed: int, probes: list[Searcher]) ->
     found = sample_scenes(scenes, 30_000 + seed, object_count=3)
     settings = f"{testbed.weights()}-{seed}-wordings"
 
-    def untrained(number: int) -> dict[str, Any]:
+    def judged(number: int) -> dict[str, Any]:
         return record(testbed, found[number], candidate_seeds(seed, FIRST_PROMPT + number, SEEDS))
 
-    lines = kept_lines(f"{settings}-{[searcher.name for searcher in UNTRAINED]}", "scenes", scenes, untrained)
-    early = {searcher.name: [line["early"][searcher.name] for line in lines] for searcher in UNTRAINED}
-    for searcher in (one for one in probes if one.digest):
+    lines = kept_lines(settings, "scenes", scenes, judged)
+    early = {PREVIEW.name: [line["early"] for line in lines]}
+    for searcher in (one for one in probes if one is not PREVIEW):
 
-        def trained(number: int, searcher: Searcher = searcher) -> list[list[float]]:
-            probe, seeds = searcher.make(testbed, ""), candidate_seeds(seed, FIRST_PROMPT + number, SEEDS)
-            return [early_scores(testbed, probe, text, seeds, [CUT])[CUT] for text in wordings(found[number])]
+        def looked_at(number: int, searcher: Searcher = searcher) -> list[list[float]]:
+            seeds, texts = candidate_seeds(seed, FIRST_PROMPT + number, SEEDS), wordings(found[number])
+            return [early_scores(testbed, searcher, text, seeds, [CUT])[CUT] for text in texts]
 
-        early[searcher.name] = kept_lines(f"{settings}-{searcher.digest}", "scenes", scenes, trained)
+        key = f"{settings}-{searcher.digest or searcher.name}"
+        early[searcher.name] = kept_lines(key, "scenes", scenes, looked_at)
     truth = np.array([line["truth"] for line in lines])
     means = truth.mean(axis=2)
     best = means == means.max(axis=1, keepdims=True)

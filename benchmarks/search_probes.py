@@ -13,7 +13,8 @@ from diffusion_probe.probe_models.probe_file import load_probe
 from diffusion_probe.sampling.capture import attach_probe, captured
 from diffusion_probe.search.policies import ONE_CUT, SEQUENTIAL, policy_named
 from diffusion_probe.search.policy import Policy
-from diffusion_probe.search.skill import PREVIEW, Skill
+from diffusion_probe.search.skill import PREVIEW as PREVIEW_SKILL
+from diffusion_probe.search.skill import Skill
 from diffusion_probe.testbed import sample
 from diffusion_probe.testbed.scorer import GroundTruth
 
@@ -38,7 +39,7 @@ class Searcher:
 
     name: str
     make: Callable[[Testbed, str], Probe]
-    skill: Skill = PREVIEW
+    skill: Skill = PREVIEW_SKILL
     sequential: bool = True
     digest: str | None = None
 
@@ -54,10 +55,9 @@ class Searcher:
         return sorted({moment for policy in policies for moment in policy.moments(sample.STEPS)})
 
 
-UNTRAINED = (
-    Searcher("focus", lambda testbed, prompt: AttentionFocus(), sequential=False),
-    Searcher("preview", lambda testbed, prompt: PreviewReward(testbed.decode, GroundTruth(), prompt)),
-)
+FOCUS = Searcher("focus", lambda testbed, prompt: AttentionFocus(), sequential=False)
+PREVIEW = Searcher("preview", lambda testbed, prompt: PreviewReward(testbed.decode, GroundTruth(), prompt))
+UNTRAINED = (FOCUS, PREVIEW)
 
 
 def trained(path: Path) -> Searcher:
@@ -70,7 +70,7 @@ def trained(path: Path) -> Searcher:
         probe = load_probe(path)
     except ValueError as error:
         raise SystemExit(str(error)) from None
-    skill = Skill(**probe.search_skill) if probe.search_skill else PREVIEW
+    skill = Skill(**probe.search_skill) if probe.search_skill else PREVIEW_SKILL
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     return Searcher(probe.name, lambda testbed, prompt: probe, skill, digest=digest)
 
@@ -91,9 +91,10 @@ def searchers(model: str, files: Sequence[Path]) -> list[Searcher]:
 
 @torch.inference_mode()
 def early_scores(
-    testbed: Testbed, probe: Probe, prompt: str, seeds: Sequence[int], steps: Sequence[int]
+    testbed: Testbed, searcher: Searcher, prompt: str, seeds: Sequence[int], steps: Sequence[int]
 ) -> dict[int, list[float]]:
-    """What a probe says of each seed at each step, of one run of all to the end."""
+    """What a probe says of each seed at each step. Trained ones are told which words the prompt has."""
+    probe = searcher.make(testbed, prompt)
     model = attach_probe(testbed.model, probe, ", ".join(f"step {step}" for step in steps))
-    latent = {"samples": testbed.latents(model, prompt, seeds, words=True)}
+    latent = {"samples": testbed.latents(model, prompt, seeds, words=bool(searcher.digest), last_step=max(steps))}
     return {step: probe.score(captured(model, latent, f"step {step}")).tolist() for step in steps}

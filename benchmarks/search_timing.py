@@ -17,7 +17,7 @@ from diffusion_probe.search.policy import Policy
 from diffusion_probe.testbed import sample
 
 from benchmarks.candidates import Testbed, candidate_seeds
-from benchmarks.search_probes import UNTRAINED, Searcher
+from benchmarks.search_probes import PREVIEW, Searcher
 
 VARIANTS = 4
 
@@ -109,7 +109,7 @@ FULL = "ten in turn"
 
 def todo(runs: Runs, probes: list[Searcher], count: int) -> dict[str, Callable[[], Any]]:
     """What a round measures."""
-    judge = UNTRAINED[-1].make(runs.testbed, runs.prompt)
+    judge = PREVIEW.make(runs.testbed, runs.prompt)
     found: dict[str, Callable[[], Any]] = {
         FULL: lambda: runs.single(count),
         "one image": lambda: runs.single(1),

@@ -65,8 +65,7 @@ def record(
     for searcher in (one for one in probes if one.digest):
 
         def trained(number: int, searcher: Searcher = searcher) -> dict[int, list[float]]:
-            probe, seeds = searcher.make(testbed, prompts[number]), candidate_seeds(seed, number, N)
-            return early_scores(testbed, probe, prompts[number], seeds, searcher.looks(N))
+            return early_scores(testbed, searcher, prompts[number], candidate_seeds(seed, number, N), searcher.looks(N))
 
         key = f"{settings}-{searcher.looks(N)}-{searcher.digest}"
         found[searcher.name] = kept_lines(key, "prompts", len(prompts), trained)

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from .features import DENOISED, Features
 
-CHUNK = 8
-"""Rows decoded at once: previews should not need more memory than the final decode of a batch."""
+CHUNK = 2
+"""Rows decoded at once: previews should not need more memory than the final decode of a batch, and on a CPU
+larger tensors take longer per row (a sixth with eight rows of the testbed)."""
 
 Decode = Callable[[Tensor], Tensor]
 """Latents ``[rows, channels, height, width]`` → images ``[rows, H, W, 3]`` float in 0 … 1.

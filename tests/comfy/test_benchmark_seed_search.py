@@ -27,7 +27,9 @@ def searchers(tmp_path, write_probe, monkeypatch):
     return search_probes.searchers("flux", [tmp_path / "faces.safetensors"])
 
 
-def test_a_trained_probe_has_its_rows_with_the_scores_that_a_search_sees(testbed, searchers):
+def test_a_trained_probe_has_its_rows_with_the_scores_that_a_search_sees(testbed, searchers, monkeypatch):
+    monkeypatch.setattr(seed_search, "N", 4)
+    monkeypatch.setattr(seed_search, "LOOKS", searchers[1].looks(4))
     prompts = testbed.prompts(1, SEED, "train")
     truth, scores = seed_search.record(testbed, prompts, SEED, searchers)
     found = seed_search.methods(truth, scores, SEED, searchers)
@@ -47,7 +49,7 @@ def test_a_trained_probe_has_its_rows_with_the_scores_that_a_search_sees(testbed
 def test_wordings_are_chosen_by_each_probe(testbed, searchers, monkeypatch):
     monkeypatch.setattr(prompt_search, "SEEDS", 1)
     found = prompt_search.measure(testbed, 1, SEED, searchers)
-    assert [row["probe"] for row in found["rows"]] == ["focus", "preview", "faces"]
+    assert [row["probe"] for row in found["rows"]] == ["preview", "focus", "faces"]
     assert found["wordings"] == 4 and found["rows_fewer"] == 2.5 and found["chance"] >= 0.25
 
 
