@@ -16,13 +16,10 @@ from diffusion_probe.search.policy import Policy
 from diffusion_probe.search.skill import PREVIEW as PREVIEW_SKILL
 from diffusion_probe.search.skill import Skill
 from diffusion_probe.testbed import sample
+from diffusion_probe.testbed.load import PROBES
 from diffusion_probe.testbed.scorer import GroundTruth
 
 from benchmarks.candidates import Testbed
-from runtime.paths import PACK_ROOT
-
-PROBES = PACK_ROOT / "testbed" / "probes"
-"""Trained probes that come with the testbed models, in a folder named as the model: all of them are measured."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +90,8 @@ def searchers(model: str, files: Sequence[Path]) -> list[Searcher]:
 def early_scores(
     testbed: Testbed, searcher: Searcher, prompt: str, seeds: Sequence[int], steps: Sequence[int]
 ) -> dict[int, list[float]]:
-    """What a probe says of each seed at each step. Trained ones are told which words the prompt has."""
+    """What a probe says of each seed at each step, of runs that end at the last of them."""
     probe = searcher.make(testbed, prompt)
     model = attach_probe(testbed.model, probe, ", ".join(f"step {step}" for step in steps))
-    latent = {"samples": testbed.latents(model, prompt, seeds, words=bool(searcher.digest), last_step=max(steps))}
+    latent = {"samples": testbed.latents(model, prompt, seeds, last_step=max(steps))}
     return {step: probe.score(captured(model, latent, f"step {step}")).tolist() for step in steps}

@@ -14,8 +14,8 @@ one cond, ``wall_ratio_vs_full`` how many times as fast as ten KSampler runs one
 processor time, which other programs disturb less). Finished images aren't decoded,
 but what a probe or judge decodes is in its time. ``over_best_of_n``, ``over_random``: differences within
 prompts, with the interval of that mean. ``prompt_search``: four wordings of a scene, one finished; see
-``benchmarks/prompt_search.py``. ``cached_search``: with TC-Padé Cache on the model; see ``benchmarks/cached_search.py``.
-``--real-size``: see ``benchmarks/search_real_size.py``.
+``benchmarks/prompt_search.py``. ``cached_search``: with TC-Padé Cache on the model; see
+``benchmarks/cached_search.py``. ``--real-size``: see ``benchmarks/search_real_size.py``.
 """
 
 import argparse
@@ -31,25 +31,21 @@ from diffusion_probe.training.replay import replay
 
 from benchmarks import cached_search, prompt_search, report, search_real_size, search_timing
 from benchmarks.candidates import Testbed, candidate_seeds, kept_lines
-from benchmarks.search_probes import UNTRAINED, Searcher, early_scores, searchers
+from benchmarks.search_probes import PREVIEW, Searcher, early_scores, searchers
 
 MODULE = "benchmarks.seed_search"
 N = 10
 ROWS = 2
 """Per evaluation: cond and uncond."""
 
-LOOKS = sorted({step for searcher in UNTRAINED for step in searcher.looks(N)})
-
 
 def record_prompt(testbed: Testbed, number: int, prompt: str, seed: int) -> dict[str, Any]:
-    """Truth of all candidates of a prompt, and the scores by step of each probe that needs no training."""
-    found = testbed.candidates(prompt, candidate_seeds(seed, number, N), LOOKS)
-    scores = {}
+    """Truth of all candidates of a prompt, and the preview's scores by step."""
+    found = testbed.candidates(prompt, candidate_seeds(seed, number, N), PREVIEW.looks(N))
+    preview = PREVIEW.make(testbed, prompt)
     with torch.inference_mode():
-        for searcher in UNTRAINED:
-            probe = searcher.make(testbed, prompt)
-            scores[searcher.name] = {step: probe.score(found.features[step]).tolist() for step in searcher.looks(N)}
-    return {"prompt": prompt, "truth": found.truth.tolist(), "scores": scores}
+        scores = {step: preview.score(rows).tolist() for step, rows in found.features.items()}
+    return {"prompt": prompt, "truth": found.truth.tolist(), "scores": {PREVIEW.name: scores}}
 
 
 def record(
@@ -57,19 +53,20 @@ def record(
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Truth ``[prompt, seed]``, and per probe the scores ``[prompt, evaluation, seed]``, NaN where none looks."""
 
-    def untrained(number: int) -> dict[str, Any]:
+    def judged(number: int) -> dict[str, Any]:
         return record_prompt(testbed, number, prompts[number], seed)
 
     settings = f"{testbed.weights()}-{seed}"
-    lines = kept_lines(f"{settings}-{LOOKS}", "prompts", len(prompts), untrained)
-    found = {searcher.name: [line["scores"][searcher.name] for line in lines] for searcher in UNTRAINED}
-    for searcher in (one for one in probes if one.digest):
+    lines = kept_lines(f"{settings}-{PREVIEW.looks(N)}", "prompts", len(prompts), judged)
+    found = {PREVIEW.name: [line["scores"][PREVIEW.name] for line in lines]}
+    for searcher in (one for one in probes if one is not PREVIEW):
+        looks = searcher.looks(N)
 
-        def trained(number: int, searcher: Searcher = searcher) -> dict[int, list[float]]:
-            return early_scores(testbed, searcher, prompts[number], candidate_seeds(seed, number, N), searcher.looks(N))
+        def looked_at(number: int, searcher: Searcher = searcher, looks: list[int] = looks) -> dict[int, list[float]]:
+            return early_scores(testbed, searcher, prompts[number], candidate_seeds(seed, number, N), looks)
 
-        key = f"{settings}-{searcher.looks(N)}-{searcher.digest}"
-        found[searcher.name] = kept_lines(key, "prompts", len(prompts), trained)
+        key = f"{settings}-{looks}-{searcher.digest or searcher.name}"
+        found[searcher.name] = kept_lines(key, "prompts", len(prompts), looked_at)
     return np.array([line["truth"] for line in lines]), {name: by_step(found[name]) for name in found}
 
 
@@ -94,7 +91,7 @@ def methods(
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Per method and prompt: expected true score of what it hands out, and model rows."""
     mean, full = truth.mean(axis=1), ROWS * sample.STEPS
-    cut = UNTRAINED[0].policy(ONE_CUT, N)
+    cut = PREVIEW.policy(ONE_CUT, N)
     (at,), cost = cut.moments(sample.STEPS), ROWS * cut.cost(sample.STEPS)
 
     def at_cost(rows: float) -> np.ndarray:
@@ -194,7 +191,7 @@ def main(arguments: list[str] | None = None) -> int:
         "prompts": given.prompts,
         "seeds": N,
         "rows": rows,
-        "cached_search": cached_search.measure(testbed, prompts, given.seed, truth, scores["preview"]),
+        "cached_search": cached_search.measure(testbed, prompts, given.seed, truth, scores[PREVIEW.name]),
         "throughput": times["throughput"],
         "prompt_search": wordings,
     }

@@ -29,7 +29,6 @@ def searchers(tmp_path, write_probe, monkeypatch):
 
 def test_a_trained_probe_has_its_rows_with_the_scores_that_a_search_sees(testbed, searchers, monkeypatch):
     monkeypatch.setattr(seed_search, "N", 4)
-    monkeypatch.setattr(seed_search, "LOOKS", searchers[1].looks(4))
     prompts = testbed.prompts(1, SEED, "train")
     truth, scores = seed_search.record(testbed, prompts, SEED, searchers)
     found = seed_search.methods(truth, scores, SEED, searchers)
