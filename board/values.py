@@ -9,6 +9,7 @@ not decided), ``at`` (the moment of its score, or at which it was dropped), ``go
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import isfinite
 from typing import Any
 
@@ -143,7 +144,8 @@ def _rows(scores: Scores, bars: Bars, selection: Selection | None, marks: Marks)
 def outcome_board(outcome: Outcome, looks: Sequence[Look | None], line: float | None = None) -> Board:
     """Of Seed Search when it has ended."""
     survivors = set(outcome.survivors())
-    order = {row: place for place, row in enumerate(outcome.order(), start=1)}
+    unmarked = replace(outcome, fates=tuple(replace(fate, mark=None) for fate in outcome.fates))
+    order = {row: place for place, row in enumerate(unmarked.order(), start=1)}
     scored = [fate.scores[-1][1] for fate in outcome.fates if fate.scores]
     bars = Bars(scored or [0.0], outcome.calibration)
     rows = [

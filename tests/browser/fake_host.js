@@ -13,6 +13,7 @@ const host = {
     element.style.height = "100%";
     node.element.append(element);
   },
+  hideImages: () => {},
   runningNode: (id) => nodes[id],
   workflowId: () => "this workflow",
   keyOf: (node) => node.id,

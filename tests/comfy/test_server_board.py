@@ -229,3 +229,15 @@ def test_without_hold_the_filter_is_not_run_again_and_says_the_same(client, filt
     assert first == second and len(kept(first)) == 1
     cached = {name for event in events if event["type"] == "execution_cached" for name in event["data"]["nodes"]}
     assert "search" in cached
+
+
+def test_previews_that_the_user_has_turned_off_are_not_sent(client, prompt):
+    prompt["search"]["inputs"]["hold_for_me"] = False
+    extra = {"preview_method": "none"}
+    body = {"prompt": prompt, "client_id": client.client_id, "extra_data": extra}
+    prompt_id = client._post("/prompt", body)[1]["prompt_id"]
+    browser = Browser(client)
+    for event in client.events(prompt_id):
+        browser(event)
+    assert browser.told and not [row for told in browser.told for row in told["rows"] if row.get("picture")]
+    assert {row["picture"] for row in board_of(client.outputs(prompt_id))["rows"]} == {None}

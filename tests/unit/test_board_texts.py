@@ -43,3 +43,14 @@ def test_one_file_calls_into_the_frontend():
 def test_nothing_is_made_from_markup_nor_patched_into_the_frontend():
     for banned in ("innerHTML", "outerHTML", "insertAdjacentHTML", "prototype", "onDraw", "eval(", "http:", "https:"):
         assert [name for name, script in SCRIPTS.items() if banned in script] == [], banned
+
+
+def test_every_picture_of_a_help_page_is_there_and_small():
+    folder = PACK_ROOT / "web" / "docs"
+    shown = {
+        name
+        for page in folder.glob("*.md")
+        for name in re.findall(r"!\[[^\]]+\]\(images/([\w.]+)\)", page.read_text(encoding="utf-8"))
+    }
+    files = {path.name: path.stat().st_size for path in (folder / "images").iterdir()}
+    assert shown == set(files) and max(files.values()) < 60_000 and sum(files.values()) < 2_000_000

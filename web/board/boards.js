@@ -38,6 +38,7 @@ class NodeBoard {
   constructor(host, store, node) {
     Object.assign(this, { host, store, node, state: EMPTY });
     this.root = make("div", "dp-root");
+    host.hideImages(node);
     host.addElement(node, NAME, this.root, HEIGHT);
   }
 

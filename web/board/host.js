@@ -51,6 +51,11 @@ export function addElement(node, name, element, minHeight, options = {}) {
   return widget;
 }
 
+/** Leaves out the pictures that ComfyUI shows in a node (Nodes 2.0), where an element of ours shows them. */
+export function hideImages(node) {
+  node.hideOutputImages = true;
+}
+
 /** Fills in ComfyUI's tokens in a value when it is queued, such as %date:yyyy-MM-dd%. */
 export function fillTokens(node, name) {
   const fill = window.comfyAPI?.utils?.applyTextReplacements;
