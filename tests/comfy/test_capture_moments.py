@@ -106,6 +106,13 @@ def test_the_default_is_20_percent_or_the_second_evaluation_of_few(small, ksampl
     assert captured(model, {"samples": ksampler(model, rows=1, steps=steps, cfg=1.0)})[0].step == step
 
 
+def test_a_family_may_have_a_default_of_its_own(small):
+    sampling = small.get_model_object("model_sampling")
+    sigmas = comfy.samplers.calculate_sigmas(sampling, "simple", 25)
+    plan = moments.MomentPlan(None, sigmas, sampling, "sample_euler", default=0.4)
+    assert [str(moment) for moment in plan.moments] == ["40%"] and plan.wanted(10, float(sigmas[9]))
+
+
 def test_two_of_four_steps_are_known_to_belong_to_few(small, ksampler, probe):
     model = attach_probe(small, probe)
     features = captured(model, {"samples": ksampler(model, rows=1, steps=4, last_step=2)})[0]

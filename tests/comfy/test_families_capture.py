@@ -12,6 +12,7 @@ import pytest
 import torch
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from diffusion_probe.probe_models.probe import CaptureAll
+from diffusion_probe.sampling.attention_preview import attention_preview
 from diffusion_probe.sampling.capture import attach_probe, captured
 from diffusion_probe.sampling.families import FAMILIES
 from diffusion_probe.sampling.previews import preview_images
@@ -238,6 +239,30 @@ def test_prompts_in_one_call_or_in_two_and_rows_together_or_alone_give_the_same_
 def family_joins(name, tokens):
     """Whether ComfyUI runs a prompt of 12 tokens and one of so many in one call."""
     return tokens == 12 or name in ("SDXL", "SD1.5", "FLUX.2", "FLUX.2 Klein")
+
+
+def test_a_regional_prompt_is_placed_in_its_region_and_shown(small, probe):
+    right = small.prompt(3, area=(8, 6, 0, 6))  # height, width, top, left in latent pixels: the right half
+    model = attach_probe(small.model, probe, "step 1")
+    positive = small.prompt(1) + right
+    latent = {"samples": small.sample(model, positive=positive)}
+    (features, _) = captured(model, latent)
+    whole, regional = features.attention.chunk(2, 1)
+    half = whole.shape[-1] // 2
+    assert whole[..., :half].max() > 0 and regional[..., :half].abs().max() == 0 and regional[..., half:].max() > 0
+    assert len(attention_preview(model, latent)[0]) == 2
+
+
+def test_positions_that_the_model_masks_have_no_weight(small_model, probe):
+    """Qwen-Image's attention is told which positions of the text are filling."""
+    small = small_model("Qwen-Image")
+    filled = {"attention_mask": torch.tensor([[1] * 9 + [0] * 3])}
+    options = {"positive": small.prompt(1, **filled), "negative": small.prompt(2, **filled)}
+    model = attach_probe(small.model, probe, "step 1")
+    latent = small.sample(model, **options)
+    assert torch.equal(latent, small.sample(**options)) and not torch.equal(latent, small.sample())
+    for features in captured(model, {"samples": latent}):
+        assert features.attention[:, 9:].abs().max() == 0 and features.attention[:, :9].amax((0, 2, 3)).min() > 0
 
 
 # The module whose output is the activation, and where the image's tokens lie in it; a UNet's is a picture already.
