@@ -6,10 +6,12 @@ tokenizers change on the way in. What then still differs (a piece for something 
 that a tokenizer drops or replaces) is bridged between the nearest characters that agree.
 """
 
+import re
 import unicodedata
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 
 from ..probe_models.words import word_spans
 
@@ -24,6 +26,9 @@ BYTE_BLANK = "\u0120"
 
 AGREE = 3
 """Text and pieces are together again where this many characters, or all that are left, agree."""
+
+BYTE_PIECE = re.compile("<0x[0-9A-F]{2}>")
+"""How SentencePiece writes a byte of what it has no piece for."""
 
 UNKNOWN = "<unk>"
 UNKNOWN_CHARACTER = "\ufffd"
@@ -101,23 +106,38 @@ def _folded(characters: Iterable[Owned]) -> list[Owned]:
 
 
 def _characters_spelled(pieces: Sequence[str]) -> list[Owned]:
-    """A blank that is a piece of its own belongs to what it stands before."""
+    """A blank that is a piece of its own belongs to what it stands before; what is unknown may be spelled in bytes."""
     spelled: list[Owned] = []
     before: frozenset[int] = frozenset()
-    for number, piece in enumerate(pieces):
-        text = UNKNOWN_CHARACTER if piece == UNKNOWN else piece.replace(BLANK, "")
-        owners = before | {number}
-        before = frozenset() if text else owners
-        spelled += [(character, owners if at == 0 else frozenset({number})) for at, character in enumerate(text)]
+    for is_byte, group in groupby(
+        enumerate(pieces), key=lambda numbered: BYTE_PIECE.fullmatch(numbered[1]) is not None
+    ):
+        if is_byte:
+            found = _decoded([(int(piece[3:5], 16), number) for number, piece in group])
+        else:
+            found = [owned for number, piece in group for owned in _piece_characters(piece, number)]
+        for character, owners in found:
+            owners |= before
+            before = frozenset() if character else owners
+            spelled += [(character, owners)] if character else []
     return spelled
 
 
+def _piece_characters(piece: str, number: int) -> list[Owned]:
+    """Those of one of SentencePiece's pieces; an empty one for a blank alone."""
+    text = UNKNOWN_CHARACTER if piece == UNKNOWN else piece.replace(BLANK, "")
+    return [(character, frozenset({number})) for character in text or [""]]
+
+
 def _bytes_spelled(pieces: Sequence[str]) -> list[Owned]:
-    """A character may be spread over several pieces, for these are pieces of its UTF-8 bytes.
+    return _decoded([(byte, number) for number, piece in enumerate(pieces) for byte in _piece_bytes(piece)])
+
+
+def _decoded(spelling: Sequence[tuple[int, int]]) -> list[Owned]:
+    """Characters of UTF-8 bytes, each with the piece it is of; a character may be spread over several pieces.
 
     Bytes that are no text, as a tokenizer leaves them that drops others, agree with nothing.
     """
-    spelling = [(byte, number) for number, piece in enumerate(pieces) for byte in _piece_bytes(piece)]
     text = bytes(byte for byte, _ in spelling).decode(errors="surrogateescape")
     spelled, at = [], 0
     for character in text:

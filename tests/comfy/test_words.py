@@ -1,16 +1,19 @@
 """Words of a conditioning, by ComfyUI's own tokenizers, text encoders and nodes."""
 
 import functools
+import io
 import json
 import random
 
 import comfy.sd
 import comfy.supported_models_base
 import pytest
+import sentencepiece
 import torch
 from comfy.sd1_clip import SD1ClipModel, SD1Tokenizer, SDTokenizer
 from comfy.sdxl_clip import SDXLClipModel, SDXLTokenizer
 from comfy.text_encoders.flux import FluxClipModel, FluxTokenizer, T5XXLTokenizer
+from comfy.text_encoders.lumina2 import LuminaModel, LuminaTokenizer
 from comfy.text_encoders.pixart_t5 import PixArtT5XXL, PixArtTokenizer
 from comfy.text_encoders.sd3_clip import SD3ClipModel, SD3Tokenizer
 from diffusion_probe.nodes.words import EncodeWords
@@ -31,7 +34,9 @@ KINDS = {
     "sd3": (SD3Tokenizer, SD3ClipModel),
     "sd3 without T5": (SD3Tokenizer, functools.partial(SD3ClipModel, t5=False)),
     "chroma": (PixArtTokenizer, PixArtT5XXL),
+    "lumina 2": (LuminaTokenizer, LuminaModel),
 }
+KNOWS_EMBEDDINGS = pytest.mark.parametrize("clip", [kind for kind in KINDS if kind != "lumina 2"], indirect=True)
 PROMPTS = [
     "a small red circle to the left of a large blue square",
     "Red-haired girl's CAFÉ, 1girl BREAK (red:1.2) ((deep) blue:0.7) \\(green\\) [x]",
@@ -41,11 +46,33 @@ PROMPTS = [
 ]
 
 
+GEMMA = {
+    "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 1,
+    "num_key_value_heads": 1, "vocab_size": 2000,
+}  # fmt: skip
+
+
+@functools.cache
+def small_sentencepiece():
+    """A vocabulary as Gemma's, whose own lies in its model file: SentencePiece, with bytes for what it doesn't know."""
+    words = "a small red blue circle square of the left to and large large cat dog incomprehensible word".split()
+    model, draw = io.BytesIO(), random.Random(0)
+    sentences = (" ".join(draw.choices(words, k=8)) for _ in range(500))
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=sentences, model_writer=model, vocab_size=330, hard_vocab_limit=False, byte_fallback=True,
+        pad_id=0, eos_id=1, bos_id=2, unk_id=3, minloglevel=2,
+    )  # fmt: skip
+    return model.getvalue()
+
+
 def small_clip(tokenizer, model, t5_width=WIDTHS["t5xxl"], **options):
     """A real ``comfy.sd.CLIP`` of ComfyUI's own classes: few layers, small widths, random weights."""
     shapes = {f"{name}_model_config": {**CLIP_CONFIG, "hidden_size": width} for name, width in WIDTHS.items()}
     shapes["t5xxl_model_config"] = {**T5_CONFIG, "d_model": t5_width}
-    clip = comfy.sd.CLIP(comfy.supported_models_base.ClipTarget(tokenizer, model), model_options=shapes, **options)
+    shapes["gemma2_2b_model_config"] = GEMMA
+    data = {"spiece_model": small_sentencepiece()} if tokenizer is LuminaTokenizer else {}
+    target = comfy.supported_models_base.ClipTarget(tokenizer, model)
+    clip = comfy.sd.CLIP(target, model_options=shapes, tokenizer_data=data, **options)
     generator = torch.Generator().manual_seed(0)
     for parameter in clip.cond_stage_model.parameters():
         shape = parameter.shape if parameter.numel() < 2**24 else (parameter.shape[0], 1)  # a table as wide as T5's own
@@ -102,12 +129,20 @@ def changed_positions(first, second):
     [
         "a small red circle and a red incomprehensible antidisestablishmentarianism".split(),
         ["girl's", "well-known", "CAFÉ", "1girl", "BREAK", "🐱", "deep"],
-        ["embedding:three", "cat", "embedding:three", "dog"],
         [f"word{n}" for n in range(60)],
     ],
-    ids=["plain", "marks", "embeddings", "chunks"],
+    ids=["plain", "marks", "chunks"],
 )
 def test_words_are_where_a_weight_changes_the_context(clip, words):
+    check_weights(clip, words)
+
+
+@KNOWS_EMBEDDINGS
+def test_embeddings_are_where_a_weight_changes_the_context(clip):
+    check_weights(clip, ["embedding:three", "cat", "embedding:three", "dog"])
+
+
+def check_weights(clip, words):
     """Independent of any alignment: ComfyUI applies a weight to the positions of what it weighs."""
     some = range(len(words)) if len(words) < 20 else (0, 17, 30, 59)
     for number in some:
@@ -120,6 +155,7 @@ def test_words_are_where_a_weight_changes_the_context(clip, words):
         assert found == again and found[name] == changed_positions(before, after)
 
 
+@KNOWS_EMBEDDINGS
 def test_an_embedding_is_one_word_over_all_its_positions(clip):
     _, words = encoded(clip, "a embedding:three, red")
     model = clip.cond_stage_model
@@ -128,6 +164,7 @@ def test_an_embedding_is_one_word_over_all_its_positions(clip):
     assert words["red"][0] > words["embedding:three"][2]
 
 
+@KNOWS_EMBEDDINGS
 def test_an_embedding_that_is_not_found_is_no_word_and_moves_nothing(clip):
     _, words = encoded(clip, "a embedding:nosuch red")
     _, without = encoded(clip, "a red")
