@@ -8,6 +8,7 @@ from ..probe_models.features import ALL_TEXT
 from ..probe_models.probe import CaptureAll
 from ..sampling.capture import attach_probe, finished_rows
 from ..training.dataset import run_path
+from ..training.other_prompts import other_prompts, recorded_prompts
 from ..training.recorder import FinishedRun, dataset_size, record_run
 from ..training.workflow_key import NODE, nodes_before, workflow_key
 from .dataset_folder import dataset_path
@@ -100,7 +101,8 @@ class RecordProbeData(io.ComfyNode):
             there = file.exists()
             if not there:
                 rewards = [given for given in (reward, reward_2, reward_3) if given is not None]
-                run = _finished_run(model, latent, images, rewards, prompt, cls._workflow())
+                others = other_prompts(prompt, recorded_prompts(dataset_path(dataset)))
+                run = _finished_run(model, latent, images, rewards, prompt, others, cls._workflow())
                 record_run(dataset_path(dataset), file.stem, run)
             size = dataset_size(dataset_path(dataset), file.stem)
         done, several = "Already in" if there else "Recorded in", "s" if size["runs"] > 1 else ""
@@ -121,14 +123,15 @@ class RecordProbeData(io.ComfyNode):
         return nodes_before(cls.hidden.dynprompt.get_node, cls.hidden.unique_id)
 
 
-def _finished_run(model, latent, images, rewards: list, prompt: str, workflow: dict) -> FinishedRun:
+def _finished_run(model, latent, images, rewards: list, prompt: str, others: list, workflow: dict) -> FinishedRun:
+    records, moments = finished_rows(model, latent)
     labels = {}
     for reward in rewards:
         require_prompt(reward, prompt)
         if reward.label in labels:
             raise ValueError(f"two rewards measure {reward.label}. Connect each reward once.")
-        labels[reward.label] = tuple(reward(images, [prompt] * len(images)).tolist())
-    records, moments = finished_rows(model, latent)
+        labels[reward.label] = reward(images, [prompt] * len(images)).tolist()
+    read = others if getattr(rewards[0], "reads_prompt", True) else []
     return FinishedRun(
         prompt=prompt,
         seeds=tuple(record.seed.seed for record in records),
@@ -136,6 +139,7 @@ def _finished_run(model, latent, images, rewards: list, prompt: str, workflow: d
         moments=moments,
         final=latent["samples"],
         labels=labels,
+        others={other: rewards[0](images, [other] * len(images)).tolist() for other in read},
         model=_model_file(workflow) or type(model.model).__name__,
         settings={
             "noise": [str(record.seed) for record in records],

@@ -107,10 +107,6 @@ class RunRecord:
             raise ValueError(f"it is no record of a run ({error})") from error
 
 
-def _tuples(by_name: dict[str, list[float]]) -> dict[str, tuple[float, ...]]:
-    return {name: tuple(numbers) for name, numbers in by_name.items()}
-
-
 def run_key(prompt: str, *settings: Any) -> str:
     """The key of a run."""
     return hashlib.sha256(json.dumps([prompt, *settings], sort_keys=True, default=str).encode()).hexdigest()[:20]
@@ -150,7 +146,7 @@ class Dataset:
         listed = listed_keys(self.folder)  # before the files, which may become more
         for path in sorted((self.folder / RUNS).glob("[!.]*.safetensors")):
             try:
-                self.runs.append(_read_record(path))
+                self.runs.append(read_record(path))
             except (ValueError, SafetensorError, OSError) as error:
                 self.damaged[path.name] = str(error).splitlines()[0]
         for missing in sorted(listed - {run.key for run in self.runs}):
@@ -212,7 +208,13 @@ def listed_keys(folder: Path) -> set[str]:
     return keys
 
 
-def _read_record(path: Path) -> RunRecord:
+def read_record(path: Path) -> RunRecord:
+    """The record in a run's file.
+
+    Raises:
+        ValueError: another kind of file, or a newer format.
+        SafetensorError, OSError: it is damaged or not there.
+    """
     with safe_open(str(path), "pt") as file:
         text = (file.metadata() or {}).get(METADATA)
     if text is None:

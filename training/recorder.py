@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,8 @@ class FinishedRun:
         steps: of its schedule.
         moments: for each moment the features of the rows, with all channels of the activation.
         final: the finished latents, ``[rows, channels, height, width]``.
-        labels: by unit, one number per row. The first is what probes learn.
+        labels, others, settings: as in ``RunRecord``.
         model: which model, for people.
-        settings: anything else of interest to people.
     """
 
     prompt: str
@@ -36,8 +35,9 @@ class FinishedRun:
     moments: Sequence[Sequence[Features]]
     final: Tensor
     labels: Mapping[str, Sequence[float]]
+    others: Mapping[str, Sequence[float]] = field(default_factory=dict)
     model: str = ""
-    settings: Mapping[str, Any] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def record_run(folder: Path, key: str, run: FinishedRun) -> None:
@@ -65,7 +65,8 @@ def record_run(folder: Path, key: str, run: FinishedRun) -> None:
             words=word_names(first),
             moments=recorded_moments(moments),
             labels={label: tuple(values) for label, values in run.labels.items()},
-            settings=dict(run.settings or {}),
+            others={prompt: tuple(values) for prompt, values in run.others.items()},
+            settings=dict(run.settings),
         ),
         run_tensors(moments, run.final),
     )
@@ -83,7 +84,7 @@ def dataset_size(folder: Path, key: str) -> dict[str, int]:
 
 
 def _require_numbers(run: FinishedRun) -> None:
-    for label, values in run.labels.items():
+    for label, values in (*run.labels.items(), *run.others.items()):
         if len(values) != len(run.seeds):
             raise ValueError(
                 f"{len(values)} images for {len(run.seeds)} rows of the latent. Decode the same latent that is "

@@ -1,7 +1,5 @@
 """The fast path of recording: a testbed model, sampled in this process, judged by the ground truth."""
 
-import random
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,13 +8,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..probe_models.probe import CaptureAll
-from ..sampling.capture import attach_probe, captured
+from ..sampling.capture import attach_probe, finished_rows
 from ..sampling.words import encode_words
 from ..testbed import sample, scenes, scorer
 from ..testbed.load import load_testbed
-from .dataset import Header, RunRecord, run_key
-from .projection import dataset_projection
-from .writing import DatasetWriter, recorded_moments, run_tensors, word_names
+from .dataset import run_key, run_path
+from .other_prompts import other_prompts
+from .recorder import FinishedRun, record_run
 
 MOMENTS = ((1, 3, 5, 8, 10, 15), (1, 3, 5, 8, 10, 15), (2, 4, 5, 7, 9, 12))
 """Evaluations of a 25-step run to look at, in turn: noise levels between those that are measured, too."""
@@ -24,11 +22,6 @@ MOMENTS = ((1, 3, 5, 8, 10, 15), (1, 3, 5, 8, 10, 15), (2, 4, 5, 7, 9, 12))
 SEEDS_PER_PROMPT = 1000
 
 Labels = dict[str, tuple[float, ...]]
-
-OTHERS = 3
-"""Other prompts of either kind that images are judged by, out of so many ``CANDIDATES``."""
-
-CANDIDATES = 200
 
 
 class TestbedRecorder:
@@ -50,8 +43,6 @@ class TestbedRecorder:
         if half:
             self.model.set_model_compute_dtype(torch.bfloat16)
             self.vae.first_stage_model.to(torch.bfloat16)
-        self.capture = CaptureAll(dataset_projection(folder))
-        self.writer: DatasetWriter | None = None
         self.pool: list[str] = []
 
     def record(self, prompts: int, part: tuple[int, int] = (0, 1)) -> None:
@@ -70,39 +61,26 @@ class TestbedRecorder:
         first = (self.seed * 1_000_000 + number) * SEEDS_PER_PROMPT
         seeds, steps = tuple(range(first, first + self.seeds)), MOMENTS[number % len(MOMENTS)]
         key = run_key(prompt, self.name, seeds, steps, self.half)
-        if self.writer is not None and self.writer.has(key):
-            return
-        with torch.inference_mode():
-            rows, final, labels, others = self._run(prompt, seeds, steps)
-        if self.capture.projection is None:
-            activations = torch.cat([row.activation[None] for moment in rows for row in moment])
-            self.capture.projection = dataset_projection(self.folder, activations)
-            return self._record_prompt(number, prompt)
-        if self.writer is None:
-            first_row = rows[0][0]
-            header = Header(first_row.family, first_row.blocks, len(first_row.activation), f"testbed {self.name}")
-            self.writer = DatasetWriter(self.folder, header)
-            if self.writer.has(key):
-                return
-        record = RunRecord(
-            key,
-            prompt,
-            seeds,
-            sample.STEPS,
-            word_names(rows[0][0]),
-            recorded_moments(rows),
-            labels,
-            {"half": self.half},
-        )
-        self.writer.add(record, run_tensors(rows, final))
+        if not run_path(self.folder, key).exists():
+            with torch.inference_mode():
+                record_run(self.folder, key, self._run(prompt, seeds, steps))
 
-    def _run(self, prompt: str, seeds: Sequence[int], steps: Sequence[int]) -> tuple[list, Tensor, Labels, Labels]:
-        moments = [f"step {step}" for step in steps]
-        model = attach_probe(self.model, self.capture, ", ".join(moments))
+    def _run(self, prompt: str, seeds: Sequence[int], steps: Sequence[int]) -> FinishedRun:
+        model = attach_probe(self.model, CaptureAll(), ", ".join(f"step {step}" for step in steps))
         final = sample.sample_conditioned(model, encode_words(self.clip, prompt)[0], self.clip, seeds)
-        images, latent = self._decode(final), {"samples": final}
-        others = {other: tuple(scorer.score(images, [other]).tolist()) for other in other_prompts(prompt, self.pool)}
-        return [captured(model, latent, moment) for moment in moments], final, labels_of(images, prompt), others
+        images = self._decode(final)
+        others = {other: scorer.score(images, [other]).tolist() for other in other_prompts(prompt, self.pool)}
+        return FinishedRun(
+            prompt=prompt,
+            seeds=tuple(seeds),
+            steps=sample.STEPS,
+            moments=finished_rows(model, {"samples": final})[1],
+            final=final,
+            labels=labels_of(images, prompt),
+            others=others,
+            model=f"testbed {self.name}",
+            settings={"half": self.half},
+        )
 
     def _decode(self, latents: Tensor) -> Tensor:
         vae = self.vae
@@ -119,15 +97,3 @@ def labels_of(images: Tensor, prompt: str) -> Labels:
         "structure": tuple(part.structure for part in parts),
         "appearance": tuple(part.appearance for part in parts),
     }
-
-
-def other_prompts(prompt: str, pool: Sequence[str]) -> list[str]:
-    """Prompts to judge the same images by: some at random, and some that share the most words with ``prompt``.
-
-    The same ones for the same prompt and pool; only from the pool, so from the training split.
-    """
-    rng = random.Random(prompt)
-    drawn = [other for other in rng.sample(pool, min(len(pool), CANDIDATES)) if other != prompt]
-    words = Counter(prompt.split())
-    alike = sorted(drawn[OTHERS:], key=lambda other: -(words & Counter(other.split())).total())
-    return drawn[:OTHERS] + alike[:OTHERS]

@@ -98,6 +98,18 @@ def test_what_is_recorded_is_what_the_run_was(run, prompt, folder):
     assert held["3.activation"].shape[:2] == (rows, 48) and held["text"].shape[0] == words
 
 
+def test_images_are_judged_by_other_prompts_of_the_dataset_too(run, prompt, folder):
+    run(prompt)
+    prompt["text"]["inputs"]["value"] = OTHER
+    run(prompt)
+    by_prompt = {record.prompt: record for record in Dataset(folder).runs}
+    assert by_prompt[PROMPT].others == {}
+    model, clip, vae = load_testbed("flux")
+    with torch.inference_mode():
+        scores = GroundTruth()(vae.decode(sample_latents(model, clip, OTHER, (5, 6), steps=10)), [PROMPT] * 2)
+    assert by_prompt[OTHER].others == {PROMPT: pytest.approx(scores.tolist(), abs=0.05)}
+
+
 def test_a_dataset_that_was_deleted_is_recorded_again(run, prompt, folder):
     run(prompt)
     shutil.rmtree(folder)

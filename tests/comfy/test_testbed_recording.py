@@ -1,0 +1,43 @@
+"""The fast path of recording: what it writes can be read, and it goes on where it stopped."""
+
+import pytest
+import torch
+from diffusion_probe.testbed import scenes
+from diffusion_probe.testbed.load import load_testbed
+from diffusion_probe.testbed.sample import sample_latents
+from diffusion_probe.testbed.scorer import GroundTruth
+from diffusion_probe.training.dataset import Dataset
+from diffusion_probe.training.other_prompts import other_prompts
+from diffusion_probe.training.testbed_recording import MOMENTS, TestbedRecorder
+
+
+def test_two_prompts_are_recorded_once_with_their_labels(tmp_path):
+    recorder = TestbedRecorder("flux", tmp_path, seeds=2, seed=4, half=False)
+    recorder.record(2, (0, 2))
+    assert len(Dataset(tmp_path).runs) == 1
+    recorder.record(2)
+    dataset = Dataset(tmp_path)
+    chosen = [scene.prompt for scene in scenes.sample_scenes(2, 4, "train")]
+    runs = {run.prompt: run for run in dataset.runs}
+    assert sorted(runs) == sorted(chosen) and not dataset.damaged
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")}
+    TestbedRecorder("flux", tmp_path, seeds=2, seed=4, half=False).record(2)
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")}
+    run, other = runs[chosen[0]], chosen[1]
+    assert tuple(moment.step for moment in run.moments) == MOMENTS[0] and run.settings == {"half": False}
+    model, clip, vae = load_testbed("flux")
+    with torch.inference_mode():
+        images = vae.decode(sample_latents(model, clip, run.prompt, run.seeds))
+        truth = {prompt: GroundTruth()(images, [prompt] * 2).tolist() for prompt in (run.prompt, other)}
+    assert list(run.labels) == ["truth", "structure", "appearance"]
+    assert run.labels["truth"] == pytest.approx(truth[run.prompt], abs=0.02)
+    assert list(run.others) == [other] and run.others[other] == pytest.approx(truth[other], abs=0.02)
+
+
+def test_other_prompts_are_some_at_random_and_some_alike_never_the_prompt_itself():
+    pool = [f"prompt {number}" for number in range(50)] + ["a red fox on a hill", "a red cat on a hill", "a red fox"]
+    others = other_prompts("a red fox on a hill", pool)
+    assert len(others) == 6 == len(set(others)) and "a red fox on a hill" not in others
+    assert others == other_prompts("a red fox on a hill", pool)
+    assert {"a red cat on a hill", "a red fox"} <= set(others)
+    assert other_prompts("a", []) == [] and other_prompts("a", ["a", "b"]) == ["b"]

@@ -1,0 +1,39 @@
+"""Prompts to judge images by besides their own: cheap beside making them, and it teaches what words look like."""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from .dataset import RUNS, read_record
+
+OTHERS = 3
+"""Other prompts of either kind that images are judged by, out of so many ``CANDIDATES``."""
+
+CANDIDATES = 200
+
+
+def other_prompts(prompt: str, pool: Sequence[str]) -> list[str]:
+    """Prompts to judge the same images by: some at random, and some that share the most words with ``prompt``.
+
+    The same ones for the same prompt and pool; only from the pool, so from the training split.
+    """
+    rng = random.Random(prompt)
+    drawn = [other for other in rng.sample(pool, min(len(pool), CANDIDATES)) if other != prompt]
+    words = Counter(prompt.split())
+    alike = sorted(drawn[OTHERS:], key=lambda other: -(words & Counter(other.split())).total())
+    return drawn[:OTHERS] + alike[:OTHERS]
+
+
+def recorded_prompts(folder: Path) -> list[str]:
+    """Some of the prompts that a dataset has, of as many runs as there are ``CANDIDATES``."""
+    files = sorted((folder / RUNS).glob("[!.]*.safetensors"))
+    found = []
+    for path in random.Random(len(files)).sample(files, min(len(files), CANDIDATES)):
+        try:
+            found.append(read_record(path).prompt)
+        except (ValueError, SafetensorError, OSError):
+            continue  # who reads the dataset is told
+    return list(dict.fromkeys(found))
