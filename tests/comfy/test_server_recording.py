@@ -4,6 +4,7 @@ import argparse
 import copy
 import json
 import shutil
+import subprocess
 import threading
 
 import pytest
@@ -149,6 +150,28 @@ def test_a_dataset_is_of_one_model(run, prompt, folder):
     with pytest.raises(PromptError, match="Record Probe Data: The dataset .* was recorded with .*into another folder"):
         run(sdxl)
     assert len(Dataset(folder).runs) == 1
+
+
+@pytest.fixture
+def small_disk(folder):
+    """The dataset on a file system of its own, of 500 KiB: room for one run."""
+    folder.mkdir(parents=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=500k", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting takes root; test_dataset.py simulates a full disk everywhere")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_one_error_of_the_node_and_ends_a_headless_recording(run, prompt, small_disk, command):
+    run(prompt)
+    prompt["seeds"]["inputs"]["first_seed"] = 7
+    with pytest.raises(PromptError, match="Record Probe Data: The disk is full. Everything recorded before is intact"):
+        run(prompt)
+    assert len(Dataset(small_disk).runs) == 1
+    with pytest.raises(SystemExit, match="0 of 4 runs were recorded; 1 failed, the last with: .* The disk is full"):
+        command("--seeds", "4", "--yes")
+    assert len(Dataset(small_disk).runs) == 1 and not Dataset(small_disk).damaged
 
 
 @pytest.fixture
