@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 
+import comfy.samplers
 import pytest
 import torch
 from diffusion_probe.probe_models.probe import CaptureAll
@@ -272,6 +273,17 @@ def test_finished_rows_are_those_of_every_moment_once(model, sample):
     steps = [rows[0].step for rows in moments]
     assert steps == sorted(set(steps)) and len(steps) < 3 and {len(rows) for rows in moments} == {2}
     assert [record.steps for record in records] == [4, 4] and all(record.finished for record in records)
+
+
+def test_a_full_run_of_every_sampler_can_be_recorded(ksampler):
+    recorder = attached(random_flux(hidden_size=128, depth=1, depth_single_blocks=1), "8%, 20%, 40%, 60%")
+    for sampler in comfy.samplers.SAMPLER_NAMES:
+        latent = {"samples": ksampler(recorder, rows=1, steps=10, sampler=sampler, cfg=1.0)}
+        (record,), moments = finished_rows(recorder, latent)
+        percents = [rows[0].percent for rows in moments]
+        assert len(moments) == 4 and percents == sorted(percents) and record.finished, sampler
+        assert all(before <= limit for before, limit in zip(percents, (0.08, 0.2, 0.4, 0.6), strict=True)), sampler
+        assert all(tensor.isfinite().all() for rows in moments for tensor in rows[0].tensors()), sampler
 
 
 @pytest.mark.parametrize(
