@@ -62,13 +62,11 @@ class ActivationTap:
             replacements = options.setdefault("patches_replace", {}).setdefault("dit", {})
             replacements[self.block] = TappedBlock(replacements.get(self.block))
 
-    def keep_tokens(self, uuid: UUID, tokens: Tensor, end: int | None = None) -> None:
-        """The image tokens of one entry's ``[rows, tokens, channels]``: the last before ``end``, else the first."""
+    def keep_tokens(self, uuid: UUID, tokens: Tensor, start: int = 0) -> None:
+        """The image tokens of one entry's ``[rows, tokens, channels]``: those from ``start`` on that the image has."""
         high, wide = -(-self.height // self.side), -(-self.width // self.side)
-        start = 0 if end is None else end - high * wide
-        if start >= 0:
-            image = tokens[:, start : start + high * wide]
-            self.keep(uuid, image.unflatten(1, (high, wide)).movedim(-1, 1))
+        image = tokens[:, start : start + high * wide]
+        self.keep(uuid, image.unflatten(1, (high, wide)).movedim(-1, 1))
 
     def keep(self, uuid: UUID, images: Tensor) -> None:
         """One entry's ``[rows, channels, height, width]``; a second pass through the block is ignored."""
@@ -88,7 +86,7 @@ class ActivationTap:
 class TappedBlock:
     """A replacement of a DiT's block that runs ``previous``, or else the block, and shows what it gives.
 
-    Image tokens come behind those of text, and before reference images.
+    Image tokens come before those of reference images, and behind those of text where they are one stream.
     """
 
     previous: Callable | None
@@ -97,8 +95,7 @@ class TappedBlock:
         output = extra["original_block"](args) if self.previous is None else self.previous(args, extra)
         options = args["transformer_options"]
         for uuid, tap, rows in _shares(output["img"], options):
-            references = sum(options.get("reference_image_num_tokens", ()))
-            tap.keep_tokens(uuid, rows, rows.shape[1] - references)
+            tap.keep_tokens(uuid, rows, options.get("img_slice", (0,))[0])
         return output
 
 

@@ -80,9 +80,12 @@ def text_is_keys(call: Attention) -> Tokens | None:
 def text_image(call: Attention) -> Tokens | None:
     """Joint attention of ``[text, image, reference images]``; what else counts as text comes before the prompt.
 
-    FLUX.2 fills up short prompts at the front, and adapters put their tokens there.
+    FLUX.2 fills up short prompts at the front, and adapters put their tokens there. References whose
+    keys are cached are no queries, and other adapters add keys alone: both at the end.
     """
-    text = call.queries - call.image - sum(call.options.get("reference_image_num_tokens", ()))
+    cached = call.keys - call.queries
+    references = max(0, sum(call.options.get("reference_image_num_tokens", ())) - cached)
+    text = call.queries - call.image - references
     if text < call.positions:
         return None
     return Tokens(slice(text, text + call.image), ((slice(text - call.positions, text),),))

@@ -11,6 +11,7 @@ import comfy.supported_models
 import pytest
 import torch
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+from comfy_extras.nodes_flux import FluxKVCache
 from diffusion_probe.probe_models.probe import CaptureAll
 from diffusion_probe.sampling.attention_preview import attention_preview
 from diffusion_probe.sampling.capture import attach_probe, captured
@@ -118,9 +119,9 @@ class Watched:
     Which block runs is known from the modules themselves. Of several attentions in one, the first is kept.
     """
 
-    def __init__(self, small, rows=2):
+    def __init__(self, small, rows=2, model=None):
         self.softmax, self.joined, self._block = {}, set(), None
-        self.model = small.model.clone()
+        self.model = (model or small.model).clone()
         self.model.model_options["transformer_options"]["optimized_attention_override"] = self._attention
         self.rows, self._hooks = rows, []
         for block, path in MODELS[small.name][1].items():
@@ -367,6 +368,26 @@ def test_reference_images_are_left_out_of_the_maps_of_edit_models(small_model, p
             weights = watched.softmax[block][row]
             assert len(weights) == tokens
             expected = weights[list(image)][:, list(text)].mT
+            assert (maps - expected.unflatten(1, maps.shape[1:])).abs().max() < 1e-3
+
+
+def test_references_whose_keys_core_caches_are_left_out_too(small_model):
+    """From the second evaluation on they are keys without queries."""
+    small = small_model("FLUX.2 Klein")
+    [cached] = FluxKVCache.execute(small.model)[:1]
+    positive = small.prompt(1, reference_latents=[picture(small, 4, 6)])
+    with Watched(small, model=cached) as watched:
+        model = attach_probe(watched.model, CaptureAll(), "step 2")
+        latent = small.sample(
+            model, cfg=1.0, positive=positive, callback=lambda step, *_: step or watched.softmax.clear()
+        )
+    for row, features in enumerate(captured(model, {"samples": latent})):
+        pixels = features.attention.shape[2] * features.attention.shape[3]
+        assert features.activation.shape[1:] == features.attention.shape[2:] and features.activation.std() > 0
+        for block, maps in zip(features.blocks, features.attention, strict=True):
+            weights = watched.softmax[block][row]
+            assert weights.shape[1] > weights.shape[0] == 512 + pixels
+            expected = weights[512:, 512 - TOKENS : 512].mT
             assert (maps - expected.unflatten(1, maps.shape[1:])).abs().max() < 1e-3
 
 
