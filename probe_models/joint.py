@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .attention_cnn import CONDITION, STATISTICS, VIEWS, ResidualLayer, noise_embedding, statistics, views
 from .attention_cnn import FREQUENCIES as NOISE_FREQUENCIES
-from .attention_cnn import STATISTICS, VIEWS, noise_embedding, statistics, views
 from .features import ACTIVATION, ATTENTION, DENOISED, LATENT, TEXT
 from .inputs import Inputs
 
@@ -36,7 +36,10 @@ class JointProbe(nn.Module):
         activation: channels of the projected activation.
         text: channels of a word's embedding.
         width: of a token, a multiple of ``attention_heads``.
-        seeing: layers among the cells of the image.
+        looking: residual convolutions at the latent's own resolution, of ``channels`` channels: shapes and
+            colours are local, and convolutions need not learn that first.
+        channels: a multiple of ``GROUPS``.
+        seeing: layers among the cells of the image, each of which covers ``PATCH`` by ``PATCH`` of the latent.
         layers: in which the words look at the cells and at each other.
         attention_heads: in each layer.
     """
@@ -51,6 +54,8 @@ class JointProbe(nn.Module):
         activation: int,
         text: int,
         width: int = 128,
+        looking: int = 2,
+        channels: int = 48,
         seeing: int = 2,
         layers: int = 4,
         attention_heads: int = 4,
@@ -59,11 +64,15 @@ class JointProbe(nn.Module):
         self.latent_norm, self.denoised_norm = ChannelNorm(latent), ChannelNorm(latent)
         self.activation_norm = ChannelNorm(activation)
         self.text_norm = nn.LayerNorm(text)
-        self.cell = nn.Linear(2 * latent * PATCH**2 + activation + 4 * PLACES, width)
+        self.stem = nn.Conv2d(2 * latent + activation, channels, 3, padding=1)
+        self.looking = nn.ModuleList(ResidualLayer(channels) for _ in range(looking))
+        self.cell = nn.Linear((2 * latent + channels) * PATCH**2 + 4 * PLACES, width)
         self.word, self.lie = nn.Linear(text, width), nn.Linear(STATISTICS * blocks, width, bias=False)
         self.gather = nn.Parameter(torch.zeros(width))
         self.bias = nn.Linear(VIEWS * blocks, attention_heads, bias=False)
-        self.condition = nn.Sequential(nn.Linear(2 * NOISE_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
+        self.condition = nn.Sequential(
+            nn.Linear(2 * NOISE_FREQUENCIES, CONDITION), nn.SiLU(), nn.Linear(CONDITION, CONDITION)
+        )
         self.seeing = nn.ModuleList(JointLayer(width, attention_heads) for _ in range(seeing))
         self.judging = nn.ModuleList(JointLayer(width, attention_heads) for _ in range(layers))
         self.final = nn.Linear(width, latent * PATCH**2)
@@ -90,12 +99,15 @@ class JointProbe(nn.Module):
         """
         latents = torch.cat([self.latent_norm(inputs.latent), self.denoised_norm(inputs.denoised)], 1)
         latents = F.pad(latents, (0, latents.shape[-1] % PATCH, 0, latents.shape[-2] % PATCH), mode="replicate")
-        patches = F.pixel_unshuffle(latents, PATCH)
-        grid = patches.shape[-2:]
-        activation = F.adaptive_avg_pool2d(self.activation_norm(inputs.activation), grid)
-        place = places(*grid).to(patches).expand(len(patches), -1, -1, -1)
-        cells = self.cell(torch.cat([patches, activation, place], 1).flatten(2).mT)
         condition = self.condition(noise_embedding(inputs.percent.float()))
+        activation = F.interpolate(self.activation_norm(inputs.activation), latents.shape[-2:], mode="nearest-exact")
+        x = self.stem(torch.cat([latents, activation], 1))
+        for layer in self.looking:
+            x = layer(x, condition)
+        patches = F.pixel_unshuffle(torch.cat([latents, x], 1), PATCH)
+        grid = patches.shape[-2:]
+        place = places(*grid).to(patches).expand(len(patches), -1, -1, -1)
+        cells = self.cell(torch.cat([patches, place], 1).flatten(2).mT)
         for layer in self.seeing:
             cells = layer(cells, condition)
         change = self.final(cells)
@@ -143,7 +155,7 @@ class JointLayer(nn.Module):
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.heads = heads
-        self.modulate = nn.Linear(width, 6 * width)
+        self.modulate = nn.Linear(CONDITION, 6 * width)
         self.query, self.keys = nn.Linear(width, width), nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
         self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
@@ -162,7 +174,7 @@ class JointLayer(nn.Module):
 
         Args:
             x: ``[items, tokens, width]``.
-            condition: ``[items, width]``.
+            condition: ``[items, CONDITION]``.
             beside: ``[rows, others, width]``, which stay as they are.
             rows: ``[items]``, which row each item has beside it; None: the one of its own number.
             bias: of the attention, ``[items, heads, tokens, tokens + others]``.

@@ -16,6 +16,11 @@ from .dataset import Dataset, RunRecord
 TENSORS = {ATTENTION: "maps", ACTIVATION: "activation", LATENT: "latent", DENOISED: "denoised"}
 
 
+EARLIEST = 0.1
+"""How often the very first moment is drawn, beside a later one of noise level p, drawn as often as ``EARLIEST + p``:
+what is hidden in noise teaches less."""
+
+
 @dataclass(frozen=True)
 class OtherPrompts:
     """Rows judged by prompts that they were not made from; one item per group and other prompt.
@@ -127,7 +132,8 @@ class Batches:
         count = min(rows, *(len(group.rows) for group in picked), rows)
         parts = []
         for group in picked:
-            moment = int(torch.randint(len(group.runs[0].moments), (1,), generator=generator))
+            certainty = torch.tensor([EARLIEST + moment.percent for moment in group.runs[0].moments])
+            moment = int(torch.multinomial(certainty, 1, generator=generator))
             some = torch.randperm(len(group.rows), generator=generator)[:count].tolist()
             parts.append((group, moment, [group.rows[number] for number in some]))
         batch = self.read(parts)

@@ -53,10 +53,10 @@ class Recipe:
     labels: tuple[str, ...]
     steps: int = 2000
     seed: int = 0
-    prompts: int = 16
+    prompts: int = 12
     rows: int = 8
-    rate: float = 1e-3
-    matrix_rate: float = 0.0
+    rate: float = 2e-3
+    matrix_rate: float = 5e-3
     listwise: float = 1.0
     low_first: float = 0.0
     blocks: tuple[int, ...] | None = None

@@ -135,6 +135,7 @@ class _Training:
         rho = list(within_by_moment(score_groups(network, self.some, self.fit.device)).values())
         step = len(self.fit.stage.losses)
         self.progress.checks[step] = float(np.nanmean(rho)) if not np.isnan(rho).all() else 0.0
+        logging.info("Training: ρ within validation prompts %.3f after %d steps.", self.progress.checks[step], step)
         if self.best is None or self.progress.best_step == step:
             self.best = network
 

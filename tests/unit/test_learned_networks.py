@@ -11,7 +11,14 @@ BLOCKS, LATENT, ACTIVATION, TEXT = 3, 4, 6, 10
 
 def joint(**options):
     torch.manual_seed(0)
-    network = JointProbe(BLOCKS, 2, LATENT, ACTIVATION, TEXT, **{"width": 16, "seeing": 1, "layers": 2, **options})
+    network = JointProbe(
+        BLOCKS,
+        2,
+        LATENT,
+        ACTIVATION,
+        TEXT,
+        **{"width": 16, "channels": 8, "looking": 1, "seeing": 1, "layers": 2, **options},
+    )
     for parameter in network.parameters():  # so that what starts at zero takes part, too
         torch.nn.init.normal_(parameter, std=0.2)
     return network.eval()

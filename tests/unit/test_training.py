@@ -22,7 +22,7 @@ from scipy.stats import spearmanr
 ROWS, BLOCKS, CHANNELS, RAW = 6, 2, 4, 5
 PERCENTS = (0.1, 0.2)
 SMALL = {
-    "joint": {"width": 16, "seeing": 1, "layers": 2},
+    "joint": {"width": 16, "channels": 8, "looking": 1, "seeing": 1, "layers": 2},
     "attention cnn": {"widths": (8, 16), "layers": 1},
     "activation ranker": {"widths": (8, 16), "vector": 16},
 }
