@@ -112,13 +112,21 @@ class Testbed:
         return self.vae.decode(latents)
 
     def candidates(
-        self, prompt: str, seeds: Sequence[int], steps: Sequence[int], probe: Probe | None = None
+        self,
+        prompt: str,
+        seeds: Sequence[int],
+        steps: Sequence[int],
+        probe: Probe | None = None,
+        **options: Any,
     ) -> Candidates:
-        """Sample one prompt from each seed to the end, capturing what ``probe`` needs (or all) at ``steps``."""
+        """Sample one prompt from each seed to the end, capturing what ``probe`` needs (or all) at ``steps``.
+
+        ``options``: of ``sample.sample_conditioned``, here and below.
+        """
         moments = [f"step {step}" for step in steps]
         with torch.inference_mode():
             model = attach_probe(self.model, probe or CaptureAll(), ", ".join(moments))
-            latent = {"samples": self.latents(model, prompt, seeds)}
+            latent = {"samples": self.latents(model, prompt, seeds, **options)}
             truth = scorer.GroundTruth()(self.decode(latent["samples"]), [prompt] * len(seeds))
             features = {step: captured(model, latent, moment) for step, moment in zip(steps, moments)}
         return Candidates(prompt, truth, features)

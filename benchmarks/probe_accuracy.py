@@ -14,17 +14,19 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from diffusion_probe.probe_models.features import Features
 from diffusion_probe.probe_models.focus import AttentionFocus
 from diffusion_probe.probe_models.preview import PreviewReward
 from diffusion_probe.probe_models.probe import CaptureAll, Probe
 from diffusion_probe.probe_models.probe_file import load_probe
 from diffusion_probe.testbed.load import PROBES
+from diffusion_probe.testbed.sample import STEPS as STEPS_OF_A_RUN
 from diffusion_probe.testbed.scorer import GroundTruth
 from diffusion_probe.testbed.train import FAMILIES
 from diffusion_probe.training import accuracy, protocol
@@ -41,8 +43,17 @@ TEXT_ONLY_SEEDS = 4
 
 Make = Callable[[Testbed, str], Probe]
 
+
+class FocusWithoutWords(AttentionFocus):
+    """Attention Focus on a conditioning that doesn't know its words."""
+
+    def score(self, rows: Sequence[Features]) -> torch.Tensor:
+        return super().score([replace(row, words=()) for row in rows])
+
+
 UNTRAINED: dict[str, Make] = {
     "focus": lambda testbed, prompt: AttentionFocus(),
+    "focus without words": lambda testbed, prompt: FocusWithoutWords(),
     "preview": lambda testbed, prompt: PreviewReward(testbed.decode, GroundTruth(), prompt),
 }
 """What is measured besides the trained probes. Names stay: results are read by them."""
@@ -105,11 +116,11 @@ def measure_prompt(
         return None
     seeds, capture = candidate_seeds(given.seed, number, given.seeds + TEXT_ONLY_SEEDS), CaptureAll(given.projection)
     if known is None:
-        found = testbed.candidates(prompt, seeds, given.steps, capture)
+        found = testbed.candidates(prompt, seeds, given.steps, capture, **given.options)
         truth, features = found.truth.tolist(), found.features
         known = {"number": number, "prompt": prompt, "truth": truth[: given.seeds], "others": truth[given.seeds :]}
     else:
-        features = testbed.features(prompt, seeds[: given.seeds], given.steps, capture)
+        features = testbed.features(prompt, seeds[: given.seeds], given.steps, capture, **given.options)
     with torch.inference_mode():
         for name, entry in missing.items():
             probe = entry.make(testbed, prompt)
@@ -122,6 +133,7 @@ def measure(testbed: Testbed, given: argparse.Namespace) -> list[dict[str, Any]]
     """All prompts, continuing from the checkpoint of an interrupted run; in the order of the prompts."""
     prompts = testbed.prompts(given.prompts, given.seed)
     settings = {"model": given.model, "seed": given.seed, "seeds": given.seeds, "steps": given.steps}
+    settings |= {f"run_{name}": value for name, value in given.options.items()}
     path = OUTPUT / "probe_accuracy" / f"{given.model}-{fingerprint({**settings, **testbed.settings})}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     done = {line["prompt"]: line for line in read_lines(path)}
@@ -155,6 +167,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--prompts", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=16, help="candidates per prompt, at least 8")
     parser.add_argument("--steps", type=lambda text: [int(step) for step in text.split(",")], default=list(STEPS))
+    parser.add_argument("--run-steps", type=int, default=STEPS_OF_A_RUN, help="evaluations of a whole run")
+    parser.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="of the images, in pixels")
     parser.add_argument("--probe", type=Path, action="append", help="a trained probe; default: those that ship")
     parser.add_argument("--previews-on", type=int, help="decode previews for the first so many prompts only")
     parser.add_argument("--weights", type=Path, help="folder of a training run, instead of the shipped weights")
@@ -163,6 +177,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     if given.seeds < protocol.SUBSET or given.prompts < 1:
         parser.error(f"at least 1 prompt and {protocol.SUBSET} seeds are needed")
     given.probe = sorted((PROBES / given.model).glob("*.safetensors")) if given.probe is None else given.probe
+    given.options = {} if given.run_steps == STEPS_OF_A_RUN else {"steps": given.run_steps}
+    given.options |= {"size": tuple(given.size)} if given.size else {}
     given.projection = shared_projection(given.probe)
     given.previews_on = given.prompts if given.previews_on is None else given.previews_on
     return given
@@ -171,7 +187,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     given = parse(arguments)
     testbed = Testbed.load(given.model, given.weights)
-    run_steps = testbed.settings["steps"]
+    run_steps = given.run_steps
     if not all(1 <= step <= run_steps for step in given.steps):
         raise SystemExit(f"--steps {given.steps}: evaluations 1 to {run_steps} are there.")
     started = time.monotonic()
@@ -181,7 +197,7 @@ def main(arguments: list[str] | None = None) -> int:
     rows = accuracy.rows_of(lines, given.steps, run_steps, given.seed)
     record = {
         "model": given.model,
-        **testbed.settings,
+        **{**testbed.settings, **given.options, "steps": run_steps},
         "prompts": len(lines),
         "seeds": given.seeds,
         "previews_on": min(given.previews_on, len(lines)),
