@@ -117,15 +117,16 @@ class TappedAttention:
     previous: Callable | None
     order: tuple[Block, ...] = ()
 
-    def __call__(self, func, q, k, v, heads, *args, **kwargs):
+    def __call__(self, func, q, k, v, *args, **kwargs):
         options = kwargs.get("transformer_options") or {}
-        mask = kwargs.get("mask", args[0] if args else None)
+        given = {**dict(zip(("heads", "mask"), args)), **kwargs}
+        heads, mask = given["heads"], given.get("mask")
         scaling = {name: kwargs[name] for name in ("scale", "enable_gqa") if name in kwargs}
         by_head = (q, k) if kwargs.get("skip_reshape") else (_by_head(q, heads), _by_head(k, heads))
         _show(options, self._block(options), *by_head, mask, **scaling)
         if self.previous is not None:
-            return self.previous(func, q, k, v, heads, *args, **kwargs)
-        return func(q, k, v, heads, *args, **kwargs)
+            return self.previous(func, q, k, v, *args, **kwargs)
+        return func(q, k, v, *args, **kwargs)
 
     def _block(self, options: dict[str, Any]) -> Block:
         if self.order:  # ComfyUI copies the options for each call of the model, so each starts a new count

@@ -266,6 +266,23 @@ def test_positions_that_the_model_masks_have_no_weight(small_model, probe):
         assert features.attention[:, 9:].abs().max() == 0 and features.attention[:, :9].amax((0, 2, 3)).min() > 0
 
 
+def test_another_packs_attention_override_is_called_as_without_us(small, probe):
+    """As often, and in the same form: SD3 names its heads, others give them by place."""
+    forms = []
+
+    def override(func, *args, **kwargs):
+        forms.append((len(args), sorted(kwargs), kwargs["transformer_options"].get("block_index")))
+        return func(*args, **kwargs)
+
+    model = small.model.clone()
+    model.model_options["transformer_options"]["optimized_attention_override"] = override
+    small.sample(model)
+    alone = [form[: 2 if "SD3" in small.name else 3] for form in forms]  # SD3's blocks have no names without us
+    forms.clear()
+    small.sample(attach_probe(model, probe, "step 2"))
+    assert [form[: len(alone[0])] for form in forms] == alone
+
+
 # The module whose output is the activation, and where the image's tokens lie in it; a UNet's is a picture already.
 ACTIVATIONS = {
     "FLUX": ("single_blocks.2", slice(12, None)),
