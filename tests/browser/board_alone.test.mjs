@@ -15,7 +15,6 @@ beforeEach(async () => {
   await page.goto("http://board.test/");
   await page.evaluate(async () => {
     window.fake = await import("/fake_host.js"); // the test's own handle, not the pack's
-    await window.fake.started;
   });
 });
 
@@ -39,7 +38,7 @@ const show = (count, more = {}, width = 420) =>
       tell(event_of("7", 1, board(rows, more)));
     },
     [count, more, width],
-  );
+  ).then(() => page.waitForSelector(".dp-tile"));
 
 test("shows one candidate, and two hundred", async () => {
   await show(1);
@@ -164,6 +163,19 @@ test("is worked by keyboard alone: arrows, space, delete, enter", async () => {
   assert.equal(await page.locator('.dp-tile[tabindex="0"]').count(), 1, "one stop for Tab");
 });
 
+test("the focus stays on a tile that moves, and texts that come late hold nothing up", async () => {
+  await page.evaluate(() => {
+    const { addNode, board, event_of, open, row, tell } = window.fake;
+    addNode("7"); // at once: before the texts are there
+    tell(event_of("7", 1, board([row(0, { rank: 1 }), row(1, { rank: 2 }), row(2, { rank: 3 })])));
+    tell(event_of("7", 2, { rows: [{ row: 2, score: 0.5 }] }));
+  });
+  await listed(/^seed 1002, rank 3 of 3, score 0\.5/).focus();
+  await page.evaluate(() => window.fake.tell(window.fake.event_of("7", 3, { rows: [{ row: 2, rank: 1 }, { row: 0, rank: 3 }] })));
+  await page.waitForFunction(() => document.querySelector(".dp-tile").ariaLabel.startsWith("seed 1002"));
+  assert.match(await page.evaluate(() => document.activeElement.ariaLabel), /^seed 1002/);
+});
+
 test("a mark is taken back by the same key, and one that the server does not take is not shown", async () => {
   await show(2, { state: "held", seconds: 60 });
   await listed(/seed 1001/).focus();
@@ -243,12 +255,21 @@ test("what a node showed last is there again when its workflow is loaded, and do
     execute(node, { diffusion_probe_board: [board([row(0), row(1)], { state: "done" })], text: ["a report"] });
     execute(node, { text: ["no board"] });
     execute(node, null);
-    await addNode("7");
   });
+  await page.waitForSelector(".dp-tile");
+  await page.evaluate(() => window.fake.addNode("7"));
   const last = page.locator(".dp-board").nth(1);
-  assert.equal(await last.locator(".dp-tile").count(), 2);
+  await last.locator(".dp-tile").nth(1).waitFor();
   assert.equal(await last.locator(".dp-report").textContent(), "a report");
   assert.ok(await last.getByRole("button", { name: "Pin seed 1000", includeHidden: true }).isDisabled());
+  await page.evaluate(() => {
+    const { addNode, board, event_of, kept, row, tell } = window.fake;
+    kept.set("9", kept.get("7"));
+    addNode("9");
+    tell(event_of("9", 1, board([row(5)])));
+  });
+  await page.waitForTimeout(200);
+  assert.equal(await page.getByRole("region", { name: "node 9" }).locator(".dp-tile").count(), 1, "the run that goes on");
 });
 
 test("keys stay on the board, so that Delete does not take the node away", async () => {

@@ -4,7 +4,7 @@ import { startBoards } from "./board/boards.js";
 export const sent = []; // what boards answered
 export const nodes = {};
 export const kept = new Map();
-export const open = { boards: [], takes: true }; // what the server would say
+export const open = { boards: [], takes: true, delay: 20 }; // what the server would say, and how late its texts come
 let on, event, reconnected;
 
 const host = {
@@ -23,11 +23,14 @@ const host = {
     sent.push(body);
     return open.takes ? open.boards : null;
   },
-  texts: async () => (await (await fetch("./en.json")).json()).diffusionProbe,
+  texts: async () => {
+    await new Promise((resolve) => setTimeout(resolve, open.delay));
+    return (await (await fetch("./en.json")).json()).diffusionProbe;
+  },
 };
 const store = { keep: async (key, output) => kept.set(key, output), kept: async (key) => kept.get(key) };
 
-export const started = startBoards(host, store);
+startBoards(host, store);
 export const tell = (detail) => event(detail);
 export const drop = () => reconnected();
 export const execute = (node, output) => on.executed(node, output);
@@ -35,14 +38,12 @@ export const load = (node) => on.loaded(node);
 
 /** A node with a board, on a page of that width. */
 export async function addNode(id, width = 420, height = 500) {
-  await started;
   const element = document.createElement("div");
   element.style.cssText = `width: ${width}px; height: ${height}px; margin: 8px;`;
   document.body.append(element);
   nodes[id] = { id, title: `node ${id}`, element };
   on.created(nodes[id]);
   load(nodes[id]);
-  await new Promise((resolve) => setTimeout(resolve, 20));
   return nodes[id];
 }
 

@@ -10,12 +10,13 @@ const NAME = "diffusion_probe_board";
 const HEIGHT = 260;
 
 /** Starts the boards. `host` is the frontend (host.js) and `store` what keeps boards (store.js), or a test's own. */
-export async function startBoards(host, store) {
+export function startBoards(host, store) {
   const boards = new WeakMap();
+  const ready = host.texts().then(setTexts, () => setTexts({}));
   let loading;
   host.extend("DiffusionProbe.SeedBoard", NODES, {
-    created: (node) => boards.set(node, new NodeBoard(host, store, node)),
-    removed: (node) => boards.get(node)?.made?.end(),
+    created: (node) => boards.set(node, new NodeBoard(host, store, node, ready)),
+    removed: (node) => boards.get(node)?.end(),
     loaded: (node) => {
       boards.get(node)?.load();
       clearTimeout(loading);
@@ -23,32 +24,28 @@ export async function startBoards(host, store) {
     },
     executed: (node, output) => boards.get(node)?.executed(output),
   });
-  const told = (detail) => {
+  const told = async (detail) => {
+    await ready; // in the order in which they came
     const event = readEvent(detail);
     if (!event || (event.place.workflow && event.place.workflow !== host.workflowId())) return;
     boards.get(host.runningNode(event.place.display))?.told(event, ask);
   };
   const ask = async () => (await host.answer({ do: "boards" }))?.forEach(told);
   host.listen(told, ask);
-  setTexts(await host.texts());
-  return boards;
 }
 
 class NodeBoard {
-  constructor(host, store, node) {
-    Object.assign(this, { host, store, node, state: EMPTY });
-    this.root = make("div", "dp-root");
+  /** `ready`: a promise of the texts; nothing is shown before. */
+  constructor(host, store, node, ready) {
+    Object.assign(this, { host, store, node, ready, state: EMPTY });
+    const root = make("div", "dp-root");
     host.hideImages(node);
-    host.addElement(node, NAME, this.root, HEIGHT);
-  }
-
-  /** Its view, made when there is something to show: by then the texts are there. */
-  get view() {
-    if (!this.made) {
-      this.made = new View((action, value) => this.act(action, value));
-      this.root.append(this.made.element);
-    }
-    return this.made;
+    host.addElement(node, NAME, root, HEIGHT);
+    ready.then(() => {
+      this.view = new View((action, value) => this.act(action, value));
+      root.append(this.view.element);
+      this.view.update(this.state, this.host.titleOf(this.node));
+    });
   }
 
   show(state) {
@@ -57,19 +54,25 @@ class NodeBoard {
     this.view.update(state, this.host.titleOf(this.node));
   }
 
-  /** What was kept of its last run, unless it has one already; and of a run that still goes on. */
-  async load() {
-    this.view.update(this.state, this.host.titleOf(this.node));
-    const output = await this.store.kept(this.host.keyOf(this.node));
-    if (this.state.rows.size === 0) this.end(output);
+  /** Stops what would go on without the node. */
+  end() {
+    this.view?.end();
   }
 
-  executed(output) {
-    if (this.end(output)) this.store.keep(this.host.keyOf(this.node), { [NAME]: output[NAME], text: output.text });
+  /** What was kept of its last run, unless it has one already; and of a run that still goes on. */
+  async load() {
+    const output = await this.store.kept(this.host.keyOf(this.node));
+    await this.ready;
+    if (this.state.rows.size === 0) this.showLast(output);
+  }
+
+  async executed(output) {
+    await this.ready;
+    if (this.showLast(output)) this.store.keep(this.host.keyOf(this.node), { [NAME]: output[NAME], text: output.text });
   }
 
   /** Shows what a node leaves when it has run; whether that is a board. */
-  end(output) {
+  showLast(output) {
     const board = readBoard(output?.[NAME]?.[0]);
     if (!board) return false;
     this.show(ended(this.state, board, Array.isArray(output.text) ? output.text.join("\n") : ""));

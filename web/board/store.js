@@ -10,10 +10,17 @@ const done = (request) =>
     request.onerror = () => reject(request.error);
   });
 
-async function boards(mode) {
+let database;
+
+function open() {
   const request = indexedDB.open(NAME, 1);
   request.onupgradeneeded = () => request.result.createObjectStore(BOARDS).createIndex("time", "time");
-  return (await done(request)).transaction(BOARDS, mode).objectStore(BOARDS);
+  return done(request);
+}
+
+async function boards(mode) {
+  database ??= open();
+  return (await database).transaction(BOARDS, mode).objectStore(BOARDS);
 }
 
 /** Keeps what a node showed; of more than `MOST` the oldest go. A browser that keeps nothing is no error. */

@@ -47,6 +47,7 @@ export class View {
     const prompts = [...state.rows.values()].some(({ prompt }) => prompt > 1);
     const around = { marks, heat, prompts, line: state.line, scale: state.scale, count: state.rows.size };
     const done = { made: 0, changed: 0, moved: 0 };
+    const focused = this.list.contains(document.activeElement) ? document.activeElement : null;
     this.places = order(state);
     for (const [number, tile] of this.tiles) {
       if (!state.rows.has(number)) {
@@ -67,6 +68,7 @@ export class View {
         done.moved += 1;
       }
     });
+    if (document.activeElement !== focused) focused?.focus({ preventScroll: true }); // what moves loses it
     this.#head(state);
     this.#chips(state);
     if (!this.list.querySelector(".dp-tile[tabindex='0']")) this.#focused(this.list.firstElementChild);
