@@ -67,10 +67,22 @@ export async function openTemplate(page, pack, name) {
   await page.getByRole("button", { name: /templates/i }).first().click();
   const dialog = page.getByRole("dialog");
   await dialog.getByText(pack, { exact: true }).first().click();
-  const card = dialog.getByText(name, { exact: true }).first();
-  await card.waitFor();
+  const card = await templateCard(page, dialog, name);
   await page.waitForTimeout(1000); // let the thumbnail load
   return { dialog, open: () => card.click() };
+}
+
+/** The card of a template in the dialog, which loads more of them as it is scrolled. */
+export async function templateCard(page, dialog, name) {
+  const card = dialog.getByText(name, { exact: true }).first();
+  const box = await dialog.boundingBox();
+  await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+  for (let tries = 0; tries < 60 && !(await card.count()); tries += 1) {
+    await page.mouse.wheel(0, 800);
+    await page.waitForTimeout(250);
+  }
+  await card.waitFor();
+  return card;
 }
 
 /** Presses the page's own Run button and waits for the end of that run: "execution_success" or what went wrong. */

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
 import { test } from "node:test";
-import { missingNodes, openFrontend, openTemplate, pressRun, shown } from "./page.mjs";
+import { missingNodes, openFrontend, openTemplate, pressRun, shown, templateCard } from "./page.mjs";
 
 const { COMFYUI_URL, PACK_NAME, SCREENSHOTS } = process.env;
 const FOLDER = new URL("../../workflows/", import.meta.url);
@@ -40,7 +40,7 @@ test("every shipped workflow is in Templates and opens whole; the gate rewrites,
   const { browser, page, errors } = await openFrontend(COMFYUI_URL, { settings: { "Comfy.VueNodes.Enabled": true } });
   try {
     const { dialog, open } = await openTemplate(page, PACK_NAME, "prompt-gate-testbed");
-    for (const name of NAMES) await dialog.getByText(name, { exact: true }).first().waitFor();
+    for (const name of NAMES) await templateCard(page, dialog, name);
     await open();
     await dialog.waitFor({ state: "hidden" });
     await page.waitForFunction(() => window.app.rootGraph.nodes.some(({ type }) => type === "DiffusionProbePromptGate"));
