@@ -24,6 +24,9 @@ METADATA = "diffusion_probe"
 PROJECTION = "projection"
 """The name of the activation's projection among the tensors."""
 
+PROMPTS = "prompts"
+"""The name of the digests of the training prompts among the tensors."""
+
 ROWS_AT_ONCE = 16
 
 PICKLED = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -38,9 +41,17 @@ class LearnedProbe:
         card: describes it.
         network: gives the scores.
         projection: of the activation, ``[kept channels, channels]``, where the network reads one.
+        prompts: digests of the prompts that it was trained on, by ``training.dataset.prompt_digest``; None: not known.
     """
 
-    def __init__(self, name: str, card: ProbeCard, network: nn.Module, projection: Tensor | None = None):
+    def __init__(
+        self,
+        name: str,
+        card: ProbeCard,
+        network: nn.Module,
+        projection: Tensor | None = None,
+        prompts: frozenset[int] | None = None,
+    ):
         self.name = name
         self.card = card
         self.network = network.float().eval().requires_grad_(False)
@@ -49,6 +60,7 @@ class LearnedProbe:
         self.search_skill = card.search_skill
         self.needs = network.needs
         self.projection = projection
+        self.prompts = prompts
 
     @torch.no_grad()
     def score(self, rows: Sequence[Features]) -> Tensor:
@@ -123,7 +135,13 @@ def new_network(card: ProbeCard) -> nn.Module:
         raise ValueError(f"no {card.kind} can be built from {card.network}") from error
 
 
-def save_probe(path: Path, card: ProbeCard, network: nn.Module, projection: Tensor | None = None) -> None:
+def save_probe(
+    path: Path,
+    card: ProbeCard,
+    network: nn.Module,
+    projection: Tensor | None = None,
+    prompts: Sequence[int] | None = None,
+) -> None:
     """Write a probe; a file of that name is replaced in one go, or stays if writing fails.
 
     Args:
@@ -131,8 +149,13 @@ def save_probe(path: Path, card: ProbeCard, network: nn.Module, projection: Tens
         card: describes the network.
         network: its tensors are written in the precision they have.
         projection: of the activation that it reads, if it reads one.
+        prompts: see :class:`LearnedProbe`.
     """
-    given = network.state_dict() if projection is None else {**network.state_dict(), PROJECTION: projection}
+    given = dict(network.state_dict())
+    if projection is not None:
+        given[PROJECTION] = projection
+    if prompts is not None:
+        given[PROMPTS] = torch.tensor(prompts, dtype=torch.int32)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in given.items()}
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -157,7 +180,7 @@ def load_probe(path: Path) -> LearnedProbe:
         )
     try:
         card = ProbeCard.from_json(text)
-        projection = tensors.pop(PROJECTION, None)
+        projection, prompts = tensors.pop(PROJECTION, None), tensors.pop(PROMPTS, None)
         with torch.device("meta"):
             network = new_network(card)
         network.load_state_dict(tensors, assign=True)
@@ -168,7 +191,8 @@ def load_probe(path: Path) -> LearnedProbe:
             f"{path.name} can't be used: {_first_line(error)}. If a newer Diffusion Probe wrote it (this one writes "
             f"format {FORMAT}), update the pack; else it is damaged: copy or train it again."
         ) from error
-    return LearnedProbe(path.stem, card, network, None if projection is None else projection.float())
+    projection = None if projection is None else projection.float()
+    return LearnedProbe(path.stem, card, network, projection, None if prompts is None else frozenset(prompts.flatten().tolist()))
 
 
 def _read(path: Path) -> tuple[str | None, dict[str, Tensor]]:

@@ -10,6 +10,8 @@ from . import protocol
 REFERENCE = "preview"
 """What needs no training, and so what a trained probe has to beat."""
 
+POOLED = ("srcc", "ktc", "pcc", "auc")
+
 
 def equal_cost_n(step: int, steps: int, candidates: int = protocol.SUBSET) -> float:
     """How many full images cost as much as ``candidates`` runs cut after ``step``, of which one goes on."""
@@ -56,19 +58,7 @@ def rows_of(
             rows.append(row)
         for name, scores in baselines.items():
             rows.append({"probe": name, "step": step, **figures(scores, truth, n, seed)})
-        share = protocol.best_of_n_share(truth, n, seed=seed)
-        rows.append(
-            {
-                "probe": "best-of-n",
-                "step": step,
-                "n": n,
-                **dict.fromkeys(("within_spearman", "within_ci"), None),
-                "oracle_share": share.value,
-                "oracle_share_ci": share.interval,
-                **dict.fromkeys(("srcc", "ktc", "pcc", "auc"), None),
-                "prompts": len(truth),
-            }
-        )
+        rows.append({"probe": "best-of-n", "step": step, **best_of_n_figures(truth, n, seed)})
     return rows
 
 
@@ -76,12 +66,14 @@ def _scores(lines: Sequence[dict[str, Any]], some: Sequence[int], probe: str, st
     return np.array([lines[index]["scores"][probe][str(step)] for index in some])
 
 
-def figures(scores: np.ndarray, truth: np.ndarray, n: float, seed: int) -> dict[str, Any]:
+def figures(
+    scores: np.ndarray, truth: np.ndarray, n: float, seed: int, subset: int = protocol.SUBSET
+) -> dict[str, Any]:
     """The protocol's figures of one score, and its oracle share minus that of full best-of-n at equal cost."""
     within, left_out = protocol.within_spearman(scores, truth, seed)
-    share = protocol.oracle_share(scores, truth, seed=seed)
-    gains = protocol.selection_gains(scores, truth, seed=seed)
-    over = protocol.compare_gains(gains, protocol.best_of_n_gains(truth, n), seed)
+    share = protocol.oracle_share(scores, truth, subset, seed)
+    gains = protocol.selection_gains(scores, truth, subset, seed)
+    over = protocol.compare_gains(gains, protocol.best_of_n_gains(truth, n, subset), seed)
     return {
         "within_spearman": within.value,
         "within_ci": within.interval,
@@ -95,14 +87,33 @@ def figures(scores: np.ndarray, truth: np.ndarray, n: float, seed: int) -> dict[
     }
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """The rows as Markdown, for the README."""
-    lines = ["| step | probe | within-prompt ρ | oracle share | SRCC | AUC |", "|---|---|---|---|---|---|"]
+def best_of_n_figures(truth: np.ndarray, n: float, seed: int, subset: int = protocol.SUBSET) -> dict[str, Any]:
+    """The figures of full best-of-n: of those, an oracle share is all it has."""
+    share = protocol.best_of_n_share(truth, n, subset, seed)
+    return {
+        "n": n,
+        **dict.fromkeys(("within_spearman", "within_ci"), None),
+        "oracle_share": share.value,
+        "oracle_share_ci": share.interval,
+        **dict.fromkeys(POOLED, None),
+        "prompts": len(truth),
+    }
+
+
+def table(rows: list[dict[str, Any]], by: str = "step", pooled: Sequence[str] = ("srcc", "auc")) -> str:
+    """The rows as Markdown.
+
+    Args:
+        by: the key of the first column.
+        pooled: keys of the last ones.
+    """
+    names = [by, "probe", "within-prompt ρ", "oracle share", *(name.upper() for name in pooled)]
+    lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
     for row in rows:
-        cells = [f"{row['step']}", row["probe"]]
+        cells = [f"{row[by]}", row["probe"]]
         for value, interval in (("within_spearman", "within_ci"), ("oracle_share", "oracle_share_ci")):
             known = row[value] is not None
             cells.append(f"{row[value]:.2f} [{row[interval][0]:.2f}, {row[interval][1]:.2f}]" if known else "")
-        cells += [f"{row[name]:.2f}" if row[name] is not None else "" for name in ("srcc", "auc")]
+        cells += [f"{row[name]:.2f}" if row[name] is not None else "" for name in pooled]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

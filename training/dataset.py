@@ -123,6 +123,11 @@ def is_validation(prompt: str) -> bool:
     return int.from_bytes(digest[:4], "big") % VALIDATION_ONE_IN == 0
 
 
+def prompt_digest(prompt: str) -> int:
+    """A number that stands for a recorded prompt, 0 … 2³¹ - 1."""
+    return int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:4], "big") >> 1
+
+
 class Dataset:
     """The recorded runs of a folder.
 

@@ -17,7 +17,7 @@ from ..probe_models.probe_file import save_probe
 from ..search.skill import Skill
 from . import accuracy, protocol
 from .batches import Batches
-from .dataset import Dataset
+from .dataset import Dataset, prompt_digest
 from .fit import Fit, Recipe
 from .projection import dataset_projection
 from .validation import Scored, score_groups, within_by_moment
@@ -164,7 +164,9 @@ class _Training:
             search_skill=asdict(skill_of(scored, self.validation, header.model)),
         )
         reads = "activation" in self.fit.batches.needs
-        save_probe(out, card, self.best.cpu().half(), dataset_projection(dataset.folder) if reads else None)
+        projection = dataset_projection(dataset.folder) if reads else None
+        learnt = sorted({prompt_digest(run.prompt) for group in runs for run in group.runs})
+        save_probe(out, card, self.best.cpu().half(), projection, learnt)
         logging.info("Wrote %s: %s", out, figures)
         return Trained(card, scored, self.progress)
 

@@ -1,49 +1,157 @@
-"""A training as a picture: how it went, how well the probe ranks, and what its scores mean."""
+"""A training and an evaluation as pictures: how it went, how well the probe ranks, what its scores mean."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from .probe_training import Trained, default_moment
-from .validation import within_by_moment
+from ..probe_models.probe_card import ProbeCard
+from .accuracy import POOLED, table
+from .evaluation import BY, Evaluation
+from .probe_training import Progress, Trained, default_moment
+from .validation import Scored
 
 BINS = 10
+SMOOTHED = 50
+"""Steps over which the loss is averaged."""
+
+LINE = 0.15
+"""Height of a line of the table, in inches."""
 
 
-def write_report(path: Path, trained: Trained) -> None:
-    """Loss and checks, ρ by moment, scatter and calibration at the default moment, as one PNG."""
-    import matplotlib
+def curve(progress: Progress) -> np.ndarray:
+    """Loss and checks so far as a small picture, uint8 ``[height, width, 3]``."""
+    figure = _figure(5.2, 3.2)
+    _draw_losses(figure.subplots(), progress)
+    figure.tight_layout()
+    return pixels(figure)
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-    from scipy.ndimage import uniform_filter1d
 
-    figure, ((loss, moments), (scatter, calibration)) = pyplot.subplots(2, 2, figsize=(9, 7))
-    losses = trained.progress.losses
-    loss.plot(losses, alpha=0.25, linewidth=0.7)
-    loss.plot(uniform_filter1d(losses, min(50, len(losses))))
-    loss.set(title="training", xlabel="step", ylabel="loss")
-    checks = loss.twinx()
-    checks.plot(list(trained.progress.checks), list(trained.progress.checks.values()), "o-", color="tab:green")
+def training_report(trained: Trained, rows: list[dict[str, Any]]) -> Any:
+    """A training as a matplotlib figure.
+
+    Args:
+        rows: of ``evaluation.moment_rows``, for its validation prompts.
+    """
+    return _report(trained.card.label, trained.scored, rows, trained.progress)
+
+
+def evaluation_report(found: Evaluation) -> Any:
+    """An evaluation as a matplotlib figure."""
+    return _report(found.label, found.scored, found.rows, None)
+
+
+def pixels(figure: Any) -> np.ndarray:
+    """A figure as uint8 ``[height, width, 3]``."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a figure as PNG."""
+    figure.savefig(path, format="png")
+
+
+def training_text(name: str, card: ProbeCard, progress: Progress, damaged: int = 0) -> str:
+    """What a training came to, in a few lines."""
+    held_out = card.held_out
+    lines = [
+        f"{name}: {card.kind} for {card.family}, learnt {', '.join(card.heads)} from {card.images} images of "
+        f"{card.prompts} prompts.",
+        f"{len(progress.losses)} of {progress.steps} steps, the best network after {progress.best_step}.",
+    ]
+    if "oracle_share" in held_out:
+        lines.append(
+            "On its validation prompts, near 20 % of the noise range: within-prompt ρ "
+            f"{held_out.get('within_spearman', 0):.2f}, oracle share {held_out['oracle_share']:.2f} where full images at "
+            f"equal cost have {held_out['best_of_n_share']:.2f}."
+        )
+    if not card.skilled:
+        lines.append(
+            "Picking by its score gains less than full images of other seeds at equal cost: it counts as unskilled and "
+            "drops nothing unless you say “use anyway”. Record more prompts."
+        )
+    if damaged:
+        lines.append(f"{damaged} recorded runs can't be read and were left out; the log names them.")
+    return "\n".join(lines)
+
+
+def _figure(width: float, height: float) -> Any:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ValueError(
+            "reports are drawn by matplotlib, which is not installed. In the pack's folder run "
+            "pip install -r requirements.txt with ComfyUI's Python, and restart ComfyUI."
+        ) from error
+    return Figure((width, height), dpi=100)
+
+
+def _report(label: str, scored: Scored, rows: list[dict[str, Any]], progress: Progress | None) -> Any:
+    text = _columns(table(rows, BY, POOLED))
+    below = LINE * (text.count("\n") + 3)
+    figure = _figure(10, 7 + below)
+    grid = figure.add_gridspec(3, 2, height_ratios=(3.5, 3.5, below), hspace=0.4, wspace=0.35, top=0.96, bottom=0.01)
+    first, second, third, fourth = (figure.add_subplot(grid[place // 2, place % 2]) for place in range(4))
+    _draw_figure_by_moment(second, rows, "oracle_share", "oracle share")
+    if progress is None:
+        _draw_figure_by_moment(first, rows, "within_spearman", "ρ within prompts")
+    else:
+        _draw_losses(first, progress)
+    percent = default_moment(scored)
+    scores, labels = (values.ravel() for values in scored[percent])
+    third.scatter(scores, labels, s=3, alpha=0.3)
+    third.set(title=f"at {percent:.0%}", xlabel="score", ylabel=label)
+    _draw_calibration(fourth, scores, labels, label)
+    last = figure.add_subplot(grid[2, :])
+    last.axis("off")
+    last.text(0, 1, text, family="monospace", fontsize=7, va="top", transform=last.transAxes)
+    return figure
+
+
+def _columns(markdown: str) -> str:
+    """A Markdown table with columns of equal width."""
+    lines = [line.strip("|").split("|") for line in markdown.splitlines()]
+    cells = [[cell.strip() for cell in line] for number, line in enumerate(lines) if number != 1]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)) for line in cells)
+
+
+def _draw_losses(axes: Any, progress: Progress) -> None:
+    losses = np.array(progress.losses)
+    if len(losses):
+        width = min(SMOOTHED, len(losses))
+        axes.plot(losses, alpha=0.25, linewidth=0.7)
+        smooth = np.convolve(losses, np.ones(width) / width, "valid")
+        axes.plot(np.arange(len(smooth)) + width - 1, smooth)
+        axes.set_ylim(0, 1.1 * np.quantile(losses, 0.99))
+    axes.set(title=f"training, step {len(losses)} of {progress.steps}", xlabel="step", ylabel="loss")
+    checks = axes.twinx()
+    checks.plot(list(progress.checks), list(progress.checks.values()), "o-", color="tab:green")
     checks.set_ylabel("ρ within validation prompts", color="tab:green")
 
-    rho = within_by_moment(trained.scored)
-    moments.plot([100 * percent for percent in rho], list(rho.values()), "o-")
-    moments.set(title="how well it ranks the seeds of a prompt", xlabel="noise level, %", ylabel="ρ", ylim=(0, 1))
 
-    percent = default_moment(trained.scored)
-    scores, labels = (values.ravel() for values in trained.scored[percent])
-    scatter.scatter(scores, labels, s=3, alpha=0.3)
-    scatter.set(title=f"at {percent:.0%}", xlabel="score", ylabel=trained.card.label)
+def _draw_figure_by_moment(axes: Any, rows: list[dict[str, Any]], key: str, name: str) -> None:
+    """One figure over the noise level: the probe with its interval, and the baselines."""
+    for number, probe in enumerate(dict.fromkeys(row["probe"] for row in rows)):
+        some = [row for row in rows if row["probe"] == probe and row[key] is not None and row[f"{key}_ci"] is not None]
+        at = [100 * row["percent"] for row in some]
+        axes.plot(at, [row[key] for row in some], "o-" if number == 0 else ".--", label=probe)
+        if number == 0:
+            axes.fill_between(at, *zip(*(row[f"{key}_ci"] for row in some)) if some else ([], []), alpha=0.2)
+    axes.set(title=f"{name}, 95 % interval over prompts", xlabel="noise range done, %", ylabel=name)
+    axes.legend(fontsize=7)
 
+
+def _draw_calibration(axes: Any, scores: np.ndarray, labels: np.ndarray, label: str) -> None:
     edges = np.quantile(scores, np.linspace(0, 1, BINS + 1))
     bins = np.clip(np.searchsorted(edges, scores, side="right") - 1, 0, BINS - 1)
     there = [number for number in range(BINS) if (bins == number).any()]
     means = np.array([[scores[bins == number].mean(), labels[bins == number].mean()] for number in there])
-    calibration.plot(*means.T, "o-")
+    axes.plot(*means.T, "o-")
     ends = [means.min(), means.max()]
-    calibration.plot(ends, ends, "--", color="grey")
-    calibration.set(title="calibration", xlabel="mean score", ylabel=f"mean {trained.card.label}")
-    figure.tight_layout()
-    figure.savefig(path, dpi=100)
-    pyplot.close(figure)
+    axes.plot(ends, ends, "--", color="grey")
+    axes.set(title="calibration: tenths of the scores", xlabel="mean score", ylabel=f"mean {label}")

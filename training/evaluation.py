@@ -1,0 +1,209 @@
+"""What a trained probe is worth on recorded prompts that it did not learn from, beside every baseline."""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..probe_models.features import ACTIVATION
+from ..probe_models.probe_file import LearnedProbe
+from . import accuracy, protocol
+from .batches import Batches
+from .dataset import Dataset, RunRecord, is_validation, prompt_digest
+from .fit import label_scale
+from .projection import dataset_projection
+from .validation import Scored, score_groups
+
+BY = "moment"
+"""The key of the rows' noise level, for people."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A measurement.
+
+    Attributes:
+        probe: its name.
+        label: the unit of its score.
+        which: prompts it was measured on, as a sentence.
+        scored: scores and labels.
+        rows: see :func:`moment_rows`.
+        left_out: files and prompts that don't count, as sentences.
+    """
+
+    probe: str
+    label: str
+    which: str
+    scored: Scored
+    rows: list[dict[str, Any]]
+    left_out: tuple[str, ...] = ()
+
+    def table(self) -> str:
+        """The rows as Markdown."""
+        return accuracy.table(self.rows, BY, accuracy.POOLED)
+
+    def text(self) -> str:
+        """All of it."""
+        return "\n\n".join([f"{self.probe}, measured in {self.label}, {self.which}", self.table(), *self.left_out])
+
+
+def evaluate_probe(
+    probe: LearnedProbe,
+    folder: Path,
+    seed: int = 0,
+    device: str = "cpu",
+    watch: Callable[[int, int], None] = lambda done, rows: None,
+) -> Evaluation:
+    """Measure a probe on a dataset, on the prompts that it was not trained on.
+
+    Args:
+        folder: of the dataset.
+        seed: of random scores, ties and intervals.
+        device: where to compute.
+        watch: called before every batch with how many rows are done, and of how many.
+
+    Raises:
+        ValueError: the dataset is of another family, other layers or labels, or holds no other prompts.
+    """
+    dataset = Dataset(folder)
+    numbers = _block_numbers(probe, dataset)
+    _check_projection(probe, dataset)
+    runs, which = unseen_runs(probe, dataset)
+    label_scale(runs, (probe.label,))  # refuses labels that say nothing
+    batches = Batches(dataset, runs, probe.needs, (probe.label,), numbers)
+    batches.groups, left_out = _with_enough_rows(batches.groups)
+    network = copy.deepcopy(probe.network).to(device)
+    count = min(len(group.rows) for group in batches.groups)
+    done, rows = 0, sum(count * len(group.runs[0].moments) for group in batches.groups)
+
+    def tell(_: Any, given: tuple) -> None:
+        nonlocal done
+        watch(done, rows)
+        done += len(given[0].percent)
+
+    network.register_forward_pre_hook(tell)
+    scored = score_groups(network, batches, torch.device(device))
+    shares = progress_by_moment(runs)
+    if dataset.damaged:
+        left_out += (f"{len(dataset.damaged)} recorded runs can't be read and are left out; the log names them.",)
+    return Evaluation(probe.name, probe.label, which, scored, moment_rows(scored, shares, probe.name, seed), left_out)
+
+
+def unseen_runs(probe: LearnedProbe, dataset: Dataset) -> tuple[list[RunRecord], str]:
+    """Runs of prompts that the probe was not trained on, and which these are.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if probe.prompts is None:
+        runs = dataset.split()[1]
+        which = "prompts of the dataset's validation split; the file doesn't say which prompts it was trained on"
+    else:
+        runs = [run for run in dataset.runs if prompt_digest(run.prompt) not in probe.prompts]
+        which = "prompts of the dataset, none of which it was trained on"
+        if len(runs) < len(dataset.runs):
+            which = "prompts of the dataset that it was not trained on"
+    prompts = {run.prompt for run in runs}
+    if not prompts:
+        raise ValueError(
+            f"“{probe.name}” was trained on every prompt of the dataset {dataset.folder.name}, so that nothing can be "
+            "learnt from it about new ones. Record other prompts into another dataset."
+        )
+    if any(is_validation(prompt) for prompt in prompts) and len(runs) < len(dataset.runs):
+        which += ". They decided when its training stopped, which flatters it a little"
+    return runs, f"on {len(prompts)} {which}."
+
+
+def _block_numbers(probe: LearnedProbe, dataset: Dataset) -> list[int]:
+    header, name = dataset.header, dataset.folder.name
+    if header.family != probe.family:
+        raise ValueError(
+            f"“{probe.name}” was trained for {probe.family}, and the dataset {name} was recorded with {header.family}. "
+            f"Name a dataset of a {probe.family} model, or connect a probe for {header.family}."
+        )
+    missing = [block for block in probe.blocks if block not in header.blocks]
+    if missing:
+        raise ValueError(
+            f"“{probe.name}” reads the attention of {', '.join(missing)}, and the dataset {name} holds that of "
+            f"{', '.join(header.blocks)}. Name a dataset of the model that the probe was trained for."
+        )
+    return [header.blocks.index(block) for block in probe.blocks]
+
+
+def _check_projection(probe: LearnedProbe, dataset: Dataset) -> None:
+    if ACTIVATION not in probe.needs:
+        return
+    projection = dataset_projection(dataset.folder)
+    if probe.projection is None or projection is None or not torch.equal(projection, probe.projection):
+        raise ValueError(
+            f"“{probe.name}” reads activations, and those of the dataset {dataset.folder.name} were shortened in "
+            "another way than those that it was trained on. To record a dataset that both can read, copy "
+            "projection.safetensors of the training dataset into the new folder before the first run."
+        )
+
+
+def _with_enough_rows(groups: Sequence[Any]) -> tuple[list[Any], tuple[str, ...]]:
+    """Groups with at least as many rows as most have: the table counts equally many of each prompt."""
+    usual = max(2, int(median(len(group.rows) for group in groups)))
+    enough = [group for group in groups if len(group.rows) >= usual]
+    if not enough:
+        raise ValueError(
+            "no prompt of the dataset has two seeds that were looked at alike, so there is no choice to measure. "
+            "Record several seeds of each prompt."
+        )
+    less = len(groups) - len(enough)
+    return enough, (f"{less} prompts with fewer than {usual} seeds are left out.",) if less else ()
+
+
+def progress_by_moment(runs: Sequence[RunRecord]) -> dict[float, float]:
+    """Evaluations done as a share of all, by noise level."""
+    return {round(moment.percent, 3): moment.step / run.steps for run in runs for moment in run.moments}
+
+
+def moment_rows(scored: Scored, shares: dict[float, float], name: str, seed: int = 0) -> list[dict[str, Any]]:
+    """One row of figures per noise level, for the probe and every baseline.
+
+    Text-only is the mean label of the prompt's other rows. That falls as the own label rises, which
+    would count against it within a prompt; all that it says there is that all rows are alike.
+
+    Args:
+        scored: scores and labels of prompts that the probe was not trained on.
+        shares: evaluations done as a share of all, by noise level.
+        name: of the probe.
+        seed: of random scores, ties and intervals.
+    """
+    rows = []
+    for percent, (scores, labels) in scored.items():
+        scores, labels = scores.astype(np.float64), labels.astype(np.float64)
+        subset = min(protocol.SUBSET, labels.shape[1])
+        n = min(subset, accuracy.equal_cost_n(shares[percent], 1.0, subset))
+        at = {BY: f"{percent:.1%}".replace(".0%", "%"), "percent": percent, "progress": shares[percent]}
+        alike = np.repeat(labels.mean(1, keepdims=True), labels.shape[1], axis=1)
+        others = (labels.sum(1, keepdims=True) - labels) / (labels.shape[1] - 1)
+        given = {
+            name: scores,
+            "random": np.random.default_rng([seed, 1]).random(labels.shape),
+            "text-only": alike,
+            "oracle": labels,
+        }
+        for probe, values in given.items():
+            row = {"probe": probe, **at, **accuracy.figures(values, labels, n, seed, subset)}
+            if probe == "text-only":
+                row |= protocol.pooled(others, labels, seed)
+            rows.append({**row, "seeds": labels.shape[1]})
+        rows.append({"probe": "best-of-n", **at, **accuracy.best_of_n_figures(labels, n, seed, subset)})
+    return [{key: _finite(value) for key, value in row.items()} for row in rows]
+
+
+def _finite(value: Any) -> Any:
+    """The value, None for what is undefined."""
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    if isinstance(value, list) and not np.isfinite(value).all():
+        return None
+    return value
