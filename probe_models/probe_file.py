@@ -192,7 +192,8 @@ def load_probe(path: Path) -> LearnedProbe:
             f"format {FORMAT}), update the pack; else it is damaged: copy or train it again."
         ) from error
     projection = None if projection is None else projection.float()
-    return LearnedProbe(path.stem, card, network, projection, None if prompts is None else frozenset(prompts.flatten().tolist()))
+    prompts = None if prompts is None else frozenset(prompts.flatten().tolist())
+    return LearnedProbe(path.stem, card, network, projection, prompts)
 
 
 def _read(path: Path) -> tuple[str | None, dict[str, Tensor]]:

@@ -1,6 +1,7 @@
 """What every test relies on: the pack is importable as ``diffusion_probe``, without ComfyUI."""
 
 import os
+import runpy
 import sys
 from pathlib import Path
 
@@ -15,6 +16,12 @@ sys.path.insert(0, ROOT)
 from runtime import loader  # noqa: E402
 
 loader.use_pack()  # takes the root off sys.path again; `runtime` and `benchmarks` stay importable
+
+
+@pytest.fixture(scope="session")
+def record():
+    """Writes a small dataset: ``record(folder, prompts=24, …)``, see ``recorded.py``."""
+    return runpy.run_path(str(Path(__file__).with_name("recorded.py")))["record"]
 
 
 @pytest.fixture

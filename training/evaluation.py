@@ -43,6 +43,16 @@ class Evaluation:
     rows: list[dict[str, Any]]
     left_out: tuple[str, ...] = ()
 
+    def to_json(self) -> dict[str, Any]:
+        """As plain values, without the single scores."""
+        return {
+            "probe": self.probe,
+            "label": self.label,
+            "measured": self.which,
+            "left_out": list(self.left_out),
+            "rows": self.rows,
+        }
+
     def table(self) -> str:
         """The rows as Markdown."""
         return accuracy.table(self.rows, BY, accuracy.POOLED)

@@ -99,7 +99,7 @@ def train_probe(
             "for validation. Record at least 20 prompts, better a thousand, with several seeds each."
         )
     out.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint = out.with_name(f".{out.stem}.checkpoint.safetensors")
+    checkpoint = checkpoint_path(out)
     with only_one(out):
         fit = Fit(dataset, runs, recipe, checkpoint, device)
         validation = Batches(dataset, held_out, fit.batches.needs, recipe.labels, recipe.blocks, recipe.use_words)
@@ -111,6 +111,11 @@ def train_probe(
             trained = training.finish(dataset, out, command) if training.best is not None else None
         checkpoint.unlink(missing_ok=True)
     return trained
+
+
+def checkpoint_path(out: Path) -> Path:
+    """Where a training that writes to a file keeps what it needs to go on."""
+    return out.with_name(f".{out.stem}.checkpoint.safetensors")
 
 
 class _Training:
@@ -126,7 +131,11 @@ class _Training:
         self.progress.losses = self.fit.stage.losses
         if step % CHECK_EVERY == 0:
             self.check()
-        self.watch(self.progress)
+        try:
+            self.watch(self.progress)
+        except BaseException:
+            self.check()  # what comes after is lost unless it is judged now
+            raise
         return step - self.progress.best_step >= PATIENCE * CHECK_EVERY
 
     def check(self) -> None:

@@ -7,11 +7,13 @@ import numpy as np
 
 from ..probe_models.probe_card import ProbeCard
 from .accuracy import POOLED, table
-from .evaluation import BY, Evaluation
+from .dataset import Dataset
+from .evaluation import BY, Evaluation, moment_rows, progress_by_moment
 from .probe_training import Progress, Trained, default_moment
 from .validation import Scored
 
 BINS = 10
+INTERVALS = {"within_spearman": "within_ci", "oracle_share": "oracle_share_ci"}
 SMOOTHED = 50
 """Steps over which the loss is averaged."""
 
@@ -27,12 +29,14 @@ def curve(progress: Progress) -> np.ndarray:
     return pixels(figure)
 
 
-def training_report(trained: Trained, rows: list[dict[str, Any]]) -> Any:
-    """A training as a matplotlib figure.
+def training_report(name: str, trained: Trained, dataset: Dataset) -> Any:
+    """A training as a matplotlib figure, measured on its validation prompts.
 
     Args:
-        rows: of ``evaluation.moment_rows``, for its validation prompts.
+        name: of the probe.
+        dataset: that it was trained on.
     """
+    rows = moment_rows(trained.scored, progress_by_moment(dataset.runs), name)
     return _report(trained.card.label, trained.scored, rows, trained.progress)
 
 
@@ -66,8 +70,8 @@ def training_text(name: str, card: ProbeCard, progress: Progress, damaged: int =
     if "oracle_share" in held_out:
         lines.append(
             "On its validation prompts, near 20 % of the noise range: within-prompt ρ "
-            f"{held_out.get('within_spearman', 0):.2f}, oracle share {held_out['oracle_share']:.2f} where full images at "
-            f"equal cost have {held_out['best_of_n_share']:.2f}."
+            f"{held_out.get('within_spearman', 0):.2f}, oracle share {held_out['oracle_share']:.2f} where full images "
+            f"at equal cost have {held_out['best_of_n_share']:.2f}."
         )
     if not card.skilled:
         lines.append(
@@ -136,12 +140,13 @@ def _draw_losses(axes: Any, progress: Progress) -> None:
 
 def _draw_figure_by_moment(axes: Any, rows: list[dict[str, Any]], key: str, name: str) -> None:
     """One figure over the noise level: the probe with its interval, and the baselines."""
+    interval = INTERVALS[key]
     for number, probe in enumerate(dict.fromkeys(row["probe"] for row in rows)):
-        some = [row for row in rows if row["probe"] == probe and row[key] is not None and row[f"{key}_ci"] is not None]
+        some = [row for row in rows if row["probe"] == probe and row[key] is not None and row[interval] is not None]
         at = [100 * row["percent"] for row in some]
         axes.plot(at, [row[key] for row in some], "o-" if number == 0 else ".--", label=probe)
         if number == 0:
-            axes.fill_between(at, *zip(*(row[f"{key}_ci"] for row in some)) if some else ([], []), alpha=0.2)
+            axes.fill_between(at, *zip(*(row[interval] for row in some)) if some else ([], []), alpha=0.2)
     axes.set(title=f"{name}, 95 % interval over prompts", xlabel="noise range done, %", ylabel=name)
     axes.legend(fontsize=7)
 

@@ -2,7 +2,13 @@
 import { make } from "./board/dom.js";
 import { addElement, extend } from "./board/host.js";
 
-const NODES = new Set(["DiffusionProbeRecord", "DiffusionProbeScoreImages", "DiffusionProbePromptGate"]);
+const NODES = new Set([
+  "DiffusionProbeEvaluateProbe",
+  "DiffusionProbePromptGate",
+  "DiffusionProbeRecord",
+  "DiffusionProbeScoreImages",
+  "DiffusionProbeTrainProbe",
+]);
 const WIDGET = "diffusion_probe_text";
 const shown = new WeakMap();
 

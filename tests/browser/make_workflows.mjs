@@ -4,7 +4,7 @@
 import { writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { FAMILIES } from "./families.mjs";
-import { promptGate, recording, seedSearch, seedSelection, stepCache } from "./graphs.mjs";
+import { evaluating, promptGate, recording, seedSearch, seedSelection, stepCache, training } from "./graphs.mjs";
 import { openFrontend } from "./page.mjs";
 
 const WORKFLOWS = {
@@ -34,6 +34,8 @@ const WORKFLOWS = {
   "record-testbed-sdxl": recording(FAMILIES["testbed-sdxl"], "e52a9b31-7c8f-4da6-9f24-1b6d803cae02"),
   "record-flux-dev": recording(FAMILIES["flux-dev"], "f63bac42-8d90-4eb7-a035-2c7e914dbf03"),
   "record-sdxl": recording(FAMILIES.sdxl, "074cbd53-9ea1-4fc8-b146-3d8fa25ec004"),
+  "train-probe": training("18a5c7e2-4d3f-4b60-9a17-6c2e8f0b5d01"),
+  "evaluate-probe": evaluating("29b6d8f3-5e40-4c71-8b28-7d3f901c6e02"),
   "prompt-gate-testbed": promptGate(FAMILIES.testbed, "2e9b6f57-1c7d-4e3a-a0f8-5d2c4b6a8e33"),
   "prompt-gate-testbed-sdxl": promptGate(FAMILIES["testbed-sdxl"], "6b2f9c81-3e4d-4a5b-9c7f-2d8e1f0a9b88"),
   "prompt-gate-flux-dev": promptGate(FAMILIES["flux-dev"], "c3d8e1a6-9b4f-4d27-8e5c-7a0f3b2c1d44"),

@@ -16,6 +16,7 @@ IDS = [
     "DiffusionProbeAttentionPreview",
     "DiffusionProbeEarlySeedFilter",
     "DiffusionProbeEncodeWords",
+    "DiffusionProbeEvaluateProbe",
     "DiffusionProbeLoadProbe",
     "DiffusionProbeLoadRewardModel",
     "DiffusionProbeLoadTestbedModel",
@@ -30,7 +31,14 @@ IDS = [
     "DiffusionProbeSeedSearch",
     "DiffusionProbeShapesJudge",
     "DiffusionProbeTCPadeCache",
+    "DiffusionProbeTrainProbe",
 ]
+LEAVE_SOMETHING = (
+    "DiffusionProbeEvaluateProbe",
+    "DiffusionProbeRecord",
+    "DiffusionProbeSaveSeeds",
+    "DiffusionProbeTrainProbe",
+)
 LANGUAGES = ("en", "zh")
 
 
@@ -55,7 +63,7 @@ def test_every_node_can_be_found_and_understood(schema):
     assert schema.category.startswith("diffusion probe/")
     assert schema.display_name and schema.description and len(schema.search_aliases) >= 3
     # A gate or score that is an output node forces its branch to run.
-    assert schema.is_output_node == (schema.node_id in ("DiffusionProbeSaveSeeds", "DiffusionProbeRecord"))
+    assert schema.is_output_node == (schema.node_id in LEAVE_SOMETHING)
 
 
 def test_every_input_and_output_has_a_tooltip(schema):

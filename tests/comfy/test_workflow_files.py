@@ -12,7 +12,10 @@ from runtime.workflow import WorkflowError, to_prompt
 
 SHIPPED = sorted((PACK_ROOT / "workflows").glob("*.json"))
 TESTBED = [path for path in SHIPPED if "testbed" in path.stem and not path.stem.startswith("record")]
-REAL = [path for path in SHIPPED if "testbed" not in path.stem]
+ON_DATASETS = {"train-probe", "evaluate-probe"}
+"""They need what was recorded, and no model."""
+
+REAL = [path for path in SHIPPED if "testbed" not in path.stem and path.stem not in ON_DATASETS]
 FILES = {"unet_name", "ckpt_name", "vae_name", "clip_name", "clip_name1", "clip_name2"}
 """Options of these are what lies on the disk."""
 VALUES = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool, "COMBO": str, "COMFY_DYNAMICCOMBO_V3": str}

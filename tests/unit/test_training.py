@@ -6,21 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from diffusion_probe.probe_models.features import Features
 from diffusion_probe.probe_models.probe_file import load_probe
-from diffusion_probe.probe_models.words import Word
 from diffusion_probe.training import losses, probe_training
 from diffusion_probe.training.batches import Batches, grouped
-from diffusion_probe.training.dataset import Dataset, Header, RecordedMoment, RunRecord, is_validation, run_key
+from diffusion_probe.training.dataset import Dataset, is_validation
 from diffusion_probe.training.fit import Fit, Recipe
 from diffusion_probe.training.probe_training import only_one, skill_of, train_probe
 from diffusion_probe.training.projection import dataset_projection
 from diffusion_probe.training.validation import score_groups, within_by_moment
-from diffusion_probe.training.writing import DatasetWriter, run_tensors
 from scipy.stats import spearmanr
 
-ROWS, BLOCKS, CHANNELS, RAW = 6, 2, 4, 5
-PERCENTS = (0.1, 0.2)
+ROWS, CHANNELS = 6, 4
 SMALL = {
     "joint": {"width": 16, "channels": 8, "looking": 1, "seeing": 1, "layers": 2},
     "attention cnn": {"widths": (8, 16), "layers": 1},
@@ -28,60 +24,8 @@ SMALL = {
 }
 
 
-def record(folder, prompts=24, seed=0, **changes):
-    """A dataset whose label is the mean of the first latent channel, which noise hides the earlier the more."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def noise(*shape):
-        return torch.randn(*shape, generator=generator)
-
-    projection = dataset_projection(folder, noise(8, RAW, 4, 4))
-    writer = DatasetWriter(folder, Header("FLUX", ("double 0", "double 1"), len(projection)))
-    for number in range(prompts):
-        prompt = f"prompt {number}"
-        label = noise(ROWS)
-        final = label[:, None, None, None].expand(ROWS, CHANNELS, 6, 4)
-        moments = []
-        for step, percent in enumerate(PERCENTS, start=1):
-            level = 0.3 / percent * 0.1
-            hidden = final + level * noise(ROWS, 1, 1, 1)
-            maps = torch.sigmoid(hidden[:, :1, :3, :2, None] + torch.zeros(5)).permute(0, 1, 4, 2, 3) / 10
-            moments.append(
-                [
-                    Features(
-                        family="FLUX",
-                        moment=f"{percent:.0%}",
-                        step=step,
-                        sigma=1 - percent,
-                        percent=percent,
-                        blocks=("double 0", "double 1"),
-                        attention=maps[row].expand(BLOCKS, -1, -1, -1).half(),
-                        words=(Word("a", (1,)), Word("circle", (2, 3))),
-                        denoised=hidden[row],
-                        latent=hidden[row].half(),
-                        activation=hidden[row][:1, :3, :2].expand(len(projection), -1, -1).half(),
-                        text=torch.ones(5, 7).half() * number / prompts,
-                    )
-                    for row in range(ROWS)
-                ]
-            )
-        recorded = tuple(RecordedMoment(rows[0].step, rows[0].sigma, rows[0].percent) for rows in moments)
-        run = RunRecord(
-            key=run_key(prompt),
-            prompt=prompt,
-            seeds=tuple(range(ROWS)),
-            steps=10,
-            words=("a", "circle"),
-            moments=recorded,
-            labels={"reward": tuple(label.tolist()), "other": tuple((2 * label).tolist())},
-            others={f"prompt {(number + 1) % prompts}": tuple((-label).tolist())},
-        )
-        writer.add(replace(run, **changes), run_tensors(moments, final))
-    return folder
-
-
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, record):
     return record(tmp_path_factory.mktemp("dataset") / "data")
 
 
@@ -254,12 +198,12 @@ def test_the_ranking_of_groups_is_that_of_scipy(folder, tmp_path):
 # What can't be used -----------------------------------------------------------------------------
 
 
-def test_one_prompt_is_too_few(tmp_path):
+def test_one_prompt_is_too_few(tmp_path, record):
     with pytest.raises(ValueError, match="has 1 prompts, too few"):
         train_probe(record(tmp_path / "data", prompts=1), tmp_path / "probe.safetensors", recipe())
 
 
-def test_labels_that_are_constant_within_prompts_teach_nothing(tmp_path):
+def test_labels_that_are_constant_within_prompts_teach_nothing(tmp_path, record):
     data = record(tmp_path / "data", labels={"reward": (0.5,) * ROWS})
     with pytest.raises(ValueError, match="the same for all seeds"):
         train_probe(data, tmp_path / "probe.safetensors", recipe(labels=("reward",)))

@@ -1,0 +1,65 @@
+"""Builds small datasets of random runs, as recordings leave them; tests get it as the fixture ``record``."""
+
+from dataclasses import replace
+
+import torch
+from diffusion_probe.probe_models.features import Features
+from diffusion_probe.probe_models.words import Word
+from diffusion_probe.training.dataset import Header, RecordedMoment, RunRecord, run_key
+from diffusion_probe.training.projection import dataset_projection
+from diffusion_probe.training.writing import DatasetWriter, run_tensors
+
+ROWS, BLOCKS, CHANNELS, RAW = 6, 2, 4, 5
+PERCENTS = (0.1, 0.2)
+
+
+def record(folder, prompts=24, seed=0, family="FLUX", name="prompt", **changes):
+    """A dataset whose label is the mean of the first latent channel, which noise hides the earlier the more."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def noise(*shape):
+        return torch.randn(*shape, generator=generator)
+
+    projection = dataset_projection(folder, noise(8, RAW, 4, 4))
+    writer = DatasetWriter(folder, Header(family, ("double 0", "double 1"), len(projection)))
+    for number in range(prompts):
+        prompt = f"{name} {number}"
+        label = noise(ROWS)
+        final = label[:, None, None, None].expand(ROWS, CHANNELS, 6, 4)
+        moments = []
+        for step, percent in enumerate(PERCENTS, start=1):
+            level = 0.3 / percent * 0.1
+            hidden = final + level * noise(ROWS, 1, 1, 1)
+            maps = torch.sigmoid(hidden[:, :1, :3, :2, None] + torch.zeros(5)).permute(0, 1, 4, 2, 3) / 10
+            moments.append(
+                [
+                    Features(
+                        family=family,
+                        moment=f"{percent:.0%}",
+                        step=step,
+                        sigma=1 - percent,
+                        percent=percent,
+                        blocks=("double 0", "double 1"),
+                        attention=maps[row].expand(BLOCKS, -1, -1, -1).half(),
+                        words=(Word("a", (1,)), Word("circle", (2, 3))),
+                        denoised=hidden[row],
+                        latent=hidden[row].half(),
+                        activation=hidden[row][:1, :3, :2].expand(len(projection), -1, -1).half(),
+                        text=torch.ones(5, 7).half() * number / prompts,
+                    )
+                    for row in range(ROWS)
+                ]
+            )
+        recorded = tuple(RecordedMoment(rows[0].step, rows[0].sigma, rows[0].percent) for rows in moments)
+        run = RunRecord(
+            key=run_key(prompt),
+            prompt=prompt,
+            seeds=tuple(range(ROWS)),
+            steps=10,
+            words=("a", "circle"),
+            moments=recorded,
+            labels={"reward": tuple(label.tolist()), "other": tuple((2 * label).tolist())},
+            others={f"{name} {(number + 1) % prompts}": tuple((-label).tolist())},
+        )
+        writer.add(replace(run, **changes), run_tensors(moments, final))
+    return folder

@@ -1,0 +1,214 @@
+"""Evaluating a probe on recorded data: the protocol's figures, on prompts that it did not learn from, and no others."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from diffusion_probe.probe_models.features import DENOISED
+from diffusion_probe.probe_models.probe_card import ProbeCard
+from diffusion_probe.probe_models.probe_file import LearnedProbe, load_probe
+from diffusion_probe.training import command, report
+from diffusion_probe.training.choices import goes_on, recipe_for, start_anew
+from diffusion_probe.training.dataset import METADATA, Dataset, is_validation, prompt_digest
+from diffusion_probe.training.evaluation import evaluate_probe, moment_rows
+from diffusion_probe.training.probe_training import Progress, checkpoint_path, train_probe
+from safetensors import safe_open
+from safetensors.torch import save_file
+from scipy.stats import kendalltau, spearmanr
+
+ROWS = 6
+SMALL = {"width": 16, "seeing": 1, "layers": 1}
+
+
+class MeanOfX0(torch.nn.Module):
+    """Sees of the synthetic data what its label is made of."""
+
+    needs = frozenset({DENOISED})
+
+    def forward(self, inputs):
+        return inputs.denoised.mean((1, 2, 3))[:, None]
+
+
+def probe(prompts=frozenset(), **changes):
+    given = {
+        "kind": "attention cnn",
+        "family": "FLUX",
+        "blocks": ("double 1",),
+        "moments": (),
+        "label": "reward",
+        "heads": ("reward",),
+        "network": {},
+    }
+    return LearnedProbe("eyes", ProbeCard(**{**given, **changes}), MeanOfX0(), prompts=prompts)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, record):
+    return record(tmp_path_factory.mktemp("dataset") / "data", prompts=30)
+
+
+def by_probe(rows, percent):
+    return {row["probe"]: row for row in rows if row["percent"] == percent}
+
+
+def test_the_table_holds_the_protocols_figures_of_the_scores_that_the_network_gives(folder):
+    dataset, found = Dataset(folder), evaluate_probe(probe(), folder)
+    truth, scores = [], []
+    for run in dataset.runs:
+        truth.append(run.labels["reward"])
+        scores.append(dataset.load(run)["1.denoised"].float().mean((1, 2, 3)).numpy())
+    expected = np.mean([spearmanr(a, b).statistic for a, b in zip(scores, truth, strict=True)])
+    row = by_probe(found.rows, 0.2)["eyes"]
+    assert row["within_spearman"] == pytest.approx(expected, abs=1e-9) and row["prompts"] == 30
+    assert row["within_ci"][0] < expected < row["within_ci"][1]
+    assert row["ktc"] == pytest.approx(kendalltau(np.ravel(scores), np.ravel(truth)).statistic, abs=1e-3)  # ties
+
+
+def test_every_moment_has_the_probe_beside_every_baseline(folder):
+    found = evaluate_probe(probe(), folder)
+    assert [(row["moment"], row["probe"]) for row in found.rows] == [
+        (moment, name) for moment in ("10%", "20%") for name in ("eyes", "random", "text-only", "oracle", "best-of-n")
+    ]
+    at = by_probe(found.rows, 0.2)
+    assert at["oracle"]["within_spearman"] == pytest.approx(1) and at["oracle"]["oracle_share"] == pytest.approx(1)
+    assert abs(at["random"]["within_spearman"]) < 0.3 and at["best-of-n"]["within_spearman"] is None
+    # 6 rows cut after a fifth, one of which goes on, cost as much as two images.
+    assert at["best-of-n"]["n"] == pytest.approx((6 * 0.2 + 0.8), abs=1e-9)
+    json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_text_only_is_told_nothing_of_a_rows_own_label_and_so_is_chance_within_prompts():
+    generator = np.random.default_rng(0)
+    labels = generator.normal(size=(60, 4)) + 3 * generator.normal(size=(60, 1))
+    row = by_probe(moment_rows({0.2: (labels, labels)}, {0.2: 0.2}, "eyes"), 0.2)["text-only"]
+    others = (labels.sum(1, keepdims=True) - labels) / 3
+    assert row["srcc"] == pytest.approx(spearmanr(others.ravel(), labels.ravel()).statistic, abs=1e-9)
+    assert row["srcc"] > 0.7 and abs(row["within_spearman"]) < 0.15 and row["within_ci"][0] < 0 < row["within_ci"][1]
+
+
+def test_prompts_that_a_probe_was_trained_on_are_left_out(folder, tmp_path):
+    dataset = Dataset(folder)
+    trained = train_probe(folder, tmp_path / "p.safetensors", recipe_for(dataset, "joint", steps=2, network=SMALL))
+    learnt = load_probe(tmp_path / "p.safetensors")
+    assert learnt.prompts == {prompt_digest(run.prompt) for run in dataset.split()[0]}
+    found = evaluate_probe(learnt, folder)
+    held_out = sum(is_validation(run.prompt) for run in dataset.runs)
+    assert {row["prompts"] for row in found.rows} == {held_out} and held_out < 10
+    assert f"on {held_out} prompts of the dataset that it was not trained on. They decided when" in found.which
+    np.testing.assert_allclose(found.scored[0.2][0], trained.scored[0.2][0], atol=1e-6)
+
+
+def test_of_another_dataset_all_prompts_count(folder, tmp_path, record):
+    other = record(tmp_path / "other", prompts=5, name="another")
+    learnt = probe(frozenset(prompt_digest(run.prompt) for run in Dataset(folder).runs))
+    assert evaluate_probe(learnt, other).which == "on 5 prompts of the dataset, none of which it was trained on."
+    with pytest.raises(ValueError, match="“eyes” was trained on every prompt of the dataset data"):
+        evaluate_probe(learnt, folder)
+
+
+def test_of_a_file_that_does_not_tell_its_prompts_only_the_validation_split_counts(folder):
+    found = evaluate_probe(probe(None), folder)
+    assert found.rows[0]["prompts"] == sum(is_validation(f"prompt {n}") for n in range(30))
+    assert "doesn't say which prompts it was trained on" in found.which
+
+
+WRONG = {
+    "another family": ({"family": "SDXL"}, "was trained for SDXL, and the dataset data was recorded with FLUX"),
+    "another model": ({"blocks": ("single 7",)}, "reads the attention of single 7, and the dataset data holds"),
+    "another label": ({"label": "beauty"}, "no label “beauty”.*it has reward, other"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_dataset_that_does_not_fit_the_probe_is_refused(wrong, folder):
+    changes, says = WRONG[wrong]
+    with pytest.raises(ValueError, match=says):
+        evaluate_probe(probe(**changes), folder)
+
+
+def test_a_probe_that_reads_activations_needs_them_shortened_as_in_its_training(folder, tmp_path, record):
+    path = tmp_path / "p.safetensors"
+    train_probe(folder, path, recipe_for(Dataset(folder), "joint", steps=1, network=SMALL))
+    other = record(tmp_path / "other", prompts=4, seed=9)
+    with pytest.raises(ValueError, match="were shortened in another way.*copy projection.safetensors"):
+        evaluate_probe(load_probe(path), other)
+
+
+def test_runs_that_cannot_be_read_are_left_out_and_counted(tmp_path, record, caplog):
+    folder = record(tmp_path / "data", prompts=12)
+    first, second, *_ = sorted((folder / "runs").glob("*.safetensors"))
+    first.write_bytes(first.read_bytes()[:-100])
+    second.unlink()
+    found = evaluate_probe(probe(), folder)
+    assert found.rows[0]["prompts"] == 10 and "2 recorded runs can't be read" in found.text()
+    assert "2 of 12 recorded runs can't be read" in caplog.text
+
+
+def with_labels(folder, values):
+    """The dataset with these labels in one of its runs, as no recording writes them."""
+    path = sorted((folder / "runs").glob("*.safetensors"))[0]
+    with safe_open(str(path), "pt") as file:
+        run = json.loads(file.metadata()[METADATA])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    run["labels"]["reward"] = values
+    save_file(tensors, path, {METADATA: json.dumps(run)})
+    return folder
+
+
+def test_labels_that_are_no_numbers_are_refused_by_training_and_evaluation(tmp_path, record):
+    folder = with_labels(record(tmp_path / "data", prompts=20), [float("nan")] * ROWS)
+    with pytest.raises(ValueError, match="labels are NaN or infinite"):
+        evaluate_probe(probe(), folder)
+    with pytest.raises(ValueError, match="labels are NaN or infinite"):
+        train_probe(folder, tmp_path / "p.safetensors", recipe_for(Dataset(folder), "joint", network=SMALL))
+
+
+def test_a_recipe_learns_what_was_recorded_unless_labels_are_named(folder):
+    dataset = Dataset(folder)
+    assert recipe_for(dataset, "joint").labels == ("reward", "other")
+    assert recipe_for(dataset, "joint", " other ,").labels == ("other",)
+    with pytest.raises(ValueError, match="at most 3 heads, and 4 labels"):
+        recipe_for(dataset, "joint", "a, b, c, d")
+
+
+def test_only_the_same_training_goes_on_from_what_a_stopped_one_left(folder, tmp_path):
+    dataset, out = Dataset(folder), tmp_path / "p.safetensors"
+    recipe = recipe_for(dataset, "joint", steps=9, network=SMALL)
+
+    def stop(progress):
+        if len(progress.losses) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_probe(folder, out, recipe, watch=stop)
+    assert load_probe(out).card.kind == "joint"  # kept, though no check was due yet
+    other = recipe_for(dataset, "joint", steps=9, seed=1, network=SMALL)
+    assert goes_on(out, dataset, recipe) and not goes_on(out, dataset, other)
+    start_anew(out, dataset, recipe)
+    assert checkpoint_path(out).exists()
+    start_anew(out, dataset, other)
+    assert not checkpoint_path(out).exists() and not goes_on(out, dataset, recipe)
+
+
+def test_the_commands_train_and_evaluate_and_leave_file_table_and_pictures(folder, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "made" / "mine.safetensors"
+    given = ["train", str(folder), "--out", str(out), "--steps", "3", "--network", json.dumps(SMALL)]
+    monkeypatch.setattr(sys, "argv", ["training", *given])
+    command.main(given)
+    assert "joint for FLUX, learnt reward, other from" in capsys.readouterr().out
+    assert load_probe(out).card.command.startswith("python -m training train") and out.with_suffix(".png").exists()
+    command.main(["evaluate", str(out), str(folder), "--out", str(tmp_path / "table.json")])
+    rows = json.loads((tmp_path / "table.json").read_text())["rows"]
+    assert {row["probe"] for row in rows} == {"mine", "random", "text-only", "oracle", "best-of-n"}
+    assert "| moment | probe | within-prompt ρ | oracle share | SRCC | KTC | PCC | AUC |" in capsys.readouterr().out
+    assert (tmp_path / "table.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(SystemExit, match="holds no dataset"):
+        command.main(["evaluate", str(out), str(tmp_path), "--out", str(tmp_path / "table.json")])
+
+
+def test_the_live_curve_is_a_picture_before_the_first_step_and_after_some():
+    for progress in (Progress(10), Progress(10, [3.0, 2.0, 1.5], {3: 0.2})):
+        picture = report.curve(progress)
+        assert picture.dtype == np.uint8 and picture.shape[2] == 3 and picture.std() > 0
