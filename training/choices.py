@@ -4,15 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from ..probe_models.probe_card import MOST_HEADS
 from .dataset import Dataset
 from .fit import Recipe
 from .probe_training import checkpoint_path
-
-USUAL = {"prompts": 12, "rate": 2e-3, "matrix_rate": 5e-3}
-"""What trains well on recordings of the testbed; Muon, for matrices inside layers, needs fewer steps than AdamW."""
 
 
 def recipe_for(dataset: Dataset, kind: str, labels: str = "", **given: Any) -> Recipe:
@@ -32,7 +29,7 @@ def recipe_for(dataset: Dataset, kind: str, labels: str = "", **given: Any) -> R
             f"a probe has at most {MOST_HEADS} heads, and {len(names)} labels are named. Leave some out; the first is "
             "the score."
         )
-    return Recipe(kind, names or tuple(dataset.runs[0].labels)[:MOST_HEADS], **{**USUAL, **given})
+    return Recipe(kind, names or tuple(dataset.runs[0].labels)[:MOST_HEADS], **given)
 
 
 def goes_on(out: Path, dataset: Dataset, recipe: Recipe) -> bool:
@@ -40,8 +37,11 @@ def goes_on(out: Path, dataset: Dataset, recipe: Recipe) -> bool:
     checkpoint = checkpoint_path(out)
     if not checkpoint.is_file():
         return False
-    with safe_open(str(checkpoint), "pt") as file:
-        settings = json.loads((file.metadata() or {}).get("settings", "{}"))
+    try:
+        with safe_open(str(checkpoint), "pt") as file:
+            settings = json.loads((file.metadata() or {}).get("settings", "{}"))
+    except SafetensorError:
+        return False
     return (settings.get("recipe"), settings.get("runs")) == (repr(recipe), len(dataset.split()[0]))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..probe_models.probe_file import KINDS, load_probe
 from . import recording_client
-from .choices import USUAL
+from .fit import Recipe
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -48,11 +48,11 @@ def main(arguments: list[str] | None = None) -> None:
     train.add_argument(
         "--labels", default="", help="names, commas between; the score first; default: what was recorded"
     )
-    train.add_argument("--steps", type=int, default=2000, help="at most; it stops when nothing gets better")
+    train.add_argument("--steps", type=int, default=Recipe.steps, help="at most; it stops when nothing gets better")
     train.add_argument("--seed", type=int, default=0, help="of weights and batches")
-    train.add_argument("--prompts", type=int, default=USUAL["prompts"], help="in a batch, 8 rows of each")
-    train.add_argument("--rate", type=float, default=USUAL["rate"], help="peak learning rate of AdamW")
-    train.add_argument("--matrix-rate", type=float, default=USUAL["matrix_rate"], help="of Muon, for matrices; 0: AdamW")
+    train.add_argument("--prompts", type=int, default=Recipe.prompts, help="in a batch, 8 rows of each")
+    train.add_argument("--rate", type=float, default=Recipe.rate, help="peak learning rate of AdamW")
+    train.add_argument("--matrix-rate", type=float, default=Recipe.matrix_rate, help="of Muon, for matrices; 0: AdamW")
     train.add_argument("--listwise", type=float, default=1.0, help="weight of the ranking loss; 0: squared error alone")
     train.add_argument("--low-first", type=float, default=0.0, help="how much more often low-scored prompts are drawn")
     train.add_argument("--network", type=json.loads, default={}, help='sizes, as JSON: {"width": 128, "layers": 4}')
