@@ -98,7 +98,7 @@ def _report(label: str, scored: Scored, rows: list[dict[str, Any]], progress: Pr
     text = _columns(table(rows, BY, POOLED))
     below = LINE * (text.count("\n") + 3)
     figure = _figure(10, 7 + below)
-    grid = figure.add_gridspec(3, 2, height_ratios=(3.5, 3.5, below), hspace=0.4, wspace=0.35, top=0.96, bottom=0.01)
+    grid = figure.add_gridspec(3, 2, height_ratios=(3.5, 3.5, below), hspace=0.4, wspace=0.5, top=0.96, bottom=0.01)
     first, second, third, fourth = (figure.add_subplot(grid[place // 2, place % 2]) for place in range(4))
     _draw_figure_by_moment(second, rows, "oracle_share", "oracle share")
     if progress is None:
