@@ -10,7 +10,7 @@ from runtime.paths import PACK_ROOT
 from runtime.workflow import to_prompt
 
 
-def template(client, name, **values):
+def template(client, name, /, **values):
     """A template as a prompt, with other values; and the id of the node that works on a dataset."""
     workflow = json.loads((PACK_ROOT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
     prompt = to_prompt(workflow, client.object_info())
@@ -27,7 +27,15 @@ def dataset(server, record):
     )
 
 
-def test_train_interrupt_go_on_and_evaluate(client, run, server_models, dataset):
+@pytest.fixture
+def folder(server_models):
+    """The server's folder of probes; afterwards what was trained is gone, as if nobody had."""
+    yield server_models / "diffusion_probes"
+    for path in (server_models / "diffusion_probes").glob("*made*"):
+        path.unlink()
+
+
+def test_train_interrupt_go_on_and_evaluate(client, run, folder, dataset):
     chosen = {"dataset": dataset.as_posix(), "kind": "attention cnn", "output_name": "made", "steps": 30}
     prompt, node = template(client, "train-probe", **chosen)
     number = client.queue(prompt)
@@ -36,7 +44,7 @@ def test_train_interrupt_go_on_and_evaluate(client, run, server_models, dataset)
             client.interrupt(number)
     with pytest.raises(PromptError, match="Interrupted in DiffusionProbeTrainProbe"):
         client.outputs(number)
-    path = server_models / "diffusion_probes" / "made.safetensors"
+    path = folder / "made.safetensors"
     assert load_probe(path).card.kind == "attention cnn"
 
     done = run(prompt)
