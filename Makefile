@@ -13,6 +13,6 @@ demo:
 test:
 	@$(PYTHON) -m runtime.test $(ARGS)
 screenshots:
-	@$(PYTHON) -m runtime.screenshots
+	@$(PYTHON) -m runtime.screenshots $(ARGS)
 parity:
 	@$(PYTHON) -m runtime.parity $(ARGS)

@@ -1,5 +1,6 @@
 """The screenshots themselves, taken by ``tests/browser/screenshots.mjs`` and made small here."""
 
+import argparse
 import subprocess
 import tempfile
 from pathlib import Path
@@ -33,10 +34,13 @@ def save_small(picture: Path, folder: Path) -> Path:
 
 def main() -> None:
     """Start the server, take the pictures, stop it."""
+    parser = argparse.ArgumentParser(prog="python -m runtime.screenshots", description=__doc__.splitlines()[0])
+    parser.add_argument("node", nargs="*", help="only these nodes, by their ids (default: all, and README's pictures)")
+    nodes = parser.parse_args().node
     with tempfile.TemporaryDirectory() as taken, step("Taking screenshots"):
         try:
             with ComfyServer() as server:
-                script = ["node", "screenshots.mjs", server.url, taken]
+                script = ["node", "screenshots.mjs", server.url, taken, *nodes]
                 done = subprocess.run(script, cwd=BROWSER_TESTS, capture_output=True, text=True)
         except ServerError as error:
             raise SystemExit(str(error)) from None

@@ -1,11 +1,12 @@
 // Pictures of the running server for README and help pages, as PNG; `make screenshots` makes small files of them:
-//   node tests/browser/screenshots.mjs http://127.0.0.1:8188 FOLDER
+//   node tests/browser/screenshots.mjs http://127.0.0.1:8188 FOLDER [NODE…]
+// With names of nodes, only those, as they are before a run.
 import { readFile } from "node:fs/promises";
 import { boards, openFrontend, pressRun, setValues, startRun } from "./page.mjs";
 
 const SEARCH = "DiffusionProbeSeedSearch";
 const RAN = ["DiffusionProbeScore", "DiffusionProbeEarlySeedFilter", "DiffusionProbeSaveSeeds", SEARCH];
-const [url, folder] = process.argv.slice(2);
+const [url, folder, ...only] = process.argv.slice(2);
 
 const { browser, page } = await openFrontend(url, {
   width: 1500,
@@ -45,7 +46,8 @@ async function portrait(type, scale = 1) {
   await page.locator(`[data-node-id="${await nodeOf(type)}"]`).screenshot({ path: `${folder}/${type}.png` });
 }
 
-try {
+/** What boards show, and the nodes that have one. */
+async function runs() {
   await open("seed-search-testbed");
   await setValues(page, SEARCH, { hold_for_me: true, candidates: 12, policy: "successive halving", budget: 6, survivors: 2 });
   await page.evaluate((type) => {
@@ -70,12 +72,14 @@ try {
   const clip = { x: 65, y: 400, width: 1435, height: 520 };
   await page.screenshot({ path: `${folder}/seed-selection.png`, clip });
   for (const type of RAN.slice(0, 3)) await portrait(type);
+}
 
-  const types = await page.evaluate(() => {
-    window.app.rootGraph.clear();
-    return Object.keys(window.LiteGraph.registered_node_types).filter((type) => type.startsWith("DiffusionProbe"));
-  });
-  for (const type of types.filter((each) => !RAN.includes(each))) {
+try {
+  if (!only.length) await runs();
+  const types = await page.evaluate(() =>
+    Object.keys(window.LiteGraph.registered_node_types).filter((type) => type.startsWith("DiffusionProbe")),
+  );
+  for (const type of only.length ? only : types.filter((each) => !RAN.includes(each))) {
     await page.evaluate((wanted) => {
       window.app.rootGraph.clear();
       const node = window.LiteGraph.createNode(wanted);
