@@ -116,11 +116,10 @@ class Plan:
 
 
 def _gaps(length: int, interval: int) -> list[int]:
-    """Gaps that fill a window, growing, as few as it takes at an average of ``interval``.
-
-    A window that doesn't come out even has shorter ones.
-    """
-    count = math.ceil(max(0, length) / interval)
+    """Gaps that fill a window, growing; as few as are shorter than ``interval`` on average."""
+    if length < 2:
+        return []
+    count = length // interval + 1
     wanted = [length / count * (1 + GROWTH * ((2 * place + 1) / count - 1)) for place in range(count)]
     gaps = [math.floor(gap) for gap in wanted]
     by_remainder = sorted(range(count), key=lambda place: gaps[place] - wanted[place])

@@ -32,7 +32,7 @@ from benchmarks.peers import PUBLISHED, EvaluationCounter, unbounded
 from benchmarks.step_cache import Bench, relative
 
 STEPS = 12
-COMPUTED = [0, 1, 2, 3, 5, 7, 9, 11]
+COMPUTED = [0, 1, 2, 3, 4, 5, 7, 9, 11]
 """Steps of 12 that interval 2 computes."""
 
 EVERY_SECOND = StepCacheConfig(interval=2)
@@ -84,20 +84,20 @@ def test_evaluations_before_the_first_prediction_are_bit_identical(small, ksampl
         seen[name] = []
         ksampler(model, callback=lambda step, x0, x, total, name=name: seen[name].append(x0.clone()))
     same = [torch.equal(a, b) for a, b in zip(seen["plain"], seen["cached"])]
-    assert same[:4] == [True] * 4 and not same[4]
+    assert same[:6] == [True] * 6 and not same[6]
 
 
 def test_the_model_runs_as_often_as_planned_and_one_line_says_so(small, ksampler, log):
     counter = EvaluationCounter()
     ksampler(counter.on(apply_step_cache(small, EVERY_SECOND)))
     assert counter.computed == len(COMPUTED)
-    assert log() == ["TC-Padé Cache: 12 evaluations: 8 computed, 4 predicted; fallbacks: none."]
+    assert log() == ["TC-Padé Cache: 12 evaluations: 9 computed, 3 predicted; fallbacks: none."]
 
 
 def test_sdxl_runs_with_the_cache(ksampler, log):
     latent = torch.zeros(1, 4, 8, 8)
     result = ksampler(apply_step_cache(random_sdxl(), EVERY_SECOND), latent=latent, rows=1)
-    assert torch.isfinite(result).all() and "4 predicted" in log()[0]
+    assert torch.isfinite(result).all() and "3 predicted" in log()[0]
 
 
 @pytest.mark.parametrize("space", ["output", "blocks"])
@@ -165,7 +165,7 @@ def test_cfg_joined_or_split_gives_the_same(small, ksampler, monkeypatch):
 
 def test_prompts_of_other_lengths_are_predicted_as_well(small, ksampler, log):
     ksampler(apply_step_cache(small, EVERY_SECOND), negative=random_conditioning(3, tokens=5))
-    assert "4 predicted; fallbacks: none" in log()[0]
+    assert "3 predicted; fallbacks: none" in log()[0]
 
 
 # -- samplers -------------------------------------------------------------------------------------------
@@ -228,18 +228,18 @@ def test_easycache_on_the_same_model_works_and_is_named(small, ksampler, log):
 def test_a_probed_moment_is_computed_in_both_orders_of_attaching(small, ksampler, probe, log, order, space):
     config = StepCacheConfig(interval=2, space=space)
     if order == "cache first":
-        model = attach_probe(apply_step_cache(small, config), probe, "step 5, step 9")
+        model = attach_probe(apply_step_cache(small, config), probe, "step 7, step 9")
     else:
-        model = apply_step_cache(attach_probe(small, probe, "step 5, step 9"), config)
+        model = apply_step_cache(attach_probe(small, probe, "step 7, step 9"), config)
     counter = EvaluationCounter()
     latent = {"samples": ksampler(counter.on(model))}
-    for moment in ("step 5", "step 9"):  # both would be predicted
+    for moment in ("step 7", "step 9"):  # both would be predicted
         assert all(row.attention is not None for row in captured(model, latent, moment))
-    assert "10 computed, 2 predicted; fallbacks: 2 probed moment" in log()[0]
-    rows = 4 * (10 if space == "output" else 12)
+    assert "11 computed, 1 predicted; fallbacks: 2 probed moment" in log()[0]
+    rows = 4 * (11 if space == "output" else 12)
     assert score_latent(model, latent).model_rows == rows
-    plain = attach_probe(small, probe, "step 5")
-    (row, *_), (expected, *_) = captured(model, latent, "step 5"), captured(plain, {"samples": ksampler(plain)})
+    plain = attach_probe(small, probe, "step 7")
+    (row, *_), (expected, *_) = captured(model, latent, "step 7"), captured(plain, {"samples": ksampler(plain)})
     assert torch.equal(row.denoised, expected.denoised)
 
 
@@ -276,7 +276,7 @@ def test_candidates_of_a_search_are_computed_until_their_last_look_and_predicted
     def candidate(seed):
         return Candidate(seed, lambda model, callback: ksampler(model, rows=1, seed=seed, callback=callback))
 
-    config = StepCacheConfig(interval=2, space=space)
+    config = StepCacheConfig(interval=3, space=space)
     model = apply_step_cache(small, config)
     model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "count", count)
     result = seed_search(model, [candidate(seed) for seed in seeds], probe, lambda steps: cuts)
@@ -289,7 +289,7 @@ def test_candidates_of_a_search_are_computed_until_their_last_look_and_predicted
         (row,) = captured(exact, latent, f"step {fate.scores[-1][0]}")
         assert relative_error(seen.denoised, row.denoised) < 1e-5
     (survivor,) = result.survivors
-    later = apply_step_cache(small, StepCacheConfig(interval=2, space=space, start=last / STEPS))
+    later = apply_step_cache(small, StepCacheConfig(interval=3, space=space, start=last / STEPS))
     assert relative_error(result.latents, ksampler(later, rows=1, seed=seeds[survivor])) < 1e-5
     if space == "output":
         dropped = [fate.model_rows for row, fate in enumerate(result.outcome.fates) if row != survivor]
@@ -302,11 +302,11 @@ def test_candidates_of_a_search_are_computed_until_their_last_look_and_predicted
 
 def test_when_rows_are_dropped_in_flight_the_anchors_of_the_rest_start_anew(small, ksampler, probe, log):
     rule = PruneRule(top_k=1)
-    cache_first = ksampler(attach_probe(apply_step_cache(small, EVERY_SECOND), probe, "step 5", rule))
-    prune_first = ksampler(apply_step_cache(attach_probe(small, probe, "step 5", rule), EVERY_SECOND))
+    cache_first = ksampler(attach_probe(apply_step_cache(small, EVERY_SECOND), probe, "step 7", rule))
+    prune_first = ksampler(apply_step_cache(attach_probe(small, probe, "step 7", rule), EVERY_SECOND))
     assert torch.equal(cache_first, prune_first)
-    # the fifth evaluation is looked at, the sixth has another shape; then one anchor is known, then two
-    expected = "9 computed, 3 predicted; fallbacks: 1 probed moment, 1 reuse, 1 linear"
+    # the seventh evaluation is looked at, the eighth has another shape; then one anchor is known, then two
+    expected = "10 computed, 2 predicted; fallbacks: 1 probed moment, 1 reuse, 1 linear"
     assert all(expected in line for line in log()) and len(log()) == 2
     assert min(relative_error(a, b) for a, b in zip(cache_first, ksampler(small))) < 0.15
 
@@ -330,7 +330,7 @@ def test_an_entry_that_guidance_runs_twice_is_predicted_twice(small, ksampler, l
     model.set_model_sampler_post_cfg_function(once_more)
     model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "perturb", perturb)
     cached = ksampler(model)
-    assert len(counts) == 2 * len(COMPUTED) and "4 predicted; fallbacks: none" in log()[0]
+    assert len(counts) == 2 * len(COMPUTED) and "3 predicted; fallbacks: none" in log()[0]
     plain = model.clone()
     plain.remove_wrappers_with_key(WrappersMP.OUTER_SAMPLE, KEY)
     full = ksampler(plain)
@@ -344,7 +344,7 @@ def test_a_compiled_model_gives_what_it_gives_uncompiled_also_if_blocks_are_aske
     set_torch_compile_wrapper(compiled, backend="eager")
     result = ksampler(apply_step_cache(compiled, StepCacheConfig(interval=2, space="blocks")), rows=1)
     assert relative_error(result, ksampler(apply_step_cache(small, EVERY_SECOND), rows=1)) < 1e-4
-    assert "4 predicted" in log()[0] and "its output was predicted instead of its blocks" in log()[0]
+    assert "3 predicted" in log()[0] and "its output was predicted instead of its blocks" in log()[0]
 
 
 @pytest.mark.parametrize("key", ["context_handler", "multigpu_clones"])
@@ -396,11 +396,11 @@ def test_controlnet_counts_once(small, ksampler, space):
     }
     config = StepCacheConfig(interval=2, space=space, predictor="reuse")
     run = CacheRun(config, hook.Plan.of([1 - i / 12 for i in range(13)], config), rough=False)
-    results = [call(small, run, 1 - i / 12, x, control) for i in range(6)]
-    assert run.predicted == 1  # step 4, with the same input: what it gives has to be what was computed
-    assert relative_error(results[4], results[3]) < 1e-5
-    uncontrolled = call(small, run, 1 - 5 / 12, x)  # computed
-    assert relative_error(results[4], uncontrolled) > 1e-2
+    results = [call(small, run, 1 - i / 12, x, control) for i in range(7)]
+    assert run.predicted == 1  # step 6, with the same input: what it gives has to be what was computed
+    assert relative_error(results[6], results[5]) < 1e-5
+    uncontrolled = call(small, run, 1 - 7 / 12, x)  # computed
+    assert relative_error(results[6], uncontrolled) > 1e-2
 
 
 def test_a_foreign_patch_that_takes_the_place_of_a_block_leads_to_computing(small, ksampler, log):
@@ -452,8 +452,8 @@ def node(model, **changed):
 
 
 def test_the_node_follows_its_preset_and_names_itself_in_errors(small, ksampler, log):
-    for preset, predicted in (("quality", 4), ("balanced", 5), ("fast", 6), ("custom", 5)):
-        ksampler(node(small, preset=preset, interval=3).args[0])
+    for preset, predicted in (("quality", 5), ("balanced", 7), ("fast", 8), ("custom", 7)):
+        ksampler(node(small, preset=preset, interval=3).args[0], steps=16)
         assert f"{predicted} predicted" in log()[-1], preset
     with pytest.raises(ValueError, match="^TC-Padé Cache: Start 0.9 and end 0.3"):
         node(small, start=0.9, end=0.3)

@@ -111,10 +111,10 @@ def planned(config, sigmas=SIGMAS):
 
 
 def test_the_plan_of_each_preset_at_20_steps():
-    assert planned(StepCacheConfig(interval=2)) == [4, 6, 8, 10, 12, 14, 16, 18]
-    assert planned(StepCacheConfig(interval=3)) == [4, 6, 8, 9, 11, 12, 14, 15, 17, 18]  # short gaps come first
-    assert planned(StepCacheConfig(interval=4)) == [4, 5, 7, 8, 9, 11, 12, 13, 15, 16, 17, 18]  # gaps of 3, 4, 4 and 5
-    assert planned(StepCacheConfig(interval=3, start=0.5, end=0.8)) == [11, 12, 14, 15]
+    assert planned(StepCacheConfig(interval=2)) == [6, 8, 10, 12, 14, 16, 18]  # short gaps come first
+    assert planned(StepCacheConfig(interval=3)) == [4, 6, 8, 9, 11, 12, 14, 15, 17, 18]
+    assert planned(StepCacheConfig(interval=4)) == [4, 5, 7, 8, 10, 11, 13, 14, 16, 17, 18]
+    assert planned(StepCacheConfig(interval=3, start=0.5, end=0.8)) == [11, 13, 15]
     assert planned(StepCacheConfig(interval=3, start=0.0))[0] == 4
 
 
@@ -126,12 +126,12 @@ def test_gaps_between_computed_steps_grow_average_to_the_interval_and_end_at_the
     gaps = [later - earlier for earlier, later in zip(computed, computed[1:])]
     assert gaps == sorted(gaps) and computed[-1] == steps - 1
     window = gaps[max(3, round(0.15 * steps)) :]
-    assert max(window) <= math.ceil(1.2 * interval) and len(window) == math.ceil(sum(window) / interval)
+    assert max(window) <= math.ceil(1.2 * interval) and len(window) == sum(window) // interval + 1
 
 
 def test_both_evaluations_of_a_step_are_computed_or_both_predicted():
     plan = Plan.of(SIGMAS, StepCacheConfig(interval=2))
-    assert [plan.may_predict(u) for u in (4.0, 4.5, 4.9995, 5.5, 6.0)] == [True, True, False, False, True]
+    assert [plan.may_predict(u) for u in (6.0, 6.5, 6.9995, 7.5, 8.0)] == [True, True, False, False, True]
 
 
 def test_a_plan_that_a_search_looks_at_starts_there():
@@ -226,15 +226,15 @@ def test_a_straight_path_is_predicted_exactly_and_counted():
     evaluations = Evaluations(interval=2)
     values = {round(20 * (1 - sigma)): evaluations.at(sigma) for sigma in SIGMAS[:-1]}
     predicted = {u: v for u, v in values.items() if v is not None}
-    assert predicted == pytest.approx({u: -math.log(SIGMAS[u]) for u in range(4, 19, 2)}, abs=1e-3)
-    assert evaluations.run.summary() == "20 evaluations: 12 computed, 8 predicted; fallbacks: none"
+    assert predicted == pytest.approx({u: -math.log(SIGMAS[u]) for u in range(6, 19, 2)}, abs=1e-3)
+    assert evaluations.run.summary() == "20 evaluations: 13 computed, 7 predicted; fallbacks: none"
 
 
 def test_a_probed_evaluation_is_computed():
     evaluations = Evaluations(interval=2)
     for sigma in SIGMAS[:4]:
         evaluations.at(sigma)
-    assert evaluations.at(SIGMAS[4], probed=True) is None
+    assert evaluations.at(SIGMAS[6], probed=True) is None
     assert "1 probed moment" in evaluations.run.summary()
 
 
@@ -243,12 +243,12 @@ def test_another_shape_and_a_rising_sigma_are_computed_and_start_anew():
         evaluations = Evaluations(interval=2)
         for sigma in SIGMAS[:4]:
             evaluations.at(sigma)
-        assert evaluations.at(SIGMAS[4], **change) is None
+        assert evaluations.at(SIGMAS[6], **change) is None
         assert "no anchors" in evaluations.run.summary()
     evaluations = Evaluations(interval=2)
     for sigma in SIGMAS[:9]:
         evaluations.at(sigma)
-    assert evaluations.at(SIGMAS[4]) is None and len(evaluations.run.histories) == 1
+    assert evaluations.at(SIGMAS[6]) is None and len(evaluations.run.histories) == 1
     ((_, history),) = evaluations.run.histories.items()
     assert len(history.values) == 1
 
@@ -266,7 +266,7 @@ def test_repeated_and_almost_repeated_sigmas_keep_anchors_apart():
 def test_a_second_call_for_an_entry_within_an_evaluation_has_anchors_of_its_own():
     run = CacheRun(StepCacheConfig(interval=2), Plan.of(SIGMAS, StepCacheConfig(interval=2)), rough=False)
     uuid, seen = uuid4(), []
-    for sigma in SIGMAS[:5]:
+    for sigma in SIGMAS[:7]:
         run.begin(sigma)
         for offset in (0.0, 100.0):  # as guidance nodes do: once plain, once perturbed
             keys = run.keys([uuid])
@@ -275,15 +275,15 @@ def test_a_second_call_for_an_entry_within_an_evaluation_has_anchors_of_its_own(
             else:
                 run.keep(keys, LIKE, torch.full(LIKE[0], run.plan.log_snr(run.u) + offset))
         run.end()
-    assert seen == pytest.approx([-math.log(SIGMAS[4]), 100 - math.log(SIGMAS[4])], abs=1e-3)
+    assert seen == pytest.approx([-math.log(SIGMAS[6]), 100 - math.log(SIGMAS[6])], abs=1e-3)
 
 
 def test_an_entry_that_was_not_there_at_the_last_computed_evaluation_is_computed():
     run = CacheRun(StepCacheConfig(interval=2), Plan.of(SIGMAS, StepCacheConfig(interval=2)), rough=False)
     old, new = uuid4(), uuid4()
-    for sigma in SIGMAS[:5]:
+    for sigma in SIGMAS[:7]:
         run.begin(sigma)
-        uuids = [old, new] if sigma == SIGMAS[4] else [old]
+        uuids = [old, new] if sigma == SIGMAS[6] else [old]
         keys = run.keys(uuids)
         skipped = run.skips(keys, LIKE, probed=False)
         if not skipped:
@@ -295,7 +295,7 @@ def test_an_entry_that_was_not_there_at_the_last_computed_evaluation_is_computed
 def test_the_veto_computes_an_evaluation_after_a_turn():
     for veto, computed in ((0.4, True), (None, False)):
         evaluations = Evaluations(interval=2, veto=veto)
-        for number, sigma in enumerate(SIGMAS[:5]):
+        for number, sigma in enumerate(SIGMAS[:7]):
             evaluations.run.begin(sigma)
             keys = evaluations.run.keys([evaluations.uuid])
             skipped = evaluations.run.skips(keys, LIKE, probed=False)
