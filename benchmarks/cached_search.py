@@ -157,7 +157,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     testbed = Testbed.load(given.model)
     prompts = testbed.prompts(given.prompts, given.seed)
-    truth, scores = record(testbed, prompts, given.seed)
+    truth, scores = record(testbed, prompts, given.seed, [])
     rows = measure(testbed, prompts, given.seed, truth, scores["preview"])
     figures = {
         "model": given.model,
