@@ -161,7 +161,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--scenes", type=int, default=60, help="of the prompt search")
     parser.add_argument("--rounds", type=int, default=5, help="of the timing, every method once in each")
     parser.add_argument(
-        "--probe", type=report.Path, action="append", default=[], metavar="FILE", help="may be repeated"
+        "--probe", type=report.Path, action="append", default=[], metavar="FILE", help="a trained one; may be repeated"
     )
     parser.add_argument("--real-size", action="store_true", help="speed and memory alone: random weights, 1024², GPU")
     parser.add_argument("--out", type=report.Path, required=True)
