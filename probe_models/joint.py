@@ -22,6 +22,9 @@ from .inputs import Inputs
 PATCH = 2
 """Side in latent cells of what one image token covers."""
 
+DROPOUT = 0.1
+"""Share of channels and of what layers add that training leaves out at random."""
+
 PLACES = 8
 """Frequencies of each coordinate of an image token."""
 
@@ -97,11 +100,12 @@ class JointProbe(nn.Module):
             as ``denoised_norm`` does it, ``[rows, channels, height, width]``. That one is learnt beside
             the score because it says at every place what the score says in one number.
         """
-        latents = torch.cat([self.latent_norm(inputs.latent), self.denoised_norm(inputs.denoised)], 1)
-        latents = F.pad(latents, (0, latents.shape[-1] % PATCH, 0, latents.shape[-2] % PATCH), mode="replicate")
+        noisy, denoised = self.latent_norm(inputs.latent), self.denoised_norm(inputs.denoised)
+        odd = (0, denoised.shape[-1] % PATCH, 0, denoised.shape[-2] % PATCH)
+        latents = self._drop(F.pad(torch.cat([noisy, denoised], 1), odd, mode="replicate"))
         condition = self.condition(noise_embedding(inputs.percent.float()))
         activation = F.interpolate(self.activation_norm(inputs.activation), latents.shape[-2:], mode="nearest-exact")
-        x = self.stem(torch.cat([latents, activation], 1))
+        x = self.stem(torch.cat([latents, self._drop(activation)], 1))
         for layer in self.looking:
             x = layer(x, condition)
         patches = F.pixel_unshuffle(torch.cat([latents, x], 1), PATCH)
@@ -111,10 +115,14 @@ class JointProbe(nn.Module):
         for layer in self.seeing:
             cells = layer(cells, condition)
         change = self.final(cells)
-        final = change + F.pixel_unshuffle(latents[:, latents.shape[1] // 2 :], PATCH).flatten(2).mT
+        final = change + F.pixel_unshuffle(F.pad(denoised, odd, mode="replicate"), PATCH).flatten(2).mT
         image = F.pixel_shuffle(final.mT.unflatten(-1, grid), PATCH)
         height, width = inputs.denoised.shape[-2:]
         return (cells + self.seen(final)).mT.unflatten(-1, grid), image[..., :height, :width].float()
+
+    def _drop(self, images: Tensor) -> Tensor:
+        """In training, some channels of each row are left out."""
+        return F.dropout2d(images, DROPOUT, self.training)
 
     def judge(self, cells: Tensor, inputs: Inputs, rows: Tensor | None = None) -> Tensor:
         """How well cells, of :meth:`see`, show what words say, ``[rows, heads]`` float32.
@@ -187,9 +195,9 @@ class JointLayer(nn.Module):
             keys = torch.cat([keys, others if rows is None else others[rows]], 1)
         q, k, v = (self._by_head(part) for part in (self.query(normal), *keys.chunk(2, -1)))
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=None if bias is None else bias.to(q))
-        x = x + (1 + gate_in) * self.out(mixed.transpose(1, 2).flatten(2))
+        x = x + (1 + gate_in) * F.dropout(self.out(mixed.transpose(1, 2).flatten(2)), DROPOUT, self.training)
         normal = F.layer_norm(x, x.shape[-1:]) * (1 + scale_out) + shift_out
-        return x + (1 + gate_out) * self.down(F.gelu(self.up(normal)))
+        return x + (1 + gate_out) * F.dropout(self.down(F.gelu(self.up(normal))), DROPOUT, self.training)
 
     def _modulation(self, condition: Tensor) -> tuple[Tensor, ...]:
         return self.modulate(F.silu(condition))[:, None].chunk(6, -1)

@@ -140,7 +140,9 @@ class Fit:
         inputs = batch.inputs.to(self.device)
         # Not for convolutions on a CPU: oneDNN's bfloat16 gradient of a strided one is NaN on very small grids.
         half = self.device.type != "cpu" or isinstance(self.network, JointProbe)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+        cuda = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(cuda), torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            torch.manual_seed(self.recipe.seed * 1_000_003 + step)  # a resumed training leaves out the same
             scores, extra = self._scores(inputs, batch, labels)
         scores = scores.unflatten(0, labels.shape[:2])
         loss = losses.mean_squared(scores, labels) + extra
