@@ -34,6 +34,9 @@ test("results are still shown after another tab was open, and the help panel has
     await page.evaluate((id) => window.app.canvas.selectNode(window.app.rootGraph.getNodeById(id)), after.id);
     await page.locator('[data-testid="info-button"]').click();
     await page.getByText("Scores every row of a half-sampled latent").first().waitFor();
+    const image = page.locator('img[src$="docs/images/DiffusionProbeScore.webp"]').first();
+    await image.waitFor();
+    assert.ok(await image.evaluate((picture) => picture.decode().then(() => picture.naturalWidth > 0)), "its picture");
     await page.screenshot({ path: `${SCREENSHOTS}/help-panel.png` });
     // The frontend asks for a page in the user's language first.
     const others = errors.filter((error) => !error.includes("/docs/DiffusionProbeScore/"));
@@ -62,6 +65,7 @@ test("in a Chinese frontend the nodes are Chinese", async () => {
     assert.ok(filter.inputs.includes("前 k 名"), filter.inputs.join());
     assert.deepEqual(filter.outputs, ["保留", "保留的种子", "保留的评分", "淘汰"]);
     await closeUp(page, filter.id);
+    await page.getByText("工作流运行时，候选会显示在这里。").waitFor(); // the board's own texts too
     await page.screenshot({ path: `${SCREENSHOTS}/chinese.png` });
     assert.deepEqual(errors, [], "console errors");
   } finally {
