@@ -3,9 +3,9 @@
 from comfy_api.latest import ComfyExtension, io
 
 from ..board.route import add_route
-from . import attach, cache, gate, probes, prune, record, rewards, save, search, seeds, testbed, train, words
+from . import attach, cache, evaluate, gate, probes, prune, record, rewards, save, search, seeds, testbed, train, words
 
-MODULES = (attach, cache, gate, probes, prune, record, rewards, save, search, seeds, testbed, train, words)
+MODULES = (attach, cache, evaluate, gate, probes, prune, record, rewards, save, search, seeds, testbed, train, words)
 NODES: list[type[io.ComfyNode]] = [node for module in MODULES for node in module.NODES]
 
 

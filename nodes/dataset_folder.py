@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import folder_paths
+from comfy_api.latest import io
 
-from ..training.dataset import FOLDER
+from ..training.dataset import FOLDER, RUNS
 from .probe_folder import leads_out
 
 
@@ -21,3 +22,16 @@ def dataset_path(name: str) -> Path:
             "such as flux-dev-imagereward."
         )
     return Path(folder_paths.get_output_directory()) / FOLDER / name
+
+
+def dataset_input() -> io.String.Input:
+    """What a node takes that reads a dataset."""
+    return io.String.Input(
+        "dataset", default="my-model", tooltip="Name of the folder in output/probe_data that Record Probe Data wrote."
+    )
+
+
+def dataset_state(name: str) -> str:
+    """Changes when runs are added to a dataset or removed."""
+    runs = dataset_path(name) / RUNS
+    return f"{runs.stat().st_mtime_ns} {len(list(runs.iterdir()))}" if runs.is_dir() else ""

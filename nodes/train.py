@@ -1,4 +1,4 @@
-"""Train Probe and Evaluate Probe: from a recorded dataset to a probe, and what one is worth on a dataset."""
+"""Train Probe: from a recorded dataset to a probe."""
 
 import logging
 import time
@@ -10,19 +10,18 @@ from comfy_api.latest import io, ui
 from latent_preview import MAX_PREVIEW_RESOLUTION
 from PIL import Image
 
-from ..probe_models.probe_file import KINDS, LearnedProbe, load_probe
+from ..probe_models.probe_file import KINDS, load_probe
 from ..training import report
 from ..training.choices import goes_on, recipe_for, start_anew
-from ..training.dataset import RUNS, Dataset
-from ..training.evaluation import evaluate_probe
+from ..training.dataset import Dataset
 from ..training.probe_training import Progress, checkpoint_path, train_probe
-from .dataset_folder import dataset_path
+from .dataset_folder import dataset_input, dataset_path, dataset_state
+from .device import device_input, free_device
 from .errors import named_errors
 from .probe_folder import new_probe_path
 from .types import Probe
 
 NEXT_FREE, REPLACE = IF_EXISTS = ("next free name", "replace")
-DEVICES = ("auto", "cpu", "gpu")
 CURVE_EVERY = 3.0
 """Seconds between two pictures of the loss."""
 
@@ -39,7 +38,7 @@ class TrainProbe(io.ComfyNode):
             search_aliases=["learn", "fit quality predictor", "trained probe", "diffusion probe"],
             is_output_node=True,
             inputs=[
-                _dataset_input(),
+                dataset_input(),
                 io.Combo.Input(
                     "kind",
                     options=sorted(KINDS, key=lambda kind: kind != "joint"),
@@ -70,7 +69,7 @@ class TrainProbe(io.ComfyNode):
                     tooltip="Of training, at most: it stops by itself when nothing gets better.",
                 ),
                 io.Int.Input("seed", default=0, min=0, max=2**31 - 1, tooltip="Of weights and batches.", advanced=True),
-                _device_input(),
+                device_input(),
             ],
             outputs=[
                 Probe.Output(display_name="probe", tooltip="The trained probe, for Attach Probe or Evaluate Probe."),
@@ -81,7 +80,7 @@ class TrainProbe(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, dataset: str, **inputs) -> str:
-        return _state(dataset)
+        return dataset_state(dataset)
 
     @classmethod
     def execute(
@@ -102,67 +101,15 @@ class TrainProbe(io.ComfyNode):
             live = LiveCurve(steps, out.name)
             with torch.random.fork_rng(devices=[]):
                 trained = train_probe(
-                    data.folder, out, recipe, _device(device), f"Train Probe, dataset {dataset}", live.watch
+                    data.folder, out, recipe, free_device(device), f"Train Probe, dataset {dataset}", live.watch
                 )
             live.end()
             figure = report.training_report(out.stem, trained, data)
             report.save(figure, out.with_suffix(".png"))
             text = report.training_text(out.name, trained.card, trained.progress, len(data.damaged))
-            return _shown(load_probe(out), _image(figure), text, {"file": out.name, "held_out": trained.card.held_out})
-
-
-class EvaluateProbe(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="DiffusionProbeEvaluateProbe",
-            display_name="Evaluate Probe",
-            category="diffusion probe/training",
-            description="Measures how well a trained probe picks seeds, on recorded prompts that it was not trained "
-            "on, beside chance, full images at equal cost and the truth.",
-            search_aliases=["accuracy", "spearman", "validate probe", "diffusion probe"],
-            is_output_node=True,
-            inputs=[
-                Probe.Input("probe", tooltip="A trained probe, from Train Probe or Load Probe."),
-                _dataset_input(),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=2**31 - 1,
-                    tooltip="Of random scores, ties and intervals.",
-                    advanced=True,
-                ),
-                _device_input(),
-            ],
-            outputs=[
-                io.String.Output(display_name="table", tooltip="The figures at every recorded moment, as Markdown."),
-                io.Image.Output(display_name="report", tooltip="Accuracy, scatter, calibration and the table."),
-            ],
-        )
-
-    @classmethod
-    def fingerprint_inputs(cls, dataset: str, **inputs) -> str:
-        return _state(dataset)
-
-    @classmethod
-    def execute(cls, probe, dataset: str, seed: int, device: str) -> io.NodeOutput:
-        with named_errors("Evaluate Probe"):
-            if not isinstance(probe, LearnedProbe):
-                raise ValueError(
-                    f"“{probe.name}” was not trained, and a dataset holds only what trained probes read. "
-                    "Connect Load Probe or Train Probe."
-                )
-            bar = comfy.utils.ProgressBar(1)
-
-            def watch(done: int, rows: int) -> None:
-                comfy.model_management.throw_exception_if_processing_interrupted()
-                bar.update_absolute(done, rows)
-
-            found = evaluate_probe(probe, dataset_path(dataset), seed, _device(device), watch)
-            bar.update_absolute(bar.total)
-            figure = report.evaluation_report(found)
-            return _shown(found.text(), _image(figure), None, found.to_json())
+            image, told = report.image(figure), {"file": out.name, "held_out": trained.card.held_out}
+            shown = {"text": [text], "diffusion_probe": [told], **ui.PreviewImage(image).as_dict()}
+            return io.NodeOutput(load_probe(out), image, text, ui=shown)
 
 
 class LiveCurve:
@@ -202,50 +149,4 @@ class LiveCurve:
         return ("JPEG", picture, MAX_PREVIEW_RESOLUTION)
 
 
-def _dataset_input() -> io.String.Input:
-    return io.String.Input(
-        "dataset", default="my-model", tooltip="Name of the folder in output/probe_data that Record Probe Data wrote."
-    )
-
-
-def _seed_input(tooltip: str) -> io.Int.Input:
-    return io.Int.Input("seed", default=0, min=0, max=2**31 - 1, tooltip=tooltip, advanced=True)
-
-
-def _device_input() -> io.Combo.Input:
-    return io.Combo.Input(
-        "device",
-        options=list(DEVICES),
-        advanced=True,
-        tooltip="Where to compute. auto: the GPU if ComfyUI uses one; its models are unloaded first.",
-    )
-
-
-def _device(name: str) -> str:
-    device = comfy.model_management.get_torch_device()
-    if name == "cpu" or comfy.model_management.is_device_cpu(device):
-        if name == "gpu":
-            raise ValueError("ComfyUI uses no GPU here. Choose auto or cpu.")
-        return "cpu"
-    comfy.model_management.unload_all_models()
-    comfy.model_management.soft_empty_cache()
-    return str(device)
-
-
-def _state(dataset: str) -> str:
-    """Changes when runs are added to a dataset or removed."""
-    runs = dataset_path(dataset) / RUNS
-    return f"{runs.stat().st_mtime_ns} {len(list(runs.iterdir()))}" if runs.is_dir() else ""
-
-
-def _image(figure) -> torch.Tensor:
-    return torch.from_numpy(report.pixels(figure)).float()[None] / 255
-
-
-def _shown(first, image: torch.Tensor, text: str | None, told: dict) -> io.NodeOutput:
-    """What a node gives, and the same shown on it."""
-    shown = {"text": [first if text is None else text], "diffusion_probe": [told], **ui.PreviewImage(image).as_dict()}
-    return io.NodeOutput(first, image, *(() if text is None else (text,)), ui=shown)
-
-
-NODES = [TrainProbe, EvaluateProbe]
+NODES = [TrainProbe]

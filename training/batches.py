@@ -74,11 +74,12 @@ Part = tuple[Group, int, Sequence[tuple[RunRecord, int]]]
 
 
 def grouped(runs: Sequence[RunRecord]) -> list[Group]:
-    """Runs by prompt, words and moments."""
+    """Runs by prompt, words and moments. A single row is left out: there is nothing to choose."""
     found = defaultdict(list)
     for run in runs:
         found[run.prompt, run.words, tuple(round(moment.percent, 3) for moment in run.moments)].append(run)
-    return [Group(tuple(some)) for some in found.values()]
+    groups = [Group(tuple(some)) for some in found.values()]
+    return [group for group in groups if len(group.rows) > 1]
 
 
 class Batches:

@@ -6,6 +6,8 @@ import shlex
 import sys
 from pathlib import Path
 
+import torch
+
 from ..probe_models.probe_file import KINDS, load_probe
 from . import recording_client
 from .fit import Recipe
@@ -87,6 +89,14 @@ def _record_testbed(given: argparse.Namespace) -> None:
     recorder.record(given.prompts, part)
 
 
+def _device(name: str) -> str:
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"--device {name}: {str(error).splitlines()[0]}. cpu is always there.") from error
+    return name
+
+
 def _train(given: argparse.Namespace) -> None:
     from . import report
     from .choices import recipe_for
@@ -97,7 +107,7 @@ def _train(given: argparse.Namespace) -> None:
     names = ("steps", "seed", "prompts", "rate", "matrix_rate", "listwise", "low_first", "network")
     recipe = recipe_for(dataset, given.kind, given.labels, **{name: getattr(given, name) for name in names})
     command = f"python -m training {shlex.join(sys.argv[1:])}"
-    trained = train_probe(given.dataset, given.out, recipe, given.device, command)
+    trained = train_probe(given.dataset, given.out, recipe, _device(given.device), command)
     report.save(report.training_report(given.out.stem, trained, dataset), given.out.with_suffix(".png"))
     print(report.training_text(given.out.name, trained.card, trained.progress, len(dataset.damaged)))
 
@@ -106,7 +116,7 @@ def _evaluate(given: argparse.Namespace) -> None:
     from . import report
     from .evaluation import evaluate_probe
 
-    found = evaluate_probe(load_probe(given.probe), given.dataset, given.seed, given.device)
+    found = evaluate_probe(load_probe(given.probe), given.dataset, given.seed, _device(given.device))
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.with_suffix(".json").write_text(json.dumps(found.to_json(), indent=1, allow_nan=False) + "\n")
     report.save(report.evaluation_report(found), given.out.with_suffix(".png"))

@@ -4,7 +4,6 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,9 @@ from ..probe_models.probe_file import LearnedProbe
 from . import accuracy, protocol
 from .batches import Batches
 from .dataset import Dataset, RunRecord, is_validation, prompt_digest
-from .fit import label_scale
+from .fit import check_labels
 from .projection import dataset_projection
-from .validation import Scored, score_groups
+from .validation import Scored, score_groups, with_enough_rows
 
 BY = "moment"
 """The key of the rows' noise level, for people."""
@@ -84,9 +83,19 @@ def evaluate_probe(
     numbers = _block_numbers(probe, dataset)
     _check_projection(probe, dataset)
     runs, which = unseen_runs(probe, dataset)
-    label_scale(runs, (probe.label,))  # refuses labels that say nothing
+    check_labels(runs, (probe.label,))
     batches = Batches(dataset, runs, probe.needs, (probe.label,), numbers)
-    batches.groups, left_out = _with_enough_rows(batches.groups)
+    left_out = ()
+    if not batches.groups:
+        raise ValueError(
+            "no prompt of the dataset has two seeds that were looked at alike, so there is no choice to measure. "
+            "Record several seeds of each prompt."
+        )
+    enough = with_enough_rows(batches.groups)
+    few = len({run.prompt for run in runs} - {group.runs[0].prompt for group in enough})
+    if few:
+        left_out += (f"{few} prompts with fewer seeds than most are left out.",)
+    batches.groups = enough
     network = copy.deepcopy(probe.network).to(device)
     count = min(len(group.rows) for group in batches.groups)
     done, rows = 0, sum(count * len(group.runs[0].moments) for group in batches.groups)
@@ -155,19 +164,6 @@ def _check_projection(probe: LearnedProbe, dataset: Dataset) -> None:
             "another way than those that it was trained on. To record a dataset that both can read, copy "
             "projection.safetensors of the training dataset into the new folder before the first run."
         )
-
-
-def _with_enough_rows(groups: Sequence[Any]) -> tuple[list[Any], tuple[str, ...]]:
-    """Groups with at least as many rows as most have: the table counts equally many of each prompt."""
-    usual = max(2, int(median(len(group.rows) for group in groups)))
-    enough = [group for group in groups if len(group.rows) >= usual]
-    if not enough:
-        raise ValueError(
-            "no prompt of the dataset has two seeds that were looked at alike, so there is no choice to measure. "
-            "Record several seeds of each prompt."
-        )
-    less = len(groups) - len(enough)
-    return enough, (f"{less} prompts with fewer than {usual} seeds are left out.",) if less else ()
 
 
 def progress_by_moment(runs: Sequence[RunRecord]) -> dict[float, float]:

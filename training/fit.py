@@ -2,11 +2,13 @@
 
 import copy
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -181,8 +183,8 @@ class Fit:
         return losses.mean_squared(scores, labels) + losses.listwise(scores, labels, TEMPERATURE)
 
 
-def label_scale(runs: Sequence[RunRecord], labels: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of each label over all rows, ``[labels]`` each.
+def check_labels(runs: Sequence[RunRecord], labels: Sequence[str]) -> None:
+    """Refuse labels from which nothing can be learnt.
 
     Raises:
         ValueError: see :class:`Fit`.
@@ -192,14 +194,30 @@ def label_scale(runs: Sequence[RunRecord], labels: Sequence[str]) -> tuple[Tenso
         raise ValueError(
             f"the dataset has no label “{', '.join(missing)}” in some runs; it has {', '.join(runs[0].labels)}."
         )
-    values = torch.tensor([[run.labels[name][row] for name in labels] for run in runs for row in range(len(run.seeds))])
-    if not values.isfinite().all():
-        raise ValueError("some labels are NaN or infinite. Record these runs again, or leave their files out.")
-    if all(len(set(run.labels[labels[0]])) == 1 for run in runs):
+    broken = [run.key for run in runs if not np.isfinite([run.labels[name] for name in labels]).all()]
+    if broken:
+        raise ValueError(
+            f"some labels are NaN or infinite: those of {len(broken)} runs, such as {broken[0]}. Delete their files "
+            "from the dataset's folder “runs” and record them again."
+        )
+    by_prompt = defaultdict(set)
+    for run in runs:
+        by_prompt[run.prompt].update(run.labels[labels[0]])
+    if all(len(values) == 1 for values in by_prompt.values()):
         raise ValueError(
             f"the label “{labels[0]}” is the same for all seeds of each prompt, so there is no choice to learn. "
             "Record several seeds per prompt, and label them with a reward model."
         )
+
+
+def label_scale(runs: Sequence[RunRecord], labels: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each label over all rows, ``[labels]`` each.
+
+    Raises:
+        ValueError: see :class:`Fit`.
+    """
+    check_labels(runs, labels)
+    values = torch.tensor([[run.labels[name][row] for name in labels] for run in runs for row in range(len(run.seeds))])
     return values.mean(0), values.std(0).clamp(min=1e-6)
 
 

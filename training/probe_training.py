@@ -1,26 +1,23 @@
 """From a dataset to a probe file: training that stops by itself, and the description the file carries."""
 
 import logging
-import os
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import psutil
 from torch import nn
 
 from ..probe_models.probe_card import ProbeCard
 from ..probe_models.probe_file import save_probe
 from ..search.skill import Skill
 from . import accuracy, protocol
-from .batches import Batches
+from .batches import Batches, grouped
 from .dataset import Dataset, prompt_digest
-from .fit import Fit, Recipe
+from .fit import Fit, Recipe, check_labels
+from .lock import only_one
 from .projection import dataset_projection
-from .validation import Scored, score_groups, within_by_moment
+from .validation import Scored, score_groups, with_enough_rows, within_by_moment
 
 CHECK_EVERY = 250
 PATIENCE = 6
@@ -93,16 +90,18 @@ def train_probe(
     """
     dataset = Dataset(folder)
     runs, held_out = dataset.split()
-    if not runs or not held_out:
+    if not grouped(runs) or not grouped(held_out):
         raise ValueError(
             f"the dataset {folder} has {len({run.prompt for run in dataset.runs})} prompts, too few to keep some apart "
             "for validation. Record at least 20 prompts, better a thousand, with several seeds each."
         )
+    check_labels(dataset.runs, recipe.labels)
     out.parent.mkdir(parents=True, exist_ok=True)
     checkpoint = checkpoint_path(out)
     with only_one(out):
         fit = Fit(dataset, runs, recipe, checkpoint, device)
         validation = Batches(dataset, held_out, fit.batches.needs, recipe.labels, recipe.blocks, recipe.use_words)
+        validation.groups = with_enough_rows(validation.groups)
         training = _Training(fit, validation, watch)
         try:
             fit.run(training.after_step)
@@ -230,26 +229,3 @@ def skill_of(scored: Scored, batches: Batches, source: str) -> Skill:
     return Skill(
         tuple(order), tuple(correlation[share] for share in order), tuple(spread[share] for share in order), source
     )
-
-
-@contextmanager
-def only_one(out: Path) -> Any:
-    """While open, no other training can write to the same file.
-
-    Raises:
-        ValueError: one does.
-    """
-    lock = out.with_name(f".{out.stem}.training")
-    try:
-        if lock.exists() and not psutil.pid_exists(int(lock.read_text() or 0)):
-            lock.unlink()  # left by a training that was killed
-        with lock.open("x") as file:
-            file.write(str(os.getpid()))
-    except (FileExistsError, ValueError) as error:
-        raise ValueError(
-            f"another training is writing {out.name}. Wait for it, or choose another name. If none runs, delete {lock}."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.unlink(missing_ok=True)

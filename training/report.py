@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..probe_models.probe_card import ProbeCard
 from .accuracy import POOLED, table
@@ -52,6 +53,11 @@ def pixels(figure: Any) -> np.ndarray:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def image(figure: Any) -> torch.Tensor:
+    """A figure as ComfyUI's IMAGE, ``[1, height, width, 3]``."""
+    return torch.from_numpy(pixels(figure)).float()[None] / 255
 
 
 def save(figure: Any, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from statistics import median
 
 import numpy as np
 import torch
@@ -35,6 +36,12 @@ def score_groups(network: nn.Module, batches: Batches, device: torch.device) -> 
                 for row, labels, percent in zip(scores.float(), batch.labels[..., 0], batch.percent.tolist()):
                     found[round(percent, 3)].append((row.numpy(), labels.numpy()))
     return {percent: tuple(map(np.stack, zip(*rows))) for percent, rows in sorted(found.items())}
+
+
+def with_enough_rows(groups: Sequence[Group]) -> list[Group]:
+    """Groups with at least as many rows as most have: figures count equally many of each prompt."""
+    usual = int(median(len(group.rows) for group in groups))
+    return [group for group in groups if len(group.rows) >= usual]
 
 
 def within_by_moment(scored: Scored, seed: int = 0) -> dict[float, float]:

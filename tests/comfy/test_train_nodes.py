@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 from diffusion_probe.nodes import probe_folder, train
+from diffusion_probe.nodes.evaluate import EvaluateProbe
 from diffusion_probe.nodes.probe_folder import FOLDER, new_probe_path, probe_names, probe_path
 from diffusion_probe.nodes.probes import AttentionFocusProbe, LoadProbe
-from diffusion_probe.nodes.train import EvaluateProbe, TrainProbe
+from diffusion_probe.nodes.train import TrainProbe
 from diffusion_probe.training.choices import recipe_for
 from diffusion_probe.training.probe_training import only_one
 
@@ -184,3 +185,13 @@ def test_a_dataset_that_grew_is_trained_on_again(probes, data, record):
     assert before == TrainProbe.fingerprint_inputs("mine")
     record(data, prompts=1, name="new")
     assert before != TrainProbe.fingerprint_inputs("mine") and TrainProbe.fingerprint_inputs("none") == ""
+
+
+def test_an_evaluation_can_be_interrupted(probes, data, shown, monkeypatch):
+    def interrupted():
+        raise comfy.model_management.InterruptProcessingException
+
+    probe = trained()[0]
+    monkeypatch.setattr(comfy.model_management, "throw_exception_if_processing_interrupted", interrupted)
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        EvaluateProbe.execute(probe, "mine", 0, "cpu")

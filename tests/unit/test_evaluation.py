@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from diffusion_probe.training.choices import goes_on, recipe_for, start_anew
 from diffusion_probe.training.dataset import METADATA, Dataset, is_validation, prompt_digest
 from diffusion_probe.training.evaluation import evaluate_probe, moment_rows
 from diffusion_probe.training.probe_training import Progress, checkpoint_path, train_probe
+from diffusion_probe.training.writing import PROJECTION
 from safetensors import safe_open
 from safetensors.torch import save_file
 from scipy.stats import kendalltau, spearmanr
@@ -136,6 +138,57 @@ def test_a_probe_that_reads_activations_needs_them_shortened_as_in_its_training(
         evaluate_probe(load_probe(path), other)
 
 
+def test_a_dataset_with_the_projection_of_the_training_is_one_that_it_can_be_measured_on(folder, tmp_path, record):
+    path, other = tmp_path / "p.safetensors", tmp_path / "other"
+    train_probe(folder, path, recipe_for(Dataset(folder), "joint", steps=1, network=SMALL))
+    other.mkdir()
+    (other / PROJECTION).write_bytes((folder / PROJECTION).read_bytes())
+    record(other, prompts=4, seed=9, name="another")
+    assert evaluate_probe(load_probe(path), other).rows[0]["prompts"] == 4
+
+
+def single_seeds(folder, every=1, rows=ROWS):
+    """Cuts every n-th run of a dataset into runs of one row each, as batches of one are; its first rows only."""
+    dataset = Dataset(folder)
+    for run in dataset.runs[::every]:
+        tensors = dataset.load(run)
+        (folder / "runs" / f"{run.key}.safetensors").unlink()
+        for row in range(rows):
+            part = replace(
+                run,
+                key=f"{run.key[:-1]}{row}",
+                seeds=run.seeds[row : row + 1],
+                labels={name: values[row : row + 1] for name, values in run.labels.items()},
+                others={name: values[row : row + 1] for name, values in run.others.items()},
+            )
+            own = {name: value if name == "text" else value[row : row + 1] for name, value in tensors.items()}
+            metadata = {METADATA: part.to_json()}
+            save_file(
+                {k: v.contiguous() for k, v in own.items()}, folder / "runs" / f"{part.key}.safetensors", metadata
+            )
+    for path in folder.glob("runs-*.jsonl"):
+        path.unlink()
+
+
+def test_seeds_that_were_recorded_one_by_one_are_as_good_as_a_batch(folder, tmp_path, record):
+    other = record(tmp_path / "other", prompts=20)
+    whole = evaluate_probe(probe(), other)
+    single_seeds(other)
+    assert len(Dataset(other).runs) == 20 * ROWS
+    found = evaluate_probe(probe(), other)
+    assert found.rows[0]["within_spearman"] == pytest.approx(whole.rows[0]["within_spearman"], abs=1e-9)
+    train_probe(other, tmp_path / "p.safetensors", recipe_for(Dataset(other), "joint", steps=1, network=SMALL))
+
+
+def test_a_prompt_with_fewer_seeds_than_most_spoils_neither_training_nor_evaluation(tmp_path, record):
+    folder = record(tmp_path / "data", prompts=20)
+    single_seeds(folder, every=5, rows=1)
+    found = evaluate_probe(probe(), folder)
+    assert found.rows[0]["prompts"] == 16 and found.rows[0]["seeds"] == ROWS
+    assert "4 prompts with fewer seeds than most are left out." in found.text()
+    train_probe(folder, tmp_path / "p.safetensors", recipe_for(Dataset(folder), "joint", steps=1, network=SMALL))
+
+
 def test_runs_that_cannot_be_read_are_left_out_and_counted(tmp_path, record, caplog):
     folder = record(tmp_path / "data", prompts=12)
     first, second, *_ = sorted((folder / "runs").glob("*.safetensors"))
@@ -146,9 +199,9 @@ def test_runs_that_cannot_be_read_are_left_out_and_counted(tmp_path, record, cap
     assert "2 of 12 recorded runs can't be read" in caplog.text
 
 
-def with_labels(folder, values):
+def with_labels(folder, values, key="*"):
     """The dataset with these labels in one of its runs, as no recording writes them."""
-    path = sorted((folder / "runs").glob("*.safetensors"))[0]
+    path = sorted((folder / "runs").glob(f"{key}.safetensors"))[0]
     with safe_open(str(path), "pt") as file:
         run = json.loads(file.metadata()[METADATA])
         tensors = {name: file.get_tensor(name) for name in file.keys()}
@@ -162,6 +215,13 @@ def test_labels_that_are_no_numbers_are_refused_by_training_and_evaluation(tmp_p
     with pytest.raises(ValueError, match="labels are NaN or infinite"):
         evaluate_probe(probe(), folder)
     with pytest.raises(ValueError, match="labels are NaN or infinite"):
+        train_probe(folder, tmp_path / "p.safetensors", recipe_for(Dataset(folder), "joint", network=SMALL))
+
+
+def test_labels_that_are_no_numbers_are_found_in_the_validation_split_too(tmp_path, record):
+    folder = record(tmp_path / "data", prompts=20)
+    with_labels(folder, [0.0] * (ROWS - 1) + [float("inf")], Dataset(folder).split()[1][0].key)
+    with pytest.raises(ValueError, match="those of 1 runs, such as"):
         train_probe(folder, tmp_path / "p.safetensors", recipe_for(Dataset(folder), "joint", network=SMALL))
 
 

@@ -1,6 +1,7 @@
 """Training on small recorded datasets: it learns, resumes, stops, keeps the best, and says what it can't use."""
 
 import math
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -218,6 +219,14 @@ def test_two_trainings_into_one_file_are_refused(folder, tmp_path):
     path = tmp_path / "probe.safetensors"
     with only_one(path), pytest.raises(ValueError, match="another training is writing probe.safetensors"):
         train_probe(folder, path, recipe())
-    (tmp_path / ".probe.training").write_text("999999999")  # of a process that is gone
+    lock = tmp_path / ".probe.training"
+    lock.write_text("")  # just being written
+    with pytest.raises(ValueError, match="another training"), only_one(path):
+        pass
+    # Of processes that are gone; the number of the second was given to this one, as it is in containers.
+    for left in ("999999999 0.0", f"{os.getpid()} 5.0"):
+        lock.write_text(left)
+        with only_one(path):
+            pass
     train_probe(folder, path, recipe(steps=2))
     assert path.exists() and not (tmp_path / ".probe.training").exists()
