@@ -89,6 +89,20 @@ test("sorts by rank or by seed, of 64 bits", async () => {
   assert.equal((await seeds())[0], "7 row 3");
 });
 
+test("bars reach to the score's place, and a line marks the threshold where there is one", async () => {
+  await show(2, { line: null });
+  assert.equal(await page.locator(".dp-line:visible").count(), 0);
+  await page.evaluate(() => window.fake.tell(window.fake.event_of("7", 2, { line: 25, rows: [{ row: 0, place: 50 }] })));
+  assert.equal(await page.locator(".dp-line:visible").count(), 2);
+  const share = (part, property) =>
+    listed(/seed 1000/).locator(part).evaluate((element, name) => {
+      const bar = element.parentElement.getBoundingClientRect();
+      const box = element.getBoundingClientRect();
+      return Math.round((100 * (name === "width" ? box.width : box.left - bar.left)) / bar.width);
+    }, property);
+  assert.deepEqual([await share(".dp-fill", "width"), await share(".dp-line", "left")], [50, 25]);
+});
+
 test("malformed and foreign events change nothing", async () => {
   await show(2);
   const before = await page.innerHTML("body");
