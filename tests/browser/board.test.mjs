@@ -68,6 +68,18 @@ for (const [renderer, vue] of [["classic", false], ["nodes2", true]]) {
       await picture("finished");
     });
 
+    test("copies a seed, by button and by key, and says so", async () => {
+      await page.context().grantPermissions(["clipboard-read", "clipboard-write"], { origin: COMFYUI_URL });
+      const copied = () => page.evaluate(() => navigator.clipboard.readText());
+      const { tiles } = await search();
+      await tile(tiles[2].seed).hover();
+      await page.getByRole("button", { name: `Copy seed ${tiles[2].seed}`, exact: true }).click();
+      assert.equal(await copied(), tiles[2].seed);
+      await tile(tiles[4].seed).focus();
+      await page.keyboard.press("c");
+      await page.waitForFunction((seed) => navigator.clipboard.readText().then((text) => text === seed), tiles[4].seed);
+    });
+
     test("holds for pins and discards: a pinned loser is finished in the winner's place", async () => {
       const { ended } = await heldRun();
       const { tiles } = await search();
