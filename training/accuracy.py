@@ -100,14 +100,20 @@ def best_of_n_figures(truth: np.ndarray, n: float, seed: int, subset: int = prot
     }
 
 
-def table(rows: list[dict[str, Any]], by: str = "step", pooled: Sequence[str] = ("srcc", "auc")) -> str:
+def table(
+    rows: list[dict[str, Any]],
+    by: str = "step",
+    pooled: Sequence[str] = ("srcc", "auc"),
+    counts: Sequence[str] = (),
+) -> str:
     """The rows as Markdown.
 
     Args:
         by: the key of the first column.
-        pooled: keys of the last ones.
+        pooled: keys of the figures after those within prompts.
+        counts: keys of the last columns.
     """
-    names = [by, "probe", "within-prompt ρ", "oracle share", *(name.upper() for name in pooled)]
+    names = [by, "probe", "within-prompt ρ", "oracle share", *(name.upper() for name in pooled), *counts]
     lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
     for row in rows:
         cells = [f"{row[by]}", row["probe"]]
@@ -115,5 +121,6 @@ def table(rows: list[dict[str, Any]], by: str = "step", pooled: Sequence[str] = 
             known = row[value] is not None
             cells.append(f"{row[value]:.2f} [{row[interval][0]:.2f}, {row[interval][1]:.2f}]" if known else "")
         cells += [f"{row[name]:.2f}" if row[name] is not None else "" for name in pooled]
+        cells += [f"{row[name]}" for name in counts]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -54,7 +54,7 @@ class Evaluation:
 
     def table(self) -> str:
         """The rows as Markdown."""
-        return accuracy.table(self.rows, BY, accuracy.POOLED)
+        return table_of(self.rows)
 
     def text(self) -> str:
         """All of it."""
@@ -204,6 +204,11 @@ def moment_rows(scored: Scored, shares: dict[float, float], name: str, seed: int
             rows.append({**row, "seeds": labels.shape[1]})
         rows.append({"probe": "best-of-n", **at, **accuracy.best_of_n_figures(labels, n, seed, subset)})
     return [{key: _finite(value) for key, value in row.items()} for row in rows]
+
+
+def table_of(rows: list[dict[str, Any]]) -> str:
+    """Rows of :func:`moment_rows` as Markdown."""
+    return accuracy.table(rows, BY, accuracy.POOLED, ("prompts",))
 
 
 def _finite(value: Any) -> Any:

@@ -7,9 +7,8 @@ import numpy as np
 import torch
 
 from ..probe_models.probe_card import ProbeCard
-from .accuracy import POOLED, table
 from .dataset import Dataset
-from .evaluation import BY, Evaluation, moment_rows, progress_by_moment
+from .evaluation import Evaluation, moment_rows, progress_by_moment, table_of
 from .probe_training import Progress, Trained, default_moment
 from .validation import Scored
 
@@ -18,7 +17,10 @@ INTERVALS = {"within_spearman": "within_ci", "oracle_share": "oracle_share_ci"}
 SMOOTHED = 50
 """Steps over which the loss is averaged."""
 
-LINE = 0.15
+PANELS = 7.5
+"""Height of what is drawn above the table, in inches."""
+
+LINE = 0.132
 """Height of a line of the table, in inches."""
 
 
@@ -101,10 +103,12 @@ def _figure(width: float, height: float) -> Any:
 
 
 def _report(label: str, scored: Scored, rows: list[dict[str, Any]], progress: Progress | None) -> Any:
-    text = _columns(table(rows, BY, POOLED))
-    below = LINE * (text.count("\n") + 3)
-    figure = _figure(10, 7 + below)
-    grid = figure.add_gridspec(3, 2, height_ratios=(3.5, 3.5, below), hspace=0.4, wspace=0.5, top=0.96, bottom=0.01)
+    text = _columns(table_of(rows))
+    below = LINE * (text.count("\n") + 2)
+    height = PANELS + below
+    figure = _figure(10, height)
+    inside = {"top": 1 - 0.35 / height, "bottom": (below + 0.7) / height, "left": 0.08, "right": 0.97}
+    grid = figure.add_gridspec(2, 2, hspace=0.4, wspace=0.4, **inside)
     first, second, third, fourth = (figure.add_subplot(grid[place // 2, place % 2]) for place in range(4))
     _draw_figure_by_moment(second, rows, "oracle_share", "oracle share")
     if progress is None:
@@ -116,9 +120,7 @@ def _report(label: str, scored: Scored, rows: list[dict[str, Any]], progress: Pr
     third.scatter(scores, labels, s=3, alpha=0.3)
     third.set(title=f"at {percent:.0%}", xlabel="score", ylabel=label)
     _draw_calibration(fourth, scores, labels, label)
-    last = figure.add_subplot(grid[2, :])
-    last.axis("off")
-    last.text(0, 1, text, family="monospace", fontsize=7, va="top", transform=last.transAxes)
+    figure.text(0.03, below / height, text, family="monospace", fontsize=7, va="top")
     return figure
 
 

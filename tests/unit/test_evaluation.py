@@ -262,7 +262,8 @@ def test_the_commands_train_and_evaluate_and_leave_file_table_and_pictures(folde
     command.main(["evaluate", str(out), str(folder), "--out", str(tmp_path / "table.json")])
     rows = json.loads((tmp_path / "table.json").read_text())["rows"]
     assert {row["probe"] for row in rows} == {"mine", "random", "text-only", "oracle", "best-of-n"}
-    assert "| moment | probe | within-prompt ρ | oracle share | SRCC | KTC | PCC | AUC |" in capsys.readouterr().out
+    columns = "| moment | probe | within-prompt ρ | oracle share | SRCC | KTC | PCC | AUC | prompts |"
+    assert columns in capsys.readouterr().out
     assert (tmp_path / "table.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(SystemExit, match="holds no dataset"):
         command.main(["evaluate", str(out), str(tmp_path), "--out", str(tmp_path / "table.json")])
