@@ -1,6 +1,7 @@
 """Training a probe on a dataset, from the first step to the network that goes into its file."""
 
 import copy
+import inspect
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -77,6 +78,13 @@ def network_options(kind: str, batch: Batch) -> dict[str, int]:
     return options
 
 
+def default_sizes(kind: str) -> dict[str, Any]:
+    """The sizes that a network has unless told otherwise; a file states them, as they may change."""
+    parameters = inspect.signature(KINDS[kind]).parameters.items()
+    given = {name: each.default for name, each in parameters if each.default is not each.empty}
+    return {name: value for name, value in given.items() if name != "heads"}
+
+
 class Fit:
     """A probe in training.
 
@@ -100,7 +108,7 @@ class Fit:
         self.prompts = recipe.prompts
         self.batches = Batches(dataset, runs, KINDS[recipe.kind].needs, recipe.labels, recipe.blocks, recipe.use_words)
         first = [self._draw(-1 - number) for number in range(NORM_BATCHES)]
-        self.options = {**network_options(recipe.kind, first[0]), **recipe.network}
+        self.options = {**default_sizes(recipe.kind), **network_options(recipe.kind, first[0]), **recipe.network}
         blocks = len(recipe.blocks or self.header.blocks)
         self.network = KINDS[recipe.kind](blocks, len(recipe.labels), **self.options).to(self.device)
         fit_norms(self.network, first)

@@ -180,8 +180,10 @@ class _Training:
 
 
 def default_moment(scored: Scored) -> float:
-    """The recorded noise level that is nearest to 20 %."""
-    return min(scored, key=lambda percent: abs(percent - DEFAULT_PERCENT))
+    """The noise level nearest to 20 %, of those that at least half as many prompts were recorded at as at any."""
+    most = max(len(scores) for scores, _ in scored.values())
+    enough = [percent for percent, (scores, _) in scored.items() if 2 * len(scores) >= most]
+    return min(enough, key=lambda percent: abs(percent - DEFAULT_PERCENT))
 
 
 def quantiles(scored: Scored) -> tuple[float, ...]:

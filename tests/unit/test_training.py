@@ -230,3 +230,8 @@ def test_two_trainings_into_one_file_are_refused(folder, tmp_path):
             pass
     train_probe(folder, path, recipe(steps=2))
     assert path.exists() and not (tmp_path / ".probe.training").exists()
+
+
+def test_the_default_moment_is_one_that_many_prompts_were_recorded_at():
+    few, many = (np.zeros((2, 3)),) * 2, (np.zeros((9, 3)),) * 2
+    assert probe_training.default_moment({0.1: many, 0.16: many, 0.19: few, 0.4: many}) == 0.16
