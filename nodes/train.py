@@ -103,7 +103,7 @@ class TrainProbe(io.ComfyNode):
                 trained = train_probe(
                     data.folder, out, recipe, free_device(device), f"Train Probe, dataset {dataset}", live.watch
                 )
-            live.end()
+            live.end(trained.progress)
             figure = report.training_report(out.stem, trained, data)
             report.save(figure, out.with_suffix(".png"))
             text = report.training_text(out.name, trained.card, trained.progress, len(data.damaged))
@@ -137,9 +137,10 @@ class LiveCurve:
             )
             raise
 
-    def end(self) -> None:
-        """All is done, whether it took all steps or fewer."""
-        self.bar.update_absolute(self.bar.total)
+    def end(self, progress: Progress) -> None:
+        """All is done, whether it took all steps or fewer; the whole curve is what stays."""
+        self.drawn = 0.0
+        self.bar.update_absolute(self.bar.total, preview=self._preview(progress))
 
     def _preview(self, progress: Progress) -> tuple | None:
         if time.monotonic() - self.drawn < CURVE_EVERY:

@@ -14,8 +14,11 @@ HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
-def server():
-    with ComfyServer() as running:
+def server(tmp_path_factory, record):
+    """A server whose models are its own, with a small dataset ``small`` to train on."""
+    models = tmp_path_factory.mktemp("models")
+    with ComfyServer(extra_arguments=("--models-directory", str(models))) as running:
+        record(running.output_directory / "probe_data" / "small")
         yield running
 
 
