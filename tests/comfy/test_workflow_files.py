@@ -16,8 +16,9 @@ ON_DATASETS = {"train-probe", "evaluate-probe"}
 """They need what was recorded, and no model."""
 
 REAL = [path for path in SHIPPED if "testbed" not in path.stem and path.stem not in ON_DATASETS]
+LOADS_A_PROBE = "DiffusionProbeLoadProbe"
 FILES = {"unet_name", "ckpt_name", "vae_name", "clip_name", "clip_name1", "clip_name2"}
-"""Options of these are what lies on the disk."""
+"""Options of these are what lies on the disk, as are those of ``LOADS_A_PROBE``."""
 VALUES = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool, "COMBO": str, "COMFY_DYNAMICCOMBO_V3": str}
 MATCH = "COMFY_MATCHTYPE_V3"
 
@@ -70,7 +71,7 @@ def wrong_inputs(prompt, info):
                 kind = "COMBO" if isinstance(spec[0], list) else spec[0]
                 if kind not in VALUES or not isinstance(value, VALUES[kind]):
                     yield f"{where}: takes {kind}, has {value!r}"
-                elif options and name not in FILES:
+                elif options and name not in FILES and node["class_type"] != LOADS_A_PROBE:
                     if value not in [option["key"] if isinstance(option, dict) else option for option in options]:
                         yield f"{where}: {value!r} is none of {options}"
         for name in node["inputs"].keys() - known:
