@@ -5,7 +5,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from uuid import uuid4
@@ -19,6 +19,7 @@ from .dataset import FORMAT, HEADER, METADATA, RUNS, Header, RecordedMoment, Run
 
 PROJECTION = "projection.safetensors"
 DISK_FULL = "the disk is full"
+UNFINISHED = (f".{HEADER}.*", f".{PROJECTION}.*", f"{RUNS}/.*.safetensors")
 UNFINISHED_SECONDS = 3600
 """Older files with unfinished names are left by a process that was killed."""
 
@@ -45,9 +46,7 @@ class DatasetWriter:
         self.folder = Path(folder)
         with _nothing_lost(self.folder):
             (self.folder / RUNS).mkdir(parents=True, exist_ok=True)
-            for left in (*self.folder.glob(".*"), *(self.folder / RUNS).glob(".*")):
-                if time.time() - left.stat().st_mtime > UNFINISHED_SECONDS:
-                    left.unlink(missing_ok=True)
+            _remove_unfinished(self.folder)
             write_once(self.folder / HEADER, json.dumps({"format": FORMAT, **asdict(header)}, indent=1).encode())
         there = read_header(self.folder)
         for name in ("family", "blocks", "activation_channels", "label"):
@@ -92,6 +91,14 @@ def _nothing_lost(folder: Path) -> Iterator[None]:
             f"recorded before is intact in {folder}; make room or fix the folder, and start the same "
             "recording again: it goes on where it stopped",
         ) from error
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes left, and none of the other hidden files that a user may keep there."""
+    for left in (path for pattern in UNFINISHED for path in folder.glob(pattern)):
+        with suppress(OSError):  # another process has just finished it
+            if time.time() - left.stat().st_mtime > UNFINISHED_SECONDS:
+                left.unlink()
 
 
 def write_once(path: Path, content: bytes) -> bool:

@@ -125,6 +125,27 @@ def test_what_a_killed_process_left_is_removed_an_hour_later(tmp_path):
     assert not old.exists() and new.exists()
 
 
+def test_hidden_files_of_the_user_stay(tmp_path):
+    DatasetWriter(tmp_path, HEADER)
+    own = [tmp_path / ".gitattributes", tmp_path / "runs" / ".gitignore", tmp_path / ".git"]
+    for path in own[:2]:
+        path.write_text("*.safetensors")
+    own[2].mkdir()
+    for path in own:
+        os.utime(path, (0, 0))
+    DatasetWriter(tmp_path, HEADER).add(record(), tensors())
+    assert all(path.exists() for path in own) and len(Dataset(tmp_path).runs) == 1
+
+
+def test_what_another_process_finishes_meanwhile_stops_no_recording(tmp_path, monkeypatch):
+    DatasetWriter(tmp_path, HEADER)
+    others = tmp_path / "runs" / ".other.safetensors"
+    glob = type(tmp_path).glob
+    # Listed, and renamed before anyone looks at it.
+    monkeypatch.setattr(type(tmp_path), "glob", lambda path, *pattern: [*glob(path, *pattern), others])
+    DatasetWriter(tmp_path, HEADER)
+
+
 def test_a_list_that_ends_in_half_a_line_goes_on_with_whole_ones(tmp_path):
     DatasetWriter(tmp_path, HEADER).add(record("first"), tensors())
     (path,) = tmp_path.glob("*.jsonl")
