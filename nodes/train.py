@@ -12,9 +12,10 @@ from PIL import Image
 
 from ..probe_models.probe_file import KINDS, load_probe
 from ..training import report
-from ..training.choices import goes_on, recipe_for, start_anew
+from ..training.choices import recipe_for
 from ..training.dataset import Dataset
-from ..training.probe_training import Progress, checkpoint_path, train_probe
+from ..training.probe_training import Progress, train_probe
+from ..training.unfinished import Unfinished, checkpoint_path
 from .dataset_folder import dataset_input, dataset_path, dataset_state
 from .device import device_input, free_device
 from .errors import named_errors
@@ -93,15 +94,14 @@ class TrainProbe(io.ComfyNode):
             out = new_probe_path(
                 output_name,
                 if_exists == REPLACE,
-                lambda path: goes_on(path, data, recipe),
+                lambda path: Unfinished(path, data, recipe).goes_on(),
                 lambda path: checkpoint_path(path).exists(),
             )
-            if if_exists == REPLACE:
-                start_anew(out, data, recipe)
             live = LiveCurve(steps, out.name)
             with torch.random.fork_rng(devices=[]):
+                command = f"Train Probe, dataset {dataset}"
                 trained = train_probe(
-                    data.folder, out, recipe, free_device(device), f"Train Probe, dataset {dataset}", live.watch
+                    data.folder, out, recipe, free_device(device), command, live.watch, anew=if_exists == REPLACE
                 )
             live.end(trained.progress)
             figure = report.training_report(out.stem, trained, data)

@@ -1,7 +1,7 @@
 """What a trained probe is worth on recorded prompts that it did not learn from, beside every baseline."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from ..probe_models.probe_file import LearnedProbe
 from . import accuracy, protocol
 from .batches import Batches
 from .dataset import Dataset, RunRecord, is_validation, prompt_digest
+from .figures import progress_by_moment
 from .fit import check_labels
 from .projection import dataset_projection
 from .validation import Scored, score_groups, with_enough_rows
@@ -164,11 +165,6 @@ def _check_projection(probe: LearnedProbe, dataset: Dataset) -> None:
             "another way than those that it was trained on. To record a dataset that both can read, copy "
             "projection.safetensors of the training dataset into the new folder before the first run."
         )
-
-
-def progress_by_moment(runs: Sequence[RunRecord]) -> dict[float, float]:
-    """Evaluations done as a share of all, by noise level."""
-    return {round(moment.percent, 3): moment.step / run.steps for run in runs for moment in run.moments}
 
 
 def moment_rows(scored: Scored, shares: dict[float, float], name: str, seed: int = 0) -> list[dict[str, Any]]:

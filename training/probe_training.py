@@ -1,6 +1,7 @@
 """From a dataset to a probe file: training that stops by itself, and the description the file carries."""
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,13 +11,13 @@ from torch import nn
 
 from ..probe_models.probe_card import ProbeCard
 from ..probe_models.probe_file import save_probe
-from ..search.skill import Skill
-from . import accuracy, protocol
 from .batches import Batches, grouped
 from .dataset import Dataset, prompt_digest
+from .figures import figures_of, quantiles, skill_of
 from .fit import Fit, Recipe, check_labels
 from .lock import only_one
 from .projection import dataset_projection
+from .unfinished import Unfinished
 from .validation import Scored, score_groups, with_enough_rows, within_by_moment
 
 CHECK_EVERY = 250
@@ -24,8 +25,10 @@ PATIENCE = 6
 """Checks without a better network, after which training stops."""
 
 CHECK_PROMPTS = 48
-DEFAULT_PERCENT = 0.2
-QUANTILES = 101
+
+
+class Diverged(ValueError):
+    """The network's numbers are none any more, and no step brings them back."""
 
 
 @dataclass
@@ -70,12 +73,13 @@ def train_probe(
     device: str = "cpu",
     command: str = "",
     watch: Callable[[Progress], None] = lambda progress: None,
+    anew: bool = False,
 ) -> Trained:
     """Train a probe on a dataset and write its file.
 
     The prompts are split by content: nine tenths train, one tenth decides when to stop, and gives the
-    calibration and the figures that the file states. A checkpoint beside ``out`` lets the same call go on
-    where a killed one stopped; it is deleted at the end.
+    calibration and the figures that the file states. What is :class:`Unfinished` beside ``out`` lets the same
+    call go on where a killed one stopped; it is deleted at the end.
 
     Args:
         folder: of the dataset.
@@ -84,9 +88,11 @@ def train_probe(
         device: where to compute.
         command: as the file states it.
         watch: called after every step; if it raises, the best network so far is written first.
+        anew: give up what another training left that was stopped while it wrote to ``out``.
 
     Raises:
-        ValueError: a dataset that can't be learnt from, or another training that writes to the same file.
+        ValueError: a dataset that can't be learnt from, another training that writes to the same file or was
+            stopped there, or one that diverges.
     """
     dataset = Dataset(folder)
     runs, held_out = dataset.split()
@@ -97,37 +103,46 @@ def train_probe(
         )
     check_labels(dataset.runs, recipe.labels)
     out.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint = checkpoint_path(out)
+    unfinished = Unfinished(out, dataset, recipe)
     with only_one(out):
-        fit = Fit(dataset, runs, recipe, checkpoint, device)
+        if anew and not unfinished.goes_on():
+            unfinished.remove()
+        unfinished.require_same()
+        fit = Fit(dataset, runs, recipe, unfinished.checkpoint, device)
         validation = Batches(dataset, held_out, fit.batches.needs, recipe.labels, recipe.blocks, recipe.use_words)
         validation.groups = with_enough_rows(validation.groups)
-        training = _Training(fit, validation, watch)
+        training = _Training(fit, validation, unfinished, watch)
         try:
             fit.run(training.after_step)
             training.check()
+        except Diverged:
+            unfinished.remove()  # nothing good comes of going on
+            raise
         finally:
             trained = training.finish(dataset, out, command) if training.best is not None else None
-        checkpoint.unlink(missing_ok=True)
+        unfinished.remove()
     return trained
-
-
-def checkpoint_path(out: Path) -> Path:
-    """Where a training that writes to a file keeps what it needs to go on."""
-    return out.with_name(f".{out.stem}.checkpoint.safetensors")
 
 
 class _Training:
     """A fit with what it is judged by."""
 
-    def __init__(self, fit: Fit, validation: Batches, watch: Callable[[Progress], None]):
-        self.fit, self.validation, self.watch = fit, validation, watch
+    def __init__(self, fit: Fit, validation: Batches, unfinished: Unfinished, watch: Callable[[Progress], None]):
+        self.fit, self.validation, self.unfinished, self.watch = fit, validation, unfinished, watch
         self.some = validation.first(CHECK_PROMPTS)
         self.progress = Progress(fit.recipe.steps)
         self.best: nn.Module | None = None
+        self.began: int | None = None
+        if kept := unfinished.kept():
+            self.best = fit.averaged()
+            self.best.load_state_dict(kept[0])
+            self.progress.checks = kept[1]
 
     def after_step(self, step: int, loss: float) -> bool:
         self.progress.losses = self.fit.stage.losses
+        self.began = step - 1 if self.began is None else self.began
+        if not math.isfinite(loss):
+            raise self._diverged(step)
         if step % CHECK_EVERY == 0:
             self.check()
         try:
@@ -135,17 +150,29 @@ class _Training:
         except BaseException:
             self.check()  # what comes after is lost unless it is judged now
             raise
-        return step - self.progress.best_step >= PATIENCE * CHECK_EVERY
+        return step - (self.progress.best_step or self.began) >= PATIENCE * CHECK_EVERY
 
     def check(self) -> None:
         """Judge the network as it is now, and keep it if it is the best."""
-        network = self.fit.averaged()
-        rho = list(within_by_moment(score_groups(network, self.some, self.fit.device)).values())
-        step = len(self.fit.stage.losses)
+        network, step = self.fit.averaged(), len(self.fit.stage.losses)
+        if step in self.progress.checks:
+            return
+        scored = score_groups(network, self.some, self.fit.device)
+        if not all(np.isfinite(scores).all() for scores, _ in scored.values()):
+            raise self._diverged(step)
+        rho = list(within_by_moment(scored).values())
         self.progress.checks[step] = float(np.nanmean(rho)) if not np.isnan(rho).all() else 0.0
         logging.info("Training: ρ within validation prompts %.3f after %d steps.", self.progress.checks[step], step)
         if self.best is None or self.progress.best_step == step:
             self.best = network
+        self.unfinished.keep(self.best, self.progress.checks)
+
+    def _diverged(self, step: int) -> Diverged:
+        kept = " The best network before that is kept." if self.best is not None else ""
+        return Diverged(
+            f"the training diverged: after {step} steps its numbers are NaN or infinite.{kept} Try another seed, or on "
+            "the command line a lower --rate and --matrix-rate."
+        )
 
     def finish(self, dataset: Dataset, out: Path, command: str) -> Trained:
         """Write the best network, with what it is worth on all validation prompts."""
@@ -153,7 +180,8 @@ class _Training:
         self.best = self.best.half().float()  # as the file will hold it
         scored = score_groups(self.best, self.validation, self.fit.device)
         numbers = range(len(header.blocks)) if recipe.blocks is None else recipe.blocks
-        figures, skilled = figures_of(scored, self.validation)
+        validated = [run for group in self.validation.groups for run in group.runs]
+        figures, skilled = figures_of(scored, validated)
         runs = self.fit.batches.groups
         card = ProbeCard(
             kind=recipe.kind,
@@ -169,7 +197,7 @@ class _Training:
             command=command,
             held_out=figures,
             skilled=skilled,
-            search_skill=asdict(skill_of(scored, self.validation, header.model)),
+            search_skill=asdict(skill_of(scored, validated, header.model)),
         )
         reads = "activation" in self.fit.batches.needs
         projection = dataset_projection(dataset.folder) if reads else None
@@ -177,57 +205,3 @@ class _Training:
         save_probe(out, card, self.best.cpu().half(), projection, learnt)
         logging.info("Wrote %s: %s", out, figures)
         return Trained(card, scored, self.progress)
-
-
-def default_moment(scored: Scored) -> float:
-    """The noise level nearest to 20 %, of those that at least half as many prompts were recorded at as at any."""
-    most = max(len(scores) for scores, _ in scored.values())
-    enough = [percent for percent, (scores, _) in scored.items() if 2 * len(scores) >= most]
-    return min(enough, key=lambda percent: abs(percent - DEFAULT_PERCENT))
-
-
-def quantiles(scored: Scored) -> tuple[float, ...]:
-    """Of the scores at the default moment, as a card's ``calibration``."""
-    scores = scored[default_moment(scored)][0]
-    return tuple(float(value) for value in np.quantile(scores, np.linspace(0, 1, QUANTILES)))
-
-
-def figures_of(scored: Scored, batches: Batches) -> tuple[dict[str, float], bool]:
-    """Figures on validation prompts at the default moment, and whether picking by the score pays there."""
-    percent = default_moment(scored)
-    scores, labels = scored[percent]
-    subset = min(protocol.SUBSET, labels.shape[1])
-    progress = progress_of(batches)[percent]
-    n = min(subset, accuracy.equal_cost_n(progress, 1.0, subset))
-    share = protocol.oracle_share(scores, labels, subset).value
-    figures = {
-        "within_spearman": protocol.within_spearman(scores, labels, resamples=1)[0].value,
-        "oracle_share": share,
-        "best_of_n_share": protocol.best_of_n_share(labels, n, subset).value,
-        **protocol.pooled(scores, labels),
-    }
-    return {name: value for name, value in figures.items() if np.isfinite(value)}, bool(
-        share >= figures["best_of_n_share"]
-    )
-
-
-def progress_of(batches: Batches) -> dict[float, float]:
-    """Evaluations done as a share of all, by noise level."""
-    runs = [run for group in batches.groups for run in group.runs]
-    return {round(moment.percent, 3): moment.step / run.steps for run in runs for moment in run.moments}
-
-
-def skill_of(scored: Scored, batches: Batches, source: str) -> Skill:
-    """What a search may expect of the scores: correlation with the label and spread, within prompts."""
-    progress, correlation, spread = progress_of(batches), {}, {}
-    for percent, (scores, labels) in scored.items():
-        scores, labels = scores - scores.mean(1, keepdims=True), labels - labels.mean(1, keepdims=True)
-        size = np.sqrt((scores**2).sum(1) * (labels**2).sum(1))
-        both = (scores * labels).sum(1)
-        share = min(max(progress[percent], 1e-3), 0.999)
-        correlation[share] = float(np.divide(both, size, out=np.zeros_like(both), where=size > 0).mean())
-        spread[share] = max(float(scores.std(1).mean()), 1e-9)
-    order = sorted(correlation)
-    return Skill(
-        tuple(order), tuple(correlation[share] for share in order), tuple(spread[share] for share in order), source
-    )

@@ -8,8 +8,9 @@ import torch
 
 from ..probe_models.probe_card import ProbeCard
 from .dataset import Dataset
-from .evaluation import Evaluation, moment_rows, progress_by_moment, table_of
-from .probe_training import Progress, Trained, default_moment
+from .evaluation import Evaluation, moment_rows, table_of
+from .figures import default_moment, progress_by_moment
+from .probe_training import Progress, Trained
 from .validation import Scored
 
 BINS = 10

@@ -11,10 +11,11 @@ from diffusion_probe.probe_models.features import DENOISED
 from diffusion_probe.probe_models.probe_card import ProbeCard
 from diffusion_probe.probe_models.probe_file import LearnedProbe, load_probe
 from diffusion_probe.training import command, report
-from diffusion_probe.training.choices import goes_on, recipe_for, start_anew
+from diffusion_probe.training.choices import recipe_for
 from diffusion_probe.training.dataset import METADATA, Dataset, is_validation, prompt_digest
 from diffusion_probe.training.evaluation import evaluate_probe, moment_rows
-from diffusion_probe.training.probe_training import Progress, checkpoint_path, train_probe
+from diffusion_probe.training.probe_training import Progress, train_probe
+from diffusion_probe.training.unfinished import Unfinished
 from diffusion_probe.training.writing import PROJECTION
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -245,11 +246,39 @@ def test_only_the_same_training_goes_on_from_what_a_stopped_one_left(folder, tmp
         train_probe(folder, out, recipe, watch=stop)
     assert load_probe(out).card.kind == "joint"  # kept, though no check was due yet
     other = recipe_for(dataset, "joint", steps=9, seed=1, network=SMALL)
-    assert goes_on(out, dataset, recipe) and not goes_on(out, dataset, other)
-    start_anew(out, dataset, recipe)
-    assert checkpoint_path(out).exists()
-    start_anew(out, dataset, other)
-    assert not checkpoint_path(out).exists() and not goes_on(out, dataset, recipe)
+    assert Unfinished(out, dataset, recipe).goes_on() and not Unfinished(out, dataset, other).goes_on()
+    with pytest.raises(ValueError, match="left by a training with other settings"):
+        train_probe(folder, out, other)
+    assert Unfinished(out, dataset, recipe).goes_on()
+    assert len(train_probe(folder, out, other, anew=True).progress.losses) == 9
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p.safetensors"]
+
+
+def test_a_stopped_training_does_not_go_on_with_another_dataset_of_as_many_runs(folder, tmp_path, record):
+    out, recipe = tmp_path / "p.safetensors", recipe_for(Dataset(folder), "joint", steps=9, network=SMALL)
+
+    def stop(progress):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_probe(folder, out, recipe, watch=stop)
+    # The same prompts, so the same split, recorded with another checkpoint of the family.
+    others = record(tmp_path / "others", prompts=30, seed=1)
+    for path in (others / "runs").glob("*.safetensors"):
+        with_key(path, f"other{path.stem}")
+    assert len(Dataset(others).split()[0]) == len(Dataset(folder).split()[0])
+    assert not Unfinished(out, Dataset(others), recipe).goes_on()
+    with pytest.raises(ValueError, match="or other data that was stopped"):
+        train_probe(others, out, recipe)
+
+
+def with_key(path, key):
+    """A recorded run under another key."""
+    with safe_open(str(path), "pt") as file:
+        run = json.loads(file.metadata()[METADATA])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    save_file(tensors, path.with_stem(key), {METADATA: json.dumps({**run, "key": key})})
+    path.unlink()
 
 
 def test_the_commands_train_and_evaluate_and_leave_file_table_and_pictures(folder, tmp_path, monkeypatch, capsys):

@@ -11,8 +11,9 @@ from diffusion_probe.probe_models.probe_file import load_probe
 from diffusion_probe.training import losses, probe_training
 from diffusion_probe.training.batches import Batches, grouped
 from diffusion_probe.training.dataset import Dataset, is_validation
+from diffusion_probe.training.figures import default_moment, skill_of
 from diffusion_probe.training.fit import Fit, Recipe
-from diffusion_probe.training.probe_training import only_one, skill_of, train_probe
+from diffusion_probe.training.probe_training import only_one, train_probe
 from diffusion_probe.training.projection import dataset_projection
 from diffusion_probe.training.validation import score_groups, within_by_moment
 from scipy.stats import spearmanr
@@ -155,7 +156,55 @@ def test_an_interrupt_keeps_the_best_network_so_far(folder, tmp_path, monkeypatc
         train_probe(folder, path, recipe(), watch=stop)
     assert load_probe(path).card.kind == "joint"
     trained = train_probe(folder, path, recipe(steps=40))  # goes on from step 13
-    assert len(trained.progress.losses) == 40 and min(trained.progress.checks) == 15
+    assert len(trained.progress.losses) == 40 and list(trained.progress.checks)[:4] == [5, 10, 13, 15]
+
+
+def stopped_at(step):
+    def stop(progress):
+        if len(progress.losses) == step:
+            raise KeyboardInterrupt
+
+    return stop
+
+
+def test_a_training_that_was_interrupted_late_goes_on_until_nothing_gets_better(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(probe_training, "CHECK_EVERY", 5)
+    monkeypatch.setattr(probe_training, "PATIENCE", 2)
+    rho = iter([0.1, 0.2, 0.3, 0.31, 0.4, 0.5, 0.1, 0.1])
+    monkeypatch.setattr(probe_training, "within_by_moment", lambda scored: {0.2: next(rho)})
+    path = tmp_path / "probe.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        train_probe(folder, path, recipe(), watch=stopped_at(17))
+    trained = train_probe(folder, path, recipe())
+    assert trained.progress.best_step == 25 and len(trained.progress.losses) == 35
+
+
+def test_a_training_that_goes_on_and_finds_nothing_better_leaves_the_best_network_of_before(
+    folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(probe_training, "CHECK_EVERY", 5)
+    monkeypatch.setattr(probe_training, "PATIENCE", 3)
+    path, rho = tmp_path / "probe.safetensors", iter([0.5, 0.3, 0.2, 0.1, 0.1])
+    monkeypatch.setattr(probe_training, "within_by_moment", lambda scored: {0.2: next(rho)})
+    with pytest.raises(KeyboardInterrupt):
+        train_probe(folder, path, recipe(), watch=stopped_at(7))
+    before = load_probe(path)
+    trained = train_probe(folder, path, recipe())
+    assert trained.progress.best_step == 5 and len(trained.progress.losses) == 20
+    for a, b in zip(before.network.parameters(), load_probe(path).network.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_training_that_diverges_keeps_the_best_says_so_and_leaves_nothing_to_go_on_from(
+    folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(probe_training, "CHECK_EVERY", 3)
+    loss_of = Fit._loss
+    monkeypatch.setattr(Fit, "_loss", lambda fit, step: loss_of(fit, step) * (math.nan if step == 4 else 1))
+    path = tmp_path / "probe.safetensors"
+    with pytest.raises(ValueError, match="diverged: after 5 steps .* The best network before that is kept"):
+        train_probe(folder, path, recipe())
+    assert load_probe(path).card.kind == "joint" and [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
 def test_training_stops_when_nothing_gets_better(folder, tmp_path, monkeypatch):
@@ -182,7 +231,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_made_smaller_and_said(folder, 
 def test_a_search_may_expect_what_was_measured(folder, tmp_path):
     trained = train_probe(folder, tmp_path / "probe.safetensors", recipe())
     dataset = Dataset(folder)
-    skill = skill_of(trained.scored, Batches(dataset, dataset.split()[1], frozenset(), ("reward",)), "here")
+    skill = skill_of(trained.scored, dataset.split()[1], "here")
     assert skill.progress == (0.1, 0.2) and skill.source == "here"
     pairs = zip(*trained.scored[0.2], strict=True)
     expected = np.mean([np.corrcoef(scores, labels)[0, 1] for scores, labels in pairs])
@@ -234,4 +283,4 @@ def test_two_trainings_into_one_file_are_refused(folder, tmp_path):
 
 def test_the_default_moment_is_one_that_many_prompts_were_recorded_at():
     few, many = (np.zeros((2, 3)),) * 2, (np.zeros((9, 3)),) * 2
-    assert probe_training.default_moment({0.1: many, 0.16: many, 0.19: few, 0.4: many}) == 0.16
+    assert default_moment({0.1: many, 0.16: many, 0.19: few, 0.4: many}) == 0.16

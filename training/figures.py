@@ -1,0 +1,65 @@
+"""What a probe's file says of its scores: its default moment, calibration, figures, and what a search may expect."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..search.skill import Skill
+from . import accuracy, protocol
+from .dataset import RunRecord
+from .validation import Scored
+
+DEFAULT_PERCENT = 0.2
+QUANTILES = 101
+
+
+def default_moment(scored: Scored) -> float:
+    """The noise level nearest to 20 %, of those that at least half as many prompts were recorded at as at any."""
+    most = max(len(scores) for scores, _ in scored.values())
+    enough = [percent for percent, (scores, _) in scored.items() if 2 * len(scores) >= most]
+    return min(enough, key=lambda percent: abs(percent - DEFAULT_PERCENT))
+
+
+def quantiles(scored: Scored) -> tuple[float, ...]:
+    """Of the scores at the default moment, as a card's ``calibration``."""
+    scores = scored[default_moment(scored)][0]
+    return tuple(float(value) for value in np.quantile(scores, np.linspace(0, 1, QUANTILES)))
+
+
+def figures_of(scored: Scored, runs: Sequence[RunRecord]) -> tuple[dict[str, float], bool]:
+    """Figures of scores of ``runs`` at the default moment, and whether picking by the score pays there."""
+    percent = default_moment(scored)
+    scores, labels = scored[percent]
+    subset = min(protocol.SUBSET, labels.shape[1])
+    n = min(subset, accuracy.equal_cost_n(progress_by_moment(runs)[percent], 1.0, subset))
+    share = protocol.oracle_share(scores, labels, subset).value
+    figures = {
+        "within_spearman": protocol.within_spearman(scores, labels, resamples=1)[0].value,
+        "oracle_share": share,
+        "best_of_n_share": protocol.best_of_n_share(labels, n, subset).value,
+        **protocol.pooled(scores, labels),
+    }
+    return {name: value for name, value in figures.items() if np.isfinite(value)}, bool(
+        share >= figures["best_of_n_share"]
+    )
+
+
+def progress_by_moment(runs: Sequence[RunRecord]) -> dict[float, float]:
+    """Evaluations done as a share of all, by noise level."""
+    return {round(moment.percent, 3): moment.step / run.steps for run in runs for moment in run.moments}
+
+
+def skill_of(scored: Scored, runs: Sequence[RunRecord], source: str) -> Skill:
+    """What a search may expect of the scores of ``runs``: correlation with the label and spread, within prompts."""
+    progress, correlation, spread = progress_by_moment(runs), {}, {}
+    for percent, (scores, labels) in scored.items():
+        scores, labels = scores - scores.mean(1, keepdims=True), labels - labels.mean(1, keepdims=True)
+        size = np.sqrt((scores**2).sum(1) * (labels**2).sum(1))
+        both = (scores * labels).sum(1)
+        share = min(max(progress[percent], 1e-3), 0.999)
+        correlation[share] = float(np.divide(both, size, out=np.zeros_like(both), where=size > 0).mean())
+        spread[share] = max(float(scores.std(1).mean()), 1e-9)
+    order = sorted(correlation)
+    return Skill(
+        tuple(order), tuple(correlation[share] for share in order), tuple(spread[share] for share in order), source
+    )
