@@ -55,6 +55,7 @@ class EvaluateProbe(io.ComfyNode):
                     f"“{probe.name}” was not trained, and a dataset holds only what trained probes read. "
                     "Connect Load Probe or Train Probe."
                 )
+            report.require_drawing()
             bar = comfy.utils.ProgressBar(1)
 
             def watch(done: int, rows: int) -> None:

@@ -89,6 +89,7 @@ class TrainProbe(io.ComfyNode):
     ) -> io.NodeOutput:
         # ComfyUI runs nodes in inference mode, in which nothing can be learnt.
         with named_errors("Train Probe"), torch.inference_mode(False), torch.enable_grad():
+            report.require_drawing()
             data = Dataset(dataset_path(dataset))
             recipe = recipe_for(data, kind, labels, steps=steps, seed=seed)
             out = new_probe_path(

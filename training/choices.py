@@ -4,7 +4,7 @@ from typing import Any
 
 from ..probe_models.probe_card import MOST_HEADS
 from .dataset import Dataset
-from .fit import Recipe
+from .fit import Recipe, default_sizes
 
 
 def recipe_for(dataset: Dataset, kind: str, labels: str = "", **given: Any) -> Recipe:
@@ -16,7 +16,7 @@ def recipe_for(dataset: Dataset, kind: str, labels: str = "", **given: Any) -> R
         given: fields of the recipe that are not as usual.
 
     Raises:
-        ValueError: too many labels.
+        ValueError: too many labels, sizes that the network doesn't have, or nothing to train.
     """
     names = tuple(name.strip() for name in labels.split(",") if name.strip())
     if len(names) > MOST_HEADS:
@@ -24,4 +24,10 @@ def recipe_for(dataset: Dataset, kind: str, labels: str = "", **given: Any) -> R
             f"a probe has at most {MOST_HEADS} heads, and {len(names)} labels are named. Leave some out; the first is "
             "the score."
         )
-    return Recipe(kind, names or tuple(dataset.runs[0].labels)[:MOST_HEADS], **given)
+    recipe = Recipe(kind, names or tuple(dataset.runs[0].labels)[:MOST_HEADS], **given)
+    if min(recipe.steps, recipe.prompts) < 1:
+        raise ValueError(f"{recipe.steps} steps with {recipe.prompts} prompts each: give at least 1 of both.")
+    sizes = default_sizes(kind)
+    if unknown := sorted(set(recipe.network) - set(sizes)):
+        raise ValueError(f"the network of kind {kind} has no size {', '.join(unknown)}. It has {', '.join(sizes)}.")
+    return recipe

@@ -5,12 +5,15 @@ import json
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ..probe_models.probe_file import KINDS, load_probe
 from . import recording_client
 from .fit import Recipe
+
+SUFFIX = ".safetensors"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -28,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     record.add_argument("--seed", type=int, default=1, help="of prompts and noise")
     record.add_argument("--full-precision", action="store_true", help="compute in float32, as ComfyUI does on a CPU")
     record.add_argument(
-        "--part", default="0/1", help="i/n: every n-th prompt from the i-th on, for n processes at once"
+        "--part", type=_part, default=(0, 1), help="i/n: every n-th prompt from the i-th on, for n processes at once"
     )
     record.set_defaults(run=_record_testbed)
     train = commands.add_parser(
@@ -41,7 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
     train.add_argument("dataset", type=Path, metavar="DATASET", help="folder of the dataset")
     train.add_argument(
         "--out",
-        type=Path,
+        type=_probe_file,
         required=True,
         metavar="FILE",
         help="the probe's file, .safetensors; replaced if it is there",
@@ -57,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
     train.add_argument("--matrix-rate", type=float, default=Recipe.matrix_rate, help="of Muon, for matrices; 0: AdamW")
     train.add_argument("--listwise", type=float, default=1.0, help="weight of the ranking loss; 0: squared error alone")
     train.add_argument("--low-first", type=float, default=0.0, help="how much more often low-scored prompts are drawn")
-    train.add_argument("--network", type=json.loads, default={}, help='sizes, as JSON: {"width": 128, "layers": 4}')
+    train.add_argument("--network", type=_sizes, default={}, help='sizes, as JSON: {"width": 128, "layers": 4}')
     train.add_argument("--device", default="cpu", help="cpu, cuda …")
     train.set_defaults(run=_train)
     evaluate = commands.add_parser(
@@ -70,7 +73,9 @@ def main(arguments: list[str] | None = None) -> None:
     )
     evaluate.add_argument("probe", type=Path, metavar="PROBE", help="the probe's file, .safetensors")
     evaluate.add_argument("dataset", type=Path, metavar="DATASET", help="folder of the dataset")
-    evaluate.add_argument("--out", type=Path, required=True, metavar="FILE", help="FILE.json; FILE.png goes beside it")
+    evaluate.add_argument(
+        "--out", type=_table, required=True, metavar="FILE", help="FILE.json; FILE.png goes beside it"
+    )
     evaluate.add_argument("--seed", type=int, default=0, help="of random scores, ties and intervals")
     evaluate.add_argument("--device", default="cpu", help="cpu, cuda …")
     evaluate.set_defaults(run=_evaluate)
@@ -79,14 +84,42 @@ def main(arguments: list[str] | None = None) -> None:
         given.run(given)
     except (ValueError, OSError) as error:
         raise SystemExit(f"{parser.prog}: {error}") from error
+    except KeyboardInterrupt:
+        raise SystemExit(f"{parser.prog}: interrupted. What was written is kept: the same command goes on.") from None
+
+
+def _probe_file(text: str) -> Path:
+    if not text.endswith(SUFFIX):
+        raise argparse.ArgumentTypeError(f"a probe's file ends with {SUFFIX}: {text}{SUFFIX}")
+    return Path(text)
+
+
+def _table(text: str) -> Path:
+    return Path(text if text.endswith(".json") else f"{text}.json")
+
+
+def _part(text: str) -> tuple[int, int]:
+    number, _, count = text.partition("/")
+    if not (number.isdigit() and count.isdigit() and int(number) < int(count)):
+        raise argparse.ArgumentTypeError(f"{text}: write i/n with i below n, 0/2 and 1/2 for two processes")
+    return int(number), int(count)
+
+
+def _sizes(text: str) -> dict[str, Any]:
+    try:
+        sizes = json.loads(text)
+    except ValueError:
+        sizes = None
+    if not isinstance(sizes, dict):
+        raise argparse.ArgumentTypeError(f'{text}: write sizes by name, as JSON: {{"width": 128}}')
+    return sizes
 
 
 def _record_testbed(given: argparse.Namespace) -> None:
     from .testbed_recording import TestbedRecorder
 
-    part = tuple(int(number) for number in given.part.split("/"))
     recorder = TestbedRecorder(given.model, given.out, given.seeds, given.seed, half=not given.full_precision)
-    recorder.record(given.prompts, part)
+    recorder.record(given.prompts, given.part)
 
 
 def _device(name: str) -> str:
@@ -103,6 +136,7 @@ def _train(given: argparse.Namespace) -> None:
     from .dataset import Dataset
     from .probe_training import train_probe
 
+    report.require_drawing()
     dataset = Dataset(given.dataset)
     names = ("steps", "seed", "prompts", "rate", "matrix_rate", "listwise", "low_first", "network")
     recipe = recipe_for(dataset, given.kind, given.labels, **{name: getattr(given, name) for name in names})
@@ -116,8 +150,9 @@ def _evaluate(given: argparse.Namespace) -> None:
     from . import report
     from .evaluation import evaluate_probe
 
+    report.require_drawing()
     found = evaluate_probe(load_probe(given.probe), given.dataset, given.seed, _device(given.device))
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.with_suffix(".json").write_text(json.dumps(found.to_json(), indent=1, allow_nan=False) + "\n")
+    given.out.write_text(json.dumps(found.to_json(), indent=1, allow_nan=False) + "\n")
     report.save(report.evaluation_report(found), given.out.with_suffix(".png"))
     print(found.text())

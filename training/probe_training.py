@@ -2,11 +2,13 @@
 
 import logging
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 from torch import nn
 
 from ..probe_models.probe_card import ProbeCard
@@ -93,6 +95,7 @@ def train_probe(
     Raises:
         ValueError: a dataset that can't be learnt from, another training that writes to the same file or was
             stopped there, or one that diverges.
+        OSError: the disk is full, or the folder can't be written to.
     """
     dataset = Dataset(folder)
     runs, held_out = dataset.split()
@@ -104,14 +107,14 @@ def train_probe(
     check_labels(dataset.runs, recipe.labels)
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Unfinished(out, dataset, recipe)
-    with only_one(out):
+    with only_one(out), _writing_to(out):
         if anew and not unfinished.goes_on():
             unfinished.remove()
         unfinished.require_same()
         fit = Fit(dataset, runs, recipe, unfinished.checkpoint, device)
         validation = Batches(dataset, held_out, fit.batches.needs, recipe.labels, recipe.blocks, recipe.use_words)
         validation.groups = with_enough_rows(validation.groups)
-        training = _Training(fit, validation, unfinished, watch)
+        training = _Training(fit, validation, unfinished, describe(fit, command), watch)
         try:
             fit.run(training.after_step)
             training.check()
@@ -119,16 +122,35 @@ def train_probe(
             unfinished.remove()  # nothing good comes of going on
             raise
         finally:
-            trained = training.finish(dataset, out, command) if training.best is not None else None
+            trained = training.finish(dataset.folder, out) if training.best is not None else None
         unfinished.remove()
     return trained
+
+
+@contextmanager
+def _writing_to(out: Path) -> Iterator[None]:
+    """Say of an error of safetensors what it means."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise OSError(
+            f"the training's files in {out.parent} can't be written or read ({error}). Make room or fix the folder, "
+            "and start the same again: it goes on from its last checkpoint, if there was one."
+        ) from error
 
 
 class _Training:
     """A fit with what it is judged by."""
 
-    def __init__(self, fit: Fit, validation: Batches, unfinished: Unfinished, watch: Callable[[Progress], None]):
-        self.fit, self.validation, self.unfinished, self.watch = fit, validation, unfinished, watch
+    def __init__(
+        self,
+        fit: Fit,
+        validation: Batches,
+        unfinished: Unfinished,
+        card: ProbeCard,
+        watch: Callable[[Progress], None],
+    ):
+        self.fit, self.validation, self.unfinished, self.card, self.watch = fit, validation, unfinished, card, watch
         self.some = validation.first(CHECK_PROMPTS)
         self.progress = Progress(fit.recipe.steps)
         self.best: nn.Module | None = None
@@ -174,34 +196,45 @@ class _Training:
             "the command line a lower --rate and --matrix-rate."
         )
 
-    def finish(self, dataset: Dataset, out: Path, command: str) -> Trained:
+    def finish(self, folder: Path, out: Path) -> Trained:
         """Write the best network, with what it is worth on all validation prompts."""
-        recipe, header = self.fit.recipe, dataset.header
         self.best = self.best.half().float()  # as the file will hold it
         scored = score_groups(self.best, self.validation, self.fit.device)
-        numbers = range(len(header.blocks)) if recipe.blocks is None else recipe.blocks
         validated = [run for group in self.validation.groups for run in group.runs]
         figures, skilled = figures_of(scored, validated)
-        runs = self.fit.batches.groups
-        card = ProbeCard(
-            kind=recipe.kind,
-            family=header.family,
-            blocks=tuple(header.blocks[number] for number in numbers),
+        card = replace(
+            self.card,
             moments=tuple(f"{percent:.0%}" for percent in scored),
-            label=recipe.labels[0],
-            heads=recipe.labels,
-            network=self.fit.options,
             calibration=quantiles(scored),
-            prompts=len({run.prompt for group in runs for run in group.runs}),
-            images=sum(len(group.rows) for group in runs),
-            command=command,
             held_out=figures,
             skilled=skilled,
-            search_skill=asdict(skill_of(scored, validated, header.model)),
+            search_skill=asdict(skill_of(scored, validated, self.fit.header.model)),
         )
         reads = "activation" in self.fit.batches.needs
-        projection = dataset_projection(dataset.folder) if reads else None
-        learnt = sorted({prompt_digest(run.prompt) for group in runs for run in group.runs})
+        projection = dataset_projection(folder) if reads else None
+        learnt = sorted({prompt_digest(run.prompt) for group in self.fit.batches.groups for run in group.runs})
         save_probe(out, card, self.best.cpu().half(), projection, learnt)
         logging.info("Wrote %s: %s", out, figures)
         return Trained(card, scored, self.progress)
+
+
+def describe(fit: Fit, command: str) -> ProbeCard:
+    """The card of a probe that is still to be trained.
+
+    Raises:
+        ValueError: sizes that no file may have; better said now than when the training ends.
+    """
+    recipe, header, groups = fit.recipe, fit.header, fit.batches.groups
+    numbers = range(len(header.blocks)) if recipe.blocks is None else recipe.blocks
+    return ProbeCard(
+        kind=recipe.kind,
+        family=header.family,
+        blocks=tuple(header.blocks[number] for number in numbers),
+        moments=(),
+        label=recipe.labels[0],
+        heads=recipe.labels,
+        network=fit.options,
+        prompts=len({run.prompt for group in groups for run in group.runs}),
+        images=sum(len(group.rows) for group in groups),
+        command=command,
+    )

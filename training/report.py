@@ -25,6 +25,15 @@ LINE = 0.132
 """Height of a line of the table, in inches."""
 
 
+def require_drawing() -> None:
+    """Nothing, if reports can be drawn: asked before what takes hours.
+
+    Raises:
+        ValueError: they can't; the message says what to install.
+    """
+    _figure(1, 1)
+
+
 def curve(progress: Progress) -> np.ndarray:
     """Loss and checks so far as a small picture, uint8 ``[height, width, 3]``."""
     figure = _figure(5.2, 3.2)

@@ -1,5 +1,7 @@
 """Train Probe and Evaluate Probe in process: names of files, what a user sees meanwhile, and what is refused."""
 
+import sys
+
 import comfy.model_management
 import comfy.utils
 import folder_paths
@@ -160,6 +162,15 @@ def test_what_cannot_be_trained_is_said_by_the_node_and_nothing_is_written(wrong
     with pytest.raises(ValueError, match=f"Train Probe: .*{says}"):
         trained(**given)
     assert list(probes.iterdir()) == []
+
+
+def test_a_report_that_cannot_be_drawn_leaves_the_file_that_it_would_replace(probes, data, monkeypatch, write_probe):
+    write_probe(probes / "my-probe.safetensors")
+    before = (probes / "my-probe.safetensors").read_bytes()
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ValueError, match="Train Probe: Reports are drawn by matplotlib"):
+        trained(if_exists="replace")
+    assert (probes / "my-probe.safetensors").read_bytes() == before
 
 
 def test_two_trainings_into_one_file_are_refused(probes, data):

@@ -14,6 +14,7 @@ from diffusion_probe.training import command, report
 from diffusion_probe.training.choices import recipe_for
 from diffusion_probe.training.dataset import METADATA, Dataset, is_validation, prompt_digest
 from diffusion_probe.training.evaluation import evaluate_probe, moment_rows
+from diffusion_probe.training.fit import Fit
 from diffusion_probe.training.probe_training import Progress, train_probe
 from diffusion_probe.training.unfinished import Unfinished
 from diffusion_probe.training.writing import PROJECTION
@@ -296,6 +297,50 @@ def test_the_commands_train_and_evaluate_and_leave_file_table_and_pictures(folde
     assert (tmp_path / "table.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(SystemExit, match="holds no dataset"):
         command.main(["evaluate", str(out), str(tmp_path), "--out", str(tmp_path / "table.json")])
+
+
+def test_a_table_keeps_the_name_that_it_was_given(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "load_probe", lambda path: probe())
+    for name in ("rate_0.1", "rate_0.2.json"):
+        command.main(["evaluate", "PROBE", str(folder), "--out", str(tmp_path / name)])
+    made = ["rate_0.1.json", "rate_0.1.png", "rate_0.2.json", "rate_0.2.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == made
+
+
+REFUSED = {
+    "a probe that no list would show": (["--out", "mine"], "a probe's file ends with .safetensors"),
+    "sizes that are no JSON": (["--network", "width=64"], "write sizes by name, as JSON"),
+    "sizes without names": (["--network", "[64]"], "write sizes by name, as JSON"),
+    "a size that the network does not have": (["--network", '{"wide": 64}'], "no size wide. It has width"),
+    "a size that no file may have": (["--network", '{"layers": 99}'], "wrong value for network"),
+    "no prompts": (["--prompts", "0"], "give at least 1 of both"),
+}
+
+
+@pytest.mark.parametrize("wrong", REFUSED)
+def test_what_cannot_be_trained_is_one_sentence_of_the_command_line(wrong, folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Fit, "run", lambda *given, **more: pytest.fail("it was trained"))
+    given, says = REFUSED[wrong]
+    with pytest.raises(SystemExit) as ended:
+        command.main(["train", str(folder), "--out", str(tmp_path / "p.safetensors"), *given])
+    assert says in f"{ended.value} {capsys.readouterr().err}"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_at_the_command_line_is_one_sentence(folder, tmp_path, monkeypatch):
+    def interrupted(*given, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Fit, "run", interrupted)
+    with pytest.raises(SystemExit, match="interrupted. What was written is kept"):
+        command.main(["train", str(folder), "--out", str(tmp_path / "p.safetensors"), "--network", json.dumps(SMALL)])
+
+
+def test_reports_that_cannot_be_drawn_are_refused_before_anything_is_trained(folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(SystemExit, match="matplotlib, which is not installed"):
+        command.main(["train", str(folder), "--out", str(tmp_path / "p.safetensors"), "--network", json.dumps(SMALL)])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_live_curve_is_a_picture_before_the_first_step_and_after_some():

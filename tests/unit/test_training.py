@@ -16,6 +16,7 @@ from diffusion_probe.training.fit import Fit, Recipe
 from diffusion_probe.training.probe_training import only_one, train_probe
 from diffusion_probe.training.projection import dataset_projection
 from diffusion_probe.training.validation import score_groups, within_by_moment
+from safetensors import SafetensorError
 from scipy.stats import spearmanr
 
 ROWS, CHANNELS = 6, 4
@@ -243,6 +244,22 @@ def test_the_ranking_of_groups_is_that_of_scipy(folder, tmp_path):
     scores, labels = trained.scored[0.1]
     expected = np.mean([spearmanr(a, b).statistic for a, b in zip(scores, labels, strict=True)])
     assert within_by_moment(trained.scored)[0.1] == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_full_disk_is_an_error_that_says_so_and_the_same_again_goes_on(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(probe_training, "CHECK_EVERY", 5)
+    path = tmp_path / "probe.safetensors"
+
+    def full(*given):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(probe_training, "save_probe", full)
+        with pytest.raises(OSError, match="can't be written .*No space left on device.*goes on"):
+            train_probe(folder, path, recipe(), watch=stopped_at(7))
+    watched = []
+    train_probe(folder, path, recipe(), watch=lambda progress: watched.append(len(progress.losses)))
+    assert watched[0] == 8 and load_probe(path).card.kind == "joint"
 
 
 # What can't be used -----------------------------------------------------------------------------
