@@ -62,7 +62,8 @@ def new_probe_path(name: str, replace: bool, goes_on: Callable[[Path], bool], ta
         ValueError: no name, or one that leads out of the folder.
     """
     name = name.strip().removesuffix(SUFFIX)
-    if leads_out(name) or not Path(name).parts or name.startswith(SHIPPED):
+    hidden = PureWindowsPath(f"{name}{SUFFIX}").name.startswith(".")  # no list would show it
+    if leads_out(name) or hidden or name.startswith(SHIPPED):
         raise ValueError(
             f"“{name}” is no name for a probe. Accepted are names of files in models/{FOLDER} and its subfolders, "
             f"such as my-probe; those that begin with {SHIPPED} come with the pack."

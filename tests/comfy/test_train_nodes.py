@@ -119,8 +119,10 @@ def test_another_training_does_not_touch_what_an_interrupted_one_left(probes, da
     assert (probes / "my-probe.safetensors").read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["", "../faces", "/faces", "C:\\faces", "testbed/flux/joint", "a/../../b"])
-def test_a_name_outside_of_the_folder_is_refused(probes, data, name):
+@pytest.mark.parametrize(
+    "name", ["", "../faces", "/faces", "C:\\faces", "testbed/flux/joint", "a/../../b", "mine/", "mine\\", ".mine"]
+)
+def test_a_name_outside_of_the_folder_or_that_no_list_shows_is_refused(probes, data, name):
     with pytest.raises(ValueError, match="Train Probe: .* is no name for a probe"):
         trained(name=name)
 
