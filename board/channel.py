@@ -49,7 +49,7 @@ def running_place() -> Place | None:
     if running is None or context is None or running.client_id not in running.sockets:
         return None
     shown = get_progress_state().dynprompt.get_display_node_id(context.node_id)
-    workflow = _queued_with().get("extra_pnginfo", {}).get("workflow", {}).get("id", "")
+    workflow = ((_queued_with().get("extra_pnginfo") or {}).get("workflow") or {}).get("id", "")
     return Place(context.prompt_id, context.node_id, shown, workflow, running.client_id)
 
 

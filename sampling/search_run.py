@@ -225,7 +225,8 @@ class _Search:
         """The finished candidates in order, and what became of all."""
         marks = self.watcher.marks
         finished = [row for row, run in enumerate(self.runs) if run.result is not None]
-        if marks.discarded and all(row in marks.discarded for row in finished):
+        unhindered = finished or not self._errors()
+        if marks.discarded and unhindered and all(row in marks.discarded for row in finished):
             raise ValueError("every candidate that could be finished was discarded on the board. Keep at least one.")
         if not finished:
             raise ValueError(self._none_finished()) from next(iter(self._errors().values()), None)

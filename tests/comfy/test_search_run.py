@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import comfy.model_management
 import comfy.utils
 import comfy_extras.nodes_easycache as core_caches
+import latent_preview
 import pytest
 import torch
 from comfy.nested_tensor import NestedTensor
@@ -181,6 +182,26 @@ def test_pictures_are_what_the_probe_judged_best_first(model):
 
 def test_a_probe_without_pictures_shows_latent_previews(model, probe):
     assert len(candidate_pictures(model, run(model, candidates(3), probe))) == 3
+
+
+class DrawsWhileSamplingOnly:
+    """As previewers of packs that show latents as they are sampled."""
+
+    def decode_latent_to_preview_image(self, kind, latent):
+        return None
+
+
+class Broken:
+    def decode_latent_to_preview_image(self, kind, latent):
+        raise RuntimeError("no memory for pictures")
+
+
+def test_pictures_that_cannot_be_drawn_cost_no_result(model, probe, monkeypatch, caplog):
+    result = run(model, candidates(3), probe)
+    monkeypatch.setattr(latent_preview, "get_previewer", lambda *given: DrawsWhileSamplingOnly())
+    assert len(candidate_pictures(model, result)) == 3  # by the model's RGB approximation
+    monkeypatch.setattr(latent_preview, "get_previewer", lambda *given: Broken())
+    assert candidate_pictures(model, result) is None and "no memory for pictures" in caplog.text
 
 
 def test_progress_goes_to_the_rows_spent_and_shows_previews(model, probe, monkeypatch):

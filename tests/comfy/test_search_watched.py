@@ -1,7 +1,10 @@
 """A search that somebody watches and steers, on a small random FLUX."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from diffusion_probe.board import channel
 from diffusion_probe.sampling.candidates import ksampler_candidate
 from diffusion_probe.sampling.search_run import seed_search
 from diffusion_probe.search.marks import NO_MARKS
@@ -42,9 +45,9 @@ class Watching:
 
 
 @torch.inference_mode()
-def search(model, probe, watcher, name="one cut", count=4, survivors=1):
+def search(model, probe, watcher, name="one cut", count=4, survivors=1, positive=lambda seed: random_conditioning(1)):
     found = [
-        ksampler_candidate(seed, STEPS, 2.0, "euler", "simple", random_conditioning(1), random_conditioning(2), LATENT)
+        ksampler_candidate(seed, STEPS, 2.0, "euler", "simple", positive(seed), random_conditioning(2), LATENT)
         for seed in range(count)
     ]
     policy = lambda steps: policy_named(name, steps, count, survivors, 4 * STEPS, target=1e9, share=0.5)  # noqa: E731
@@ -98,3 +101,31 @@ def test_a_search_whose_every_candidate_is_discarded_says_so_and_leaves_the_mode
     with pytest.raises(ValueError, match="every candidate that could be finished was discarded"):
         search(model, probe, Watching(discard_all))
     assert search(model, probe, Watching()).survivors
+
+
+def test_that_one_was_discarded_does_not_hide_why_the_others_failed(model, probe):
+    class Discarding(Watching):
+        def looked(self, *told):
+            super().looked(*told)
+            self.marks = self.marks.discard(0)
+
+    def broken_but_one(seed):
+        ((context, more),) = random_conditioning(1)
+        return [[context if seed == 0 else context * torch.nan, more]]
+
+    with pytest.raises(ValueError, match="no candidate was finished, 3 of 4 failed: seed 1: .* NaN at step 3"):
+        search(model, probe, Discarding(), positive=broken_but_one)
+
+
+@pytest.mark.parametrize("extra", [{}, {"extra_pnginfo": None}, {"extra_pnginfo": {"workflow": None}}])
+def test_a_prompt_that_was_queued_without_its_workflow_has_a_board(extra, monkeypatch):
+    running = SimpleNamespace(
+        client_id="me",
+        sockets={"me": None},
+        prompt_queue=SimpleNamespace(get_current_queue_volatile=lambda: ([(0, "p", {}, extra, [])], [])),
+    )
+    shown = SimpleNamespace(dynprompt=SimpleNamespace(get_display_node_id=lambda node: node))
+    monkeypatch.setattr(channel, "server", lambda: running)
+    monkeypatch.setattr(channel, "get_executing_context", lambda: SimpleNamespace(prompt_id="p", node_id="7"))
+    monkeypatch.setattr(channel, "get_progress_state", lambda: shown)
+    assert channel.running_place() == ("p", "7", "7", "", "me")
