@@ -23,13 +23,19 @@ FIRST_RUNS = 2
 
 FAILURES_IN_A_ROW = 3
 
+SILENCE = 3600
+"""Seconds without any event after which a server counts as hung: one step of a large model, or prompts of
+others that come first, may take long."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the subcommand ``record``."""
     parser.add_argument("workflow", type=Path, help="a saved workflow (UI or API format) with one Record Probe Data")
     parser.add_argument("--prompts", type=Path, required=True, help="one a line, or JSON Lines with prompt and seeds")
     parser.add_argument("--seeds", type=int, default=8, help="per prompt, where its line names none (default 8)")
-    parser.add_argument("--first-seed", type=int, default=0, help="another number: other seeds for the same prompts")
+    parser.add_argument(
+        "--first-seed", type=int, default=0, help="added to each prompt's own seeds: 8 more give 8 others"
+    )
     parser.add_argument("--dataset", default="", help="its name; default: the one in the workflow")
     parser.add_argument("--server", default="http://127.0.0.1:8188", help="where ComfyUI runs (default: %(default)s)")
     parser.add_argument("--yes", action="store_true", help="don't ask after the estimate")
@@ -46,7 +52,7 @@ def record(given: argparse.Namespace) -> None:
         if given.seeds < 1:
             raise ValueError(f"--seeds {given.seeds}: at least one seed per prompt")
         lines = read_prompts(given.prompts)
-        with ComfyClient(given.server) as client:
+        with ComfyClient(given.server, timeout=SILENCE) as client:
             template = Template(_workflow(client, given.workflow), given.dataset)
             recording = Recording(client, template)
             jobs = recording.missing(list(template.jobs(lines, given.seeds, given.first_seed)))
@@ -83,12 +89,13 @@ class Recording:
         """
         last: dict[str, Any] = {}
         recorded = in_a_row = 0
+        seconds = 0.0
         with tqdm(total=len(jobs), desc=self.template.dataset, unit="run") as bar:
             for number, job in enumerate(jobs):
                 started = time.monotonic()
                 try:
                     last = self._run(job)
-                    recorded, in_a_row = recorded + 1, 0
+                    recorded, in_a_row, seconds = recorded + 1, 0, time.monotonic() - started
                 except PromptError as error:
                     in_a_row += 1
                     self.failed.append((job, str(error)))
@@ -103,7 +110,7 @@ class Recording:
                 bar.update()
                 to_go = len(jobs) - number - 1
                 if number + 1 == FIRST_RUNS and to_go and last:
-                    bar.write(estimate(to_go, time.monotonic() - started, last))
+                    bar.write(estimate(to_go, seconds, last))
                     if ask and not _agreed():
                         raise SystemExit("Stopped. Run the same command again to go on, with --yes without a question.")
         if self.failed:
@@ -123,7 +130,10 @@ class Recording:
         except KeyboardInterrupt:
             self.client.interrupt(prompt_id)
             raise
-        report = self.client.outputs(prompt_id)[self.template.record]["diffusion_probe"][0]
+        shown = self.client.outputs(prompt_id).get(self.template.record)
+        if shown is None:
+            raise PromptError("ComfyUI doesn't say what became of the run: its history was cleared meanwhile.")
+        report = shown["diffusion_probe"][0]
         if report["key"] != job.key:
             raise PromptError(
                 "the run was recorded under another key than expected, so it would be recorded again next time. Update "
@@ -161,9 +171,12 @@ def _agreed() -> bool:
 
 def _workflow(client: ComfyClient, path: Path) -> dict[str, dict[str, Any]]:
     try:
-        return load_prompt(path, client.object_info())
-    except json.JSONDecodeError as error:
+        saved = load_prompt(path, client.object_info())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no workflow ({error}). Save it in ComfyUI, as it is or in API format.") from error
+    if not isinstance(saved, dict) or not all(isinstance(node, dict) for node in saved.values()):
+        raise ValueError(f"{path} is no workflow. Save it in ComfyUI, as it is or in API format.")
+    return saved
 
 
 @contextmanager
@@ -174,7 +187,9 @@ def _as_messages(server: str) -> Iterator[None]:
         yield
     except PromptError as error:
         raise SystemExit(str(error)) from None
-    except (ConnectionError, TimeoutError, urllib.error.URLError) as error:
+    except TimeoutError as error:
+        raise SystemExit(f"{error} It hangs, or is busy with other prompts. {again}") from None
+    except (ConnectionError, urllib.error.URLError) as error:
         raise SystemExit(f"{error} Start ComfyUI, or name it with --server (now {server}). {again}") from None
     except KeyboardInterrupt:
         raise SystemExit(f"Interrupted. {again}") from None

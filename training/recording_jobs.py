@@ -98,6 +98,7 @@ class Template:
         self.dataset = own.get("dataset")
         if not isinstance(self.dataset, str):
             raise ValueError("dataset of Record Probe Data comes from another node. Write the name into it.")
+        self.dataset = self.dataset.strip()  # as the node reads it
         self.text = self._text_place(own.get("prompt"))
         self.seed = self._seed_place()
         batch = self.nodes[self.seed[0]]

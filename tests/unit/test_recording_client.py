@@ -1,7 +1,10 @@
 """What a headless recording does when runs fail, without a server."""
 
+import argparse
+
 import pytest
 from diffusion_probe.runtime.client import PromptError
+from diffusion_probe.training import recording_client
 from diffusion_probe.training.recording_client import Recording
 from diffusion_probe.training.recording_jobs import Job
 
@@ -76,6 +79,56 @@ def test_another_key_than_expected_is_an_error():
     client = FakeClient([None])
     with pytest.raises(SystemExit, match="under another key than expected.*to one version"):
         Recording(client, FakeTemplate()).run([Job("a", (1,), "b")], ask=False)
+
+
+def test_a_history_that_was_cleared_meanwhile_is_one_failure():
+    client = FakeClient([None, None, None])
+    outputs = client.outputs
+    client.outputs = lambda prompt_id: {} if prompt_id == "1" else outputs(prompt_id)
+    with pytest.raises(SystemExit, match="2 of 3 runs were recorded; 1 failed, the last with: .*history was cleared"):
+        Recording(client, FakeTemplate()).run([Job(name, (1,), name) for name in "012"], ask=False)
+
+
+def test_a_server_that_is_busy_is_not_taken_for_one_that_is_away(workflow):
+    class Busy:
+        def __init__(self, url, timeout):
+            raise TimeoutError("No event from ComfyUI for 3600 s.")
+
+    with pytest.raises(SystemExit, match="busy with other prompts. What was recorded is kept") as ended:
+        workflow(Busy, "{}")
+    assert "Start ComfyUI" not in str(ended.value)
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", '{"last": 7}', "\udc80"])
+def test_a_file_that_is_no_workflow_is_said_to_be_none(workflow, text):
+    class Server(FakeClient):
+        def __init__(self, url, timeout):
+            super().__init__([])
+
+        def object_info(self):
+            return {}
+
+        __enter__ = lambda self: self  # noqa: E731
+        __exit__ = lambda self, *given: None  # noqa: E731
+
+    with pytest.raises(SystemExit, match="workflow.json is no workflow.*Save it in ComfyUI"):
+        workflow(Server, text)
+
+
+@pytest.fixture
+def workflow(tmp_path, monkeypatch):
+    """Records a workflow of this text on a server of this kind."""
+
+    def record(kind, text):
+        monkeypatch.setattr(recording_client, "ComfyClient", kind)
+        (tmp_path / "workflow.json").write_text(text, errors="surrogateescape")
+        (tmp_path / "prompts.txt").write_text("a fox")
+        options = argparse.ArgumentParser()
+        recording_client.add_arguments(options)
+        given = [str(tmp_path / "workflow.json"), "--prompts", str(tmp_path / "prompts.txt")]
+        recording_client.record(options.parse_args(given))
+
+    return record
 
 
 def test_without_an_answer_it_stops_after_the_estimate(monkeypatch, capsys):

@@ -172,3 +172,7 @@ def test_the_estimate_is_of_what_is_to_go_and_says_when_the_disk_is_too_small():
     )
     assert "about 5 min" in estimate(10, 30.0, report)
     assert estimate(6000, 30.0, report).endswith("That is not enough: make room, or record fewer prompts or moments.")
+
+
+def test_a_dataset_is_looked_for_under_the_name_that_the_node_writes_to(workflow):
+    assert Template(workflow, " mine ").dataset == "mine"
