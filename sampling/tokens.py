@@ -81,10 +81,11 @@ def text_image(call: Attention) -> Tokens | None:
     """Joint attention of ``[text, image, reference images]``; what else counts as text comes before the prompt.
 
     FLUX.2 fills up short prompts at the front, and adapters put their tokens there. References whose
-    keys are cached are no queries, and other adapters add keys alone: both at the end.
+    keys are cached are no queries, all of them; other adapters add keys alone: both at the end.
     """
-    cached = call.keys - call.queries
-    references = max(0, sum(call.options.get("reference_image_num_tokens", ())) - cached)
+    references = sum(call.options.get("reference_image_num_tokens", ()))
+    if call.keys - call.queries >= references:
+        references = 0
     text = call.queries - call.image - references
     if text < call.positions:
         return None

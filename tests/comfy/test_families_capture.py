@@ -17,6 +17,7 @@ from diffusion_probe.sampling.attention_preview import attention_preview
 from diffusion_probe.sampling.capture import attach_probe, captured
 from diffusion_probe.sampling.families import FAMILIES
 from diffusion_probe.sampling.previews import preview_images
+from diffusion_probe.sampling.tokens import Attention, Tokens, text_image
 from diffusion_probe.testbed.random_models import SDXL_BASE, SDXL_FIXED, SMALL_MODELS
 from torch.nn.functional import adaptive_avg_pool2d
 
@@ -406,6 +407,15 @@ def test_references_whose_keys_core_caches_are_left_out_too(small_model):
             assert weights.shape[1] > weights.shape[0] == 512 + pixels
             expected = weights[512:, 512 - TOKENS : 512].mT
             assert (maps - expected.unflatten(1, maps.shape[1:])).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize(("queries", "keys"), [(12 + 24, 4), (12 + 24 + 30, 4), (12 + 24, 30), (12 + 24, 34)])
+def test_keys_that_an_adapter_adds_move_no_token(queries, keys):
+    """30 tokens of references: none, whole, cached; and an adapter with 4 keys of its own."""
+    references = [] if keys == 4 and queries == 36 else [24, 6]
+    cond = {"cross_attn": torch.zeros(1, 12, 8)}
+    call = Attention(queries, queries + keys, 24, cond, {"reference_image_num_tokens": references}, None)
+    assert text_image(call) == Tokens(slice(12, 36), ((slice(0, 12),),))
 
 
 def test_several_frames_are_refused_where_one_is_an_image(small_model, probe):
