@@ -45,6 +45,13 @@ def on_grid(images: Tensor, longest: int = LATENT_GRID) -> Tensor:
     return F.interpolate(flat, size, mode="area").reshape(*images.shape[:-2], *size)
 
 
+def halved(values: Tensor) -> Tensor:
+    """As float16 on the CPU. What lies outside of its range ends at it: single channels of large models and text
+    encoders do, and an infinity would spoil whatever is computed of them."""
+    largest = torch.finfo(torch.float16).max
+    return values.detach().clamp(-largest, largest).half().cpu()
+
+
 def project_channels(images: Tensor, projection: Tensor) -> Tensor:
     """``[..., channels, height, width]`` through ``[kept channels, channels]``, in float32."""
     return torch.einsum("pc,...chw->...phw", projection.to(images.device, torch.float32), images.float())

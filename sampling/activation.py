@@ -8,15 +8,12 @@ from uuid import UUID
 import torch
 from torch import Tensor
 
-from ..probe_models.features import on_grid, project_channels
+from ..probe_models.features import halved, on_grid, project_channels
 from .families import Family
 from .stacks import AFTER, Block
 
 ACTIVATION_TAPS = "diffusion_probe_activation_taps"
 """In ``transformer_options``: which tap wants the activation of a conditioning entry, by the entry's uuid."""
-
-HALF_MAX = torch.finfo(torch.float16).max
-"""Single channels of a large DiT leave the range of float16; an infinity would spoil whatever is computed of them."""
 
 
 class ActivationTap:
@@ -75,7 +72,7 @@ class ActivationTap:
         small = on_grid(images.detach().float())
         if self.projection is not None:
             small = project_channels(small, self.projection)
-        self.found[uuid] = small.clamp(-HALF_MAX, HALF_MAX).half().cpu()
+        self.found[uuid] = halved(small)
 
     def image(self) -> Tensor | None:
         """The mean over the entries, ``[rows, channels, height, width]`` float16; None if none was computed."""

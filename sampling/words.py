@@ -16,6 +16,7 @@ import torch
 from comfy.sd1_clip import SDTokenizer
 from torch import Tensor
 
+from ..probe_models.features import halved
 from ..probe_models.words import Word, numbered, word_spans
 from .alignment import BLANK, BYTE_BLANK, WORD_END, piece_words
 from .encoders import ENCODERS, Stream
@@ -83,7 +84,7 @@ def text_of(conds: Sequence[tuple[dict[str, Any], int]]) -> Tensor | None:
     if not contexts:
         return None
     rows = max(len(context) for context in contexts)
-    return torch.cat([context.expand(rows, -1, -1) for context in contexts], 1).detach().half().cpu()
+    return halved(torch.cat([context.expand(rows, -1, -1) for context in contexts], 1))
 
 
 def _spelled(clip: Any, text: str, length: int) -> Spelled | None:

@@ -9,6 +9,7 @@ from diffusion_probe.probe_models.probe import CaptureAll
 from diffusion_probe.sampling.candidates import ksampler_candidate
 from diffusion_probe.sampling.capture import attach_probe, captured, finished_rows, score_latent
 from diffusion_probe.sampling.search_run import seed_search
+from diffusion_probe.sampling.words import text_of
 from diffusion_probe.search.policies import ONE_CUT, policy_named
 from diffusion_probe.testbed.random_models import random_conditioning, random_flux, random_sdxl
 
@@ -182,6 +183,12 @@ def test_rows_of_different_prompts_have_their_own_text(model, sample):
     recorder = attached(model)
     rows = captured(recorder, {"samples": sample(recorder, positive=[[both, {"pooled_output": pooled}]])})
     assert all(torch.equal(row.text, context.half()) for row, context in zip(rows, both, strict=True))
+
+
+def test_embeddings_that_leave_half_precision_end_at_its_range():
+    """Text encoders that are language models have single channels of 1e5 and more."""
+    context = torch.tensor([[[1e5, -1e6, 0.5]]])
+    assert text_of([({"cross_attn": context, "model_conds": {}}, 1)]).tolist() == [[[65504, -65504, 0.5]]]
 
 
 def replaced_block(model, calls):
