@@ -1,6 +1,10 @@
 """What users choose of a training, as its recipe."""
 
+import logging
+from dataclasses import replace
 from typing import Any
+
+import torch
 
 from ..probe_models.probe_card import MOST_HEADS
 from .dataset import Dataset
@@ -27,6 +31,12 @@ def recipe_for(dataset: Dataset, kind: str, labels: str = "", **given: Any) -> R
     recipe = Recipe(kind, names or tuple(dataset.runs[0].labels)[:MOST_HEADS], **given)
     if min(recipe.steps, recipe.prompts) < 1:
         raise ValueError(f"{recipe.steps} steps with {recipe.prompts} prompts each: give at least 1 of both.")
+    if recipe.matrix_rate and not hasattr(torch.optim, "Muon"):
+        logging.warning(
+            f"torch {torch.__version__} has no Muon, which 2.9 brought: AdamW trains the matrices as well, and needs "
+            "more steps for it."
+        )
+        recipe = replace(recipe, matrix_rate=0.0)
     sizes = default_sizes(kind)
     if unknown := sorted(set(recipe.network) - set(sizes)):
         raise ValueError(f"the network of kind {kind} has no size {', '.join(unknown)}. It has {', '.join(sizes)}.")

@@ -99,12 +99,13 @@ def train_probe(
     """
     dataset = Dataset(folder)
     runs, held_out = dataset.split()
-    if not grouped(runs) or not grouped(held_out):
-        raise ValueError(
-            f"the dataset {folder} has {len({run.prompt for run in dataset.runs})} prompts, too few to keep some apart "
-            "for validation. Record at least 20 prompts, better a thousand, with several seeds each."
-        )
     check_labels(dataset.runs, recipe.labels)
+    if not grouped(runs) or not grouped(held_out):
+        count = len({run.prompt for run in dataset.runs})
+        raise ValueError(
+            f"the dataset {folder} has {count} prompts, too few: by their text about a tenth is kept apart "
+            "for validation, and both parts need one with several seeds. Record more, better a thousand than twenty."
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Unfinished(out, dataset, recipe)
     with only_one(out), _writing_to(out):

@@ -235,6 +235,13 @@ def test_a_recipe_learns_what_was_recorded_unless_labels_are_named(folder):
         recipe_for(dataset, "joint", "a, b, c, d")
 
 
+def test_without_muon_adamw_trains_everything(folder, tmp_path, monkeypatch, caplog):
+    monkeypatch.delattr(torch.optim, "Muon")  # torch before 2.9
+    recipe = recipe_for(Dataset(folder), "joint", steps=2, network=SMALL)
+    assert recipe.matrix_rate == 0 and "has no Muon" in caplog.text
+    assert len(train_probe(folder, tmp_path / "p.safetensors", recipe).progress.losses) == 2
+
+
 def test_only_the_same_training_goes_on_from_what_a_stopped_one_left(folder, tmp_path):
     dataset, out = Dataset(folder), tmp_path / "p.safetensors"
     recipe = recipe_for(dataset, "joint", steps=9, network=SMALL)

@@ -270,6 +270,12 @@ def test_one_prompt_is_too_few(tmp_path, record):
         train_probe(record(tmp_path / "data", prompts=1), tmp_path / "probe.safetensors", recipe())
 
 
+def test_one_seed_of_each_prompt_teaches_no_choice(tmp_path, record):
+    data = record(tmp_path / "data", seeds=(0,), labels={"reward": (0.5,)})
+    with pytest.raises(ValueError, match="the same for all seeds of each prompt.*Record several seeds per prompt"):
+        train_probe(data, tmp_path / "probe.safetensors", recipe(labels=("reward",)))
+
+
 def test_labels_that_are_constant_within_prompts_teach_nothing(tmp_path, record):
     data = record(tmp_path / "data", labels={"reward": (0.5,) * ROWS})
     with pytest.raises(ValueError, match="the same for all seeds"):
