@@ -114,9 +114,8 @@ def _outline(wanted: SceneObject, blob: Blob) -> float:
     return clean * (1.0 if right_size else 0.4)
 
 
-def judge(image: np.ndarray, scene: Scene) -> Parts:
-    """Compare one image, float [H, W, 3] in 0…1, with a scene."""
-    blobs = find_blobs(image)
+def judge(blobs: list[Blob], scene: Scene) -> Parts:
+    """Compare what is seen in one image with a scene."""
     found = assign(scene, blobs)
     pairs = [(wanted, blob) for wanted, blob in zip(scene.objects, found) if blob is not None]
     named = len(scene.objects)
@@ -152,8 +151,12 @@ def score_parts(images: torch.Tensor, prompts: list[str]) -> list[Parts]:
     if len(prompts) != len(images):
         raise ValueError(f"{len(images)} images but {len(prompts)} prompts; give one prompt per image, or one for all.")
     scenes = {prompt: parse_prompt(prompt) for prompt in set(prompts)}
-    arrays = images.detach().float().cpu().numpy()
-    return [judge(array, scenes[prompt]) for array, prompt in zip(arrays, prompts)]
+    return [judge(blobs, scenes[prompt]) for blobs, prompt in zip(seen(images), prompts)]
+
+
+def seen(images: torch.Tensor) -> list[list[Blob]]:
+    """The blobs of each image, [B, H, W, 3] float in 0…1: all that a score depends on beside the prompt."""
+    return [find_blobs(array) for array in images.detach().float().cpu().numpy()]
 
 
 def score(images: torch.Tensor, prompts: list[str]) -> torch.Tensor:
@@ -169,6 +172,12 @@ class GroundTruth:
     def __call__(self, images: torch.Tensor, prompts: list[str]) -> torch.Tensor:
         """As :func:`score`."""
         return score(images, prompts)
+
+
+def score_each(images: torch.Tensor, prompts: list[str]) -> list[list[float]]:
+    """Every prompt's scores of all the images, looking at each image once."""
+    blobs = seen(images)
+    return [[judge(some, scene).total for some in blobs] for scene in map(parse_prompt, prompts)]
 
 
 def structural_share(parts: list[list[Parts]]) -> float:

@@ -10,21 +10,24 @@ from safetensors import SafetensorError
 from .dataset import RUNS, read_record
 
 OTHERS = 3
-"""Other prompts of either kind that images are judged by, out of so many ``CANDIDATES``."""
+"""Other prompts of either kind that a reward model judges images by, out of so many ``CANDIDATES``."""
 
 CANDIDATES = 200
 
 
-def other_prompts(prompt: str, pool: Sequence[str]) -> list[str]:
+def other_prompts(prompt: str, pool: Sequence[str], each: int = OTHERS) -> list[str]:
     """Prompts to judge the same images by: some at random, and some that share the most words with ``prompt``.
 
     The same ones for the same prompt and pool; only from the pool, so from the training split.
+
+    Args:
+        each: how many of either kind.
     """
     rng = random.Random(prompt)
     drawn = [other for other in rng.sample(pool, min(len(pool), CANDIDATES)) if other != prompt]
     words = Counter(prompt.split())
-    alike = sorted(drawn[OTHERS:], key=lambda other: -(words & Counter(other.split())).total())
-    return drawn[:OTHERS] + alike[:OTHERS]
+    alike = sorted(drawn[each:], key=lambda other: -(words & Counter(other.split())).total())
+    return drawn[:each] + alike[:each]
 
 
 def recorded_prompts(folder: Path) -> list[str]:

@@ -21,6 +21,9 @@ MOMENTS = ((1, 3, 5, 8, 10, 15), (1, 3, 5, 8, 10, 15), (2, 4, 5, 7, 9, 12))
 
 SEEDS_PER_PROMPT = 1000
 
+OTHERS = 12
+"""As ``other_prompts.OTHERS``; the ground truth looks at an image once, however many prompts ask about it."""
+
 Labels = dict[str, tuple[float, ...]]
 
 
@@ -69,7 +72,7 @@ class TestbedRecorder:
         model = attach_probe(self.model, CaptureAll(), ", ".join(f"step {step}" for step in steps))
         final = sample.sample_conditioned(model, encode_words(self.clip, prompt)[0], self.clip, seeds)
         images = self._decode(final)
-        others = {other: scorer.score(images, [other]).tolist() for other in other_prompts(prompt, self.pool)}
+        others = other_prompts(prompt, self.pool, OTHERS)
         return FinishedRun(
             prompt=prompt,
             seeds=tuple(seeds),
@@ -77,7 +80,7 @@ class TestbedRecorder:
             moments=finished_rows(model, {"samples": final})[1],
             final=final,
             labels=labels_of(images, prompt),
-            others=others,
+            others=dict(zip(others, scorer.score_each(images, others))),
             model=f"testbed {self.name}",
             settings={"half": self.half},
         )
