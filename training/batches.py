@@ -2,7 +2,7 @@
 
 import copy
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
 import torch
@@ -122,7 +122,7 @@ class Batches:
         Args:
             low_first: how much more often a group of low labels is drawn than one of high ones: the lowest
                 ``1 + low_first`` times as often.
-            others: by how many other prompts the rows of each group are judged, where so many are known.
+            others: by how many other prompts the rows of each group are judged, where so many are known; half of them parts of its own.
         """
         weights = torch.ones(len(self.groups))
         if low_first:
@@ -140,14 +140,14 @@ class Batches:
         batch = self.read(parts)
         return replace(batch, others=self._others(generator, parts, others)) if others else batch
 
-    def _others(self, generator: torch.Generator, parts: Sequence[Part], count: int) -> OtherPrompts | None:
+    def _others(self, generator: torch.Generator, drawn: Sequence[Part], count: int) -> OtherPrompts | None:
         items = []
-        for number, (_, _, rows) in enumerate(parts):
-            known = set.intersection(*(set(run.others) for run, _ in rows)) & self.by_prompt.keys()
-            known = sorted(known)
-            for chosen in torch.randperm(len(known), generator=generator)[:count].tolist():
-                prompt = known[chosen]
-                text = self.dataset.load(self.by_prompt[prompt], ["text"])["text"].float()
+        for number, (_, _, rows) in enumerate(drawn):
+            judged = set.intersection(*(set(run.others) for run, _ in rows))
+            parts = _shuffled(judged & rows[0][0].parts.keys(), generator)[: count // 2]
+            others = _shuffled(judged & self.by_prompt.keys() - rows[0][0].parts.keys(), generator)
+            for prompt in (parts + others)[:count]:
+                text = self._text(rows[0][0], prompt)
                 first = number * len(rows)
                 labels = [run.others[prompt][row] for run, row in rows]
                 items.append((torch.arange(first, first + len(rows)), text, torch.tensor(labels)))
@@ -158,6 +158,12 @@ class Batches:
         return OtherPrompts(
             torch.stack(rows), pad_sequence(list(texts), batch_first=True), present, torch.stack(labels)
         )
+
+    def _text(self, run: RunRecord, prompt: str) -> Tensor:
+        """Embeddings of the words of another prompt, or of a part of the run's own, ``[words, channels]``."""
+        own = run.parts.get(prompt)
+        words = self.dataset.load(self.by_prompt[prompt] if own is None else run, ["text"])["text"].float()
+        return words if own is None else words[list(own)]
 
     def read(self, parts: Sequence[Part]) -> Batch:
         """The batch of chosen rows: for each group which moment, and which of its rows (equally many)."""
@@ -203,6 +209,11 @@ class Batches:
         tensors["present"] = torch.ones(len(rows), len(text), dtype=torch.bool)
         labels = torch.tensor([[run.labels[name][row] for name in self.labels] for run, row in rows])
         return tensors, labels
+
+
+def _shuffled(prompts: Set[str], generator: torch.Generator) -> list[str]:
+    ordered = sorted(prompts)
+    return [ordered[number] for number in torch.randperm(len(ordered), generator=generator).tolist()]
 
 
 def _with_words(tensor: Tensor, name: str, words: int) -> Tensor:

@@ -68,6 +68,7 @@ class RunRecord:
         labels: by unit, one number per row: what became of it. The first is what probes learn.
         others: the first label of the same images, had other prompts been meant; one number per row.
             Judging an image costs little beside making it, and teaches what words look like.
+        parts: those of the others that are parts of the prompt, and which of its words each has.
         settings: anything else of interest to people.
     """
 
@@ -79,6 +80,7 @@ class RunRecord:
     moments: tuple[RecordedMoment, ...]
     labels: dict[str, tuple[float, ...]]
     others: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    parts: dict[str, tuple[int, ...]] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -97,12 +99,12 @@ class RunRecord:
             if values.pop("format") > FORMAT:
                 raise ValueError(f"it is of a newer format than {FORMAT}; update the pack")
             moments = tuple(RecordedMoment(**moment) for moment in values.pop("moments"))
-            labels, others = (
+            labels, others, parts = (
                 {name: tuple(numbers) for name, numbers in values.pop(part, {}).items()}
-                for part in ("labels", "others")
+                for part in ("labels", "others", "parts")
             )
             lists = {name: tuple(values.pop(name)) for name in ("seeds", "words")}
-            return cls(moments=moments, labels=labels, others=others, **lists, **values)
+            return cls(moments=moments, labels=labels, others=others, parts=parts, **lists, **values)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"it is no record of a run ({error})") from error
 

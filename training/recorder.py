@@ -25,7 +25,7 @@ class FinishedRun:
         steps: of its schedule.
         moments: for each moment the features of the rows, with all channels of the activation.
         final: the finished latents, ``[rows, channels, height, width]``.
-        labels, others, settings: as in ``RunRecord``.
+        labels, others, parts, settings: as in ``RunRecord``.
         model: which model, for people.
     """
 
@@ -36,6 +36,7 @@ class FinishedRun:
     final: Tensor
     labels: Mapping[str, Sequence[float]]
     others: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    parts: Mapping[str, Sequence[int]] = field(default_factory=dict)
     model: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -66,6 +67,7 @@ def record_run(folder: Path, key: str, run: FinishedRun) -> None:
             moments=recorded_moments(moments),
             labels={label: tuple(values) for label, values in run.labels.items()},
             others={prompt: tuple(values) for prompt, values in run.others.items()},
+            parts={part: tuple(words) for part, words in run.parts.items()},
             settings=dict(run.settings),
         ),
         run_tensors(moments, run.final),

@@ -14,6 +14,7 @@ from ..testbed import sample, scenes, scorer
 from ..testbed.load import load_testbed
 from .dataset import run_key, run_path
 from .other_prompts import other_prompts
+from .prompt_parts import prompt_parts
 from .recorder import FinishedRun, record_run
 
 MOMENTS = ((1, 3, 5, 8, 10, 15), (1, 3, 5, 8, 10, 15), (2, 4, 5, 7, 9, 12))
@@ -72,15 +73,18 @@ class TestbedRecorder:
         model = attach_probe(self.model, CaptureAll(), ", ".join(f"step {step}" for step in steps))
         final = sample.sample_conditioned(model, encode_words(self.clip, prompt)[0], self.clip, seeds)
         images = self._decode(final)
-        others = other_prompts(prompt, self.pool, OTHERS)
+        moments = finished_rows(model, {"samples": final})[1]
+        parts = prompt_parts(prompt, len(moments[0][0].words))
+        others = [*parts, *other_prompts(prompt, self.pool, OTHERS)]
         return FinishedRun(
             prompt=prompt,
             seeds=tuple(seeds),
             steps=sample.STEPS,
-            moments=finished_rows(model, {"samples": final})[1],
+            moments=moments,
             final=final,
             labels=labels_of(images, prompt),
             others=dict(zip(others, scorer.score_each(images, others))),
+            parts=parts,
             model=f"testbed {self.name}",
             settings={"half": self.half},
         )
