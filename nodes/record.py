@@ -9,6 +9,7 @@ from ..probe_models.probe import CaptureAll
 from ..sampling.capture import attach_probe, finished_rows
 from ..training.dataset import run_path
 from ..training.other_prompts import other_prompts, recorded_prompts
+from ..training.prompt_parts import prompt_parts
 from ..training.recorder import FinishedRun, dataset_size, record_run
 from ..training.workflow_key import NODE, nodes_before, workflow_key
 from .dataset_folder import dataset_path
@@ -131,7 +132,8 @@ def _finished_run(model, latent, images, rewards: list, prompt: str, others: lis
         if reward.label in labels:
             raise ValueError(f"two rewards measure {reward.label}. Connect each reward once.")
         labels[reward.label] = reward(images, [prompt] * len(images)).tolist()
-    read = others if getattr(rewards[0], "reads_prompt", True) else []
+    parts = prompt_parts(prompt, len(moments[0][0].words))
+    read = [*parts, *others] if getattr(rewards[0], "reads_prompt", True) else []
     return FinishedRun(
         prompt=prompt,
         seeds=tuple(record.seed.seed for record in records),
@@ -140,6 +142,7 @@ def _finished_run(model, latent, images, rewards: list, prompt: str, others: lis
         final=latent["samples"],
         labels=labels,
         others={other: rewards[0](images, [other] * len(images)).tolist() for other in read},
+        parts=parts,
         model=_model_file(workflow) or type(model.model).__name__,
         settings={
             "noise": [str(record.seed) for record in records],

@@ -43,6 +43,7 @@ class JointProbe(nn.Module):
             colours are local, and convolutions need not learn that first.
         channels: a multiple of ``GROUPS``.
         seeing: layers among the cells of the image, each of which covers ``PATCH`` by ``PATCH`` of the latent.
+        reading: layers among the words alone, which find out what is said of what, once per prompt.
         layers: in which the words look at the cells and at each other.
         attention_heads: in each layer.
     """
@@ -60,7 +61,8 @@ class JointProbe(nn.Module):
         looking: int = 2,
         channels: int = 48,
         seeing: int = 2,
-        layers: int = 4,
+        reading: int = 2,
+        layers: int = 3,
         attention_heads: int = 4,
     ):
         super().__init__()
@@ -70,13 +72,14 @@ class JointProbe(nn.Module):
         self.stem = nn.Conv2d(2 * latent + activation, channels, 3, padding=1)
         self.looking = nn.ModuleList(ResidualLayer(channels) for _ in range(looking))
         self.cell = nn.Linear((2 * latent + channels) * PATCH**2 + 4 * PLACES, width)
-        self.word, self.lie = nn.Linear(text, width), nn.Linear(STATISTICS * blocks, width, bias=False)
+        self.word, self.lie = nn.Linear(text + 2 * PLACES, width), nn.Linear(STATISTICS * blocks, width, bias=False)
         self.gather = nn.Parameter(torch.zeros(width))
         self.bias = nn.Linear(VIEWS * blocks, attention_heads, bias=False)
         self.condition = nn.Sequential(
             nn.Linear(2 * NOISE_FREQUENCIES, CONDITION), nn.SiLU(), nn.Linear(CONDITION, CONDITION)
         )
         self.seeing = nn.ModuleList(JointLayer(width, attention_heads) for _ in range(seeing))
+        self.reading = nn.ModuleList(JointLayer(width, attention_heads) for _ in range(reading))
         self.judging = nn.ModuleList(JointLayer(width, attention_heads) for _ in range(layers))
         self.final = nn.Linear(width, latent * PATCH**2)
         self.seen = nn.Linear(latent * PATCH**2, width)
@@ -90,7 +93,8 @@ class JointProbe(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """``[rows, heads]`` float32."""
-        return self.judge(self.see(inputs)[0], inputs)
+        words = self.read(inputs.text, inputs.present, inputs.percent)
+        return self.judge(self.see(inputs)[0], words, inputs)
 
     def see(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """What the image is going to be.
@@ -124,23 +128,40 @@ class JointProbe(nn.Module):
         """In training, some channels of each row are left out."""
         return F.dropout2d(images, DROPOUT, self.training)
 
-    def judge(self, cells: Tensor, inputs: Inputs, rows: Tensor | None = None) -> Tensor:
-        """How well cells, of :meth:`see`, show what words say, ``[rows, heads]`` float32.
+    def read(self, text: Tensor, present: Tensor, percent: Tensor) -> Tensor:
+        """What prompts ask for, ``[prompts, 1 + words, width]``; the first token gathers the judgement.
+
+        Args:
+            text: embeddings of the words, ``[prompts, words, channels]``.
+            present: bool ``[prompts, words]``.
+            percent: noise level at which they will be asked about, ``[prompts]``.
+        """
+        order = _order(text.shape[1]).to(text).expand(len(text), -1, -1)
+        words = self.word(torch.cat([self.text_norm(text), order], -1))
+        tokens = torch.cat([self.gather.expand(len(words), 1, -1), words], 1)
+        mask = _attention_bias(None, present, 0, self.bias.out_features)
+        condition = self.condition(noise_embedding(percent.float()))
+        for layer in self.reading:
+            tokens = layer(tokens, condition, bias=mask)
+        return tokens
+
+    def judge(self, cells: Tensor, words: Tensor, inputs: Inputs, rows: Tensor | None = None) -> Tensor:
+        """How well cells, of :meth:`see`, show what words, of :meth:`read`, say, ``[items, heads]`` float32.
 
         Args:
             cells: of some rows.
-            inputs: percent and words, one item per judgement. Words without maps are judged by the cells
+            words: one prompt per item.
+            inputs: percent, present words and maps, one per item. Words without maps are judged by the cells
                 alone: any prompt can be asked about.
-            rows: which row of ``cells`` each judgement is about; None: the one of its own number.
+            rows: which row of ``cells`` each item is about; None: the one of its own number.
         """
-        words, bias = self.word(self.text_norm(inputs.text)), None
+        tokens, bias = words, None
         if inputs.maps is not None:
             maps = inputs.maps.float().clamp(min=0) * inputs.present[:, :, None, None, None]
-            words = words + self.lie(statistics(maps))
+            tokens = tokens + F.pad(self.lie(statistics(maps)), (0, 0, 1, 0))
             on_cells = F.adaptive_avg_pool2d(maps.flatten(0, 1), cells.shape[-2:]).unflatten(0, maps.shape[:2])
             bias = self.bias(views(on_cells).flatten(3).movedim(2, -1)).movedim(-1, 1)
         cells = cells.flatten(2).mT
-        tokens = torch.cat([self.gather.expand(len(words), 1, -1), words], 1)
         mask = _attention_bias(bias, inputs.present, cells.shape[1], self.bias.out_features)
         condition = self.condition(noise_embedding(inputs.percent.float()))
         for layer in self.judging:
@@ -194,7 +215,9 @@ class JointLayer(nn.Module):
             others = self.keys(F.layer_norm(beside, beside.shape[-1:]))
             keys = torch.cat([keys, others if rows is None else others[rows]], 1)
         q, k, v = (self._by_head(part) for part in (self.query(normal), *keys.chunk(2, -1)))
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=None if bias is None else bias.to(q))
+        bias = None if bias is None else bias.to(q)
+        attend = _attention if self.training and x.device.type == "cpu" else F.scaled_dot_product_attention
+        mixed = attend(q, k, v, bias)
         x = x + (1 + gate_in) * F.dropout(self.out(mixed.transpose(1, 2).flatten(2)), DROPOUT, self.training)
         normal = F.layer_norm(x, x.shape[-1:]) * (1 + scale_out) + shift_out
         return x + (1 + gate_out) * F.dropout(self.down(F.gelu(self.up(normal))), DROPOUT, self.training)
@@ -204,6 +227,12 @@ class JointLayer(nn.Module):
 
     def _by_head(self, tokens: Tensor) -> Tensor:
         return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    """As PyTorch's own, whose gradient on a CPU takes so long that training does two thirds of the steps."""
+    weights = (q * q.shape[-1] ** -0.5) @ k.mT
+    return (weights if bias is None else weights + bias).softmax(-1).to(v) @ v
 
 
 class ChannelNorm(nn.Module):
@@ -222,6 +251,12 @@ class ChannelNorm(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """``[rows, channels, height, width]``, normalised."""
         return (images - self.mean[:, None, None]) / self.std[:, None, None]
+
+
+def _order(words: int) -> Tensor:
+    """Sines and cosines of each word's place in the prompt, ``[words, 2 * PLACES]``."""
+    waves = torch.arange(words)[:, None] / 2.0 ** torch.arange(PLACES)
+    return torch.cat([waves.sin(), waves.cos()], 1)
 
 
 def places(height: int, width: int) -> Tensor:

@@ -122,7 +122,8 @@ class Batches:
         Args:
             low_first: how much more often a group of low labels is drawn than one of high ones: the lowest
                 ``1 + low_first`` times as often.
-            others: by how many other prompts the rows of each group are judged, where so many are known; half of them parts of its own.
+            others: by how many other prompts the rows of each group are judged, where so many are
+                known; half of them parts of its own.
         """
         weights = torch.ones(len(self.groups))
         if low_first:

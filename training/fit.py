@@ -63,7 +63,7 @@ class Recipe:
     listwise: float = 1.0
     low_first: float = 0.0
     blocks: tuple[int, ...] | None = None
-    others: int = 6
+    others: int = 8
     use_words: bool = True
     network: dict[str, Any] = field(default_factory=dict)
 
@@ -166,7 +166,8 @@ class Fit:
             cells, final = self.network.see(inputs)
             wanted = self.network.denoised_norm(batch.final.to(self.device))
             extra = FINAL_WEIGHT * losses.mean_squared(final, wanted)
-            return self.network.judge(cells, inputs), extra + self._judged_otherwise(cells, inputs, batch.others)
+            words = self.network.read(inputs.text, inputs.present, inputs.percent)
+            return self.network.judge(cells, words, inputs), extra + self._judged_otherwise(cells, inputs, batch.others)
         if isinstance(self.network, ActivationRanker):
             images, texts = self.network.vectors(inputs)
             groups = labels.shape[:2]
@@ -181,12 +182,11 @@ class Fit:
         if others is None:
             return 0.0
         rows = others.rows.to(self.device)
-        asked = Inputs(
-            percent=inputs.percent[rows.flatten()],
-            text=others.text.to(self.device).repeat_interleave(rows.shape[1], 0),
-            present=others.present.to(self.device).repeat_interleave(rows.shape[1], 0),
-        )
-        scores = self.network.judge(cells, asked, rows.flatten())[:, 0].unflatten(0, rows.shape)
+        present = others.present.to(self.device)
+        words = self.network.read(others.text.to(self.device), present, inputs.percent[rows[:, 0]])
+        words, present = (each.repeat_interleave(rows.shape[1], 0) for each in (words, present))
+        asked = Inputs(percent=inputs.percent[rows.flatten()], present=present)
+        scores = self.network.judge(cells, words, asked, rows.flatten())[:, 0].unflatten(0, rows.shape)
         labels = ((others.labels - self.mean[0]) / self.std[0]).to(self.device)
         return losses.mean_squared(scores, labels) + losses.listwise(scores, labels, TEMPERATURE)
 

@@ -29,7 +29,8 @@ def prompt_parts(prompt: str, words: int) -> dict[str, tuple[int, ...]]:
             and it has no parts.
 
     Returns:
-        By the part's own text the numbers of its words. Never the whole; ``PARTS`` at most, the same for the same prompt.
+        By the part's own text the numbers of its words. Never the whole; ``PARTS`` at most, for the same prompt
+        the same ones.
     """
     spans = word_spans(prompt)
     if len(spans) != words:

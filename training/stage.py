@@ -19,7 +19,7 @@ CHECKPOINT_EVERY = 250
 OPTIMIZER_STATE = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")
 WARMUP_STEPS = 50
 RESTART_SHARE = 0.75
-_INSIDE = re.compile(r"(blocks|layers|stages|looking|seeing|judging)\.\d+\.")
+_INSIDE = re.compile(r"(blocks|layers|stages|looking|seeing|reading|judging)\.\d+\.")
 
 
 def generator_for(seed: int, step: int) -> torch.Generator:

@@ -17,7 +17,7 @@ def joint(**options):
         LATENT,
         ACTIVATION,
         TEXT,
-        **{"width": 16, "channels": 8, "looking": 1, "seeing": 1, "layers": 2, **options},
+        **{"width": 16, "channels": 8, "looking": 1, "seeing": 1, "reading": 1, "layers": 2, **options},
     )
     for parameter in network.parameters():  # so that what starts at zero takes part, too
         torch.nn.init.normal_(parameter, std=0.2)
@@ -66,7 +66,8 @@ def test_any_number_of_words_and_any_size_give_one_number_per_head(build, words,
 def test_every_weight_of_the_joint_probe_has_a_part_in_score_or_finished_latent():
     network, inputs = joint(), random_inputs()
     cells, final = network.see(inputs)
-    (network.judge(cells, inputs).square().sum() + final.square().sum()).backward()
+    words = network.read(inputs.text, inputs.present, inputs.percent)
+    (network.judge(cells, words, inputs).square().sum() + final.square().sum()).backward()
     assert [name for name, parameter in network.named_parameters() if not parameter.grad.abs().max() > 0] == []
 
 
@@ -102,10 +103,16 @@ def test_the_joint_probe_reads_all_that_it_needs(name):
     assert (scores - network(inputs)).abs().max() > 1e-5
 
 
-def test_the_order_of_words_does_not_count_in_the_joint_probe():
+def test_words_in_another_order_are_another_prompt_to_the_joint_probe():
     network, inputs = joint(), random_inputs(1)
     turned = changed(inputs, maps=inputs.maps.flip(1), text=inputs.text.flip(1))
-    torch.testing.assert_close(network(turned), network(inputs))
+    assert (network(turned) - network(inputs)).abs().max() > 1e-4
+
+
+def test_training_computes_attention_as_pytorch_does(monkeypatch):
+    monkeypatch.setattr("diffusion_probe.probe_models.joint.DROPOUT", 0.0)
+    network, inputs = joint(), random_inputs(2)
+    torch.testing.assert_close(network.train()(inputs), network.eval()(inputs))
 
 
 def test_the_finished_latent_has_the_shape_of_the_prediction_at_odd_sizes():
@@ -129,4 +136,5 @@ def test_cells_can_be_judged_by_other_words_as_if_they_were_the_rows_own():
     network, inputs, other = joint(), random_inputs(3), random_inputs(2, words=5, seed=1)
     cells, rows = network.see(inputs)[0], torch.tensor([2, 0])
     asked = Inputs(percent=inputs.percent[rows], text=other.text, present=other.present)
-    torch.testing.assert_close(network.judge(cells, asked, rows), network.judge(cells[rows], asked))
+    words = network.read(other.text, other.present, asked.percent)
+    torch.testing.assert_close(network.judge(cells, words, asked, rows), network.judge(cells[rows], words, asked))
