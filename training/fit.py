@@ -63,7 +63,7 @@ class Recipe:
     listwise: float = 1.0
     low_first: float = 0.0
     blocks: tuple[int, ...] | None = None
-    others: int = 8
+    others: int = 6
     use_words: bool = True
     network: dict[str, Any] = field(default_factory=dict)
 
