@@ -1,0 +1,108 @@
+"""What makes learned probes better: more images, and which of their parts?
+
+``python -m benchmarks.probe_learning DATASET --what {images,parts} --seed S --out FILE.json``
+
+Trains on a recorded dataset's training prompts and measures within-prompt Spearman on its validation
+prompts; no test prompt has a part in it. ``images``: every learned probe on ever more of the recorded
+images. ``parts``: the probes as they are, beside each with one thing taken away. Trainings that are in
+the output file already aren't done again.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from diffusion_probe.training import protocol
+from diffusion_probe.training.batches import Batches
+from diffusion_probe.training.dataset import Dataset, RunRecord
+from diffusion_probe.training.fit import Fit, Recipe
+from diffusion_probe.training.validation import score_groups, with_enough_rows
+
+from benchmarks import report
+
+MODULE = "benchmarks.probe_learning"
+STEPS = {"attention cnn": 500, "activation ranker": 800, "joint": 1000}
+SHARES = (1 / 32, 1 / 10, 1 / 3, 1)
+
+
+def more_images(dataset: Dataset, runs: list[RunRecord], recipes: Mapping[str, Recipe]) -> dict[str, tuple]:
+    """By name the recipe and the runs it learns from: ever more of them."""
+    chosen = {}
+    for share in SHARES:
+        some = runs[: round(share * len(runs))]
+        images = sum(len(run.seeds) for run in some)
+        chosen |= {f"{kind}, {images} images": (recipe, some) for kind, recipe in recipes.items()}
+    return chosen
+
+
+def without_parts(dataset: Dataset, runs: list[RunRecord], recipes: Mapping[str, Recipe]) -> dict[str, tuple]:
+    """By name the recipe and the runs: each probe whole, and with one thing taken away."""
+    blocks = len(dataset.header.blocks)
+    cnn, joint = recipes["attention cnn"], recipes["joint"]
+    one, half = (blocks // 2,), tuple(range(blocks // 4, blocks // 4 + (blocks + 1) // 2))
+    found = dict(recipes) | {
+        "attention cnn, 1 block": replace(cnn, blocks=one),
+        f"attention cnn, {len(half)} blocks": replace(cnn, blocks=half),
+        "attention cnn, without words": replace(cnn, use_words=False),
+        "attention cnn, squared error alone": replace(cnn, listwise=0.0),
+        "attention cnn, one head": replace(cnn, labels=cnn.labels[:1]),
+        "joint, 1 block": replace(joint, blocks=one),
+        "joint, without words": replace(joint, use_words=False, others=0),
+        "joint, squared error alone": replace(joint, listwise=0.0),
+        "joint, one head": replace(joint, labels=joint.labels[:1]),
+        "joint, own prompts only": replace(joint, others=0),
+    }
+    return {name: (recipe, runs) for name, recipe in found.items()}
+
+
+def measure(dataset: Dataset, runs: list[RunRecord], recipe: Recipe, checkpoint: Path, seed: int) -> dict[str, Any]:
+    """Train, and measure on the validation prompts."""
+    fit = Fit(dataset, runs, recipe, checkpoint)
+    fit.run()
+    batches = Batches(dataset, dataset.split()[1], fit.batches.needs, recipe.labels, recipe.blocks, recipe.use_words)
+    batches.groups = with_enough_rows(batches.groups)
+    scored = score_groups(fit.averaged(), batches, fit.device)
+    found = {"images": sum(len(run.seeds) for run in runs), "steps": recipe.steps, "moments": {}}
+    for percent, (scores, labels) in scored.items():
+        rho = protocol.within_spearman(scores, labels, seed)[0]
+        found["moments"][percent] = {"within_spearman": rho.value, "ci": rho.interval, "prompts": len(labels)}
+    return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__.splitlines()[0])
+    parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder of the dataset")
+    parser.add_argument("--what", choices=("images", "parts"), required=True)
+    parser.add_argument("--labels", default="truth,structure,appearance", help="names, commas between; the score first")
+    parser.add_argument("--steps", type=json.loads, default=STEPS, help=f"by kind, as JSON; default: {STEPS}")
+    parser.add_argument("--seed", type=int, required=True, help="of weights, batches, ties and intervals")
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args(arguments)
+    dataset = Dataset(given.dataset)
+    labels = tuple(given.labels.split(","))
+    recipes = {kind: Recipe(kind, labels, steps=steps, seed=given.seed) for kind, steps in given.steps.items()}
+    trainings = {"images": more_images, "parts": without_parts}[given.what]
+    rows = json.loads(given.out.read_text())["trainings"] if given.out.is_file() else {}
+    settings = {
+        "family": dataset.header.family,
+        "what": given.what,
+        "labels": labels,
+        "validation": "one prompt of ten",
+    }
+    for name, (recipe, runs) in trainings(dataset, dataset.split()[0], recipes).items():
+        if name in rows:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            rows[name] = measure(dataset, runs, recipe, Path(folder) / "checkpoint.safetensors", given.seed)
+        shown = ", ".join(f"{level}: {rho['within_spearman']:.3f}" for level, rho in rows[name]["moments"].items())
+        print(f"{name}: {shown}")
+        report.write(given.out, {"trainings": rows, "settings": settings}, MODULE, given.seed)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
