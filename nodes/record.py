@@ -8,7 +8,7 @@ from ..probe_models.features import ALL_TEXT
 from ..probe_models.probe import CaptureAll
 from ..sampling.capture import attach_probe, finished_rows
 from ..training.dataset import run_path
-from ..training.other_prompts import other_prompts, recorded_prompts
+from ..training.other_prompts import other_parts, other_prompts, recorded_prompts
 from ..training.prompt_parts import prompt_parts
 from ..training.recorder import FinishedRun, dataset_size, record_run
 from ..training.workflow_key import NODE, nodes_before, workflow_key
@@ -102,7 +102,8 @@ class RecordProbeData(io.ComfyNode):
             there = file.exists()
             if not there:
                 rewards = [given for given in (reward, reward_2, reward_3) if given is not None]
-                others = other_prompts(prompt, recorded_prompts(dataset_path(dataset)))
+                pool = recorded_prompts(dataset_path(dataset))
+                others = [*other_prompts(prompt, pool), *other_parts(prompt, pool)]
                 run = _finished_run(model, latent, images, rewards, prompt, others, cls._workflow())
                 record_run(dataset_path(dataset), file.stem, run)
             size = dataset_size(dataset_path(dataset), file.stem)

@@ -47,14 +47,14 @@ class Batch:
         labels: ``[groups, rows, labels]``.
         final: finished latents, ``[groups * rows, channels, height, width]``.
         percent: noise level of each group, ``[groups]``.
-        others: the same rows under other prompts, where that was recorded.
+        others: the same rows under other prompts and under parts of prompts, where that was recorded.
     """
 
     inputs: Inputs
     labels: Tensor
     final: Tensor
     percent: Tensor
-    others: OtherPrompts | None = None
+    others: tuple[OtherPrompts, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,7 @@ class Batches:
         self.blocks, self.use_words = blocks, use_words
         self.groups = grouped(runs)
         self.by_prompt = {run.prompt: run for run in runs}
+        self.by_part = {part: run for run in runs for part in run.parts}
 
     def first(self, count: int) -> "Batches":
         """The same with the first so many groups only."""
@@ -122,8 +123,7 @@ class Batches:
         Args:
             low_first: how much more often a group of low labels is drawn than one of high ones: the lowest
                 ``1 + low_first`` times as often.
-            others: by how many other prompts the rows of each group are judged, where so many are
-                known; half of them parts of its own.
+            others: by how many other prompts, and twice as many parts of prompts, the rows of each group are judged.
         """
         weights = torch.ones(len(self.groups))
         if low_first:
@@ -141,30 +141,23 @@ class Batches:
         batch = self.read(parts)
         return replace(batch, others=self._others(generator, parts, others)) if others else batch
 
-    def _others(self, generator: torch.Generator, drawn: Sequence[Part], count: int) -> OtherPrompts | None:
-        items = []
+    def _others(self, generator: torch.Generator, drawn: Sequence[Part], count: int) -> tuple[OtherPrompts, ...]:
+        """What else the rows are judged by: twice as many parts of prompts as whole ones."""
+        parts, whole = [], []
         for number, (_, _, rows) in enumerate(drawn):
-            judged = set.intersection(*(set(run.others) for run, _ in rows))
-            parts = _shuffled(judged & rows[0][0].parts.keys(), generator)[: count // 2]
-            others = _shuffled(judged & self.by_prompt.keys() - rows[0][0].parts.keys(), generator)
-            for prompt in (parts + others)[:count]:
-                text = self._text(rows[0][0], prompt)
-                first = number * len(rows)
-                labels = [run.others[prompt][row] for run, row in rows]
-                items.append((torch.arange(first, first + len(rows)), text, torch.tensor(labels)))
-        if not items:
-            return None
-        rows, texts, labels = zip(*items)
-        present = pad_sequence([torch.ones(len(text), dtype=torch.bool) for text in texts], batch_first=True)
-        return OtherPrompts(
-            torch.stack(rows), pad_sequence(list(texts), batch_first=True), present, torch.stack(labels)
-        )
+            judged = _shuffled(set.intersection(*(set(run.others) for run, _ in rows)), generator)
+            about = torch.arange(number * len(rows), (number + 1) * len(rows))
+            for items, known, wanted in ((parts, self.by_part, 2 * count), (whole, self.by_prompt, count)):
+                for prompt in [prompt for prompt in judged if prompt in known][:wanted]:
+                    labels = torch.tensor([run.others[prompt][row] for run, row in rows])
+                    items.append((about, self._text(rows[0][0], prompt), labels))
+        return tuple(_as_one(items) for items in (parts, whole) if items)
 
-    def _text(self, run: RunRecord, prompt: str) -> Tensor:
-        """Embeddings of the words of another prompt, or of a part of the run's own, ``[words, channels]``."""
-        own = run.parts.get(prompt)
-        words = self.dataset.load(self.by_prompt[prompt] if own is None else run, ["text"])["text"].float()
-        return words if own is None else words[list(own)]
+    def _text(self, own: RunRecord, prompt: str) -> Tensor:
+        """Embeddings of the words of another prompt, or of a part of the own or another, ``[words, channels]``."""
+        run = own if prompt in own.parts else self.by_part.get(prompt) or self.by_prompt[prompt]
+        words = self.dataset.load(run, ["text"])["text"].float()
+        return words[list(run.parts[prompt])] if prompt in run.parts else words
 
     def read(self, parts: Sequence[Part]) -> Batch:
         """The batch of chosen rows: for each group which moment, and which of its rows (equally many)."""
@@ -210,6 +203,12 @@ class Batches:
         tensors["present"] = torch.ones(len(rows), len(text), dtype=torch.bool)
         labels = torch.tensor([[run.labels[name][row] for name in self.labels] for run, row in rows])
         return tensors, labels
+
+
+def _as_one(items: Sequence[tuple[Tensor, Tensor, Tensor]]) -> OtherPrompts:
+    rows, texts, labels = zip(*items)
+    present = pad_sequence([torch.ones(len(text), dtype=torch.bool) for text in texts], batch_first=True)
+    return OtherPrompts(torch.stack(rows), pad_sequence(list(texts), batch_first=True), present, torch.stack(labels))
 
 
 def _shuffled(prompts: Set[str], generator: torch.Generator) -> list[str]:

@@ -47,7 +47,8 @@ class Recipe:
         listwise: weight of the ranking loss within prompts; the squared error has weight 1.
         low_first: see ``Batches.draw``.
         blocks: numbers of the attention blocks that are read; None: all that were recorded.
-        others: by how many other prompts each batch's rows are judged, too (the joint probe).
+        others: by how many other prompts each batch's rows are judged, too, and by twice as many parts of prompts
+            (the joint probe).
         use_words: False: as without Encode Words.
         network: further arguments of the network.
     """
@@ -63,7 +64,7 @@ class Recipe:
     listwise: float = 1.0
     low_first: float = 0.0
     blocks: tuple[int, ...] | None = None
-    others: int = 6
+    others: int = 3
     use_words: bool = True
     network: dict[str, Any] = field(default_factory=dict)
 
@@ -166,8 +167,10 @@ class Fit:
             cells, final = self.network.see(inputs)
             wanted = self.network.denoised_norm(batch.final.to(self.device))
             extra = FINAL_WEIGHT * losses.mean_squared(final, wanted)
+            for others in batch.others:
+                extra = extra + self._judged_otherwise(cells, inputs, others)
             words = self.network.read(inputs.text, inputs.present, inputs.percent)
-            return self.network.judge(cells, words, inputs), extra + self._judged_otherwise(cells, inputs, batch.others)
+            return self.network.judge(cells, words, inputs), extra
         if isinstance(self.network, ActivationRanker):
             images, texts = self.network.vectors(inputs)
             groups = labels.shape[:2]
@@ -177,10 +180,8 @@ class Fit:
             return self.network.compare(images, texts), ALIGNMENT_WEIGHT * aligned
         return self.network(inputs), 0.0
 
-    def _judged_otherwise(self, cells: Tensor, inputs: Inputs, others: OtherPrompts | None) -> Tensor | float:
+    def _judged_otherwise(self, cells: Tensor, inputs: Inputs, others: OtherPrompts) -> Tensor:
         """Loss of what the network says of the same rows, asked about prompts that they were not made from."""
-        if others is None:
-            return 0.0
         rows = others.rows.to(self.device)
         present = others.present.to(self.device)
         words = self.network.read(others.text.to(self.device), present, inputs.percent[rows[:, 0]])

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from ..probe_models.words import word_spans
 from .dataset import RUNS, read_record
+from .prompt_parts import prompt_parts
 
 OTHERS = 3
 """Other prompts of either kind that a reward model judges images by, out of so many ``CANDIDATES``."""
@@ -28,6 +30,19 @@ def other_prompts(prompt: str, pool: Sequence[str], each: int = OTHERS) -> list[
     words = Counter(prompt.split())
     alike = sorted(drawn[each:], key=lambda other: -(words & Counter(other.split())).total())
     return drawn[:each] + alike[:each]
+
+
+def other_parts(prompt: str, pool: Sequence[str], count: int = 2 * OTHERS) -> list[str]:
+    """Parts of so many other prompts, a random one of each; the same ones for the same prompt and pool.
+
+    A short phrase is where looking at images is learnt first: all of its words are about one thing.
+    """
+    rng = random.Random(f"parts {prompt}")
+    found = []
+    for other in rng.sample(pool, min(len(pool), count)):
+        parts = prompt_parts(other, len(word_spans(other)))
+        found += [rng.choice(sorted(parts))] if parts and other != prompt else []
+    return list(dict.fromkeys(found))
 
 
 def recorded_prompts(folder: Path) -> list[str]:

@@ -13,7 +13,7 @@ from ..sampling.words import encode_words
 from ..testbed import sample, scenes, scorer
 from ..testbed.load import load_testbed
 from .dataset import run_key, run_path
-from .other_prompts import other_prompts
+from .other_prompts import other_parts, other_prompts
 from .prompt_parts import prompt_parts
 from .recorder import FinishedRun, record_run
 
@@ -75,7 +75,8 @@ class TestbedRecorder:
         images = self._decode(final)
         moments = finished_rows(model, {"samples": final})[1]
         parts = prompt_parts(prompt, len(moments[0][0].words))
-        others = [*parts, *other_prompts(prompt, self.pool, OTHERS)]
+        others = [*other_prompts(prompt, self.pool, OTHERS), *other_parts(prompt, self.pool, 2 * OTHERS)]
+        others = list(dict.fromkeys([*parts, *others]))
         return FinishedRun(
             prompt=prompt,
             seeds=tuple(seeds),
