@@ -5,6 +5,7 @@ from comfy_api.latest import io
 from ..probe_models.focus import AttentionFocus
 from ..probe_models.preview import PreviewReward
 from ..probe_models.probe_file import load_probe
+from ..sampling.combining import combine_probes
 from .errors import named_errors, require_prompt
 from .probe_folder import probe_names, probe_path
 from .types import Probe, Reward
@@ -91,4 +92,29 @@ class LoadProbe(io.ComfyNode):
             return io.NodeOutput(load_probe(probe_path(name)))
 
 
-NODES = [AttentionFocusProbe, PreviewRewardProbe, LoadProbe]
+class CombineProbes(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DiffusionProbeCombineProbes",
+            display_name="Combine Probes",
+            category="diffusion probe/probes",
+            description="Adds up what a trained probe expects and what a reward model sees in the preview, each "
+            "weighed by how well it predicts at that noise level. Better than either; costs what both cost.",
+            search_aliases=["ensemble", "average scores", "fusion", "diffusion probe"],
+            inputs=[
+                Probe.Input("trained", tooltip="A trained probe, from Load Probe."),
+                Probe.Input(
+                    "preview", tooltip="Preview Reward with the reward model whose score the trained probe predicts."
+                ),
+            ],
+            outputs=[Probe.Output(display_name="probe", tooltip="For Attach Probe or Seed Search.")],
+        )
+
+    @classmethod
+    def execute(cls, trained, preview) -> io.NodeOutput:
+        with named_errors("Combine Probes"):
+            return io.NodeOutput(combine_probes(trained, preview))
+
+
+NODES = [AttentionFocusProbe, PreviewRewardProbe, LoadProbe, CombineProbes]

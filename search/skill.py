@@ -65,6 +65,42 @@ PREVIEW = Skill(
 """Of a reward model on x0 previews: means of FLUX and SDXL. What counts for a probe without a calibration."""
 
 
+PREVIEW_SPREAD = (0.47, 1.2, 1.3, 1.2, 1.1, 1.05, 1.0)
+"""Of the same previews at the same points, as shares of the finished images' standard deviation."""
+
+
+def combine(first: Skill, second: Skill) -> tuple[list[tuple[float, float]], Skill]:
+    """How two scores of the same images are best added up.
+
+    Each is the finished score plus an error, and the errors are taken to be independent. Then a score of
+    correlation r and spread s weighs r / (1 - r²) / s in the best linear forecast.
+
+    Returns:
+        The weights at each of ``first.progress``, and the skill of the sum, in standard deviations of the
+        finished score.
+
+    Raises:
+        ValueError: a skill without spread: nobody knows what its score's differences mean.
+    """
+    if not first.spread or not second.spread:
+        raise ValueError("both need a measured spread")
+    progress = np.array(first.progress)
+    correlations = [
+        np.clip(np.interp(progress, [0, *skill.progress, 1], [0, *skill.correlation, 1]), 0, SURE)
+        for skill in (first, second)
+    ]
+    known = sum(r**2 / (1 - r**2) for r in correlations)
+    weights = [
+        r / (1 - r**2) / np.interp(progress, skill.progress, skill.spread) / (1 + known)
+        for r, skill in zip(correlations, (first, second))
+    ]
+    together = tuple(np.sqrt(known / (1 + known)))
+    skill = Skill(
+        first.progress, together, tuple(max(value, 1e-9) for value in together), f"{first.source}; {second.source}"
+    )
+    return list(zip(*(weight.tolist() for weight in weights))), skill
+
+
 def fit_skill(scores: ArrayLike, final: ArrayLike, moments: Sequence[int], steps: int, source: str = "") -> Skill:
     """Measure the skill of a score on recorded trajectories.
 

@@ -36,6 +36,7 @@ def figures_of(scored: Scored, runs: Sequence[RunRecord]) -> tuple[dict[str, flo
     figures = {
         "within_spearman": protocol.within_spearman(scores, labels, resamples=1)[0].value,
         "oracle_share": share,
+        "label_spread": float(labels.std(1).mean()),
         "best_of_n_share": protocol.best_of_n_share(labels, n, subset).value,
         **protocol.pooled(scores, labels),
     }

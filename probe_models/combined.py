@@ -1,0 +1,58 @@
+"""Two probes as one: what a trained one expects, and what a reward model sees in the preview."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .features import Features
+from .preview import PreviewReward
+from .probe_file import LearnedProbe
+
+
+class CombinedProbe:
+    """The weighted sum of two scores; the weights follow the noise level.
+
+    Args:
+        trained, preview: the probes.
+        percents: noise levels, ascending, as ``Features.percent``.
+        weights: of both scores at each.
+        search_skill: of the sum, see :class:`probe.Probe`.
+
+    Raises:
+        ValueError: the probes have different labels.
+    """
+
+    calibration = ()
+
+    def __init__(
+        self,
+        trained: LearnedProbe,
+        preview: PreviewReward,
+        percents: Sequence[float],
+        weights: Sequence[tuple[float, float]],
+        search_skill: dict[str, Any] | None = None,
+    ):
+        if trained.label != preview.label:
+            raise ValueError(
+                f"{trained.name} predicts {trained.label}, and {preview.name} measures {preview.label}. Let Preview "
+                f"Reward judge by {trained.label}, or train a probe on {preview.label}."
+            )
+        self.trained, self.preview = trained, preview
+        self.percents, self.weights, self.search_skill = percents, weights, search_skill
+        self.name, self.label = f"{trained.name} with preview", f"{trained.label} (combined)"
+        self.needs = trained.needs | preview.needs
+        self.family, self.blocks, self.projection = trained.family, trained.blocks, trained.projection
+        self.skilled = trained.skilled or preview.skilled
+
+    def score(self, rows: Sequence[Features]) -> Tensor:
+        """Score rows captured at one moment, ``[rows]`` float32; see :class:`probe.Probe`."""
+        return self.together(rows, self.trained.score(rows), self.preview.score(rows))
+
+    def together(self, rows: Sequence[Features], trained: Tensor, preview: Tensor) -> Tensor:
+        """The sum of scores that both gave for these rows."""
+        at = [row.percent for row in rows]
+        weights = (torch.tensor(np.interp(at, self.percents, each), dtype=torch.float32) for each in zip(*self.weights))
+        return sum(weight * score for weight, score in zip(weights, (trained, preview)))
