@@ -25,6 +25,7 @@ from diffusion_probe.probe_models.focus import AttentionFocus
 from diffusion_probe.probe_models.preview import PreviewReward
 from diffusion_probe.probe_models.probe import CaptureAll, Probe
 from diffusion_probe.probe_models.probe_file import load_probe
+from diffusion_probe.sampling.combining import combine_probes
 from diffusion_probe.testbed.load import PROBES
 from diffusion_probe.testbed.sample import STEPS as STEPS_OF_A_RUN
 from diffusion_probe.testbed.scorer import GroundTruth
@@ -126,7 +127,27 @@ def measure_prompt(
             probe = entry.make(testbed, prompt)
             scores[name] = {str(step): probe.score(rows[: given.seeds]).tolist() for step, rows in features.items()}
             states[name] = entry.state
+        if "preview" in scores:
+            scores |= combined_scores(testbed, prompt, scores, features, given)
     return {**known, "scores": scores, "states": states}
+
+
+def combined_scores(
+    testbed: Testbed, prompt: str, scores: dict[str, Any], features: dict[int, Any], given: argparse.Namespace
+) -> dict[str, Any]:
+    """What joint probes say together with previews, from what both said."""
+    found, preview = {}, UNTRAINED["preview"](testbed, prompt)
+    for probe in map(load_probe, given.probe):
+        if probe.card.kind != "joint":
+            continue
+        combined = combine_probes(probe, preview)
+        found[combined.name] = {
+            str(step): combined.together(
+                rows[: given.seeds], *(torch.tensor(scores[name][str(step)]) for name in (probe.name, "preview"))
+            ).tolist()
+            for step, rows in features.items()
+        }
+    return found
 
 
 def measure(testbed: Testbed, given: argparse.Namespace) -> list[dict[str, Any]]:
