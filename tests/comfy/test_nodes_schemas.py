@@ -14,6 +14,7 @@ IDS = [
     "DiffusionProbeAttachRecorder",
     "DiffusionProbeAttentionFocus",
     "DiffusionProbeAttentionPreview",
+    "DiffusionProbeCombineProbes",
     "DiffusionProbeEarlySeedFilter",
     "DiffusionProbeEncodeWords",
     "DiffusionProbeEvaluateProbe",
