@@ -107,7 +107,7 @@ class TrainProbe(io.ComfyNode):
             live.end(trained.progress)
             figure = report.training_report(out.stem, trained, data)
             report.save(figure, out.with_suffix(".png"))
-            text = report.training_text(out.name, trained.card, trained.progress, len(data.damaged))
+            text = report.training_text(out.name, trained, len(data.damaged))
             image, told = report.image(figure), {"file": out.name, "held_out": trained.card.held_out}
             shown = {"text": [text], "diffusion_probe": [told], **ui.PreviewImage(image).as_dict()}
             return io.NodeOutput(load_probe(out), image, text, ui=shown)

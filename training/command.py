@@ -143,7 +143,7 @@ def _train(given: argparse.Namespace) -> None:
     command = f"python -m training {shlex.join(sys.argv[1:])}"
     trained = train_probe(given.dataset, given.out, recipe, _device(given.device), command)
     report.save(report.training_report(given.out.stem, trained, dataset), given.out.with_suffix(".png"))
-    print(report.training_text(given.out.name, trained.card, trained.progress, len(dataset.damaged)))
+    print(report.training_text(given.out.name, trained, len(dataset.damaged)))
 
 
 def _evaluate(given: argparse.Namespace) -> None:

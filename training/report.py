@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..probe_models.probe_card import ProbeCard
 from .dataset import Dataset
 from .evaluation import Evaluation, moment_rows, table_of
 from .figures import default_moment, progress_by_moment
@@ -77,9 +76,9 @@ def save(figure: Any, path: Path) -> None:
     figure.savefig(path, format="png")
 
 
-def training_text(name: str, card: ProbeCard, progress: Progress, damaged: int = 0) -> str:
+def training_text(name: str, trained: Trained, damaged: int = 0) -> str:
     """What a training came to, in a few lines."""
-    held_out = card.held_out
+    card, progress, held_out = trained.card, trained.progress, trained.card.held_out
     lines = [
         f"{name}: {card.kind} for {card.family}, learnt {', '.join(card.heads)} from {card.images} images of "
         f"{card.prompts} prompts.",
@@ -87,7 +86,7 @@ def training_text(name: str, card: ProbeCard, progress: Progress, damaged: int =
     ]
     if "oracle_share" in held_out:
         lines.append(
-            "On its validation prompts, near 20 % of the noise range: within-prompt ρ "
+            f"On its validation prompts, at {default_moment(trained.scored):.0%} of the noise range: within-prompt ρ "
             f"{held_out.get('within_spearman', 0):.2f}, oracle share {held_out['oracle_share']:.2f} where full images "
             f"at equal cost have {held_out['best_of_n_share']:.2f}."
         )
