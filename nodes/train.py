@@ -133,7 +133,7 @@ class LiveCurve:
             self.bar.update_absolute(step, preview=self._preview(progress))
         except comfy.model_management.InterruptProcessingException:
             logging.warning(
-                f"Train Probe: interrupted at step {step}. The best network so far goes into {self.name}. "
+                f"Train Probe: interrupted at step {step} of {self.name}. The best network so far is kept. "
                 "Queue the same again to go on."
             )
             raise

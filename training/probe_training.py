@@ -89,7 +89,8 @@ def train_probe(
         recipe: how.
         device: where to compute.
         command: as the file states it.
-        watch: called after every step; if it raises, the best network so far is written first.
+        watch: called after every step; if it raises, the best network so far is written first. It replaces a
+            file of another training only after ``CHECK_EVERY`` steps: who stops at once has changed their mind.
         anew: give up what another training left that was stopped while it wrote to ``out``.
 
     Raises:
@@ -116,14 +117,17 @@ def train_probe(
         validation = Batches(dataset, held_out, fit.batches.needs, recipe.labels, recipe.blocks, recipe.use_words)
         validation.groups = with_enough_rows(validation.groups)
         training = _Training(fit, validation, unfinished, describe(fit, command), watch)
+        replaces = out.exists() and training.best is None
         try:
             fit.run(training.after_step)
             training.check()
-        except Diverged:
-            unfinished.remove()  # nothing good comes of going on
+        except BaseException as error:
+            if isinstance(error, Diverged):
+                unfinished.remove()  # nothing good comes of going on
+            if training.best is not None and not (replaces and training.progress.best_step < CHECK_EVERY):
+                training.finish(dataset.folder, out)
             raise
-        finally:
-            trained = training.finish(dataset.folder, out) if training.best is not None else None
+        trained = training.finish(dataset.folder, out)
         unfinished.remove()
     return trained
 

@@ -97,13 +97,31 @@ def test_an_interrupt_keeps_the_best_so_far_says_so_and_the_same_again_goes_on(
     monkeypatch.setattr(comfy.model_management, "throw_exception_if_processing_interrupted", interrupted)
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         trained(steps=5)
-    assert "interrupted at step 3. The best network so far goes into my-probe.safetensors" in caplog.text
+    assert "interrupted at step 3 of my-probe.safetensors. The best network so far is kept" in caplog.text
     assert LoadProbe.execute("my-probe.safetensors")[0].label == "reward"
     assert probe_names()[:1] == ["my-probe.safetensors"]  # and not what it goes on from
     shown.clear()
     assert trained(steps=5).result[0].name == "my-probe"
     assert shown[0][0] == 4  # three were done
     assert sorted(path.name for path in probes.iterdir()) == ["my-probe.png", "my-probe.safetensors"]
+
+
+def test_who_stops_at_once_loses_no_file_that_would_have_been_replaced(probes, data, shown, monkeypatch, write_probe):
+    write_probe(probes / "my-probe.safetensors")
+    before, steps = (probes / "my-probe.safetensors").read_bytes(), []
+
+    def interrupted():
+        steps.append(1)
+        if len(steps) == 3:
+            raise comfy.model_management.InterruptProcessingException
+
+    monkeypatch.setattr(comfy.model_management, "throw_exception_if_processing_interrupted", interrupted)
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        trained(steps=5, if_exists="replace")
+    assert (probes / "my-probe.safetensors").read_bytes() == before
+    shown.clear()
+    assert trained(steps=5, if_exists="replace").result[0].name == "my-probe"
+    assert shown[0][0] == 4 and (probes / "my-probe.safetensors").read_bytes() != before
 
 
 def test_another_training_does_not_touch_what_an_interrupted_one_left(probes, data, monkeypatch):
