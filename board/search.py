@@ -18,7 +18,7 @@ from .values import RUNNING, Bars, Board, header, outcome_board, with_rows
 
 
 class SearchBoard:
-    """What a search tells as it goes on: a ``sampling.search_run.Watcher``.
+    """What a search tells as it goes on: a ``sampling.watcher.Watcher``.
 
     Args:
         hold_seconds: how long to wait for the user before the survivors are finished; None: not at all.

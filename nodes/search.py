@@ -9,7 +9,8 @@ from ..board.values import BOARD
 from ..probe_models.features import DENOISED
 from ..sampling.candidates import ksampler_candidate
 from ..sampling.families import require_fit
-from ..sampling.search_run import candidate_pictures, seed_search
+from ..sampling.search_result import candidate_pictures
+from ..sampling.search_run import seed_search
 from ..search.outcome import outcome_report, outcome_text
 from ..search.policies import GOOD_ENOUGH, POLICIES, SEQUENTIAL, policy_named
 from ..search.seeds import LARGEST_SEED, MOST_SEEDS, seed_list

@@ -4,17 +4,14 @@ Every finished latent is what the stock sampler gives for its prompt and seed al
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import torch
 from comfy.patcher_extension import WrappersMP
-from torch import Tensor
 
 from ..probe_models.features import Features
 from ..probe_models.probe import Probe
 from ..search.marks import sends_to_the_end, steered
-from ..search.outcome import Fate, Outcome
 from ..search.plan import expected_evaluations
 from ..search.policy import Policy, State
 from .candidates import Candidate
@@ -22,34 +19,13 @@ from .coroutine import Run, current_run
 from .hub import Hub
 from .loaded import loaded_again
 from .looking import Looker
-from .moments import OWN_SIGMAS
-from .previews import preview_images
 from .progress import RowProgress
-from .scoring import NOT_SEEN, Verdict, score_and_show, verdicts, why_not_seen
+from .scoring import NOT_SEEN, score_and_show, verdicts, why_not_seen
+from .search_result import Entry, Judge, SearchResult, none_finished, search_result
 from .seeds import KEY as SEEDS_KEY
 from .watcher import Unwatched, Watcher
 
 KEY = "diffusion_probe_search"
-
-Judge = Callable[[list[Features]], Tensor]
-"""Finished latents, as ``Features.denoised`` → scores ``[rows]``: :meth:`Probe.score` of a probe that needs no more."""
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """Attributes:
-    latents: of the survivors, best first, ``[survivors, channels, …]`` float32.
-    survivors: their candidates' numbers.
-    outcome: what became of every candidate.
-    seen: what each candidate looked like when last looked at, without its attention; None if never.
-    pictures: the same as the probe judged it, ``[H, W, 3]`` of at most 256 px, where it decodes.
-    """
-
-    latents: Tensor
-    survivors: list[int]
-    outcome: Outcome
-    seen: list[Features | None]
-    pictures: dict[int, Tensor]
 
 
 def seed_search(
@@ -94,7 +70,9 @@ def seed_search(
         search.hub.close(keep=search.sampled())
     finally:
         search.hub.close()
-    return search.result(judge, judge_label)
+    return search_result(
+        search.entries, search.steps, survivors, probe, search.watcher.marks, judge, judge_label, search.hub.warnings
+    )
 
 
 class _Search:
@@ -105,20 +83,15 @@ class _Search:
         self.looker = Looker(self.hub, probe)
         self.hub.model.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, self._sampler_sample)
         self.guiders: dict[Run, Any] = {}
-        self.candidates, self.probe, self.policy, self.watcher = candidates, probe, policy, watcher
+        self.probe, self.policy, self.watcher = probe, policy, watcher
         self.survivors, self.held = survivors, False
         self.progress = RowProgress(self.hub.model, 1)
-        self.runs = [self._add(number, candidate) for number, candidate in enumerate(candidates)]
-        self.reached = [0] * len(candidates)
-        self.moments: tuple[int, ...] = ()
-        self.scores: list[dict[int, float]] = [{} for _ in candidates]
-        self.unscored: dict[int, Exception] = {}
-        self.seen: list[Features | None] = [None] * len(candidates)
-        self.pictures: dict[int, Tensor] = {}
+        self.entries = [self._entry(number, candidate) for number, candidate in enumerate(candidates)]
+        self.steps, self.moments = 0, ()
 
-    def _add(self, number: int, candidate: Candidate) -> Run:
+    def _entry(self, number: int, candidate: Candidate) -> Entry:
         callback = self.progress.callback(number)
-        return self.hub.add(lambda: candidate.sample(self.hub.model, callback))
+        return Entry(candidate, self.hub.add(lambda: candidate.sample(self.hub.model, callback)))
 
     def _sampler_sample(self, executor, guider, *args, **kwargs):
         """SAMPLER_SAMPLE wrapper: what a run has loaded, as long as it runs."""
@@ -134,7 +107,7 @@ class _Search:
         self.steps = self._steps()
         policy = self.policy(self.steps)
         self.moments = policy.moments(self.steps)
-        self.progress.evaluations = expected_evaluations(policy, len(self.runs), self.steps)
+        self.progress.evaluations = expected_evaluations(policy, len(self.entries), self.steps)
         while goals := self._goals(policy):
             self.watcher.decided(goals, self._state())
             self._advance(goals)
@@ -155,152 +128,74 @@ class _Search:
 
     def _steps(self) -> int:
         """Of a run's schedule, from the first candidate that starts well."""
-        for run in self.runs:
-            self.hub.advance({run: 0})
-            if run.error is None:
-                return run.steps
-        raise ValueError(self._all_failed()) from self.runs[0].error
+        for entry in self.entries:
+            self.hub.advance({entry.run: 0})
+            if entry.run.error is None:
+                return entry.run.steps
+        raise ValueError(none_finished(self.entries)) from self.entries[0].error
 
     def _state(self) -> State:
-        scores = tuple(tuple(seen.get(moment) for moment in self.moments) for seen in self.scores)
-        alive = tuple(row for row, run in enumerate(self.runs) if run.error is None and not run.sampled)
-        return State(scores, tuple(self.reached), sum(self.reached), alive, self.moments, self.steps)
+        scores = tuple(tuple(entry.scores.get(moment) for moment in self.moments) for entry in self.entries)
+        reached = tuple(entry.reached for entry in self.entries)
+        alive = (row for row, entry in enumerate(self.entries) if entry.run.error is None and not entry.run.sampled)
+        return State(scores, reached, sum(reached), tuple(alive), self.moments, self.steps)
 
     def _advance(self, goals: dict[int, int]) -> None:
         alive = self._state().alive
-        wrong = [row for row, goal in goals.items() if row not in alive or goal <= self.reached[row]]
+        wrong = [row for row, goal in goals.items() if row not in alive or goal <= self.entries[row].reached]
         if wrong:
             raise ValueError(f"the policy sends candidates {wrong} where they can't go: {goals}")
-        self.hub.advance({self.runs[row]: goal for row, goal in goals.items()}, self._served)
+        self.hub.advance({self.entries[row].run: goal for row, goal in goals.items()}, self._served)
         for row, goal in goals.items():
-            run = self.runs[row]
+            entry, run = self.entries[row], self.entries[row].run
             if run.sampled and not run.samples.isfinite().all():
                 run.fail(FloatingPointError("its latent is NaN"))
             if run.error is None:
-                self.reached[row] = self.steps if run.sampled else goal
+                entry.reached = self.steps if run.sampled else goal
                 if run.sampled and goal < self.steps:
-                    self._leave_unscored(row, goal, NOT_SEEN)
+                    entry.leave_unscored(goal, NOT_SEEN)
         for moment in sorted(set(goals.values())):
-            self._look([row for row, goal in goals.items() if goal == moment and self.runs[row].paused], moment)
-
-    def _leave_unscored(self, row: int, moment: int, why: str | Exception) -> None:
-        self.unscored[row] = ValueError(f"not scored at step {moment}: {why}")
+            there = [row for row, goal in goals.items() if goal == moment and self.entries[row].run.paused]
+            self._look(there, moment)
 
     def _served(self) -> None:
-        evaluations = sum(min(run.reached, self.steps) for run in self.runs)
-        self.progress.update(sum(run.model_rows for run in self.runs), evaluations)
+        runs = [entry.run for entry in self.entries]
+        evaluations = sum(min(run.reached, self.steps) for run in runs)
+        self.progress.update(sum(run.model_rows for run in runs), evaluations)
 
     def _look(self, rows: list[int], moment: int) -> None:
         """Score the candidates that stand at a moment."""
-        seen: dict[int, Features] = {}
-        for row in rows:
-            features = self.looker.features(self.runs[row])
-            if features is not None and not features.denoised.isfinite().all():
-                self.runs[row].fail(FloatingPointError(f"its latent is NaN at step {moment}"))
-            elif why := why_not_seen(features, self.probe.needs):
-                self._leave_unscored(row, moment, why)
-            else:
-                seen[row] = features
+        seen = self._seen(rows, moment)
         if not seen:
             return
         with loaded_again(self.guiders.values()):
             found = verdicts(lambda some: score_and_show(self.probe, some), list(seen.values()))
+        pictures, scores = {}, {}
         for row, verdict in zip(seen, found, strict=True):
-            self.seen[row] = replace(seen[row], attention=None)
+            entry = self.entries[row]
+            entry.seen = replace(seen[row], attention=None)
             if verdict.picture is not None:
-                self.pictures[row] = verdict.picture
+                pictures[row] = entry.picture = verdict.picture
             if verdict.error is None:
-                self.scores[row][moment] = verdict.score
+                scores[row] = entry.scores[moment] = verdict.score
             else:
-                self._leave_unscored(row, moment, verdict.error)
-        scored = [row for row in seen if row not in self.unscored]
-        pictures = {row: self.pictures[row] for row in seen if row in self.pictures}
-        self.watcher.looked(moment, seen, pictures, {row: self.scores[row][moment] for row in scored})
-        self.progress.shown = max(scored, key=lambda row: self.scores[row][moment], default=self.progress.shown)
+                entry.leave_unscored(moment, verdict.error)
+        self.watcher.looked(moment, seen, pictures, scores)
+        self.progress.shown = max(scores, key=scores.get, default=self.progress.shown)
+
+    def _seen(self, rows: list[int], moment: int) -> dict[int, Features]:
+        """What was captured of those that can be scored."""
+        seen: dict[int, Features] = {}
+        for row in rows:
+            entry = self.entries[row]
+            features = self.looker.features(entry.run)
+            if features is not None and not features.denoised.isfinite().all():
+                entry.run.fail(FloatingPointError(f"its latent is NaN at step {moment}"))
+            elif why := why_not_seen(features, self.probe.needs):
+                entry.leave_unscored(moment, why)
+            else:
+                seen[row] = features
+        return seen
 
     def sampled(self) -> list[Run]:
-        return [run for run in self.runs if run.sampled]
-
-    def result(self, judge: Judge | None, judge_label: str) -> SearchResult:
-        """The finished candidates in order, and what became of all."""
-        marks = self.watcher.marks
-        finished = [row for row, run in enumerate(self.runs) if run.result is not None]
-        unhindered = finished or not self._errors()
-        if marks.discarded and unhindered and all(row in marks.discarded for row in finished):
-            raise ValueError("every candidate that could be finished was discarded on the board. Keep at least one.")
-        if not finished:
-            raise ValueError(self._none_finished()) from next(iter(self._errors().values()), None)
-        final = self._judged(finished, judge) if judge else {}
-        unjudged = {row: verdict.error for row, verdict in final.items() if verdict.error}
-        remarks = {row: str(error) for row, error in self.unscored.items()}
-        remarks |= {row: f"not judged: {error}" for row, error in unjudged.items()}
-        fates = [
-            Fate(
-                seed=candidate.seed,
-                prompt=candidate.prompt,
-                scores=tuple(sorted(self.scores[row].items())),
-                reached=self.reached[row],
-                model_rows=run.model_rows,
-                evaluations=run.evaluations,
-                finished=run.result is not None,
-                final=final[row].score if row in final else None,
-                failure=_said(run.error) if run.error else None,
-                remark=remarks.get(row),
-                mark=marks.of(row),
-            )
-            for row, (candidate, run) in enumerate(zip(self.candidates, self.runs, strict=True))
-        ]
-        sampler = next(run.sampler for run in self.runs if run.sampler)
-        outcome = Outcome(
-            tuple(fates), self.steps, self.survivors, self.probe.name, self.probe.label, self.probe.skilled, sampler,
-            tuple(self.probe.calibration), (*self.hub.warnings, *_budget_warnings(sampler)),
-            judge_label if judge else None,
-        )  # fmt: skip
-        best = outcome.survivors()
-        latents = torch.cat([self.runs[row].result for row in best])
-        return SearchResult(latents, best, outcome, self.seen, self.pictures)
-
-    def _judged(self, finished: list[int], judge: Judge) -> dict[int, Verdict]:
-        rows = [
-            Features(
-                family="", moment="end", step=self.steps, sigma=0.0, percent=1.0, denoised=self.runs[row].result[0]
-            )
-            for row in finished
-        ]
-        return dict(zip(finished, verdicts(lambda some: (judge(some), None), rows), strict=True))
-
-    def _errors(self) -> dict[int, Exception]:
-        """What stopped each candidate that failed or got no score."""
-        failed = {row: run.error for row, run in enumerate(self.runs) if run.error is not None}
-        return {**self.unscored, **failed}
-
-    def _none_finished(self) -> str:
-        failed = sum(run.error is not None for run in self.runs)
-        counts = f"{failed} of {len(self.runs)} failed"
-        if unscored := len(self._errors()) - failed:
-            counts += f", {unscored} could not be scored"
-        seeds = {_said(error): self.candidates[row].seed for row, error in reversed(self._errors().items())}
-        reasons = [f"seed {seed}: {reason}" for reason, seed in reversed(seeds.items())]
-        return f"no candidate was finished, {counts}: {'; '.join(reasons[:3])}"
-
-
-def _said(error: Exception) -> str:
-    return str(error).rstrip(".") or type(error).__name__
-
-
-def _budget_warnings(sampler: str) -> list[str]:
-    if sampler not in OWN_SIGMAS:
-        return []
-    name = sampler.removeprefix("sample_").removesuffix("_function")
-    return [f"{name} chooses its steps itself: the budget counts parts of the schedule, whose cost was not known."]
-
-
-def candidate_pictures(model: Any, result: SearchResult) -> Tensor | None:
-    """A picture of each candidate that was looked at, best first, ``[rows, H, W, 3]``: as the probe judged
-    it, else by ComfyUI's latent preview. None if there is none."""
-    order = [row for row in result.outcome.order() if result.seen[row] is not None]
-    if not order:
-        return None
-    if result.pictures:
-        return torch.stack([result.pictures[row] for row in order if row in result.pictures])
-    return preview_images(model, [result.seen[row] for row in order])
+        return [entry.run for entry in self.entries if entry.run.sampled]

@@ -16,7 +16,8 @@ from comfy.patcher_extension import WrappersMP
 from diffusion_probe.probe_models.preview import PreviewReward
 from diffusion_probe.sampling.candidates import Candidate, ksampler_candidate
 from diffusion_probe.sampling.loaded import loaded_again
-from diffusion_probe.sampling.search_run import candidate_pictures, seed_search
+from diffusion_probe.sampling.search_result import candidate_pictures
+from diffusion_probe.sampling.search_run import seed_search
 from diffusion_probe.sampling.seeds import use_seeds
 from diffusion_probe.search.outcome import outcome_report, outcome_text
 from diffusion_probe.search.policies import ONE_CUT, POLICIES, policy_named
@@ -182,6 +183,15 @@ def test_pictures_are_what_the_probe_judged_best_first(model):
 
 def test_a_probe_without_pictures_shows_latent_previews(model, probe):
     assert len(candidate_pictures(model, run(model, candidates(3), probe))) == 3
+
+
+def test_candidates_that_all_fail_at_their_start_are_one_message_and_leave_the_model_clean(model, probe):
+    def sample(model, callback):
+        raise RuntimeError("the conditioning is of another model")
+
+    with pytest.raises(ValueError, match="no candidate was finished, 3 of 3 failed: seed 0: the conditioning is of"):
+        run(model, [Candidate(seed, sample) for seed in range(3)], probe)
+    assert run(model, candidates(2), probe).survivors
 
 
 class DrawsWhileSamplingOnly:
