@@ -168,6 +168,12 @@ class GroundTruth:
     """The score as a judge (a REWARD): what no other judge can beat on the testbed."""
 
     label = "truth"
+    preview_skill = {
+        "progress": (0.04, 0.12, 0.2, 0.32, 0.4, 0.6),
+        "correlation": (0.22, 0.34, 0.52, 0.76, 0.85, 0.93),
+        "spread": (0.095, 0.12, 0.132, 0.157, 0.161, 0.17),
+        "source": "previews, means of both testbeds (benchmarks.preview_skill)",
+    }
 
     def __call__(self, images: torch.Tensor, prompts: list[str]) -> torch.Tensor:
         """As :func:`score`."""
