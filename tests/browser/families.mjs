@@ -41,6 +41,22 @@ const testbed = (name, about, latent, cfg) => ({
   rewrite: "regex",
 });
 
+/** The same with the probe that was trained for it, which reads words. */
+export const withTrainedProbe = ({ nodes: { judge, ...nodes }, links, ...family }, name) => ({
+  ...family,
+  words: true,
+  nodes: {
+    ...nodes,
+    probe: {
+      type: "DiffusionProbeLoadProbe",
+      pos: [1510, 180],
+      size: [310, 80],
+      values: { name: `testbed/${name}/joint.safetensors` },
+    },
+  },
+  links: links.filter(([, , to]) => to !== "probe"),
+});
+
 /** FLUX.1 from its three files. */
 const flux = (name, about, run) => ({
   about,

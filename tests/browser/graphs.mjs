@@ -14,8 +14,9 @@ const note = (text) => ({ type: "MarkdownNote", pos: [0, 60], size: [340, 460], 
 
 /** Nodes and links up to the score: model, prompt, seeds, probe, the first steps. */
 function untilScore(family, count) {
-  const { nodes, links, model, clip, cut, moments, prompt, guidance } = family;
-  const positive = guidance ? ["guidance", "CONDITIONING"] : ["positive", "CONDITIONING"];
+  const { nodes, links, model, clip, cut, moments, prompt, guidance, words } = family;
+  const positive = guidance ? ["guidance", "CONDITIONING"] : ["positive", words ? "conditioning" : "CONDITIONING"];
+  const encode = words ? { type: "DiffusionProbeEncodeWords" } : { type: "CLIPTextEncode", title: "CLIP Text Encode (Positive)" };
   const guided = {
     guidance: { type: "FluxGuidance", pos: [760, 260], size: [300, 70], values: { guidance } },
   };
@@ -30,7 +31,7 @@ function untilScore(family, count) {
         title: "Prompt",
         values: [prompt],
       },
-      positive: { type: "CLIPTextEncode", pos: [760, 60], size: [300, 130], title: "CLIP Text Encode (Positive)" },
+      positive: { ...encode, pos: [760, 60], size: [300, 130] },
       ...(guidance ? guided : {}),
       seeds: {
         type: "DiffusionProbeSeedBatch",

@@ -3,13 +3,13 @@
 // Run it again after a change to the nodes' inputs. Thumbnails are made by hand from `make demo`'s contact sheet.
 import { writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { FAMILIES } from "./families.mjs";
+import { FAMILIES, withTrainedProbe } from "./families.mjs";
 import { evaluating, promptGate, recording, seedSearch, seedSelection, stepCache, training } from "./graphs.mjs";
 import { openFrontend } from "./page.mjs";
 
 const WORKFLOWS = {
-  "seed-selection-testbed": seedSelection(FAMILIES.testbed, "481b13f7-aaab-45e7-9540-f543a8e18744"),
-  "seed-selection-testbed-sdxl": seedSelection(FAMILIES["testbed-sdxl"], "0d6e5a94-8c3b-4f17-a2d9-1b7c6e5f4a77"),
+  "seed-selection-testbed": seedSelection(withTrainedProbe(FAMILIES.testbed, "flux"), "481b13f7-aaab-45e7-9540-f543a8e18744"),
+  "seed-selection-testbed-sdxl": seedSelection(withTrainedProbe(FAMILIES["testbed-sdxl"], "sdxl"), "0d6e5a94-8c3b-4f17-a2d9-1b7c6e5f4a77"),
   "seed-selection-flux-dev": seedSelection(FAMILIES["flux-dev"], "8d5f6c1e-1f0b-4a55-8d0a-6f2f0a3b7c21"),
   "seed-selection-flux-schnell": seedSelection(FAMILIES["flux-schnell"], "4a1f2d0c-7f0e-4f0b-9b55-0c5f6b1f5d11"),
   "seed-selection-sdxl": seedSelection(FAMILIES.sdxl, "b7a2c9e4-53d6-4c0e-8a0b-6f1b7a8e9d22"),
