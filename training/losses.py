@@ -20,11 +20,6 @@ def listwise(scores: Tensor, labels: Tensor, temperature: float) -> Tensor:
     return F.kl_div(F.log_softmax(scores / temperature, 1), wanted, reduction="batchmean")
 
 
-def within_group(scores: Tensor, labels: Tensor) -> Tensor:
-    """Squared error of the differences within each group: what the prompt alone explains counts nothing."""
-    return F.mse_loss(scores - scores.mean(1, keepdim=True), labels - labels.mean(1, keepdim=True))
-
-
 def alignment(images: Tensor, texts: Tensor, temperature: float = 0.2) -> Tensor:
     """InfoNCE over groups: a group's image vectors lie nearer to its own text than to the others' (Probe-Select).
 

@@ -57,10 +57,6 @@ class DatasetWriter:
                     f"{now}. One dataset is of one model and one label: record into another folder."
                 )
 
-    def has(self, key: str) -> bool:
-        """Whether a run was recorded."""
-        return run_path(self.folder, key).exists()
-
     def add(self, run: RunRecord, tensors: Mapping[str, Tensor]) -> None:
         """Record a run; when this returns, it is on the disk.
 
