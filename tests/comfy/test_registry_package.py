@@ -52,10 +52,13 @@ def test_the_packed_files_alone_bring_every_node_and_load_the_testbed(packed, mo
         monkeypatch.delitem(sys.modules, name)
 
 
-def test_the_packed_files_alone_run_the_command_line_of_training(packed):
-    command = [sys.executable, "-m", "training", "record", "--help"]
+@pytest.mark.parametrize("isolated", [False, True])
+def test_the_packed_files_alone_run_the_command_line_of_training(packed, tmp_path, isolated):
+    # An isolated Python has no current folder among its paths, as that of the portable build for Windows.
+    start, folder = (["-I", str(packed / "training")], tmp_path) if isolated else (["-m", "training"], packed)
+    command = [sys.executable, *start, "record", "--help"]
     environment = {**os.environ, "COMFYUI_PATH": str(comfyui_path())}
-    done = subprocess.run(command, cwd=packed, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and "--prompts" in done.stdout, done.stderr
 
 
