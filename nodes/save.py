@@ -61,9 +61,9 @@ def _save(image, name: str, hidden, metadata: dict) -> list:
     node = SimpleNamespace(hidden=SimpleNamespace(prompt=hidden.prompt, extra_pnginfo=extra))
     try:
         return ui.ImageSaveHelper.save_images(image, name, io.FolderType.output, node)
-    except OSError:
-        raise
-    except Exception as refused:  # the helper raises a bare one, with the machine's paths in it
+    except Exception as refused:
+        if type(refused) is not Exception:  # the helper refuses a place by a bare one, with the machine's paths in it
+            raise
         raise ValueError(
             f"Save Seed Images: “{name}” lies outside ComfyUI's output folder. "
             "Give a file name prefix without “..” and without a leading slash or drive: diffusion_probe/kept."

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from comfy.cli_args import args
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 from diffusion_probe.nodes.save import SaveSeedImages
 from diffusion_probe.search.scores import Scores, SeedName
 from PIL import Image
@@ -74,6 +74,15 @@ def test_a_name_outside_the_output_folder_is_refused_with_the_fix(images, output
         save(images, prefix, scores=SCORES)
     assert str(output) not in str(refusal.value)
     assert not [path for path in output.parent.rglob("*") if path.is_file()]
+
+
+def test_another_error_in_writing_is_not_taken_for_a_wrong_place(images, monkeypatch):
+    def broken(*given):
+        raise TypeError("Object of type set is not JSON serializable")
+
+    monkeypatch.setattr(ui.ImageSaveHelper, "save_images", broken)
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        save(images, scores=SCORES)
 
 
 def test_another_number_of_scores_than_images_is_refused_before_anything_is_written(images, output):
