@@ -181,9 +181,11 @@ class _Training:
 
     def check(self) -> None:
         """Judge the network as it is now, and keep it if it is the best."""
-        network, step = self.fit.averaged(), len(self.fit.stage.losses)
+        self.progress.losses = self.fit.stage.losses
+        step = len(self.progress.losses)
         if step in self.progress.checks:
             return
+        network = self.fit.averaged()
         scored = score_groups(network, self.some, self.fit.device)
         if not all(np.isfinite(scores).all() for scores, _ in scored.values()):
             raise self._diverged(step)

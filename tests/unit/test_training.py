@@ -260,7 +260,8 @@ def test_the_ranking_of_groups_is_that_of_scipy(folder, tmp_path):
     assert within_by_moment(trained.scored)[0.1] == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_full_disk_is_an_error_that_says_so_and_the_same_again_goes_on(folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize("when", ["on the way", "at the end"])
+def test_a_full_disk_is_an_error_that_says_so_and_the_same_again_goes_on(folder, tmp_path, monkeypatch, when):
     monkeypatch.setattr(probe_training, "CHECK_EVERY", 5)
     path = tmp_path / "probe.safetensors"
 
@@ -270,10 +271,11 @@ def test_a_full_disk_is_an_error_that_says_so_and_the_same_again_goes_on(folder,
     with monkeypatch.context() as patched:
         patched.setattr(probe_training, "save_probe", full)
         with pytest.raises(OSError, match="can't be written .*No space left on device.*goes on"):
-            train_probe(folder, path, recipe(), watch=stopped_at(7))
+            train_probe(folder, path, recipe(steps=12), watch=stopped_at(7 if when == "on the way" else None))
     watched = []
-    train_probe(folder, path, recipe(), watch=lambda progress: watched.append(len(progress.losses)))
-    assert watched[0] == 8 and load_probe(path).card.kind == "joint"
+    trained = train_probe(folder, path, recipe(steps=12), watch=lambda progress: watched.append(len(progress.losses)))
+    assert watched == (list(range(8, 13)) if when == "on the way" else [])
+    assert len(trained.progress.losses) == 12 and load_probe(path).card.kind == "joint"
 
 
 # What can't be used -----------------------------------------------------------------------------
