@@ -4,7 +4,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ class Job:
 def read_prompts(path: Path) -> list[PromptLine]:
     """Prompts from a text file, one a line, or JSON Lines with ``prompt`` and, if wanted, ``seeds``.
 
-    Blank lines are passed over; a prompt counts once.
+    Blank lines are passed over; a prompt counts once, with the seeds of all of its lines that name some.
 
     Raises:
         ValueError: a line of JSON without a prompt, or no prompt at all.
@@ -45,7 +45,8 @@ def read_prompts(path: Path) -> list[PromptLine]:
         if line.strip():
             entry = _json_line(line, f"{path}, line {number}") if line.lstrip().startswith("{") else None
             entry = entry or PromptLine(line.strip())
-            found.setdefault(entry.text, entry)
+            before = found.get(entry.text, entry)
+            found[entry.text] = replace(entry, seeds=tuple(dict.fromkeys(before.seeds + entry.seeds)))
     if not found:
         raise ValueError(f"{path} holds no prompt. Write one a line.")
     return list(found.values())

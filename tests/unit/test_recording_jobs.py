@@ -102,6 +102,12 @@ def test_prompts_are_read_from_text_and_from_json_lines(tmp_path):
     assert read_prompts(path) == [PromptLine("a fox"), PromptLine("two cats"), PromptLine("a {red} dog", (3, 4))]
 
 
+def test_seeds_that_are_named_on_several_lines_all_count(tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text('{"prompt": "a fox", "seeds": [1, 2]}\n{"prompt": "a cat"}\n{"prompt": "a fox", "seeds": [2, 3]}\n')
+    assert read_prompts(path) == [PromptLine("a fox", (1, 2, 3)), PromptLine("a cat")]
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
