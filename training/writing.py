@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,6 +57,11 @@ class DatasetWriter:
                     f"the dataset {self.folder} was recorded with {name.replace('_', ' ')} {before}, and this run has "
                     f"{now}. One dataset is of one model and one label: record into another folder."
                 )
+        if there.model and header.model and there.model != header.model:  # perhaps the same one, in another precision
+            logging.warning(
+                f"Dataset {self.folder.name} was begun with {there.model}, and this run has {header.model}. What is "
+                "learnt from both is of neither, unless they are one model under two names."
+            )
 
     def add(self, run: RunRecord, tensors: Mapping[str, Tensor]) -> None:
         """Record a run; when this returns, it is on the disk.

@@ -130,6 +130,14 @@ def test_what_a_killed_process_left_is_removed_an_hour_later(tmp_path):
     assert not old.exists() and new.exists()
 
 
+def test_another_model_of_the_family_is_said_and_recorded(tmp_path, caplog):
+    DatasetWriter(tmp_path, HEADER).add(record("first"), tensors())
+    DatasetWriter(tmp_path, replace(HEADER, model="")).add(record("second"), tensors())
+    assert not caplog.text
+    DatasetWriter(tmp_path, replace(HEADER, model="a fine-tune")).add(record("third"), tensors())
+    assert "was begun with a model, and this run has a fine-tune" in caplog.text and len(Dataset(tmp_path).runs) == 3
+
+
 def test_hidden_files_of_the_user_stay(tmp_path):
     DatasetWriter(tmp_path, HEADER)
     own = [tmp_path / ".gitattributes", tmp_path / "runs" / ".gitignore", tmp_path / ".git"]
