@@ -45,6 +45,11 @@ def on_grid(images: Tensor, longest: int = LATENT_GRID) -> Tensor:
     return F.interpolate(flat, size, mode="area").reshape(*images.shape[:-2], *size)
 
 
+def as_image(latent: Tensor) -> Tensor:
+    """One row's latent ``[channels, height, width]``, without the axis of frames, of one, that some models have."""
+    return latent.flatten(0, -3)
+
+
 def halved(values: Tensor) -> Tensor:
     """As float16 on the CPU. What lies outside of its range ends at it: single channels of large models and text
     encoders do, and an infinity would spoil whatever is computed of them."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .features import ACTIVATION, ATTENTION, DENOISED, LATENT, TEXT, Features, on_grid
+from .features import ACTIVATION, ATTENTION, DENOISED, LATENT, TEXT, Features, as_image, on_grid
 
 
 @dataclass(frozen=True)
@@ -70,5 +70,5 @@ def row_inputs(row: Features, blocks: Sequence[str], needs: frozenset[str]) -> I
         text=row.word_embeddings()[None] if TEXT in needs else None,
         activation=row.activation.float()[None] if ACTIVATION in needs else None,
         latent=row.latent.float()[None] if LATENT in needs else None,
-        denoised=on_grid(row.denoised.float())[None] if DENOISED in needs else None,
+        denoised=on_grid(as_image(row.denoised).float())[None] if DENOISED in needs else None,
     )

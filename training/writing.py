@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from ..probe_models.features import ALL_TEXT, Features, on_grid
+from ..probe_models.features import ALL_TEXT, Features, as_image, on_grid
 from .dataset import FORMAT, HEADER, METADATA, RUNS, Header, RecordedMoment, RunRecord, read_header, run_path
 
 PROJECTION = "projection.safetensors"
@@ -163,19 +163,22 @@ def run_tensors(moments: Sequence[Sequence[Features]], final: Tensor) -> dict[st
 
     Args:
         moments: for each moment, the rows.
-        final: the finished latents ``[rows, channels, height, width]``, as ``Features.denoised``.
+        final: the finished latents ``[rows, channels, ...]``, as ``Features.denoised``.
 
     Returns:
         ``text`` ``[words, channels]``: mean embedding of each word; ``final`` ``[rows, ...]`` on the grid
         of ``features.on_grid``; and for the n-th moment ``n.maps`` ``[rows, blocks, words, height, width]``,
         ``n.activation``, ``n.latent``, ``n.denoised`` ``[rows, channels, height, width]``.
     """
-    tensors = {"text": moments[0][0].word_embeddings().half(), "final": on_grid(final.float()).half().cpu()}
+    tensors = {
+        "text": moments[0][0].word_embeddings().half(),
+        "final": on_grid(torch.stack([as_image(row) for row in final.float()])).half().cpu(),
+    }
     for number, rows in enumerate(moments):
         tensors[f"{number}.maps"] = torch.stack([row.word_maps().half() for row in rows])
         tensors[f"{number}.activation"] = torch.stack([row.activation for row in rows])
         tensors[f"{number}.latent"] = torch.stack([row.latent for row in rows])
-        tensors[f"{number}.denoised"] = torch.stack([on_grid(row.denoised).half() for row in rows])
+        tensors[f"{number}.denoised"] = torch.stack([on_grid(as_image(row.denoised)).half() for row in rows])
     return tensors
 
 

@@ -1,4 +1,4 @@
-"""Every family of the table: searched, pruned and cached runs are those of the stock KSampler.
+"""Every family of the table: searched, pruned and cached runs are those of the stock KSampler; some are recorded.
 
 Each on a small model of ComfyUI's own class with random weights.
 """
@@ -7,8 +7,10 @@ import logging
 
 import pytest
 import torch
+from diffusion_probe.probe_models.probe import CaptureAll
+from diffusion_probe.probe_models.probe_file import load_probe
 from diffusion_probe.sampling.candidates import ksampler_candidate
-from diffusion_probe.sampling.capture import attach_probe, captured, score_latent
+from diffusion_probe.sampling.capture import attach_probe, captured, finished_rows, score_latent
 from diffusion_probe.sampling.pruning import PruneRule
 from diffusion_probe.sampling.search_run import seed_search
 from diffusion_probe.sampling.seeds import use_seeds
@@ -16,6 +18,9 @@ from diffusion_probe.sampling.step_cache.config import StepCacheConfig
 from diffusion_probe.sampling.step_cache.hook import apply_step_cache
 from diffusion_probe.search.policies import ONE_CUT, policy_named
 from diffusion_probe.testbed.random_models import SMALL_MODELS
+from diffusion_probe.training.fit import Recipe
+from diffusion_probe.training.probe_training import train_probe
+from diffusion_probe.training.recorder import FinishedRun, record_run
 
 IMAGES = ["FLUX", *(name for name in SMALL_MODELS if name != "Wan 2.1")]
 SEEDS = [5, 6, 7]
@@ -86,3 +91,19 @@ def test_the_cache_takes_a_video_model(small_model, caplog):
     assert "20 evaluations: 13 computed, 7 predicted; fallbacks: none" in caplog.messages[-1]
     fewer = wan.sample(**{**video, "steps": 13})
     assert relative_error(cached, full) < 0.5 * relative_error(fewer, full)
+
+
+@pytest.mark.parametrize("name", ["Qwen-Image", "SD1.5"])
+def test_runs_of_other_families_are_recorded_and_a_joint_probe_is_trained_on_them(small_model, name, tmp_path):
+    """Qwen-Image's latents have an axis of frames, of one; what networks are given has none."""
+    small, folder, path = small_model(name), tmp_path / "data", tmp_path / "probe.safetensors"
+    for number in range(12):
+        model = attach_probe(small.model, CaptureAll(), "step 1")
+        latent = small.sample(model, cfg=1.0, seed=number)
+        _, moments = finished_rows(model, {"samples": latent})
+        labels = {"reward": (0.1 * number, 0.5)}
+        record_run(folder, f"run{number}", FinishedRun(f"prompt {number}", (1, 2), 3, moments, latent, labels))
+    sizes = {"width": 16, "channels": 8, "looking": 1, "seeing": 1, "layers": 1}
+    train_probe(folder, path, Recipe("joint", ("reward",), steps=1, prompts=2, rows=2, network=sizes))
+    model = attach_probe(small.model, load_probe(path), "step 1")
+    assert len(score_latent(model, {"samples": small.sample(model, cfg=1.0)})) == 2
