@@ -1,12 +1,14 @@
-"""What a probe's file says of its scores: its default moment, calibration, figures, and what a search may expect."""
+"""What a probe's file says: what it is and learns from, and of its scores default moment, calibration and figures."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from ..probe_models.probe_card import ProbeCard
 from ..search.skill import Skill
 from . import accuracy, protocol
 from .dataset import RunRecord
+from .fit import Fit
 from .validation import Scored
 
 DEFAULT_PERCENT = 0.2
@@ -63,4 +65,26 @@ def skill_of(scored: Scored, runs: Sequence[RunRecord], source: str) -> Skill:
     order = sorted(correlation)
     return Skill(
         tuple(order), tuple(correlation[share] for share in order), tuple(spread[share] for share in order), source
+    )
+
+
+def describe(fit: Fit, command: str) -> ProbeCard:
+    """The card of a probe that is still to be trained.
+
+    Raises:
+        ValueError: sizes that no file may have; better said now than when the training ends.
+    """
+    recipe, header, groups = fit.recipe, fit.header, fit.batches.groups
+    numbers = range(len(header.blocks)) if recipe.blocks is None else recipe.blocks
+    return ProbeCard(
+        kind=recipe.kind,
+        family=header.family,
+        blocks=tuple(header.blocks[number] for number in numbers),
+        moments=(),
+        label=recipe.labels[0],
+        heads=recipe.labels,
+        network=fit.options,
+        prompts=len({run.prompt for group in groups for run in group.runs}),
+        images=sum(len(group.rows) for group in groups),
+        command=command,
     )

@@ -2,24 +2,22 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
 from torch import nn
 
 from ..probe_models.probe_card import ProbeCard
 from ..probe_models.probe_file import save_probe
 from .batches import Batches, grouped
 from .dataset import Dataset, prompt_digest
-from .figures import figures_of, quantiles, skill_of
+from .figures import describe, figures_of, quantiles, skill_of
 from .fit import Fit, Recipe, check_labels
 from .lock import only_one
 from .projection import dataset_projection
-from .unfinished import Unfinished
+from .unfinished import Unfinished, disk_errors
 from .validation import Scored, score_groups, with_enough_rows, within_by_moment
 
 CHECK_EVERY = 250
@@ -109,7 +107,7 @@ def train_probe(
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Unfinished(out, dataset, recipe)
-    with only_one(out), _writing_to(out):
+    with only_one(out), disk_errors(out):
         if anew and not unfinished.goes_on():
             unfinished.remove()
         unfinished.require_same()
@@ -130,18 +128,6 @@ def train_probe(
         trained = training.finish(dataset.folder, out)
         unfinished.remove()
     return trained
-
-
-@contextmanager
-def _writing_to(out: Path) -> Iterator[None]:
-    """Say of an error of safetensors what it means."""
-    try:
-        yield
-    except SafetensorError as error:
-        raise OSError(
-            f"the training's files in {out.parent} can't be written or read ({error}). Make room or fix the folder, "
-            "and start the same again: it goes on from its last checkpoint, if there was one."
-        ) from error
 
 
 class _Training:
@@ -223,25 +209,3 @@ class _Training:
         save_probe(out, card, self.best.cpu().half(), projection, learnt)
         logging.info("Wrote %s: %s", out, figures)
         return Trained(card, scored, self.progress)
-
-
-def describe(fit: Fit, command: str) -> ProbeCard:
-    """The card of a probe that is still to be trained.
-
-    Raises:
-        ValueError: sizes that no file may have; better said now than when the training ends.
-    """
-    recipe, header, groups = fit.recipe, fit.header, fit.batches.groups
-    numbers = range(len(header.blocks)) if recipe.blocks is None else recipe.blocks
-    return ProbeCard(
-        kind=recipe.kind,
-        family=header.family,
-        blocks=tuple(header.blocks[number] for number in numbers),
-        moments=(),
-        label=recipe.labels[0],
-        heads=recipe.labels,
-        network=fit.options,
-        prompts=len({run.prompt for group in groups for run in group.runs}),
-        images=sum(len(group.rows) for group in groups),
-        command=command,
-    )

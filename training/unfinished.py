@@ -1,6 +1,8 @@
 """What a training that was stopped leaves beside the file that it writes: a checkpoint, and the best network so far."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -74,3 +76,15 @@ class Unfinished:
 def checkpoint_path(out: Path) -> Path:
     """Where a training that writes to a file keeps what it needs to go on."""
     return out.with_name(f".{out.stem}.checkpoint.safetensors")
+
+
+@contextmanager
+def disk_errors(out: Path) -> Iterator[None]:
+    """Say of an error of safetensors what it means."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise OSError(
+            f"the training's files in {out.parent} can't be written or read ({error}). Make room or fix the folder, "
+            "and start the same again: it goes on from its last checkpoint, if there was one."
+        ) from error
