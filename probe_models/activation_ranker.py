@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .attention_cnn import CONDITION, FREQUENCIES, GROUPS, ResidualLayer, noise_embedding
 from .features import ACTIVATION, TEXT
 from .inputs import Inputs
-from .joint import ChannelNorm
+from .joint_layers import ChannelNorm
 
 LONGEST = 16
 """Longer side of the grid that the attention over places works on."""

@@ -4,7 +4,8 @@ import pytest
 import torch
 from diffusion_probe.probe_models.activation_ranker import ActivationRanker
 from diffusion_probe.probe_models.inputs import Inputs
-from diffusion_probe.probe_models.joint import JointProbe, places
+from diffusion_probe.probe_models.joint import JointProbe
+from diffusion_probe.probe_models.joint_layers import places
 
 BLOCKS, LATENT, ACTIVATION, TEXT = 3, 4, 6, 10
 
@@ -110,7 +111,7 @@ def test_words_in_another_order_are_another_prompt_to_the_joint_probe():
 
 
 def test_training_computes_attention_as_pytorch_does(monkeypatch):
-    monkeypatch.setattr("diffusion_probe.probe_models.joint.DROPOUT", 0.0)
+    monkeypatch.setattr("diffusion_probe.probe_models.joint_layers.DROPOUT", 0.0)
     network, inputs = joint(), random_inputs(2)
     torch.testing.assert_close(network.train()(inputs), network.eval()(inputs))
 
