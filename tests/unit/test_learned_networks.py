@@ -111,7 +111,8 @@ def test_words_in_another_order_are_another_prompt_to_the_joint_probe():
 
 
 def test_training_computes_attention_as_pytorch_does(monkeypatch):
-    monkeypatch.setattr("diffusion_probe.probe_models.joint_layers.DROPOUT", 0.0)
+    for module in ("joint", "joint_layers"):
+        monkeypatch.setattr(f"diffusion_probe.probe_models.{module}.DROPOUT", 0.0)
     network, inputs = joint(), random_inputs(2)
     torch.testing.assert_close(network.train()(inputs), network.eval()(inputs))
 
