@@ -22,9 +22,11 @@ from .validation import Scored, score_groups, with_enough_rows, within_by_moment
 
 CHECK_EVERY = 250
 PATIENCE = 6
-"""Checks without a better network, after which training stops."""
+PATIENT_SHARE = 0.5
+"""Training stops after so many checks and such a share of all steps without a better network: much of what it learns it
+learns when the learning rate falls, towards the end."""
 
-CHECK_PROMPTS = 48
+CHECK_PROMPTS = 96
 
 
 class Diverged(ValueError):
@@ -163,7 +165,8 @@ class _Training:
         except BaseException:
             self.check()  # what comes after is lost unless it is judged now
             raise
-        return step - (self.progress.best_step or self.began) >= PATIENCE * CHECK_EVERY
+        patience = max(PATIENCE * CHECK_EVERY, PATIENT_SHARE * self.progress.steps)
+        return step - (self.progress.best_step or self.began) >= patience
 
     def check(self) -> None:
         """Judge the network as it is now, and keep it if it is the best."""

@@ -185,6 +185,7 @@ def stopped_at(step):
 def test_a_training_that_was_interrupted_late_goes_on_until_nothing_gets_better(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(probe_training, "CHECK_EVERY", 5)
     monkeypatch.setattr(probe_training, "PATIENCE", 2)
+    monkeypatch.setattr(probe_training, "PATIENT_SHARE", 0.0)
     rho = iter([0.1, 0.2, 0.3, 0.31, 0.4, 0.5, 0.1, 0.1])
     monkeypatch.setattr(probe_training, "within_by_moment", lambda scored: {0.2: next(rho)})
     path = tmp_path / "probe.safetensors"
@@ -199,6 +200,7 @@ def test_a_training_that_goes_on_and_finds_nothing_better_leaves_the_best_networ
 ):
     monkeypatch.setattr(probe_training, "CHECK_EVERY", 5)
     monkeypatch.setattr(probe_training, "PATIENCE", 3)
+    monkeypatch.setattr(probe_training, "PATIENT_SHARE", 0.0)
     path, rho = tmp_path / "probe.safetensors", iter([0.5, 0.3, 0.2, 0.1, 0.1])
     monkeypatch.setattr(probe_training, "within_by_moment", lambda scored: {0.2: next(rho)})
     with pytest.raises(KeyboardInterrupt):
@@ -222,10 +224,12 @@ def test_a_training_that_diverges_keeps_the_best_says_so_and_leaves_nothing_to_g
     assert load_probe(path).card.kind == "joint" and [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
-def test_training_stops_when_nothing_gets_better(folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize("share, least", [(0.0, 12), (0.5, 30)])
+def test_training_stops_when_nothing_gets_better(folder, tmp_path, monkeypatch, share, least):
     monkeypatch.setattr(probe_training, "CHECK_EVERY", 2)
-    trained = train_probe(folder, tmp_path / "probe.safetensors", recipe(steps=500, rate=0.0))
-    assert len(trained.progress.losses) <= 2 * (probe_training.PATIENCE + 2)
+    monkeypatch.setattr(probe_training, "PATIENT_SHARE", share)
+    trained = train_probe(folder, tmp_path / "probe.safetensors", recipe(steps=60, rate=0.0, matrix_rate=0.0))
+    assert least <= len(trained.progress.losses) <= least + 4
 
 
 def test_a_batch_that_does_not_fit_into_memory_is_made_smaller_and_said(folder, tmp_path, monkeypatch, caplog):
