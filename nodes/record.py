@@ -28,7 +28,7 @@ class AttachRecorder(io.ComfyNode):
             "The images stay exactly the same.",
             search_aliases=["collect training data", "dataset", "capture activations", "diffusion probe"],
             inputs=[
-                io.Model.Input("model", tooltip="The model to record: FLUX or SDXL. LoRA may come before."),
+                io.Model.Input("model", tooltip="The model to record: any but HiDream. LoRA may come before."),
                 io.String.Input(
                     "moments",
                     default="8%, 20%, 40%, 60%",

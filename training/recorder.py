@@ -100,6 +100,7 @@ def _require_numbers(run: FinishedRun) -> None:
             )
     tensors = [row.activation for rows in run.moments for row in rows] + [run.final]
     tensors += [tensor for rows in run.moments for row in rows for tensor in (row.denoised, row.latent)]
+    tensors += [row.text for row in run.moments[0][:1] if row.text is not None]
     if not all(tensor.isfinite().all() for tensor in tensors):
         raise ValueError(
             "the model gave NaN or infinity in this run, so nothing of it was recorded. "
