@@ -99,7 +99,7 @@ class CombineProbes(io.ComfyNode):
             node_id="DiffusionProbeCombineProbes",
             display_name="Combine Probes",
             category="diffusion probe/probes",
-            description="Adds up what a trained probe expects and what a reward model sees in the preview, each "
+            description="Averages what a trained probe expects and what a reward model sees in the preview, each "
             "weighed by how well it predicts at that noise level. Better than either; costs what both cost.",
             search_aliases=["ensemble", "average scores", "fusion", "diffusion probe"],
             inputs=[

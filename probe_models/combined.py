@@ -13,13 +13,13 @@ from .probe_file import LearnedProbe
 
 
 class CombinedProbe:
-    """The weighted sum of two scores; the weights follow the noise level.
+    """The weighted mean of two scores; the weights follow the noise level.
 
     Args:
         trained, preview: the probes.
         percents: noise levels, ascending, as ``Features.percent``.
-        weights: of both scores at each.
-        search_skill: of the sum, see :class:`probe.Probe`.
+        weights: of both scores at each, summing to 1.
+        search_skill: of the mean, see :class:`probe.Probe`.
 
     Raises:
         ValueError: the probes have different labels.
@@ -42,17 +42,22 @@ class CombinedProbe:
             )
         self.trained, self.preview = trained, preview
         self.percents, self.weights, self.search_skill = percents, weights, search_skill
-        self.name, self.label = f"{trained.name} with preview", f"{trained.label} (combined)"
+        self.name, self.label = f"{trained.name} with preview", trained.label
         self.needs = trained.needs | preview.needs
         self.family, self.blocks, self.projection = trained.family, trained.blocks, trained.projection
         self.skilled = trained.skilled or preview.skilled
 
     def score(self, rows: Sequence[Features]) -> Tensor:
         """Score rows captured at one moment, ``[rows]`` float32; see :class:`probe.Probe`."""
-        return self.together(rows, self.trained.score(rows), self.preview.score(rows))
+        return self.score_and_decode(rows)[0]
+
+    def score_and_decode(self, rows: Sequence[Features]) -> tuple[Tensor, Tensor]:
+        """As :class:`preview.Decoding`."""
+        judged, images = self.preview.score_and_decode(rows)
+        return self.together(rows, self.trained.score(rows), judged), images
 
     def together(self, rows: Sequence[Features], trained: Tensor, preview: Tensor) -> Tensor:
-        """The sum of scores that both gave for these rows."""
+        """The mean of scores that both gave for these rows."""
         at = [row.percent for row in rows]
         weights = (torch.tensor(np.interp(at, self.percents, each), dtype=torch.float32) for each in zip(*self.weights))
         return sum(weight * score for weight, score in zip(weights, (trained, preview)))

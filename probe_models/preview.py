@@ -6,6 +6,7 @@ trajectories with ImageReward its within-prompt Spearman is about .24/.22 at 20 
 """
 
 from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -24,6 +25,15 @@ With an axis of frames before height, of one, where the model has such an axis.
 
 Judge = Callable[[Tensor, list[str]], Tensor]
 """Images and one prompt for each → scores ``[rows]``, higher is better."""
+
+
+@runtime_checkable
+class Decoding(Protocol):
+    """A probe that decodes what it scores, and can show it."""
+
+    def score_and_decode(self, rows: Sequence[Features]) -> tuple[Tensor, Tensor]:
+        """Scores ``[rows]``, and the previews ``[rows, H, W, 3]``, float32 on the CPU."""
+        ...
 
 
 class PreviewReward:
@@ -49,12 +59,15 @@ class PreviewReward:
 
     def score(self, rows: Sequence[Features]) -> Tensor:
         """Score rows captured at one moment, ``[rows]`` float32; see :class:`Probe`."""
-        return self.score_images(self.images(rows))
+        return self.score_and_decode(rows)[0]
+
+    def score_and_decode(self, rows: Sequence[Features]) -> tuple[Tensor, Tensor]:
+        """As :class:`Decoding`."""
+        images = self.images(rows)
+        return self.score_images(images), images
 
     def images(self, rows: Sequence[Features]) -> Tensor:
         """The previews themselves, ``[rows, H, W, 3]`` float32 on the CPU, in 0 … 1.
-
-        A node that shows them decodes once and hands them to :meth:`score_images`.
 
         Raises:
             ValueError: no x0 prediction was captured, the rows differ in size, or the decoder gave

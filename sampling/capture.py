@@ -6,7 +6,7 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ..probe_models.features import ATTENTION, Features
-from ..probe_models.preview import PreviewReward
+from ..probe_models.preview import Decoding
 from ..probe_models.probe import Probe
 from ..search.scores import Scores
 from .attachment import KEY, WRAPPERS, Attachment
@@ -164,9 +164,9 @@ def score_with_previews(model: Any, latent: dict[str, Any], moment: str | None =
     None for a model without one.
     """
     rows, probe = _comparable(captured(model, latent, moment)), probe_of(model)
-    if isinstance(probe, PreviewReward):
-        images = probe.images(rows)
-        return _scores(model, latent, rows, probe.score_images(images)), images
+    if isinstance(probe, Decoding):
+        values, images = probe.score_and_decode(rows)
+        return _scores(model, latent, rows, values), images
     return _scores(model, latent, rows, probe.score(rows)), preview_images(model, rows)
 
 

@@ -9,7 +9,7 @@ from ..search.skill import PREVIEW, PREVIEW_SPREAD, Skill, combine
 
 
 def combine_probes(trained: Any, preview: PreviewReward) -> CombinedProbe:
-    """The sum of both scores, weighed by how well each predicts at a noise level.
+    """The mean of both scores, weighed by how well each predicts at a noise level.
 
     How well the trained probe does is in its file; previews count as they were measured with their judge
     (its ``preview_skill``, the fields of ``Skill``), or else as on real FLUX and SDXL.

@@ -9,7 +9,7 @@ from comfy.model_management import InterruptProcessingException
 from torch import Tensor
 
 from ..probe_models.features import ATTENTION, Features
-from ..probe_models.preview import PreviewReward
+from ..probe_models.preview import Decoding
 from ..probe_models.probe import Probe
 from .tap import NO_ATTENTION
 
@@ -74,10 +74,10 @@ def _verdict(value: float, picture: Tensor | None) -> Verdict:
 
 def score_and_show(probe: Probe, rows: list[Features]) -> tuple[Tensor, Tensor | None]:
     """Scores ``[rows]``, and small pictures ``[rows, H, W, 3]`` of what a probe that decodes its rows judged."""
-    if not isinstance(probe, PreviewReward):
+    if not isinstance(probe, Decoding):
         return probe.score(rows), None
-    images = probe.images(rows)
+    scores, images = probe.score_and_decode(rows)
     scale = min(1.0, PREVIEW_PX / max(images.shape[1:3]))
     size = [max(1, round(side * scale)) for side in images.shape[1:3]]
     small = torch.nn.functional.interpolate(images.movedim(-1, 1), size, mode="area").movedim(1, -1)
-    return probe.score_images(images), small
+    return scores, small

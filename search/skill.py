@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+UNSURE = 1e-6
 SURE = 0.999
 """No score before the end counts as more certain than this."""
 
@@ -70,14 +71,13 @@ PREVIEW_SPREAD = (0.47, 1.2, 1.3, 1.2, 1.1, 1.05, 1.0)
 
 
 def combine(first: Skill, second: Skill) -> tuple[list[tuple[float, float]], Skill]:
-    """How two scores of the same images are best added up.
+    """How two scores of the same images are best averaged.
 
     Each is the finished score plus an error, and the errors are taken to be independent. Then a score of
     correlation r and spread s weighs r / (1 - r²) / s in the best linear forecast.
 
     Returns:
-        The weights at each of ``first.progress``, and the skill of the sum, in standard deviations of the
-        finished score.
+        The weights at each of ``first.progress``, which sum to 1, and the skill of the mean.
 
     Raises:
         ValueError: a skill without spread: nobody knows what its score's differences mean.
@@ -90,15 +90,16 @@ def combine(first: Skill, second: Skill) -> tuple[list[tuple[float, float]], Ski
         for skill in (first, second)
     ]
     known = sum(r**2 / (1 - r**2) for r in correlations)
-    weights = [
-        r / (1 - r**2) / np.interp(progress, skill.progress, skill.spread) / (1 + known)
-        for r, skill in zip(correlations, (first, second))
-    ]
-    together = tuple(np.sqrt(known / (1 + known)))
-    skill = Skill(
-        first.progress, together, tuple(max(value, 1e-9) for value in together), f"{first.source}; {second.source}"
+    weights = np.array(
+        [
+            np.maximum(r / (1 - r**2), UNSURE) / np.interp(progress, skill.progress, skill.spread)
+            for r, skill in zip(correlations, (first, second))
+        ]
     )
-    return list(zip(*(weight.tolist() for weight in weights))), skill
+    correlation = np.sqrt(known / (1 + known))
+    spread = np.maximum(np.sqrt(known * (1 + known)), UNSURE) / weights.sum(0)
+    skill = Skill(first.progress, tuple(correlation), tuple(spread), f"{first.source}; {second.source}")
+    return [tuple(both) for both in (weights / weights.sum(0)).T.tolist()], skill
 
 
 def fit_skill(scores: ArrayLike, final: ArrayLike, moments: Sequence[int], steps: int, source: str = "") -> Skill:

@@ -41,20 +41,26 @@ const testbed = (name, about, latent, cfg) => ({
   rewrite: "regex",
 });
 
-/** The same with the probe that was trained for it, which reads words. */
-export const withTrainedProbe = ({ nodes: { judge, ...nodes }, links, ...family }, name) => ({
+/** The same, and the probe that was trained for it beside the preview; it reads words. */
+export const withTrainedProbe = ({ nodes: { probe: preview, ...nodes }, links, ...family }, name) => ({
   ...family,
   words: true,
   nodes: {
     ...nodes,
-    probe: {
+    preview: { ...preview, pos: [1510, 140] },
+    trained: {
       type: "DiffusionProbeLoadProbe",
-      pos: [1510, 180],
+      pos: [1880, 60],
       size: [310, 80],
       values: { name: `testbed/${name}/joint.safetensors` },
     },
+    probe: { type: "DiffusionProbeCombineProbes", pos: [1880, 200], size: [310, 80] },
   },
-  links: links.filter(([, , to]) => to !== "probe"),
+  links: [
+    ...links.map(([from, slot, to, input]) => [from, slot, to === "probe" ? "preview" : to, input]),
+    ["preview", "probe", "probe", "preview"],
+    ["trained", "probe", "probe", "trained"],
+  ],
 });
 
 /** FLUX.1 from its three files. */

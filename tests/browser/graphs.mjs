@@ -72,7 +72,7 @@ function untilScore(family, count) {
     ],
     groups: [
       { title: "1. Model and prompt", bounds: [370, -20, 720, 760] },
-      { title: "2. Seeds, and what looks at them", bounds: [1110, -20, 740, 760] },
+      { title: "2. Seeds, and what looks at them", bounds: [1110, -20, words ? 1110 : 740, 760] },
     ],
   };
 }

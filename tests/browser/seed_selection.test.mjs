@@ -17,7 +17,7 @@ for (const [renderer, vue] of [["classic", false], ["nodes2", true]]) {
       await picture("templates");
       await open();
       await dialog.waitFor({ state: "hidden" });
-      await page.waitForFunction(() => window.app.rootGraph.nodes.length >= 15);
+      await page.waitForFunction(() => window.app.rootGraph.nodes.length >= 18);
       assert.deepEqual(await missingNodes(page), []);
       const ended = await pressRun(page);
       assert.equal(ended.type, "execution_success", JSON.stringify(ended));
@@ -28,7 +28,7 @@ for (const [renderer, vue] of [["classic", false], ["nodes2", true]]) {
 
       const [score] = await shown(page, "DiffusionProbeScore");
       assert.equal(score.images, 16, "a preview for each seed");
-      assert.match(score.text, /joint at 20% \(step 5\).*higher is better\n1\. /);
+      assert.match(score.text, /joint with preview at 20% \(step 5\).*higher is better\n1\. /);
       const [filter] = await shown(page, "DiffusionProbeEarlySeedFilter");
       assert.match(filter.text, /Kept 4 of 16 \(best 4\)/);
       assert.equal((await shown(page, "DiffusionProbeSaveSeeds"))[0].images, 4, "images of the kept seeds only");

@@ -42,13 +42,13 @@ def scores_of(probe, flux, ksampler):
     return ProbeScore.execute({"samples": ksampler(model, steps=4, rows=3)}, model)[0].values
 
 
-def test_the_sum_has_the_weights_of_the_two_skills_at_that_noise_level(trained, flux, ksampler):
+def test_the_mean_has_the_weights_of_the_two_skills_at_that_noise_level(trained, flux, ksampler):
     preview = PreviewReward(decode, Brightness(), "a prompt")
     probe = CombineProbes.execute(trained(), preview)[0]
     (first, second), skill = combine(Skill(**SKILL), Skill(**PREVIEW_SKILL))[0][0], probe.search_skill
     own, judged, both = (torch.tensor(scores_of(given, flux, ksampler)) for given in (trained(), preview, probe))
     torch.testing.assert_close(both, first * own + second * judged)
-    assert skill["correlation"][1] > 0.7 and probe.label == "brightness (combined)"
+    assert skill["correlation"][1] > 0.7 and probe.label == "brightness"
 
 
 def test_a_judge_whose_previews_nobody_measured_counts_as_on_real_models(trained):

@@ -25,6 +25,7 @@ class Nodes:
         self.second = next(number for number in samplers if number != self.first)
         self.model = by_type["DiffusionProbeLoadTestbedModel"]
         self.seeds = by_type["DiffusionProbeSeedBatch"]
+        self.trained = by_type["DiffusionProbeLoadProbe"]
         self.attach = by_type["DiffusionProbeAttachProbe"]
         self.reward = by_type["DiffusionProbePreviewReward"]
         self.score = by_type["DiffusionProbeScore"]
@@ -102,6 +103,7 @@ def test_a_saved_image_opens_as_its_workflow_and_knows_its_seed(client, run, pro
 
 def test_the_same_workflow_runs_on_the_testbed_sdxl(run, prompt, nodes):
     prompt[nodes.model]["inputs"]["name"] = "sdxl"
+    prompt[nodes.trained]["inputs"]["name"] = "testbed/sdxl/joint.safetensors"
     done = run(prompt)
     (scores,) = done.outputs[nodes.score]["diffusion_probe"]
     assert len(done.images(nodes.score)) == 16 and len(done.images(nodes.save)) == 4
