@@ -135,6 +135,7 @@ def _finished_run(model, latent, images, rewards: list, prompt: str, others: lis
         labels[reward.label] = reward(images, [prompt] * len(images)).tolist()
     parts = prompt_parts(prompt, len(moments[0][0].words))
     read = [*parts, *others] if getattr(rewards[0], "reads_prompt", True) else []
+    judged = _judged(rewards[0], images, read)
     return FinishedRun(
         prompt=prompt,
         seeds=tuple(record.seed.seed for record in records),
@@ -142,8 +143,8 @@ def _finished_run(model, latent, images, rewards: list, prompt: str, others: lis
         moments=moments,
         final=latent["samples"],
         labels=labels,
-        others={other: rewards[0](images, [other] * len(images)).tolist() for other in read},
-        parts=parts,
+        others=judged,
+        parts={part: words for part, words in parts.items() if part in judged},
         model=_model_file(workflow) or type(model.model).__name__,
         settings={
             "noise": [str(record.seed) for record in records],
@@ -151,6 +152,17 @@ def _finished_run(model, latent, images, rewards: list, prompt: str, others: lis
             "workflow": workflow,
         },
     )
+
+
+def _judged(reward, images, prompts: list) -> dict:
+    """Scores of the images by each prompt. Of a prompt's parts some may say nothing that the reward can judge."""
+    judged = {}
+    for prompt in prompts:
+        try:
+            judged[prompt] = reward(images, [prompt] * len(images)).tolist()
+        except ValueError:
+            continue
+    return judged
 
 
 def _model_file(workflow: dict) -> str:
