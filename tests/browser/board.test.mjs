@@ -179,11 +179,6 @@ for (const [renderer, vue] of [["classic", false], ["nodes2", true]]) {
           return node;
         };
         const link = (from, output, to, input) => from.connect(output, to, to.findInputSlot(input));
-        const loader = find("DiffusionProbeLoadTestbedModel");
-        const words = add("DiffusionProbeEncodeWords");
-        link(loader, 1, words, "clip");
-        link(find("PrimitiveStringMultiline"), 0, words, "text");
-        for (const node of app.rootGraph.nodes.filter(({ type }) => type === "KSamplerAdvanced")) link(words, 0, node, "positive");
         link(add("DiffusionProbeAttentionFocus"), 0, find("DiffusionProbeAttachProbe"), "probe");
       });
       await setValues(page, "DiffusionProbeSeedBatch", { count: 4, first_seed: vue ? 400 : 300 });

@@ -3,6 +3,7 @@
 import folder_paths
 import pytest
 import torch
+from diffusion_probe.nodes import probe_folder
 from diffusion_probe.nodes.attach import AttachProbe, ProbeScore
 from diffusion_probe.nodes.gate import PromptGate
 from diffusion_probe.nodes.probe_folder import FOLDER
@@ -34,6 +35,7 @@ def probes(tmp_path, monkeypatch):
     folder = tmp_path / "models" / FOLDER
     folder.mkdir(parents=True)
     monkeypatch.setitem(folder_paths.folder_names_and_paths, FOLDER, ([str(folder)], extensions))
+    monkeypatch.setattr(probe_folder, "PROBES", tmp_path / "none that ship")
     monkeypatch.setattr(folder_paths, "get_temp_directory", lambda: str(tmp_path))
     return folder
 
