@@ -115,28 +115,28 @@ class Testbed:
         self,
         prompt: str,
         seeds: Sequence[int],
-        steps: Sequence[int],
+        looks: Sequence[int],
         probe: Probe | None = None,
         **options: Any,
     ) -> Candidates:
-        """Sample one prompt from each seed to the end, capturing what ``probe`` needs (or all) at ``steps``.
+        """Sample one prompt from each seed to the end, capturing what ``probe`` needs (or all) at evaluations ``looks``.
 
         ``options``: of ``sample.sample_conditioned``, here and below.
         """
-        moments = [f"step {step}" for step in steps]
+        moments = [f"step {step}" for step in looks]
         with torch.inference_mode():
             model = attach_probe(self.model, probe or CaptureAll(), ", ".join(moments))
             latent = {"samples": self.latents(model, prompt, seeds, **options)}
             truth = scorer.GroundTruth()(self.decode(latent["samples"]), [prompt] * len(seeds))
-            features = {step: captured(model, latent, moment) for step, moment in zip(steps, moments)}
+            features = {step: captured(model, latent, moment) for step, moment in zip(looks, moments)}
         return Candidates(prompt, truth, features)
 
     def features(
-        self, prompt: str, seeds: Sequence[int], steps: Sequence[int], probe: Probe, **options: Any
+        self, prompt: str, seeds: Sequence[int], looks: Sequence[int], probe: Probe, **options: Any
     ) -> dict[int, list[Features]]:
-        """What ``probe`` needs at evaluations ``steps``; the run ends after the last of them."""
-        moments = [f"step {step}" for step in steps]
+        """What ``probe`` needs at evaluations ``looks``; the run ends after the last of them."""
+        moments = [f"step {step}" for step in looks]
         with torch.inference_mode():
             model = attach_probe(self.model, probe, ", ".join(moments))
-            latent = {"samples": self.latents(model, prompt, seeds, last_step=max(steps), **options)}
-            return {step: captured(model, latent, moment) for step, moment in zip(steps, moments)}
+            latent = {"samples": self.latents(model, prompt, seeds, last_step=max(looks), **options)}
+            return {step: captured(model, latent, moment) for step, moment in zip(looks, moments)}

@@ -104,3 +104,10 @@ def test_real_size_without_a_gpu_says_so(tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match="--real-size needs a GPU with CUDA"):
         seed_search.main(["--model", "flux", "--seed", "1", "--real-size", "--out", str(tmp_path / "out.json")])
     assert not list(tmp_path.iterdir())
+
+
+def test_candidates_can_be_sampled_in_another_number_of_steps_and_size(testbed):
+    prompt = testbed.prompts(1, SEED, "train")[0]
+    found = testbed.candidates(prompt, [1, 2], [2], steps=4, size=(96, 160))
+    assert [row.percent for row in found.features[2]] == [pytest.approx(0.25)] * 2
+    assert found.features[2][0].denoised.shape[-2:] == (12, 20)
