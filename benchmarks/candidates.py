@@ -119,7 +119,7 @@ class Testbed:
         probe: Probe | None = None,
         **options: Any,
     ) -> Candidates:
-        """Sample one prompt from each seed to the end, capturing what ``probe`` needs (or all) at evaluations ``looks``.
+        """Sample one prompt from each seed to the end, capturing what ``probe`` needs (or all) at ``looks``.
 
         ``options``: of ``sample.sample_conditioned``, here and below.
         """
