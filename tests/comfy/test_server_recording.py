@@ -71,7 +71,8 @@ def test_a_run_is_recorded_once_and_a_second_queueing_samples_and_adds_nothing(r
     again = run(prompt)
     assert ran(again) == {"record"} and again.text("record").startswith("Already in")
     client._post("/free", {"free_memory": True, "unload_models": True})  # as after a restart
-    assert ran(run(prompt)) == {"text", "record"}
+    # The server forgets before the next prompt or after it, whichever its worker comes to first.
+    assert {"text", "record"} in (ran(run(prompt)), ran(run(prompt)))
     assert files == {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")}
     prompt["seeds"]["inputs"]["first_seed"] = 7
     assert "sampler" in ran(run(prompt)) and len(Dataset(folder).runs) == 2
