@@ -134,7 +134,7 @@ def _finished_run(model, latent, images, rewards: list, prompt: str, others: lis
             raise ValueError(f"two rewards measure {reward.label}. Connect each reward once.")
         labels[reward.label] = reward(images, [prompt] * len(images)).tolist()
     parts = prompt_parts(prompt, len(moments[0][0].words))
-    read = [*parts, *others] if getattr(rewards[0], "reads_prompt", True) else []
+    read = list(dict.fromkeys([*parts, *others])) if getattr(rewards[0], "reads_prompt", True) else []
     judged = _judged(rewards[0], images, read)
     return FinishedRun(
         prompt=prompt,
