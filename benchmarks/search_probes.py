@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from diffusion_probe.probe_models.combined import CombinedProbe
 from diffusion_probe.probe_models.focus import AttentionFocus
 from diffusion_probe.probe_models.preview import PreviewReward
 from diffusion_probe.probe_models.probe import Probe
-from diffusion_probe.probe_models.probe_file import load_probe
+from diffusion_probe.probe_models.probe_file import LearnedProbe, load_probe
 from diffusion_probe.sampling.capture import attach_probe, captured
+from diffusion_probe.sampling.combining import combine_probes
 from diffusion_probe.search.policies import ONE_CUT, SEQUENTIAL, policy_named
 from diffusion_probe.search.policy import Policy
 from diffusion_probe.search.skill import PREVIEW as PREVIEW_SKILL
-from diffusion_probe.search.skill import Skill
+from diffusion_probe.search.skill import Skill, combine
 from diffusion_probe.testbed import sample
 from diffusion_probe.testbed.load import PROBES
 from diffusion_probe.testbed.scorer import GroundTruth
@@ -57,8 +59,8 @@ PREVIEW = Searcher("preview", lambda testbed, prompt: PreviewReward(testbed.deco
 UNTRAINED = (FOCUS, PREVIEW)
 
 
-def trained(path: Path) -> Searcher:
-    """The probe in a file, named as the file is, with the skill that the file states.
+def trained(path: Path) -> list[Searcher]:
+    """The probe in a file, named as the file is, with the skill that it states; a joint one with previews, too.
 
     Raises:
         SystemExit: it can't be read; the message says why.
@@ -69,7 +71,19 @@ def trained(path: Path) -> Searcher:
         raise SystemExit(str(error)) from None
     skill = Skill(**probe.search_skill) if probe.search_skill else PREVIEW_SKILL
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    return Searcher(probe.name, lambda testbed, prompt: probe, skill, digest=digest)
+    alone = Searcher(probe.name, lambda testbed, prompt: probe, skill, digest=digest)
+    combines = probe.card.kind == "joint" and probe.search_skill
+    return [alone, with_preview(probe, digest)] if combines else [alone]
+
+
+def with_preview(probe: LearnedProbe, digest: str) -> Searcher:
+    """What Combine Probes makes of a trained probe and previews."""
+    _, skill = combine(Skill(**probe.search_skill), Skill(**GroundTruth.preview_skill))
+
+    def combined(testbed: Testbed, prompt: str) -> CombinedProbe:
+        return combine_probes(probe, PREVIEW.make(testbed, prompt))
+
+    return Searcher(f"{probe.name} with preview", combined, skill, digest=f"{digest}-preview")
 
 
 def searchers(model: str, files: Sequence[Path]) -> list[Searcher]:
@@ -79,7 +93,8 @@ def searchers(model: str, files: Sequence[Path]) -> list[Searcher]:
         SystemExit: two have the same name, or a file can't be read.
     """
     shipped = sorted((PROBES / model).glob("*.safetensors"))
-    found = [*UNTRAINED, *map(trained, dict.fromkeys([*shipped, *(path.resolve() for path in files)]))]
+    paths = dict.fromkeys([*shipped, *(path.resolve() for path in files)])
+    found = [*UNTRAINED, *(searcher for path in paths for searcher in trained(path))]
     names = [one.name for one in found]
     if twice := {name for name in names if names.count(name) > 1}:
         raise SystemExit(f"two probes are called {', '.join(sorted(twice))}: rename one of the files.")

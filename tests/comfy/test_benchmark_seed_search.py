@@ -82,6 +82,16 @@ def test_probes_that_come_with_the_testbed_are_measured_unasked(tmp_path, write_
     assert [one.name for one in search_probes.searchers("sdxl", [])] == ["focus", "preview"]
 
 
+def test_a_joint_probe_is_measured_together_with_previews_too(testbed):
+    found = {one.name: one for one in search_probes.searchers("flux", [])}
+    joint, preview, both = found["joint"], found["preview"], found["joint with preview"]
+    assert all(both.skill.correlation[at] > joint.skill.correlation[at] for at in range(len(both.skill.correlation)))
+    prompt = testbed.prompts(1, SEED, "train")[0]
+    seen = [search_probes.early_scores(testbed, one, prompt, [1, 2, 3], [5])[5] for one in (joint, preview, both)]
+    share = [(b - p) / (j - p) for j, p, b in zip(*seen)]
+    assert max(share) - min(share) < 1e-3 and 0 < share[0] < 1
+
+
 def test_real_size_compares_the_engine_with_a_plain_batch():
     found = compare(Runs(SMALL, candidates=3, seed=1, steps=6), rounds=1)
     assert found["model_rows"] == 3 * 6
