@@ -26,6 +26,13 @@ from benchmarks import report
 
 MODULE = "benchmarks.probe_learning"
 STEPS = {"attention cnn": 500, "activation ranker": 800, "joint": 1000}
+NETWORKS = {
+    "attention cnn": {"widths": [24, 48, 96], "layers": 1},
+    "activation ranker": {"widths": [48, 80], "vector": 96},
+    "joint": {},
+}
+"""Sizes of the probes that come with the testbed."""
+
 SHARES = (1 / 32, 1 / 10, 1 / 3, 1)
 
 
@@ -79,18 +86,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--what", choices=("images", "parts"), required=True)
     parser.add_argument("--labels", default="truth,structure,appearance", help="names, commas between; the score first")
     parser.add_argument("--steps", type=json.loads, default=STEPS, help=f"by kind, as JSON; default: {STEPS}")
+    parser.add_argument(
+        "--networks", type=json.loads, default=NETWORKS, help=f"their sizes by kind, as JSON; default: {NETWORKS}"
+    )
     parser.add_argument("--seed", type=int, required=True, help="of weights, batches, ties and intervals")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args(arguments)
     dataset = Dataset(given.dataset)
     labels = tuple(given.labels.split(","))
-    recipes = {kind: Recipe(kind, labels, steps=steps, seed=given.seed) for kind, steps in given.steps.items()}
+    recipes = {
+        kind: Recipe(kind, labels, steps=steps, seed=given.seed, network=given.networks.get(kind, {}))
+        for kind, steps in given.steps.items()
+    }
     trainings = {"images": more_images, "parts": without_parts}[given.what]
     rows = json.loads(given.out.read_text())["trainings"] if given.out.is_file() else {}
     settings = {
         "family": dataset.header.family,
         "what": given.what,
         "labels": labels,
+        "networks": given.networks,
         "validation": "one prompt of ten",
     }
     for name, (recipe, runs) in trainings(dataset, dataset.split()[0], recipes).items():
