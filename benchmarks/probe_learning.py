@@ -1,11 +1,13 @@
 """What makes learned probes better: more images, and which of their parts?
 
-``python -m benchmarks.probe_learning DATASET --what {images,parts} --seed S --out FILE.json``
+``python -m benchmarks.probe_learning DATASET --what {images,parts,families} --seed S --out FILE.json``
 
 Trains on a recorded dataset's training prompts and measures within-prompt Spearman on its validation
 prompts; no test prompt has a part in it. ``images``: every learned probe on ever more of the recorded
-images. ``parts``: the probes as they are, beside each with one thing taken away. Trainings that are in
-the output file already aren't done again.
+images. ``parts``: the probes as they are, beside each with one thing taken away. ``families``: the attention
+CNN on as many blocks as the dataset ``--onto`` has, too, measured on the validation prompts of both; the
+other probes read what differs in size between families. Trainings that are in the output file already
+aren't done again.
 """
 
 import argparse
@@ -66,24 +68,52 @@ def without_parts(dataset: Dataset, runs: list[RunRecord], recipes: Mapping[str,
     return {name: (recipe, runs) for name, recipe in found.items()}
 
 
-def measure(dataset: Dataset, runs: list[RunRecord], recipe: Recipe, checkpoint: Path, seed: int) -> dict[str, Any]:
-    """Train, and measure on the validation prompts."""
+def evenly(count: int, blocks: int) -> tuple[int, ...]:
+    """Numbers of ``count`` of the blocks, from the first to the last."""
+    return tuple(round(place * (blocks - 1) / max(1, count - 1)) for place in range(count))
+
+
+def across_families(dataset: Dataset, onto: Dataset, recipe: Recipe) -> tuple[Recipe, tuple[int, ...]]:
+    """The recipe with as many blocks as both datasets have, and which of ``onto`` stand in their place."""
+    here, there = len(dataset.header.blocks), len(onto.header.blocks)
+    return replace(recipe, blocks=evenly(min(here, there), here)), evenly(min(here, there), there)
+
+
+def measure(
+    dataset: Dataset,
+    runs: list[RunRecord],
+    recipe: Recipe,
+    checkpoint: Path,
+    seed: int,
+    onto: tuple[Dataset, tuple[int, ...]] | None = None,
+) -> dict[str, Any]:
+    """Train, and measure on the validation prompts; ``onto``: on those of another dataset and its blocks, too."""
     fit = Fit(dataset, runs, recipe, checkpoint)
     fit.run()
-    batches = Batches(dataset, dataset.split()[1], fit.batches.needs, recipe.labels, recipe.blocks, recipe.use_words)
+    found = {"images": sum(len(run.seeds) for run in runs), "steps": recipe.steps}
+    found["moments"] = on_validation(fit, dataset, recipe.blocks, seed)
+    if onto:
+        found["onto"] = on_validation(fit, *onto, seed)
+    return found
+
+
+def on_validation(fit: Fit, dataset: Dataset, blocks: tuple[int, ...] | None, seed: int) -> dict[float, dict[str, Any]]:
+    """By noise level, within-prompt Spearman on a dataset's validation prompts."""
+    recipe = fit.recipe
+    batches = Batches(dataset, dataset.split()[1], fit.batches.needs, recipe.labels, blocks, recipe.use_words)
     batches.groups = with_enough_rows(batches.groups)
-    scored = score_groups(fit.averaged(), batches, fit.device)
-    found = {"images": sum(len(run.seeds) for run in runs), "steps": recipe.steps, "moments": {}}
-    for percent, (scores, labels) in scored.items():
+    found = {}
+    for percent, (scores, labels) in score_groups(fit.averaged(), batches, fit.device).items():
         rho = protocol.within_spearman(scores, labels, seed)[0]
-        found["moments"][percent] = {"within_spearman": rho.value, "ci": rho.interval, "prompts": len(labels)}
+        found[percent] = {"within_spearman": rho.value, "ci": rho.interval, "prompts": len(labels)}
     return found
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__.splitlines()[0])
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder of the dataset")
-    parser.add_argument("--what", choices=("images", "parts"), required=True)
+    parser.add_argument("--what", choices=("images", "parts", "families"), required=True)
+    parser.add_argument("--onto", type=Path, metavar="DATASET", help="of another family, for --what families")
     parser.add_argument("--labels", default="truth,structure,appearance", help="names, commas between; the score first")
     parser.add_argument("--steps", type=json.loads, default=STEPS, help=f"by kind, as JSON; default: {STEPS}")
     parser.add_argument(
@@ -92,28 +122,38 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, required=True, help="of weights, batches, ties and intervals")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args(arguments)
+    if (given.what == "families") != bool(given.onto):
+        parser.error("--what families and --onto DATASET belong together")
     dataset = Dataset(given.dataset)
     labels = tuple(given.labels.split(","))
     recipes = {
         kind: Recipe(kind, labels, steps=steps, seed=given.seed, network=given.networks.get(kind, {}))
         for kind, steps in given.steps.items()
     }
-    trainings = {"images": more_images, "parts": without_parts}[given.what]
+    runs, onto = dataset.split()[0], None
+    if given.onto:
+        other = Dataset(given.onto)
+        recipe, blocks = across_families(dataset, other, recipes["attention cnn"])
+        trainings, onto = {"attention cnn": (recipe, runs)}, (other, blocks)
+    else:
+        trainings = {"images": more_images, "parts": without_parts}[given.what](dataset, runs, recipes)
     rows = json.loads(given.out.read_text())["trainings"] if given.out.is_file() else {}
     settings = {
         "family": dataset.header.family,
+        **({"onto": onto[0].header.family} if onto else {}),
         "what": given.what,
         "labels": labels,
         "networks": given.networks,
         "validation": "one prompt of ten",
     }
-    for name, (recipe, runs) in trainings(dataset, dataset.split()[0], recipes).items():
+    for name, (recipe, some) in trainings.items():
         if name in rows:
             continue
         with tempfile.TemporaryDirectory() as folder:
-            rows[name] = measure(dataset, runs, recipe, Path(folder) / "checkpoint.safetensors", given.seed)
-        shown = ", ".join(f"{level}: {rho['within_spearman']:.3f}" for level, rho in rows[name]["moments"].items())
-        print(f"{name}: {shown}")
+            rows[name] = measure(dataset, some, recipe, Path(folder) / "checkpoint.safetensors", given.seed, onto)
+        for where in ("moments", "onto") if onto else ("moments",):
+            shown = ", ".join(f"{level}: {rho['within_spearman']:.3f}" for level, rho in rows[name][where].items())
+            print(f"{name}{', onto the other' if where == 'onto' else ''}: {shown}")
         report.write(given.out, {"trainings": rows, "settings": settings}, MODULE, given.seed)
     return 0
 

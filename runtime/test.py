@@ -1,10 +1,14 @@
 """Run the test suite: ``python -m runtime.test [--no-browser] [pytest's arguments]``, or ``make test``."""
 
+import os
 import subprocess
 import sys
 
 from .paths import PACK_ROOT
 from .setup import ensure_or_exit
+
+SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile")
+"""The whole suite in two processes, a file in one of them: most tests keep one core busy."""
 
 
 def main() -> None:
@@ -13,7 +17,10 @@ def main() -> None:
     browser = "--no-browser" not in arguments
     arguments = [argument for argument in arguments if argument != "--no-browser"]
     python = str(ensure_or_exit(with_browser=browser, with_tests=True))
-    style = 0 if arguments else _run(python, "-m", "ruff", "check", "--quiet", ".")
+    style = 0
+    if not arguments:
+        style = _run(python, "-m", "ruff", "check", "--quiet", ".")
+        arguments += SIDE_BY_SIDE if (os.cpu_count() or 1) > 1 else ()
     if not browser:
         arguments += ["--ignore", "tests/browser"]
     tests = _run(python, "-m", "pytest", *arguments)

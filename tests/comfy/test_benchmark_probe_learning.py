@@ -36,3 +36,20 @@ def test_every_ablation_takes_one_thing_away_from_a_probe_that_is_measured_whole
         whole = found[name.split(", ")[0]][0]
         different = {part for part in vars(whole) if getattr(whole, part) != getattr(recipe, part)}
         assert (name in recipes) == (not different) and len(different - {"others"} or different) <= 1
+
+
+def test_an_attention_cnn_is_measured_on_another_family_with_as_many_blocks(command, tmp_path, record):
+    record(tmp_path / "other", prompts=40, seed=1, family="SDXL")
+    arguments = [*command, "--what", "families", "--onto", str(tmp_path / "other")]
+    small = ["--steps", '{"attention cnn": 2}', "--networks", '{"attention cnn": {"widths": [16, 32], "layers": 1}}']
+    assert probe_learning.main([*arguments, *small]) == 0
+    found = json.loads((tmp_path / "out.json").read_text())
+    row = found["trainings"]["attention cnn"]
+    assert found["settings"]["onto"] == "SDXL" and row["moments"].keys() == row["onto"].keys()
+    assert row["moments"] != row["onto"]
+    assert probe_learning.evenly(4, 6) == (0, 2, 3, 5) and probe_learning.evenly(4, 4) == (0, 1, 2, 3)
+
+
+def test_another_family_without_its_dataset_is_refused(command):
+    with pytest.raises(SystemExit):
+        probe_learning.main([*command, "--what", "families"])
