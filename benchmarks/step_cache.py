@@ -79,7 +79,7 @@ class Bench:
     prompts: Sequence[str]
     seeds: Sequence[int]
 
-    memory: dict[float, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    memory: dict[float, list[tuple[Tensor, Tensor, Tensor]]] = field(default_factory=dict)
 
     def sample(self, model: Any, steps: int, memory: bool = True) -> Sampled:
         """All rows in one batch. ``memory``: take what an earlier run has computed from the same latents."""

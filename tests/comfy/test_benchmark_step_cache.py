@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from diffusion_probe.testbed.random_models import random_flux
 
 from benchmarks import cached_search, candidates, step_cache
@@ -23,6 +24,18 @@ def test_real_size_measures_cost_overhead_and_memory_of_both_spaces(tmp_path, ks
         record["cost"]["predicted_seconds"] / record["cost"]["computed_seconds"], rel=1e-3
     )
     assert record["overhead"]["bit_identical"] and record["overhead"]["ratio"] > 0
+
+
+@pytest.mark.benchmark
+def test_what_is_remembered_of_a_batch_that_is_split_is_what_the_model_says(monkeypatch):
+    """Conds that don't fit into one call ask the model about the same latent, one after the other."""
+    testbed = candidates.Testbed.load("flux")
+    bench = step_cache.Bench(testbed, testbed.prompts(2, 3, "train"), [1, 2])
+    monkeypatch.setattr(type(testbed.model.model), "memory_required", lambda *args, **kwargs: 1e30)
+    with torch.inference_mode():
+        plain, first, again = (bench.sample(testbed.model, 4, memory) for memory in (False, True, True))
+    assert torch.equal(plain.latents, first.latents) and torch.equal(plain.latents, again.latents)
+    assert plain.nfe == again.nfe == 4
 
 
 @pytest.mark.benchmark
