@@ -19,7 +19,7 @@ class StepCacheConfig:
             faster and further from the uncached image; 1 predicts nothing.
         predictor: how a value is predicted, by name. ``reuse`` repeats the newest one; ``linear``,
             ``newton2`` and ``pade11`` extrapolate two or three. Or a :class:`Predictor`.
-        start: fraction of the run's steps that are all computed first (never fewer than three).
+        start: fraction of the run's steps that are all computed first (never fewer than three or than ``interval``).
             Larger keeps the composition closer to the uncached image.
         end: fraction of the run's steps after which all are computed again (the last one always
             is). Smaller keeps fine detail.

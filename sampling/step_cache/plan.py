@@ -9,7 +9,8 @@ from itertools import accumulate
 from .config import StepCacheConfig
 
 WARM_UP = 3
-"""Least number of steps computed first: what the predictors of second order need."""
+"""Least number of steps computed first: what the predictors of second order need. As many as a gap is long
+are, too: no predictor has to look further ahead than back."""
 
 EARLY_UNTIL, LATE_FROM = 0.3, 0.8
 """Fractions of the steps at which the phases change (TC-Padé: 0.7 T and 0.2 T of what is left)."""
@@ -49,7 +50,7 @@ class Plan:
         steps = len(sigmas) - 1
         return cls(
             sigmas=tuple(sigmas),
-            first=max(WARM_UP, round(config.start * steps)),
+            first=max(WARM_UP, config.interval, round(config.start * steps)),
             last=min(steps - 1, round(config.end * steps)),
             interval=config.interval,
             flow=flow,
