@@ -3,7 +3,8 @@
 ``python -m benchmarks.probe_accuracy --model {flux,sdxl} --seed S --prompts N --seeds 16 --out FILE.json``
 
 Fresh held-out prompts; every seed is sampled to the end once, probes look on the way, the
-ground-truth scorer judges the finished image. Protocol and statistics: ``training/protocol.py``.
+ground-truth scorer judges the finished image. Protocol and statistics: ``training/protocol.py``. ``cost``: what
+scoring the seeds of a prompt takes, as a share of sampling them to 20 % of a run.
 Work that is done stays in ``output/probe_accuracy`` and is taken up again by the same command; for a
 trained probe that is new or has changed, the runs are sampled again as far as it looks.
 """
@@ -33,7 +34,7 @@ from diffusion_probe.testbed.train import FAMILIES
 from diffusion_probe.training import accuracy, protocol
 from tqdm import tqdm
 
-from benchmarks import report
+from benchmarks import report, scoring_cost
 from benchmarks.candidates import Testbed, candidate_seeds
 from runtime.paths import OUTPUT, PACK_ROOT
 
@@ -216,6 +217,7 @@ def main(arguments: list[str] | None = None) -> int:
     lines = json.loads(json.dumps(measure(testbed, given)))
     truth = np.array([line["truth"] for line in lines])
     rows = accuracy.rows_of(lines, given.steps, run_steps, given.seed)
+    made = {name: entry.make for name, entry in entries(given.probe).items()}
     record = {
         "model": given.model,
         **{**testbed.settings, **given.options, "steps": run_steps},
@@ -228,10 +230,13 @@ def main(arguments: list[str] | None = None) -> int:
         "truth_within_std": truth.std(axis=1).mean(),
         "constant_prompts": int((np.ptp(truth, axis=1) == 0).sum()),
         "seconds_since_last_resumed": time.monotonic() - started,
+        "cost": scoring_cost.measure(testbed, given.seed, given.seeds, made, given.projection),
         "rows": rows,
     }
     report.write(given.out, record, MODULE, given.seed)
     print(accuracy.table(report.plain(rows)))
+    for name, cost in record["cost"]["probes"].items():
+        print(f"{name}: {cost['ms_per_row']:.1f} ms a row, {cost['share_of_partial_run']:.1%} of a run to 20 %")
     return 0
 
 

@@ -1,11 +1,13 @@
 """The seed search benchmark: trained probes from files beside the others, wordings, and real dimensions."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from diffusion_probe.testbed.random_models import random_flux
 
-from benchmarks import candidates, prompt_search, search_probes, search_timing, seed_search
+from benchmarks import candidates, prompt_search, scoring_cost, search_probes, search_timing, seed_search
 from benchmarks.real_size import RealSize
 from benchmarks.search_real_size import Runs, compare, tensor_bytes
 
@@ -121,3 +123,13 @@ def test_candidates_can_be_sampled_in_another_number_of_steps_and_size(testbed):
     found = testbed.candidates(prompt, [1, 2], [2], steps=4, size=(96, 160))
     assert [row.percent for row in found.features[2]] == [pytest.approx(0.25)] * 2
     assert found.features[2][0].denoised.shape[-2:] == (12, 20)
+
+
+def test_scoring_is_timed_beside_sampling(testbed):
+    idle = SimpleNamespace(score=lambda rows: rows)
+    made = {"nothing": lambda testbed, prompt: idle, "preview": search_probes.PREVIEW.make}
+    found = scoring_cost.measure(testbed, SEED, 2, made, None)
+    assert found["probes"].keys() == made.keys()
+    for row in found["probes"].values():
+        share = row["ms_per_row"] * 2 / 1000 / found["partial_run_seconds"]
+        assert row["share_of_partial_run"] == pytest.approx(share) and row["ms_per_row"] > 0
