@@ -17,10 +17,10 @@ export const WORKFLOWS = {
   "seed-selection-qwen-image": seedSelection(FAMILIES["qwen-image"], "3f7b1d52-8e0a-4c69-b4d1-9a6c2e5f8b10"),
   "seed-selection-sd35": seedSelection(FAMILIES.sd35, "e2a95c08-41d7-4b3f-8c60-7d1f3b9a4e21"),
   "seed-selection-z-image": seedSelection(FAMILIES["z-image"], "70c4e8d9-2b6f-4a13-95e7-c8a0d4f61b32"),
-  "seed-search-testbed": seedSearch(FAMILIES.testbed, "5f0d2c3b-7a41-4e69-8b1d-3c9e6a2f7d01"),
+  "seed-search-testbed": seedSearch(withTrainedProbe(FAMILIES.testbed, "flux"), "5f0d2c3b-7a41-4e69-8b1d-3c9e6a2f7d01"),
   "seed-search-flux-dev": seedSearch(FAMILIES["flux-dev"], "a8e4b6d2-0c35-4f7a-9e21-6d1b8c5f3a02"),
-  "seed-search-cache-testbed": seedSearch(FAMILIES.testbed, "7c1e9a54-2b6d-4f38-a0c7-8e5d3b1f6a01", { cached: true }),
-  "seed-search-cache-testbed-sdxl": seedSearch(FAMILIES["testbed-sdxl"], "3e8b5d17-9f02-4c6a-b4d1-0a7c2e9f5b02", {
+  "seed-search-cache-testbed": seedSearch(withTrainedProbe(FAMILIES.testbed, "flux"), "7c1e9a54-2b6d-4f38-a0c7-8e5d3b1f6a01", { cached: true }),
+  "seed-search-cache-testbed-sdxl": seedSearch(withTrainedProbe(FAMILIES["testbed-sdxl"], "sdxl"), "3e8b5d17-9f02-4c6a-b4d1-0a7c2e9f5b02", {
     cached: true,
   }),
   "seed-search-cache-flux-dev": seedSearch(FAMILIES["flux-dev"], "d2a6c3f8-4e71-4b95-8d0a-5f1b7c9e3a03", {

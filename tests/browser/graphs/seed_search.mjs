@@ -83,7 +83,7 @@ export function seedSearch(family, id, { cached = false } = {}) {
       ["search", "kept_scores", "save", "scores"],
     ],
     groups: [
-      ...upperGroups(`${cached ? "Cache, and what" : "What"} looks at the candidates`),
+      ...upperGroups(`${cached ? "Cache, and what" : "What"} looks at the candidates`, family.words ? 1110 : 740),
       { title: "3. Search", bounds: [370, 760, 960, 1210] },
     ],
   };
