@@ -125,25 +125,29 @@ def both_kinds(testbed: Testbed, prompt: str, seeds: Sequence[int]) -> dict[str,
     return {CROSS: run, SELF: replace(run, moments=instead)}
 
 
-def record(testbed: Testbed, given: argparse.Namespace, data: Path) -> None:
-    """Record so many training and validation prompts; those that are there are passed over."""
+def record(testbed: Testbed, given: argparse.Namespace, data: Path) -> set[str]:
+    """Record so many training and validation prompts; those that are there are passed over. Returns their keys."""
     pool = list(enumerate(testbed.prompts(2 * given.prompts + 20 * given.validation, given.seed, "train")))
     apart = [(number, prompt) for number, prompt in pool if is_validation(prompt)]
     others = [(number, prompt) for number, prompt in pool if not is_validation(prompt)]
     chosen = [*apart[: given.validation], *others[: given.prompts]]
+    keys = set()
     for number, prompt in tqdm(chosen, desc="prompts", mininterval=5):
         seeds = tuple(candidate_seeds(given.seed, number, given.seeds))
         key = run_key(prompt, seeds, STEPS)
+        keys.add(key)
         if not all(run_path(data / kind, key).exists() for kind in (CROSS, SELF)):
             for kind, run in both_kinds(testbed, prompt, seeds).items():
                 record_run(data / kind, key, run)
+    return keys
 
 
-def learn(data: Path, given: argparse.Namespace) -> dict[str, dict[str, np.ndarray]]:
-    """Train on each kind of maps: ρ of every validation prompt, by noise level and over all of them."""
+def learn(data: Path, keys: set[str], given: argparse.Namespace) -> dict[str, dict[str, np.ndarray]]:
+    """Train on each kind of maps of these runs: ρ of every validation prompt, by noise level and over all of them."""
     found = {}
     for name, (kind, words) in MAPS.items():
         dataset = Dataset(data / kind)
+        dataset.runs = [run for run in dataset.runs if run.key in keys]
         recipe = Recipe(KIND, LABELS, steps=given.steps, seed=given.seed, use_words=words, network=NETWORKS[KIND])
         fit = Fit(dataset, dataset.split()[0], recipe, data / f"{name}.safetensors")
         fit.run()
@@ -187,8 +191,7 @@ def main(arguments: list[str] | None = None) -> int:
     testbed.model.set_model_compute_dtype(torch.bfloat16)  # as the testbed's recordings
     with tempfile.TemporaryDirectory() as temporary:
         data = given.data or Path(temporary)
-        record(testbed, given, data)
-        rho = learn(data, given)
+        rho = learn(data, record(testbed, given, data), given)
     settings = {
         "model": given.model,
         "prompts": given.prompts,
