@@ -22,7 +22,7 @@ from diffusion_probe.training import protocol
 from diffusion_probe.training.batches import Batches
 from diffusion_probe.training.dataset import Dataset, RunRecord
 from diffusion_probe.training.fit import Fit, Recipe
-from diffusion_probe.training.validation import score_groups, with_enough_rows
+from diffusion_probe.training.validation import Scored, score_groups, with_enough_rows
 
 from benchmarks import report
 
@@ -99,14 +99,19 @@ def measure(
 
 def on_validation(fit: Fit, dataset: Dataset, blocks: tuple[int, ...] | None, seed: int) -> dict[float, dict[str, Any]]:
     """By noise level, within-prompt Spearman on a dataset's validation prompts."""
-    recipe = fit.recipe
-    batches = Batches(dataset, dataset.split()[1], fit.batches.needs, recipe.labels, blocks, recipe.use_words)
-    batches.groups = with_enough_rows(batches.groups)
     found = {}
-    for percent, (scores, labels) in score_groups(fit.averaged(), batches, fit.device).items():
+    for percent, (scores, labels) in validation_scores(fit, dataset, blocks).items():
         rho = protocol.within_spearman(scores, labels, seed)[0]
         found[percent] = {"within_spearman": rho.value, "ci": rho.interval, "prompts": len(labels)}
     return found
+
+
+def validation_scores(fit: Fit, dataset: Dataset, blocks: tuple[int, ...] | None = None) -> Scored:
+    """What the trained network says of a dataset's validation prompts."""
+    recipe = fit.recipe
+    batches = Batches(dataset, dataset.split()[1], fit.batches.needs, recipe.labels, blocks, recipe.use_words)
+    batches.groups = with_enough_rows(batches.groups)
+    return score_groups(fit.averaged(), batches, fit.device)
 
 
 def main(arguments: list[str] | None = None) -> int:
