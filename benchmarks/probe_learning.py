@@ -52,14 +52,17 @@ def without_parts(dataset: Dataset, runs: list[RunRecord], recipes: Mapping[str,
     """By name the recipe and the runs: each probe whole, and with one thing taken away."""
     blocks = len(dataset.header.blocks)
     cnn, joint = recipes["attention cnn"], recipes["joint"]
-    one, half = (blocks // 2,), tuple(range(blocks // 4, blocks // 4 + (blocks + 1) // 2))
+    middle = tuple(range(blocks // 4, blocks // 4 + (blocks + 1) // 2))
     found = dict(recipes) | {
-        "attention cnn, 1 block": replace(cnn, blocks=one),
-        f"attention cnn, {len(half)} blocks": replace(cnn, blocks=half),
+        "attention cnn, first block": replace(cnn, blocks=(0,)),
+        "attention cnn, middle block": replace(cnn, blocks=(blocks // 2,)),
+        "attention cnn, last block": replace(cnn, blocks=(blocks - 1,)),
+        "attention cnn, middle half of the blocks": replace(cnn, blocks=middle),
+        "attention cnn, every other block": replace(cnn, blocks=evenly(len(middle), blocks)),
         "attention cnn, without words": replace(cnn, use_words=False),
         "attention cnn, squared error alone": replace(cnn, listwise=0.0),
         "attention cnn, one head": replace(cnn, labels=cnn.labels[:1]),
-        "joint, 1 block": replace(joint, blocks=one),
+        "joint, last block": replace(joint, blocks=(blocks - 1,)),
         "joint, without words": replace(joint, use_words=False, others=0),
         "joint, squared error alone": replace(joint, listwise=0.0),
         "joint, one head": replace(joint, labels=joint.labels[:1]),
