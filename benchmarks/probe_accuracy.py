@@ -154,7 +154,7 @@ def combined_scores(
 def measure(testbed: Testbed, given: argparse.Namespace) -> list[dict[str, Any]]:
     """All prompts, continuing from the checkpoint of an interrupted run; in the order of the prompts."""
     prompts = testbed.prompts(given.prompts, given.seed)
-    settings = {"model": given.model, "seed": given.seed, "seeds": given.seeds, "steps": given.steps}
+    settings = {"model": given.model, "seed": given.seed, "seeds": given.seeds, "looks": given.steps}
     settings |= {f"run_{name}": value for name, value in given.options.items()}
     path = OUTPUT / "probe_accuracy" / f"{given.model}-{fingerprint({**settings, **testbed.settings})}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
