@@ -16,6 +16,8 @@ from diffusion_probe.sampling.candidates import ksampler_candidate
 from diffusion_probe.sampling.hub import Hub
 from diffusion_probe.sampling.seeds import batch_noise
 from torch import Tensor
+from torch._subclasses import FakeTensor
+from torch._subclasses.functional_tensor import FunctionalTensor
 from tqdm import trange
 
 from benchmarks.real_size import MIB, REAL_SIZES, Peak, RealSize, need_gpu, on_gpu
@@ -83,7 +85,9 @@ class Runs:
 def tensor_bytes() -> dict[str, int]:
     """Bytes of all tensors there are, on the CPU and on the GPU, each storage once."""
     gc.collect()
-    storages = [one.untyped_storage() for one in gc.get_objects() if issubclass(type(one), Tensor)]
+    tensors = [one for one in gc.get_objects() if issubclass(type(one), Tensor)]
+    # What torch.compile traces with has no memory, and refuses to say where it lies.
+    storages = [one.untyped_storage() for one in tensors if not isinstance(one, FakeTensor | FunctionalTensor)]
     found = {(one.device.type, one.data_ptr()): one.nbytes() for one in storages}
     return {kind: sum(size for (at, _), size in found.items() if at == kind) for kind in ("cpu", "cuda")}
 

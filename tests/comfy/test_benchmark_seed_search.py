@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from diffusion_probe.testbed.random_models import random_flux
+from torch._subclasses import FakeTensorMode
 
 from benchmarks import candidates, prompt_search, scoring_cost, search_probes, search_timing, seed_search
 from benchmarks.real_size import RealSize
@@ -109,6 +110,10 @@ def test_all_tensors_are_counted_once():
     assert tensor_bytes()["cpu"] - before == 4000
     del held, view
     assert tensor_bytes()["cpu"] == before
+    with FakeTensorMode():
+        traced = torch.zeros(1000)
+    assert tensor_bytes()["cpu"] == before
+    del traced
 
 
 def test_real_size_without_a_gpu_says_so(tmp_path, monkeypatch):
