@@ -110,6 +110,6 @@ class EvaluationCounter:
             if torch.equal(x, asked) and torch.equal(context, under):
                 return answer.clone()
         asked, answer = x.clone(), executor(x, timestep, context, *args, **kwargs)
-        if all(under.shape != context.shape or not torch.equal(under, context) for _, under, _ in calls):
+        if not any(torch.equal(under, context) for _, under, _ in calls):
             calls.append((asked, context, answer.clone()))
         return answer
