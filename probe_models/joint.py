@@ -16,7 +16,7 @@ from .attention_cnn import CONDITION, STATISTICS, VIEWS, ResidualLayer, noise_em
 from .attention_cnn import FREQUENCIES as NOISE_FREQUENCIES
 from .features import ACTIVATION, ATTENTION, DENOISED, LATENT, TEXT
 from .inputs import Inputs
-from .joint_layers import DROPOUT, PLACES, ChannelNorm, JointLayer, attention_bias, order, places
+from .joint_layers import PLACES, ChannelNorm, JointLayer, order, places
 
 PATCH = 2
 """Side in latent cells of what one image token covers."""
@@ -99,10 +99,10 @@ class JointProbe(nn.Module):
         """
         noisy, denoised = self.latent_norm(inputs.latent), self.denoised_norm(inputs.denoised)
         odd = (0, denoised.shape[-1] % PATCH, 0, denoised.shape[-2] % PATCH)
-        latents = self._drop(F.pad(torch.cat([noisy, denoised], 1), odd, mode="replicate"))
+        latents = F.pad(torch.cat([noisy, denoised], 1), odd, mode="replicate")
         condition = self.condition(noise_embedding(inputs.percent.float()))
         activation = F.interpolate(self.activation_norm(inputs.activation), latents.shape[-2:], mode="nearest-exact")
-        x = self.stem(torch.cat([latents, self._drop(activation)], 1))
+        x = self.stem(torch.cat([latents, activation], 1))
         for layer in self.looking:
             x = layer(x, condition)
         patches = F.pixel_unshuffle(torch.cat([latents, x], 1), PATCH)
@@ -117,10 +117,6 @@ class JointProbe(nn.Module):
         height, width = inputs.denoised.shape[-2:]
         return (cells + self.seen(final)).mT.unflatten(-1, grid), image[..., :height, :width].float()
 
-    def _drop(self, images: Tensor) -> Tensor:
-        """In training, some channels of each row are left out."""
-        return F.dropout2d(images, DROPOUT, self.training)
-
     def read(self, text: Tensor, present: Tensor, percent: Tensor) -> Tensor:
         """What prompts ask for, ``[prompts, 1 + words, width]``; the first token gathers the judgement.
 
@@ -132,21 +128,19 @@ class JointProbe(nn.Module):
         place = order(text.shape[1]).to(text).expand(len(text), -1, -1)
         words = self.word(torch.cat([self.text_norm(text), place], -1))
         tokens = torch.cat([self.gather.expand(len(words), 1, -1), words], 1)
-        mask = attention_bias(None, present, 0, self.bias.out_features)
         condition = self.condition(noise_embedding(percent.float()))
         for layer in self.reading:
-            tokens = layer(tokens, condition, bias=mask)
+            tokens = layer(tokens, condition, _with_first(present))
         return tokens
 
-    def judge(self, cells: Tensor, words: Tensor, inputs: Inputs, rows: Tensor | None = None) -> Tensor:
+    def judge(self, cells: Tensor, words: Tensor, inputs: Inputs) -> Tensor:
         """How well cells, of :meth:`see`, show what words, of :meth:`read`, say, ``[items, heads]`` float32.
 
         Args:
             cells: of some rows.
-            words: one prompt per item.
+            words: one prompt per item; as many items for each row, one row's after another's.
             inputs: percent, present words and maps, one per item. Words without maps are judged by the cells
                 alone: any prompt can be asked about.
-            rows: which row of ``cells`` each item is about; None: the one of its own number.
         """
         tokens, bias = words, None
         if inputs.maps is not None:
@@ -154,9 +148,14 @@ class JointProbe(nn.Module):
             tokens = tokens + F.pad(self.lie(statistics(maps)), (0, 0, 1, 0))
             on_cells = F.adaptive_avg_pool2d(maps.flatten(0, 1), cells.shape[-2:]).unflatten(0, maps.shape[:2])
             bias = self.bias(views(on_cells).flatten(3).movedim(2, -1)).movedim(-1, 1)
+            bias = F.pad(bias, (0, 0, 1, 0))
         cells = cells.flatten(2).mT
-        mask = attention_bias(bias, inputs.present, cells.shape[1], self.bias.out_features)
         condition = self.condition(noise_embedding(inputs.percent.float()))
         for layer in self.judging:
-            tokens = layer(tokens, condition, cells, rows, mask)
+            tokens = layer(tokens, condition, _with_first(inputs.present), cells, bias)
         return self.score(self.norm(tokens[:, 0])).float()
+
+
+def _with_first(present: Tensor) -> Tensor:
+    """Which tokens there are, the one that gathers the judgement first."""
+    return F.pad(present, (1, 0), value=True)

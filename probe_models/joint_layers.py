@@ -8,20 +8,8 @@ from torch import Tensor, nn
 
 from .attention_cnn import CONDITION
 
-DROPOUT = 0.1
-"""Share of channels and of what layers add that training leaves out at random."""
-
 PLACES = 8
 """Frequencies of each coordinate of an image token."""
-
-
-def attention_bias(about: Tensor | None, present: Tensor, cells: int, heads: int) -> Tensor:
-    """``[items, heads, 1 + words, 1 + words + cells]``: words see cells by the maps, and nobody sees absent words."""
-    items, words = present.shape
-    bias = torch.zeros(items, heads, 1 + words, 1 + words + cells, device=present.device)
-    if about is not None:
-        bias[:, :, 1:, 1 + words :] = about
-    return bias.masked_fill(F.pad(~present, (1, cells))[:, None, None, :], -math.inf)
 
 
 class JointLayer(nn.Module):
@@ -41,8 +29,8 @@ class JointLayer(nn.Module):
         self,
         x: Tensor,
         condition: Tensor,
+        present: Tensor | None = None,
         beside: Tensor | None = None,
-        rows: Tensor | None = None,
         bias: Tensor | None = None,
     ) -> Tensor:
         """Tokens that look at each other, and at those beside them.
@@ -50,39 +38,60 @@ class JointLayer(nn.Module):
         Args:
             x: ``[items, tokens, width]``.
             condition: ``[items, CONDITION]``.
-            beside: ``[rows, others, width]``, which stay as they are.
-            rows: ``[items]``, which row each item has beside it; None: the one of its own number.
-            bias: of the attention, ``[items, heads, tokens, tokens + others]``.
+            present: bool ``[items, tokens]``, those that may be looked at; None: all.
+            beside: ``[rows, others, width]``, which stay as they are; each row's are those of equally many items.
+            bias: of the attention to those beside, ``[items, heads, tokens, others]``.
         """
         shift_in, scale_in, gate_in, shift_out, scale_out, gate_out = self._modulation(condition)
         normal = F.layer_norm(x, x.shape[-1:]) * (1 + scale_in) + shift_in
-        keys = self.keys(normal)
-        if beside is not None:
+        query, keys = self.query(normal), self.keys(normal)
+        mask = None if present is None else torch.zeros_like(present, dtype=query.dtype).masked_fill(~present, -math.inf)
+        if beside is None:
+            mixed = self._among(query, keys, mask)
+        else:
             others = self.keys(F.layer_norm(beside, beside.shape[-1:]))
-            keys = torch.cat([keys, others if rows is None else others[rows]], 1)
-        q, k, v = (self._by_head(part) for part in (self.query(normal), *keys.chunk(2, -1)))
-        bias = None if bias is None else bias.to(q)
-        attend = _attention if self.training and x.device.type == "cpu" else F.scaled_dot_product_attention
-        mixed = attend(q, k, v, bias)
-        x = x + (1 + gate_in) * self._drop(self.out(mixed.transpose(1, 2).flatten(2)))
+            mixed = self._beside(query, keys, others, mask, bias)
+        x = x + (1 + gate_in) * self.out(mixed)
         normal = F.layer_norm(x, x.shape[-1:]) * (1 + scale_out) + shift_out
-        return x + (1 + gate_out) * self._drop(self.down(F.gelu(self.up(normal))))
+        return x + (1 + gate_out) * self.down(F.gelu(self.up(normal)))
 
     def _modulation(self, condition: Tensor) -> tuple[Tensor, ...]:
         return self.modulate(F.silu(condition))[:, None].chunk(6, -1)
 
-    def _drop(self, tokens: Tensor) -> Tensor:
-        """In training, some channels of each item are left out, in all of its tokens: fewer random numbers."""
-        return F.dropout1d(tokens.mT, DROPOUT, self.training).mT
+    def _among(self, query: Tensor, keys: Tensor, mask: Tensor | None) -> Tensor:
+        """Attention within each item."""
+        q, k, v = (self._by_head(part) for part in (query, *keys.chunk(2, -1)))
+        mask = None if mask is None else mask[:, None, None]
+        if self.training and q.device.type == "cpu":
+            # PyTorch's own attention has a gradient so slow on CPUs that it alone would take half of the training.
+            weights = q * q.shape[-1] ** -0.5 @ k.mT
+            mixed = (weights if mask is None else weights + mask).softmax(-1).to(v) @ v
+        else:
+            mixed = F.scaled_dot_product_attention(q, k, v, mask)
+        return mixed.transpose(1, 2).flatten(2)
+
+    def _beside(self, query: Tensor, keys: Tensor, others: Tensor, mask: Tensor | None, bias: Tensor | None) -> Tensor:
+        """One softmax over an item's own tokens and those beside it, which the items of a row share."""
+        rows, tokens = len(others), query.shape[1]
+        # [rows, heads, items of the row, tokens, channels]
+        q, k, v = (
+            self._by_head(part).unflatten(0, (rows, -1)).transpose(1, 2) for part in (query, *keys.chunk(2, -1))
+        )
+        q = q * q.shape[-1] ** -0.5
+        other_k, other_v = (self._by_head(part) for part in others.chunk(2, -1))
+        own = q @ k.mT
+        if mask is not None:
+            own = own + mask.unflatten(0, (rows, -1))[:, None, :, None]
+        there = (q.flatten(2, 3) @ other_k.mT).unflatten(2, (-1, tokens))
+        if bias is not None:
+            there = there + bias.to(there).unflatten(0, (rows, -1)).transpose(1, 2)
+        weights = torch.cat([own, there], -1).softmax(-1).to(v)
+        own, there = weights.split([tokens, others.shape[1]], -1)
+        mixed = own @ v + (there.flatten(2, 3) @ other_v).unflatten(2, (-1, tokens))
+        return mixed.transpose(1, 2).flatten(0, 1).transpose(1, 2).flatten(2)
 
     def _by_head(self, tokens: Tensor) -> Tensor:
         return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-
-
-def _attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-    """As PyTorch's own, whose gradient on a CPU takes so long that training does two thirds of the steps."""
-    weights = (q * q.shape[-1] ** -0.5) @ k.mT
-    return (weights if bias is None else weights + bias).softmax(-1).to(v) @ v
 
 
 class ChannelNorm(nn.Module):

@@ -23,16 +23,14 @@ what is hidden in noise teaches less."""
 
 @dataclass(frozen=True)
 class OtherPrompts:
-    """Rows judged by prompts that they were not made from; one item per group and other prompt.
+    """Rows judged by prompts that they were not made from, equally many for each group.
 
     Attributes:
-        rows: numbers of the items' rows in the batch, ``[items, rows]``.
-        text: ``[items, words, channels]``.
-        present: bool ``[items, words]``.
-        labels: ``[items, rows]``, of the first label.
+        text: ``[groups, prompts, words, channels]``.
+        present: bool ``[groups, prompts, words]``.
+        labels: ``[groups, prompts, rows]``, of the first label.
     """
 
-    rows: Tensor
     text: Tensor
     present: Tensor
     labels: Tensor
@@ -143,15 +141,28 @@ class Batches:
 
     def _others(self, generator: torch.Generator, drawn: Sequence[Part], count: int) -> tuple[OtherPrompts, ...]:
         """What else the rows are judged by: twice as many parts of prompts as whole ones."""
-        parts, whole = [], []
-        for number, (_, _, rows) in enumerate(drawn):
-            judged = _shuffled(set.intersection(*(set(run.others) for run, _ in rows)), generator)
-            about = torch.arange(number * len(rows), (number + 1) * len(rows))
-            for items, known, wanted in ((parts, self.by_part, 2 * count), (whole, self.by_prompt, count)):
-                for prompt in [prompt for prompt in judged if prompt in known][:wanted]:
-                    labels = torch.tensor([run.others[prompt][row] for run, row in rows])
-                    items.append((about, self._text(rows[0][0], prompt), labels))
-        return tuple(_as_one(items) for items in (parts, whole) if items)
+        judged = [
+            _shuffled(set.intersection(*(set(run.others) for run, _ in rows)), generator) for _, _, rows in drawn
+        ]
+        found = []
+        for known, wanted in ((self.by_part, 2 * count), (self.by_prompt, count)):
+            asked = [[prompt for prompt in prompts if prompt in known][:wanted] for prompts in judged]
+            if most := max(map(len, asked)):
+                found.append(self._asked(drawn, asked, most))
+        return tuple(found)
+
+    def _asked(self, drawn: Sequence[Part], asked: Sequence[Sequence[str]], count: int) -> OtherPrompts:
+        """Groups with fewer prompts than ``count`` are asked about their own again."""
+        texts, labels = [], []
+        for (_, _, rows), prompts in zip(drawn, asked):
+            own = rows[0][0]
+            texts += [self._text(own, prompt) for prompt in [*prompts, *[own.prompt] * (count - len(prompts))]]
+            labels += [[run.others[prompt][row] for run, row in rows] for prompt in prompts]
+            labels += [[run.labels[self.labels[0]][row] for run, row in rows]] * (count - len(prompts))
+        shape = (len(drawn), count)
+        present = pad_sequence([torch.ones(len(text), dtype=torch.bool) for text in texts], batch_first=True)
+        text = pad_sequence(texts, batch_first=True)
+        return OtherPrompts(*(each.unflatten(0, shape) for each in (text, present, torch.tensor(labels))))
 
     def _text(self, own: RunRecord, prompt: str) -> Tensor:
         """Embeddings of the words of another prompt, or of a part of the own or another, ``[words, channels]``."""
@@ -203,12 +214,6 @@ class Batches:
         tensors["present"] = torch.ones(len(rows), len(text), dtype=torch.bool)
         labels = torch.tensor([[run.labels[name][row] for name in self.labels] for run, row in rows])
         return tensors, labels
-
-
-def _as_one(items: Sequence[tuple[Tensor, Tensor, Tensor]]) -> OtherPrompts:
-    rows, texts, labels = zip(*items)
-    present = pad_sequence([torch.ones(len(text), dtype=torch.bool) for text in texts], batch_first=True)
-    return OtherPrompts(torch.stack(rows), pad_sequence(list(texts), batch_first=True), present, torch.stack(labels))
 
 
 def _shuffled(prompts: Set[str], generator: torch.Generator) -> list[str]:

@@ -169,8 +169,9 @@ class Fit:
             extra = FINAL_WEIGHT * losses.mean_squared(final, wanted)
             for others in batch.others:
                 extra = extra + self._judged_otherwise(cells, inputs, others)
-            words = self.network.read(inputs.text, inputs.present, inputs.percent)
-            return self.network.judge(cells, words, inputs), extra
+            rows = labels.shape[1]
+            words = self.network.read(inputs.text[::rows], inputs.present[::rows], inputs.percent[::rows])
+            return self.network.judge(cells, words.repeat_interleave(rows, 0), inputs), extra
         if isinstance(self.network, ActivationRanker):
             images, texts = self.network.vectors(inputs)
             groups = labels.shape[:2]
@@ -182,13 +183,17 @@ class Fit:
 
     def _judged_otherwise(self, cells: Tensor, inputs: Inputs, others: OtherPrompts) -> Tensor:
         """Loss of what the network says of the same rows, asked about prompts that they were not made from."""
-        rows = others.rows.to(self.device)
-        present = others.present.to(self.device)
-        words = self.network.read(others.text.to(self.device), present, inputs.percent[rows[:, 0]])
-        words, present = (each.repeat_interleave(rows.shape[1], 0) for each in (words, present))
-        asked = Inputs(percent=inputs.percent[rows.flatten()], present=present)
-        scores = self.network.judge(cells, words, asked, rows.flatten())[:, 0].unflatten(0, rows.shape)
-        labels = ((others.labels - self.mean[0]) / self.std[0]).to(self.device)
+        text, present, labels = (each.to(self.device) for each in (others.text, others.present, others.labels))
+        groups, prompts, rows = labels.shape
+        percent = inputs.percent[::rows].repeat_interleave(prompts)
+        words = self.network.read(text.flatten(0, 1), present.flatten(0, 1), percent)
+        words, present = (
+            each.unflatten(0, (groups, 1, prompts)).expand(-1, rows, *[-1] * each.ndim).flatten(0, 2)
+            for each in (words, present.flatten(0, 1))
+        )
+        asked = Inputs(percent=inputs.percent.repeat_interleave(prompts), present=present)
+        scores = self.network.judge(cells, words, asked)[:, 0].view(groups, rows, prompts).mT.flatten(0, 1)
+        labels = ((labels.flatten(0, 1) - self.mean[0]) / self.std[0]).to(self.device)
         return losses.mean_squared(scores, labels) + losses.listwise(scores, labels, TEMPERATURE)
 
 

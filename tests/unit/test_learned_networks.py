@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from diffusion_probe.probe_models.activation_ranker import ActivationRanker
+from diffusion_probe.probe_models.attention_cnn import CONDITION
 from diffusion_probe.probe_models.inputs import Inputs
 from diffusion_probe.probe_models.joint import JointProbe
-from diffusion_probe.probe_models.joint_layers import places
+from diffusion_probe.probe_models.joint_layers import JointLayer, places
 
 BLOCKS, LATENT, ACTIVATION, TEXT = 3, 4, 6, 10
 
@@ -110,11 +112,28 @@ def test_words_in_another_order_are_another_prompt_to_the_joint_probe():
     assert (network(turned) - network(inputs)).abs().max() > 1e-4
 
 
-def test_training_computes_attention_as_pytorch_does(monkeypatch):
-    for module in ("joint", "joint_layers"):
-        monkeypatch.setattr(f"diffusion_probe.probe_models.{module}.DROPOUT", 0.0)
+def test_training_computes_attention_as_pytorch_does():
     network, inputs = joint(), random_inputs(2)
     torch.testing.assert_close(network.train()(inputs), network.eval()(inputs))
+
+
+def test_tokens_look_at_themselves_and_at_their_rows_cells_in_one_softmax():
+    torch.manual_seed(0)
+    layer, tokens, cells, bias = JointLayer(16, 2), torch.rand(6, 3, 16), torch.rand(2, 5, 16), torch.rand(6, 2, 3, 5)
+    present = torch.tensor([[True, True, False]] * 3 + [[True, False, True]] * 3)
+    layer.out = torch.nn.Identity()
+    torch.nn.init.zeros_(layer.down.weight)
+    torch.nn.init.zeros_(layer.down.bias)  # what is left is what attention gave
+    mixed = layer(tokens, torch.zeros(6, CONDITION), present, cells, bias) - tokens
+    normal = [F.layer_norm(each, (16,)) for each in (tokens, cells)]
+    for item in range(6):
+        seen = torch.cat([normal[0][item], normal[1][item // 3]])
+        key, value = layer.keys(seen).chunk(2, -1)
+        logits = (layer.query(normal[0][item]).view(3, 2, 8).transpose(0, 1) / 8**0.5) @ key.view(8, 2, 8).permute(1, 2, 0)
+        logits[:, :, 3:] += bias[item]
+        logits[:, :, :3][:, :, ~present[item]] = -torch.inf
+        expected = (logits.softmax(-1) @ value.view(8, 2, 8).transpose(0, 1)).transpose(0, 1).flatten(1)
+        torch.testing.assert_close(mixed[item], expected)
 
 
 def test_the_finished_latent_has_the_shape_of_the_prediction_at_odd_sizes():
@@ -134,9 +153,9 @@ def test_places_differ_between_all_cells_of_a_wide_grid():
     assert (torch.cdist(cells, cells) + torch.eye(36) > 1e-2).all()
 
 
-def test_cells_can_be_judged_by_other_words_as_if_they_were_the_rows_own():
-    network, inputs, other = joint(), random_inputs(3), random_inputs(2, words=5, seed=1)
-    cells, rows = network.see(inputs)[0], torch.tensor([2, 0])
-    asked = Inputs(percent=inputs.percent[rows], text=other.text, present=other.present)
-    words = network.read(other.text, other.present, asked.percent)
-    torch.testing.assert_close(network.judge(cells, words, asked, rows), network.judge(cells[rows], words, asked))
+def test_cells_can_be_judged_by_several_prompts_as_if_each_were_the_rows_own():
+    network, inputs, asked = joint(), random_inputs(2), random_inputs(6, words=5, seed=1)
+    cells, asked = network.see(inputs)[0], changed(asked, maps=None, percent=inputs.percent.repeat_interleave(3))
+    words = network.read(asked.text, asked.present, asked.percent)
+    alone = network.judge(cells.repeat_interleave(3, 0), words, asked)
+    torch.testing.assert_close(network.judge(cells, words, asked), alone)

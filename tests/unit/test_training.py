@@ -73,14 +73,14 @@ def test_rows_under_other_prompts_come_with_those_prompts_text_and_labels(folder
     dataset = Dataset(folder)
     batches = Batches(dataset, dataset.runs, frozenset({"denoised", "text"}), ("reward",))
     batch = batches.draw(torch.Generator().manual_seed(1), groups=3, rows=ROWS, others=2)
-    truth, (others,) = batch.labels[..., 0].flatten(), batch.others
-    torch.testing.assert_close(others.labels, -truth[others.rows])
-    own = batch.inputs.text[others.rows[:, 0], 0, 0] * 24
-    told = others.text[:, 0, 0] * 24
+    truth, (others,) = batch.labels[..., 0], batch.others
+    torch.testing.assert_close(others.labels, -truth[:, None])
+    own = batch.inputs.text[::ROWS, 0, 0] * 24
+    told = others.text[:, 0, 0, 0] * 24
     torch.testing.assert_close(told, (own + 1) % 24, atol=0.05, rtol=0)
 
 
-def test_rows_under_parts_of_prompts_come_with_the_embeddings_of_those_words(folder):
+def test_rows_under_parts_of_prompts_come_with_the_embeddings_of_those_words_and_fill_up_with_their_own(folder):
     dataset = Dataset(folder)
     first, second = dataset.runs[:2]
     judged = {"its second word": (0.5,) * ROWS, "the other's first": (0.25,) * ROWS}
@@ -88,10 +88,17 @@ def test_rows_under_parts_of_prompts_come_with_the_embeddings_of_those_words(fol
     second = replace(second, others={}, parts={"the other's first": (0,)})
     batches = Batches(dataset, [first, second], frozenset({"denoised", "text"}), ("reward",))
     (parts,) = batches.draw(torch.Generator().manual_seed(0), groups=2, rows=ROWS, others=1).others
-    words = {0.5: dataset.load(first)["text"][1], 0.25: dataset.load(second)["text"][0]}
-    assert sorted(parts.labels[:, 0].tolist()) == [0.25, 0.5] and parts.present.all()
-    for label, text in zip(parts.labels[:, 0].tolist(), parts.text):
-        torch.testing.assert_close(text, words[label].float()[None])
+    words = {0.5: dataset.load(first)["text"][1:2], 0.25: dataset.load(second)["text"][:1]}
+    asked = [
+        (label, text[present])
+        for labels, texts, there in zip(parts.labels, parts.text, parts.present)
+        for label, text, present in zip(labels[:, 0].tolist(), texts, there)
+    ]
+    for label, text in asked:
+        torch.testing.assert_close(text, words.get(label, dataset.load(second)["text"]).float())
+    own = sorted(label for label, _ in asked if label not in words)
+    assert sorted(label for label, _ in asked if label in words) == [0.25, 0.5] and len(own) == 2
+    assert all(min(abs(label - value) for value in second.labels["reward"]) < 1e-6 for label in own)
 
 
 def test_low_labels_can_be_drawn_more_often(folder):
