@@ -56,24 +56,19 @@ def testbed_job(name: str, rows: int, seed: int) -> Job:
     )
 
 
-def real_size_job(name: str, rows: int, seed: int) -> Job:
-    """A model of real dimensions with random weights, 1024².
-
-    Raises:
-        SystemExit: there is no GPU.
-    """
-    need_gpu()
+def real_size_job(name: str, rows: int, seed: int, steps: int = STEPS) -> Job:
+    """A model of real dimensions with random weights, 1024²; without a GPU see ``real_size.FEW_BLOCKS``."""
     real = REAL_SIZES[name]
     positive, negative = real.conditioning(seed)
     latent = torch.zeros((rows, *real.latent))
 
     def run(model: Any) -> torch.Tensor:
         noise = comfy.sample.prepare_noise(latent, seed)
-        job = (model, noise, STEPS, real.cfg, "euler", "simple", positive, negative, latent)
+        job = (model, noise, steps, real.cfg, "euler", "simple", positive, negative, latent)
         return comfy.sample.sample(*job, disable_pbar=True, seed=seed)
 
     about = {"dimensions": real.about, "rows": rows, "latent": real.latent, "text": real.text, "cfg": real.cfg}
-    return Job(real.build(seed), run, {**about, "steps": STEPS})
+    return Job(real.build(seed), run, {**about, "steps": steps})
 
 
 @dataclass(frozen=True)
@@ -139,6 +134,8 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.rounds < 1:
         raise SystemExit(f"--rounds {given.rounds}: at least 1 is needed.")
+    if given.real_size:
+        need_gpu()
     make = real_size_job if given.real_size else testbed_job
     job = make(given.model, given.rows or (1 if given.real_size else 16), given.seed)
     with torch.inference_mode():  # as every prompt in ComfyUI's server

@@ -24,7 +24,6 @@ as a share of a plain one's, and the memory that the anchors take.
 import argparse
 import statistics
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,12 +41,14 @@ from benchmarks import report
 from benchmarks.candidates import Testbed, candidate_seeds
 from benchmarks.capture_overhead import Job, measure, real_size_job
 from benchmarks.peers import PUBLISHED, TAYLOR1, TAYLOR2, EvaluationCounter, easy_cache, unbounded
-from benchmarks.real_size import on_gpu
+from benchmarks.real_size import on_gpu, seconds_spent
 
 STEP_COUNTS = (20, 28)
 THRESHOLDS = (0.02, 0.05, 0.1, 0.2)
 COST_ROUNDS = 12
 REAL_ROUNDS = 3
+FEW_STEPS = 6
+"""Of a run at real size without a GPU, where a step takes a minute."""
 
 ON_ONE_PLAN: dict[str, Callable[[int], StepCacheConfig]] = {
     "reuse": lambda interval: StepCacheConfig(interval=interval, predictor="reuse"),
@@ -150,12 +151,11 @@ def rows_for(bench: Bench, steps: int, methods: dict[str, Callable[[int], StepCa
 def evaluation_seconds(model: Any, job: Callable[[Any], Any], rounds: int) -> tuple[list[float], list[float]]:
     """Processor seconds (wall clock on a GPU) of each computed and each predicted evaluation."""
     counter, spent = EvaluationCounter(), {True: [], False: []}
-    clock = time.perf_counter if on_gpu() else time.process_time
 
     def timed(executor, *args, **kwargs):
-        before, start = counter.computed, _now(clock)
+        before, start = counter.computed, seconds_spent()
         result = executor(*args, **kwargs)
-        spent[counter.computed > before].append(_now(clock) - start)
+        spent[counter.computed > before].append(seconds_spent() - start)
         return result
 
     timed_model = model.clone()
@@ -166,12 +166,6 @@ def evaluation_seconds(model: Any, job: Callable[[Any], Any], rounds: int) -> tu
         if _ == 0:
             spent[True].clear(), spent[False].clear()
     return spent[True], spent[False]
-
-
-def _now(clock: Callable[[], float]) -> float:
-    if on_gpu():
-        torch.cuda.synchronize()
-    return clock()
 
 
 def cost(model: Any, job: Callable[[Any], Any], rounds: int) -> dict[str, float]:
@@ -191,8 +185,11 @@ def overhead(job: Job, rounds: int) -> dict[str, Any]:
 
 
 def real_size(name: str, seed: int) -> dict[str, Any]:
-    """Cost, overhead and memory at real dimensions with random weights."""
-    job: Job = real_size_job(name, 1, seed)
+    """Cost, overhead and memory at real dimensions with random weights; without a GPU the cost alone."""
+    if not on_gpu():
+        job = real_size_job(name, 1, seed, FEW_STEPS)
+        return {**job.about, "cost": cost(job.model, job.run, rounds=1)}
+    job = real_size_job(name, 1, seed)
     figures = cost(job.model, job.run, rounds=2)
     plain = measure(job, job.model)
     extra = {
@@ -238,7 +235,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=32, help="images, each of another prompt")
     parser.add_argument("--steps", type=int, nargs="+", default=STEP_COUNTS, help="numbers of steps to measure")
-    parser.add_argument("--real-size", action="store_true", help="cost at real dimensions only, random weights, GPU")
+    parser.add_argument(
+        "--real-size",
+        action="store_true",
+        help="at real dimensions, random weights: cost; on a GPU overhead and memory, too",
+    )
     given = parser.parse_args(arguments)
     with torch.inference_mode():  # as every prompt in ComfyUI's server
         if given.real_size:

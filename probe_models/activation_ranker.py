@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .attention_cnn import CONDITION, FREQUENCIES, GROUPS, ResidualLayer, noise_embedding
 from .features import ACTIVATION, TEXT
 from .inputs import Inputs
-from .joint_layers import ChannelNorm
+from .norms import ChannelNorm
 
 LONGEST = 16
 """Longer side of the grid that the attention over places works on."""
@@ -59,6 +59,10 @@ class ActivationRanker(nn.Module):
         there = inputs.present[:, :, None]
         words = self.text(inputs.text) * there
         return x.mean((-2, -1)), words.sum(1) / there.sum(1)
+
+    def fit_norms(self, inputs: Inputs) -> None:
+        """Set what the activation is normalised by."""
+        self.activation_norm.fit(inputs.activation)
 
     @property
     def last_layer(self) -> nn.Linear:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from . import signatures
 from .features import ATTENTION
 from .inputs import Inputs
+from .norms import ChannelNorm, FeatureNorm
 
 WIDTHS = (48, 96, 192)
 LAYERS = 2
@@ -47,6 +48,7 @@ class AttentionCNN(nn.Module):
         self.condition = nn.Sequential(
             nn.Linear(STATISTICS * blocks + 2 * FREQUENCIES, CONDITION), nn.SiLU(), nn.Linear(CONDITION, CONDITION)
         )
+        self.statistics_norm, self.views_norm = FeatureNorm(STATISTICS * blocks), ChannelNorm(VIEWS * blocks)
         self.stem = nn.Conv2d(VIEWS * blocks, widths[0], 3, padding=1)
         following = [*widths[1:], None]
         self.down = nn.ModuleList(DownBlock(width, layers, after) for width, after in zip(widths, following))
@@ -57,14 +59,20 @@ class AttentionCNN(nn.Module):
         """What gives the scores; their unit can be changed in it."""
         return self.output.score[-1]
 
+    def fit_norms(self, inputs: Inputs) -> None:
+        """Set what maps and their statistics are normalised by: they differ little from one image to another."""
+        maps = inputs.maps.float().clamp(min=0)
+        self.statistics_norm.fit(statistics(maps)[inputs.present])
+        self.views_norm.fit(views(maps)[inputs.present])
+
     def forward(self, inputs: Inputs) -> Tensor:
         """Rate rows by their maps and noise level, ``[rows, heads]`` float32."""
         present = inputs.present
         rows, words = present.shape
         maps = inputs.maps.float().clamp(min=0) * present[:, :, None, None, None]
         level = noise_embedding(inputs.percent.float())[:, None].expand(-1, words, -1)
-        condition = self.condition(torch.cat([statistics(maps), level], -1)).flatten(0, 1)
-        x = self.stem(views(maps).flatten(0, 1))
+        condition = self.condition(torch.cat([self.statistics_norm(statistics(maps)), level], -1)).flatten(0, 1)
+        x = self.stem(self.views_norm(views(maps).flatten(0, 1)))
         for block in self.down:
             x = block(x, condition)
         return self.output(x.unflatten(0, (rows, words)), present).float()

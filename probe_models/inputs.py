@@ -1,12 +1,20 @@
 """What a trained network is given: rows of features as tensors, words padded to the same number."""
 
+import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from .features import ACTIVATION, ATTENTION, DENOISED, LATENT, TEXT, Features, as_image, on_grid
+
+SPELLING = 64
+"""Signs that stand for a word's spelling."""
+
+_AGAIN = re.compile(r" \(\d+\)$")
 
 
 @dataclass(frozen=True)
@@ -18,6 +26,7 @@ class Inputs:
         maps: softmax weights ``[rows, words, blocks, height, width]``.
         present: bool ``[rows, words]``, False where a row has fewer words; at least one per row.
         text: embedding of each word, ``[rows, words, channels]``.
+        spelling: of each word, see :func:`spelled`, ``[rows, words, SPELLING]``.
         activation, latent, denoised: ``[rows, channels, height, width]``, on the grid of ``features.on_grid``.
     """
 
@@ -28,6 +37,7 @@ class Inputs:
     activation: Tensor | None = None
     latent: Tensor | None = None
     denoised: Tensor | None = None
+    spelling: Tensor | None = None
 
     def tensors(self) -> list[tuple[str, Tensor]]:
         """What is given, by name."""
@@ -40,6 +50,27 @@ class Inputs:
     def to(self, device: torch.device) -> "Inputs":
         """The same on a device."""
         return Inputs(**{name: value.to(device) for name, value in self.tensors()})
+
+
+def spelled(names: Sequence[str]) -> Tensor:
+    """Which words these are, whatever a text encoder makes of them: 1 and -1, at random but for the same word the same.
+
+    An encoder may tell "above" from "below" by what it does to their neighbours; a probe has too few prompts to find
+    that out.
+
+    Args:
+        names: of words, as ``Word.name``; upper and lower case, and how often it came before, make no difference.
+
+    Returns:
+        ``[words, SPELLING]`` float32.
+    """
+    return torch.stack([_signs(_AGAIN.sub("", name).casefold()) for name in names])
+
+
+@lru_cache(maxsize=4096)
+def _signs(word: str) -> Tensor:
+    number = int.from_bytes(hashlib.sha256(word.encode()).digest()[: SPELLING // 8], "big")
+    return torch.tensor([1.0 if number >> bit & 1 else -1.0 for bit in range(SPELLING)])
 
 
 def stacked(rows: Sequence[Inputs]) -> Inputs:
@@ -68,6 +99,7 @@ def row_inputs(row: Features, blocks: Sequence[str], needs: frozenset[str]) -> I
         maps=maps,
         present=present,
         text=row.word_embeddings()[None] if TEXT in needs else None,
+        spelling=spelled([word.name for word in row.text_words()])[None] if TEXT in needs else None,
         activation=row.activation.float()[None] if ACTIVATION in needs else None,
         latent=row.latent.float()[None] if LATENT in needs else None,
         denoised=on_grid(as_image(row.denoised).float())[None] if DENOISED in needs else None,

@@ -1,4 +1,4 @@
-"""What the joint probe is made of: attention layers, normalised channels, and where cells and words lie."""
+"""What the joint probe is made of: attention layers, and where cells, words and maps lie."""
 
 import math
 
@@ -45,7 +45,9 @@ class JointLayer(nn.Module):
         shift_in, scale_in, gate_in, shift_out, scale_out, gate_out = self._modulation(condition)
         normal = F.layer_norm(x, x.shape[-1:]) * (1 + scale_in) + shift_in
         query, keys = self.query(normal), self.keys(normal)
-        mask = None if present is None else torch.zeros_like(present, dtype=query.dtype).masked_fill(~present, -math.inf)
+        mask = (
+            None if present is None else torch.zeros_like(present, dtype=query.dtype).masked_fill(~present, -math.inf)
+        )
         if beside is None:
             mixed = self._among(query, keys, mask)
         else:
@@ -74,9 +76,7 @@ class JointLayer(nn.Module):
         """One softmax over an item's own tokens and those beside it, which the items of a row share."""
         rows, tokens = len(others), query.shape[1]
         # [rows, heads, items of the row, tokens, channels]
-        q, k, v = (
-            self._by_head(part).unflatten(0, (rows, -1)).transpose(1, 2) for part in (query, *keys.chunk(2, -1))
-        )
+        q, k, v = (self._by_head(part).unflatten(0, (rows, -1)).transpose(1, 2) for part in (query, *keys.chunk(2, -1)))
         q = q * q.shape[-1] ** -0.5
         other_k, other_v = (self._by_head(part) for part in others.chunk(2, -1))
         own = q @ k.mT
@@ -94,22 +94,56 @@ class JointLayer(nn.Module):
         return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
-class ChannelNorm(nn.Module):
-    """Channels at zero mean and unit variance over a dataset; what these were is set by :meth:`fit`."""
+class Apart(nn.Module):
+    """What words make of where those before and behind them lie in the image.
 
-    def __init__(self, channels: int):
+    "Above" says something of two places: what stands before it lies higher than what stands behind. Each word
+    multiplies what it means with places, so that this much need not be found out by layers.
+
+    Args:
+        width: of a token.
+        places: numbers that say where a word lies.
+        heads: an even number; half of them look at words before, half at words behind.
+    """
+
+    def __init__(self, width: int, places: int, heads: int):
         super().__init__()
-        self.register_buffer("mean", torch.zeros(channels))
-        self.register_buffer("std", torch.ones(channels))
+        self.heads, self.places = heads, places
+        self.look = nn.Linear(width, 2 * width)
+        self.meant, self.distance = nn.Linear(width, width), nn.Linear((1 + heads) * places, width, bias=False)
+        self.out = nn.Linear(width, width)
 
-    def fit(self, images: Tensor) -> None:
-        """Take mean and deviation from ``[rows, channels, height, width]``."""
-        self.mean.copy_(images.float().mean((0, 2, 3)))
-        self.std.copy_(images.float().std((0, 2, 3)).clamp(min=1e-4))
+    def forward(self, words: Tensor, places: Tensor, present: Tensor) -> Tensor:
+        """What is added to words.
 
-    def forward(self, images: Tensor) -> Tensor:
-        """``[rows, channels, height, width]``, normalised."""
-        return (images - self.mean[:, None, None]) / self.std[:, None, None]
+        Args:
+            words: ``[items, words, width]``.
+            places: where each lies, ``[items, words, places]``.
+            present: bool ``[items, words]``.
+        """
+        normal = F.layer_norm(words, words.shape[-1:])
+        q, k = (each.unflatten(-1, (self.heads, -1)).transpose(1, 2) for each in self.look(normal).chunk(2, -1))
+        number = torch.arange(words.shape[1], device=words.device)
+        before = number[:, None] > number
+        allowed = torch.stack([before, before.mT]).repeat_interleave(self.heads // 2, 0) & present[:, None, None]
+        logits = (q * q.shape[-1] ** -0.5 @ k.mT).float().masked_fill(~allowed, -1e4)
+        there = (logits.softmax(-1) * allowed).to(places) @ places[:, None]
+        known = torch.cat([places[:, None], there], 1).transpose(1, 2).flatten(2)
+        return self.out(self.meant(normal) * self.distance(known))
+
+
+def centres(maps: Tensor) -> Tensor:
+    """Where the mass of each map lies, ``[..., height, width]`` → ``[..., 2]``: row and column from the middle.
+
+    In halves of the longer side.
+    """
+    height, width = maps.shape[-2:]
+    mass = maps.sum((-2, -1), keepdim=True)
+    share = maps / mass.clamp(min=torch.finfo(maps.dtype).tiny)
+    across = [
+        (torch.arange(side, device=maps.device) + 0.5 - side / 2) * 2 / max(height, width) for side in (height, width)
+    ]
+    return torch.stack([share.sum(-1) @ across[0].to(maps), share.sum(-2) @ across[1].to(maps)], -1)
 
 
 def order(words: int) -> Tensor:

@@ -31,6 +31,7 @@ class ProbeCard:
         network: what the network is built from besides, numbers and lists of numbers by name.
         calibration: quantiles of its scores on held-out images, at equal steps from the lowest to
             the highest; none, or at least two.
+        label_quantiles: those of the label on the same images: what is good and what is bad for the model.
         prompts: of how many prompts the training images were.
         images: how many training images.
         command: that trained it.
@@ -50,6 +51,7 @@ class ProbeCard:
     heads: tuple[str, ...]
     network: dict[str, Any]
     calibration: tuple[float, ...] = ()
+    label_quantiles: tuple[float, ...] = ()
     prompts: int = 0
     images: int = 0
     command: str = ""
@@ -58,7 +60,7 @@ class ProbeCard:
     search_skill: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("blocks", "moments", "heads", "calibration"):  # lists in JSON
+        for name in ("blocks", "moments", "heads", "calibration", "label_quantiles"):  # lists in JSON
             if isinstance(getattr(self, name), list):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         checks = {
@@ -71,9 +73,8 @@ class ProbeCard:
             "network": isinstance(self.network, dict)
             and all(isinstance(name, str) and _sizes(value) for name, value in self.network.items())
             and self.network.get("layers", 1) <= MOST_SIZE,
-            "calibration": _numbers(self.calibration)
-            and len(self.calibration) != 1
-            and list(self.calibration) == sorted(self.calibration),
+            "calibration": _quantiles(self.calibration),
+            "label_quantiles": _quantiles(self.label_quantiles),
             "prompts and images": _count(self.prompts) and _count(self.images),
             "held_out": isinstance(self.held_out, dict) and _numbers(self.held_out.values()),
             "skilled": isinstance(self.skilled, bool),
@@ -104,7 +105,7 @@ class ProbeCard:
         if record["format"] > FORMAT:
             raise ValueError(f"it is of format {record['format']}, and this version of Diffusion Probe reads {FORMAT}")
         names = {entry.name for entry in fields(cls)}
-        values = {name: value for name, value in record.items() if name != "format"}
+        values = {"label_quantiles": ()} | {name: value for name, value in record.items() if name != "format"}
         if set(values) != names or not isinstance(values["network"], dict):
             raise ValueError(f"the probe's description lacks or adds {', '.join(sorted(set(values) ^ names))}")
         return cls(**values)
@@ -120,7 +121,11 @@ def _count(value: Any) -> bool:
 
 def _sizes(value: Any) -> bool:
     values = value if isinstance(value, list | tuple) else (value,)
-    return 1 <= len(values) <= MOST_SIZE and all(_count(number) and 1 <= number <= LARGEST for number in values)
+    return 1 <= len(values) <= MOST_SIZE and all(_count(number) and number <= LARGEST for number in values)
+
+
+def _quantiles(values: Any) -> bool:
+    return _numbers(values) and len(values) != 1 and list(values) == sorted(values)
 
 
 def _numbers(values: Any) -> bool:

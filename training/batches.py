@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from ..probe_models.features import ACTIVATION, ATTENTION, DENOISED, LATENT, TEXT
-from ..probe_models.inputs import Inputs
+from ..probe_models.features import ACTIVATION, ALL_TEXT, ATTENTION, DENOISED, LATENT, TEXT
+from ..probe_models.inputs import Inputs, spelled
 from .dataset import Dataset, RunRecord
 
 TENSORS = {ATTENTION: "maps", ACTIVATION: "activation", LATENT: "latent", DENOISED: "denoised"}
@@ -27,13 +27,21 @@ class OtherPrompts:
 
     Attributes:
         text: ``[groups, prompts, words, channels]``.
+        spelling: ``[groups, prompts, words, SPELLING]``.
         present: bool ``[groups, prompts, words]``.
         labels: ``[groups, prompts, rows]``, of the first label.
+        own: ``[groups, prompts, words]``, which word of the rows' own prompt each is, -1 where it is none of them.
     """
 
     text: Tensor
+    spelling: Tensor
     present: Tensor
     labels: Tensor
+    own: Tensor
+
+    def to(self, device: torch.device) -> "OtherPrompts":
+        """The same on a device."""
+        return OtherPrompts(**{name: value.to(device) for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True)
@@ -121,7 +129,8 @@ class Batches:
         Args:
             low_first: how much more often a group of low labels is drawn than one of high ones: the lowest
                 ``1 + low_first`` times as often.
-            others: by how many other prompts, and twice as many parts of prompts, the rows of each group are judged.
+            others: by how many other prompts, and by three times as many parts of prompts, the rows of each group are
+                judged.
         """
         weights = torch.ones(len(self.groups))
         if low_first:
@@ -140,12 +149,15 @@ class Batches:
         return replace(batch, others=self._others(generator, parts, others)) if others else batch
 
     def _others(self, generator: torch.Generator, drawn: Sequence[Part], count: int) -> tuple[OtherPrompts, ...]:
-        """What else the rows are judged by: twice as many parts of prompts as whole ones."""
-        judged = [
-            _shuffled(set.intersection(*(set(run.others) for run, _ in rows)), generator) for _, _, rows in drawn
-        ]
+        """What else the rows are judged by: three times as many parts of prompts as whole ones.
+
+        The longest of their own come first, which say what stands where.
+        """
+        judged = [_shuffled(set.intersection(*(set(run.others) for run, _ in rows)), generator) for _, _, rows in drawn]
+        for prompts, (_, _, rows) in zip(judged, drawn):
+            prompts.sort(key=lambda prompt, own=rows[0][0].parts: -len(own.get(prompt, ())))
         found = []
-        for known, wanted in ((self.by_part, 2 * count), (self.by_prompt, count)):
+        for known, wanted in ((self.by_part, 3 * count), (self.by_prompt, count)):
             asked = [[prompt for prompt in prompts if prompt in known][:wanted] for prompts in judged]
             if most := max(map(len, asked)):
                 found.append(self._asked(drawn, asked, most))
@@ -153,22 +165,22 @@ class Batches:
 
     def _asked(self, drawn: Sequence[Part], asked: Sequence[Sequence[str]], count: int) -> OtherPrompts:
         """Groups with fewer prompts than ``count`` are asked about their own again."""
-        texts, labels = [], []
+        texts, spellings, labels, words = [], [], [], []
         for (_, _, rows), prompts in zip(drawn, asked):
             own = rows[0][0]
-            texts += [self._text(own, prompt) for prompt in [*prompts, *[own.prompt] * (count - len(prompts))]]
+            for prompt in [*prompts, *[own.prompt] * (count - len(prompts))]:
+                run = own if prompt in own.parts else self.by_part.get(prompt) or self.by_prompt[prompt]
+                numbers = list(run.parts.get(prompt, range(len(run.words))))
+                texts.append(self.dataset.load(run, ["text"])["text"].float()[numbers])
+                spellings.append(spelled([run.words[number] for number in numbers]))
+                words.append(torch.tensor(numbers if run.prompt == own.prompt else [-1] * len(numbers)))
             labels += [[run.others[prompt][row] for run, row in rows] for prompt in prompts]
             labels += [[run.labels[self.labels[0]][row] for run, row in rows]] * (count - len(prompts))
-        shape = (len(drawn), count)
         present = pad_sequence([torch.ones(len(text), dtype=torch.bool) for text in texts], batch_first=True)
-        text = pad_sequence(texts, batch_first=True)
-        return OtherPrompts(*(each.unflatten(0, shape) for each in (text, present, torch.tensor(labels))))
-
-    def _text(self, own: RunRecord, prompt: str) -> Tensor:
-        """Embeddings of the words of another prompt, or of a part of the own or another, ``[words, channels]``."""
-        run = own if prompt in own.parts else self.by_part.get(prompt) or self.by_prompt[prompt]
-        words = self.dataset.load(run, ["text"])["text"].float()
-        return words[list(run.parts[prompt])] if prompt in run.parts else words
+        text, spelling = (pad_sequence(each, batch_first=True) for each in (texts, spellings))
+        own = pad_sequence(words, batch_first=True, padding_value=-1)
+        given = (text, spelling, present, torch.tensor(labels), own)
+        return OtherPrompts(*(each.unflatten(0, (len(drawn), count)) for each in given))
 
     def read(self, parts: Sequence[Part]) -> Batch:
         """The batch of chosen rows: for each group which moment, and which of its rows (equally many)."""
@@ -185,6 +197,7 @@ class Batches:
             maps=given[ATTENTION],
             present=together["present"] if self.needs & {ATTENTION, TEXT} else None,
             text=together["text"] if TEXT in self.needs else None,
+            spelling=together["spelling"] if TEXT in self.needs else None,
             activation=given[ACTIVATION],
             latent=given[LATENT],
             denoised=given[DENOISED],
@@ -202,15 +215,17 @@ class Batches:
             for name, stored in {**wanted, "final": "final"}.items()
         }
         text = by_run[rows[0][0].key]["text"].float()
+        spelling = spelled(rows[0][0].words)
         if "maps" in tensors:
             tensors["maps"] = tensors["maps"].transpose(1, 2)
             if self.blocks is not None:
                 tensors["maps"] = tensors["maps"][:, :, list(self.blocks)]
         if not self.use_words:
-            text = text.mean(0, keepdim=True)
+            text, spelling = text.mean(0, keepdim=True), spelled([ALL_TEXT])
             if "maps" in tensors:
                 tensors["maps"] = tensors["maps"].sum(1, keepdim=True)
         tensors["text"] = text.expand(len(rows), -1, -1)
+        tensors["spelling"] = spelling.expand(len(rows), -1, -1)
         tensors["present"] = torch.ones(len(rows), len(text), dtype=torch.bool)
         labels = torch.tensor([[run.labels[name][row] for name in self.labels] for run, row in rows])
         return tensors, labels
@@ -223,7 +238,7 @@ def _shuffled(prompts: Set[str], generator: torch.Generator) -> list[str]:
 
 def _with_words(tensor: Tensor, name: str, words: int) -> Tensor:
     """``[rows, words, ...]`` filled up with zeros to so many words; others as they are."""
-    if name not in ("text", "present", "maps"):
+    if name not in ("text", "spelling", "present", "maps"):
         return tensor
     filled = tensor.new_zeros(tensor.shape[0], words, *tensor.shape[2:])
     filled[:, : tensor.shape[1]] = tensor

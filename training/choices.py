@@ -29,8 +29,11 @@ def recipe_for(dataset: Dataset, kind: str, labels: str = "", **given: Any) -> R
             "the score."
         )
     recipe = Recipe(kind, names or tuple(dataset.runs[0].labels)[:MOST_HEADS], **given)
-    if min(recipe.steps, recipe.prompts) < 1:
-        raise ValueError(f"{recipe.steps} steps with {recipe.prompts} prompts each: give at least 1 of both.")
+    if min(recipe.steps, recipe.prompts) < 1 or recipe.rows < 2:
+        raise ValueError(
+            f"{recipe.steps} steps with {recipe.prompts} prompts and {recipe.rows} rows of each: give at least 1 of "
+            "the first two and 2 rows, to learn which is better."
+        )
     if recipe.matrix_rate and not hasattr(torch.optim, "Muon"):
         logging.warning(
             f"torch {torch.__version__} has no Muon, which 2.9 brought: AdamW trains the matrices as well, and needs "

@@ -55,7 +55,8 @@ def main(arguments: list[str] | None = None) -> None:
     )
     train.add_argument("--steps", type=int, default=Recipe.steps, help="at most; it stops when nothing gets better")
     train.add_argument("--seed", type=int, default=0, help="of weights and batches")
-    train.add_argument("--prompts", type=int, default=Recipe.prompts, help="in a batch, 8 rows of each")
+    train.add_argument("--prompts", type=int, default=Recipe.prompts, help="in a batch")
+    train.add_argument("--rows", type=int, default=Recipe.rows, help="of each prompt in a batch")
     train.add_argument("--rate", type=float, default=Recipe.rate, help="peak learning rate of AdamW")
     train.add_argument("--matrix-rate", type=float, default=Recipe.matrix_rate, help="of Muon, for matrices; 0: AdamW")
     train.add_argument("--listwise", type=float, default=1.0, help="weight of the ranking loss; 0: squared error alone")
@@ -138,7 +139,7 @@ def _train(given: argparse.Namespace) -> None:
 
     report.require_drawing()
     dataset = Dataset(given.dataset)
-    names = ("steps", "seed", "prompts", "rate", "matrix_rate", "listwise", "low_first", "network")
+    names = ("steps", "seed", "prompts", "rows", "rate", "matrix_rate", "listwise", "low_first", "network")
     recipe = recipe_for(dataset, given.kind, given.labels, **{name: getattr(given, name) for name in names})
     command = f"python -m training {shlex.join(sys.argv[1:])}"
     trained = train_probe(given.dataset, given.out, recipe, _device(given.device), command)

@@ -22,10 +22,11 @@ def default_moment(scored: Scored) -> float:
     return min(enough, key=lambda percent: abs(percent - DEFAULT_PERCENT))
 
 
-def quantiles(scored: Scored) -> tuple[float, ...]:
-    """Of the scores at the default moment, as a card's ``calibration``."""
-    scores = scored[default_moment(scored)][0]
-    return tuple(float(value) for value in np.quantile(scores, np.linspace(0, 1, QUANTILES)))
+def quantiles(scored: Scored) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Of the scores at the default moment, and of the labels: a card's ``calibration`` and ``label_quantiles``."""
+    at = np.linspace(0, 1, QUANTILES)
+    scores, labels = (np.quantile(values, at).tolist() for values in scored[default_moment(scored)])
+    return tuple(scores), tuple(labels)
 
 
 def figures_of(scored: Scored, runs: Sequence[RunRecord]) -> tuple[dict[str, float], bool]:

@@ -14,21 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from ..probe_models.activation_ranker import ActivationRanker
-from ..probe_models.inputs import Inputs
 from ..probe_models.joint import JointProbe
 from ..probe_models.probe_file import KINDS
 from . import losses
-from .batches import Batch, Batches, OtherPrompts
+from .batches import Batch, Batches
 from .dataset import Dataset, RunRecord
+from .joint_losses import TEMPERATURE, joint_scores
 from .stage import Stage, generator_for
 
-TEMPERATURE = 0.5
-"""Of the listwise loss, in standard deviations of the label."""
-
-FINAL_WEIGHT = 0.5
 ALIGNMENT_WEIGHT = 0.1
 AVERAGE = 0.998
-NORM_BATCHES = 8
+NORM_GROUPS = 96
+"""So many are looked at to see what inputs are normalised by."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class Recipe:
         listwise: weight of the ranking loss within prompts; the squared error has weight 1.
         low_first: see ``Batches.draw``.
         blocks: numbers of the attention blocks that are read; None: all that were recorded.
-        others: by how many other prompts each batch's rows are judged, too, and by twice as many parts of prompts
+        others: by how many other prompts each batch's rows are judged, too, and by three times as many parts of prompts
             (the joint probe).
         use_words: False: as without Encode Words.
         network: further arguments of the network.
@@ -57,14 +54,14 @@ class Recipe:
     labels: tuple[str, ...]
     steps: int = 2000
     seed: int = 0
-    prompts: int = 12
-    rows: int = 8
+    prompts: int = 24
+    rows: int = 4
     rate: float = 2e-3
     matrix_rate: float = 5e-3
     listwise: float = 1.0
     low_first: float = 0.0
     blocks: tuple[int, ...] | None = None
-    others: int = 3
+    others: int = 2
     use_words: bool = True
     network: dict[str, Any] = field(default_factory=dict)
 
@@ -108,11 +105,11 @@ class Fit:
         torch.manual_seed(recipe.seed)
         self.prompts = recipe.prompts
         self.batches = Batches(dataset, runs, KINDS[recipe.kind].needs, recipe.labels, recipe.blocks, recipe.use_words)
-        first = [self._draw(-1 - number) for number in range(NORM_BATCHES)]
-        self.options = {**default_sizes(recipe.kind), **network_options(recipe.kind, first[0]), **recipe.network}
+        first = self.batches.draw(generator_for(recipe.seed, -1), NORM_GROUPS, recipe.rows)
+        self.options = {**default_sizes(recipe.kind), **network_options(recipe.kind, first), **recipe.network}
         blocks = len(recipe.blocks or self.header.blocks)
         self.network = KINDS[recipe.kind](blocks, len(recipe.labels), **self.options).to(self.device)
-        fit_norms(self.network, first)
+        self.network.fit_norms(first.inputs)
         settings = {"recipe": repr(recipe), "runs": len(runs), "family": self.header.family}
         self.stage = Stage(
             checkpoint, self.network, self._loss, recipe.steps, recipe.rate, settings, AVERAGE, recipe.matrix_rate
@@ -164,14 +161,7 @@ class Fit:
     def _scores(self, inputs: Any, batch: Batch, labels: Tensor) -> tuple[Tensor, Tensor | float]:
         """Scores of the rows, and what the kind of network learns beside them."""
         if isinstance(self.network, JointProbe):
-            cells, final = self.network.see(inputs)
-            wanted = self.network.denoised_norm(batch.final.to(self.device))
-            extra = FINAL_WEIGHT * losses.mean_squared(final, wanted)
-            for others in batch.others:
-                extra = extra + self._judged_otherwise(cells, inputs, others)
-            rows = labels.shape[1]
-            words = self.network.read(inputs.text[::rows], inputs.present[::rows], inputs.percent[::rows])
-            return self.network.judge(cells, words.repeat_interleave(rows, 0), inputs), extra
+            return joint_scores(self.network, inputs, batch, self._standard)
         if isinstance(self.network, ActivationRanker):
             images, texts = self.network.vectors(inputs)
             groups = labels.shape[:2]
@@ -181,20 +171,9 @@ class Fit:
             return self.network.compare(images, texts), ALIGNMENT_WEIGHT * aligned
         return self.network(inputs), 0.0
 
-    def _judged_otherwise(self, cells: Tensor, inputs: Inputs, others: OtherPrompts) -> Tensor:
-        """Loss of what the network says of the same rows, asked about prompts that they were not made from."""
-        text, present, labels = (each.to(self.device) for each in (others.text, others.present, others.labels))
-        groups, prompts, rows = labels.shape
-        percent = inputs.percent[::rows].repeat_interleave(prompts)
-        words = self.network.read(text.flatten(0, 1), present.flatten(0, 1), percent)
-        words, present = (
-            each.unflatten(0, (groups, 1, prompts)).expand(-1, rows, *[-1] * each.ndim).flatten(0, 2)
-            for each in (words, present.flatten(0, 1))
-        )
-        asked = Inputs(percent=inputs.percent.repeat_interleave(prompts), present=present)
-        scores = self.network.judge(cells, words, asked)[:, 0].view(groups, rows, prompts).mT.flatten(0, 1)
-        labels = ((labels.flatten(0, 1) - self.mean[0]) / self.std[0]).to(self.device)
-        return losses.mean_squared(scores, labels) + losses.listwise(scores, labels, TEMPERATURE)
+    def _standard(self, labels: Tensor) -> Tensor:
+        """Labels of the first head in standard deviations."""
+        return ((labels - self.mean[0]) / self.std[0]).to(self.device)
 
 
 def check_labels(runs: Sequence[RunRecord], labels: Sequence[str]) -> None:
@@ -233,14 +212,6 @@ def label_scale(runs: Sequence[RunRecord], labels: Sequence[str]) -> tuple[Tenso
     check_labels(runs, labels)
     values = torch.tensor([[run.labels[name][row] for name in labels] for run in runs for row in range(len(run.seeds))])
     return values.mean(0), values.std(0).clamp(min=1e-6)
-
-
-def fit_norms(network: nn.Module, batches: Sequence[Batch]) -> None:
-    """Set what the network's inputs are normalised by."""
-    for name in ("latent", "denoised", "activation"):
-        norm = getattr(network, f"{name}_norm", None)
-        if norm is not None:
-            norm.fit(torch.cat([getattr(batch.inputs, name) for batch in batches]))
 
 
 @torch.no_grad()

@@ -198,10 +198,12 @@ class _Training:
         scored = score_groups(self.best, self.validation, self.fit.device)
         validated = [run for group in self.validation.groups for run in group.runs]
         figures, skilled = figures_of(scored, validated)
+        calibration, label_quantiles = quantiles(scored)
         card = replace(
             self.card,
             moments=tuple(f"{percent:.0%}" for percent in scored),
-            calibration=quantiles(scored),
+            calibration=calibration,
+            label_quantiles=label_quantiles,
             held_out=figures,
             skilled=skilled,
             search_skill=asdict(skill_of(scored, validated, self.fit.header.model)),

@@ -5,7 +5,7 @@ import re
 
 from ..probe_models.words import word_spans
 
-PARTS = 6
+PARTS = 8
 """At most so many per prompt."""
 
 BETWEEN = frozenset(
@@ -19,9 +19,11 @@ _BREAK = re.compile(r"[^\s]")
 
 
 def prompt_parts(prompt: str, words: int) -> dict[str, tuple[int, ...]]:
-    """Phrases of a prompt, and its first phrase with what each later one says of it.
+    """Phrases of a prompt, its first phrase with what each later one says of it, and the same the other way round.
 
-    "A red fox on a hill and under a tree" has "red fox", "hill", "tree", "red fox on a hill", "red fox under a tree".
+    "A red fox on a hill and under a tree" has "red fox", "hill", "tree", "red fox on a hill", "red fox under a tree",
+    "hill on a red fox" and "tree under a red fox". The last two are of the same words and mean something else, so
+    images that are judged by both teach what stands where.
 
     Args:
         prompt: its text.
@@ -39,8 +41,12 @@ def prompt_parts(prompt: str, words: int) -> dict[str, tuple[int, ...]]:
     if not phrases:
         return {}
     first = phrases[0]
-    found = phrases + [first + _joined(prompt, spans, phrase) for phrase in phrases[1:]]
-    parts = {" ".join(prompt[slice(*spans[word])] for word in part): part for part in found if len(part) < words}
+    found = list(phrases)
+    for phrase in phrases[1:]:
+        leading = _leading(prompt, spans, phrase)
+        found += [first + leading + phrase, phrase + leading + first] if leading else [first + phrase]
+    parts = {" ".join(prompt[slice(*spans[word])] for word in part): part for part in found if len(part) <= words}
+    parts.pop(" ".join(prompt[slice(*span)] for span in spans), None)
     chosen = random.Random(prompt).sample(sorted(parts), min(PARTS, len(parts)))
     return {text: parts[text] for text in chosen}
 
@@ -59,9 +65,9 @@ def _phrases(prompt: str, spans: list[tuple[int, int]]) -> list[tuple[int, ...]]
     return phrases + ([tuple(current)] if current else [])
 
 
-def _joined(prompt: str, spans: list[tuple[int, int]], phrase: tuple[int, ...]) -> tuple[int, ...]:
-    """A phrase with the words that lead to it, but for "and"."""
+def _leading(prompt: str, spans: list[tuple[int, int]], phrase: tuple[int, ...]) -> tuple[int, ...]:
+    """The words that lead to a phrase, but for "and"."""
     start = phrase[0]
     while start > 0 and prompt[slice(*spans[start - 1])].lower() in BETWEEN - {"and"}:
         start -= 1
-    return tuple(range(start, phrase[-1] + 1))
+    return tuple(range(start, phrase[0]))

@@ -1,10 +1,12 @@
 """The seed search benchmark: trained probes from files beside the others, wordings, and real dimensions."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from diffusion_probe.probe_models.probe_file import KINDS
 from diffusion_probe.testbed.random_models import random_flux
 from torch._subclasses import FakeTensorMode
 
@@ -128,6 +130,19 @@ def test_candidates_can_be_sampled_in_another_number_of_steps_and_size(testbed):
     found = testbed.candidates(prompt, [1, 2], [2], steps=4, size=(96, 160))
     assert [row.percent for row in found.features[2]] == [pytest.approx(0.25)] * 2
     assert found.features[2][0].denoised.shape[-2:] == (12, 20)
+
+
+def test_scoring_at_real_size_is_timed_for_every_kind_of_network(monkeypatch, tmp_path):
+    monkeypatch.setattr(scoring_cost, "REAL_SIZES", {"flux": SMALL})
+    monkeypatch.setattr(scoring_cost, "WORDS", 5)
+    assert (
+        scoring_cost.main(["--model", "flux", "--seed", "1", "--rounds", "1", "--out", str(tmp_path / "out.json")]) == 0
+    )
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert found["probes"].keys() == {"focus", *KINDS}
+    for cost in found["probes"].values():
+        assert cost["share_of_partial_run"] == pytest.approx(cost["ms_per_row"] / 1000 / found["partial_run_seconds"])
+    assert found["captured"]["latent"] == list(SMALL.latent) and found["captured"]["activation"][0] == 48
 
 
 def test_scoring_is_timed_beside_sampling(testbed):

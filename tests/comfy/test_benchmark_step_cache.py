@@ -15,7 +15,8 @@ from benchmarks.capture_overhead import Job
 def test_real_size_measures_cost_overhead_and_memory_of_both_spaces(tmp_path, ksampler, monkeypatch):
     model = random_flux(seed=0, scale=1.5, hidden_size=128, depth=1, depth_single_blocks=2)
     job = Job(model, lambda model: ksampler(model, rows=1), {"dimensions": "small"})
-    monkeypatch.setattr(step_cache, "real_size_job", lambda name, rows, seed: job)
+    monkeypatch.setattr(step_cache, "real_size_job", lambda name, rows, seed, steps=25: job)
+    monkeypatch.setattr(step_cache, "on_gpu", lambda: True)
     command = ["--model", "flux", "--real-size", "--seed", "1", "--out", str(tmp_path / "out.json")]
     assert step_cache.main(command) == 0
     record = json.loads((tmp_path / "out.json").read_text())
@@ -24,6 +25,20 @@ def test_real_size_measures_cost_overhead_and_memory_of_both_spaces(tmp_path, ks
         record["cost"]["predicted_seconds"] / record["cost"]["computed_seconds"], rel=1e-3
     )
     assert record["overhead"]["bit_identical"] and record["overhead"]["ratio"] > 0
+
+
+@pytest.mark.benchmark
+def test_without_a_gpu_real_size_is_the_cost_of_a_few_steps(tmp_path, ksampler, monkeypatch):
+    model = random_flux(seed=0, scale=1.5, hidden_size=128, depth=1, depth_single_blocks=2)
+    asked = []
+    monkeypatch.setattr(
+        step_cache,
+        "real_size_job",
+        lambda *given: asked.append(given) or Job(model, lambda one: ksampler(one, rows=1), {}),
+    )
+    step_cache.main(["--model", "flux", "--real-size", "--seed", "1", "--out", str(tmp_path / "out.json")])
+    assert asked == [("flux", 1, 1, step_cache.FEW_STEPS)]
+    assert {"cost", "overhead"} & json.loads((tmp_path / "out.json").read_text()).keys() == {"cost"}
 
 
 @pytest.mark.benchmark

@@ -5,9 +5,10 @@ import torch
 import torch.nn.functional as F
 from diffusion_probe.probe_models.activation_ranker import ActivationRanker
 from diffusion_probe.probe_models.attention_cnn import CONDITION
-from diffusion_probe.probe_models.inputs import Inputs
+from diffusion_probe.probe_models.inputs import SPELLING, Inputs, spelled
 from diffusion_probe.probe_models.joint import JointProbe
-from diffusion_probe.probe_models.joint_layers import JointLayer, places
+from diffusion_probe.probe_models.joint_layers import Apart, JointLayer, centres, places
+from diffusion_probe.probe_models.norms import ChannelNorm, FeatureNorm
 
 BLOCKS, LATENT, ACTIVATION, TEXT = 3, 4, 6, 10
 
@@ -43,6 +44,7 @@ def random_inputs(rows=2, words=3, side=(8, 8), grid=(4, 4), seed=0):
         maps=some(words, BLOCKS, *grid) / 10,
         present=torch.ones(rows, words, dtype=torch.bool),
         text=some(words, TEXT),
+        spelling=some(words, SPELLING),
         activation=some(ACTIVATION, *grid),
         latent=some(LATENT, *side),
         denoised=some(LATENT, *side),
@@ -69,8 +71,8 @@ def test_any_number_of_words_and_any_size_give_one_number_per_head(build, words,
 def test_every_weight_of_the_joint_probe_has_a_part_in_score_or_finished_latent():
     network, inputs = joint(), random_inputs()
     cells, final = network.see(inputs)
-    words = network.read(inputs.text, inputs.present, inputs.percent)
-    (network.judge(cells, words, inputs).square().sum() + final.square().sum()).backward()
+    words = network.read(inputs.text, inputs.spelling, inputs.present, inputs.percent)
+    (network.judge(cells, words, inputs, network.shown(inputs, cells)).square().sum() + final.square().sum()).backward()
     assert [name for name, parameter in network.named_parameters() if not parameter.grad.abs().max() > 0] == []
 
 
@@ -87,6 +89,7 @@ def test_words_that_pad_a_batch_change_nothing(build):
         inputs,
         maps=torch.cat([inputs.maps, torch.rand(1, 2, BLOCKS, 4, 4)], 1),
         text=torch.cat([inputs.text, torch.rand(1, 2, TEXT)], 1),
+        spelling=torch.cat([inputs.spelling, torch.rand(1, 2, SPELLING)], 1),
         present=torch.tensor([[True] * 3 + [False] * 2]),
     )
     torch.testing.assert_close(network(padded), network(inputs))
@@ -99,7 +102,7 @@ def test_rows_do_not_touch_each_other(build):
     torch.testing.assert_close(network(both)[1:], network(alone))
 
 
-@pytest.mark.parametrize("name", ["maps", "text", "activation", "latent", "denoised", "percent"])
+@pytest.mark.parametrize("name", ["maps", "text", "spelling", "activation", "latent", "denoised", "percent"])
 def test_the_joint_probe_reads_all_that_it_needs(name):
     network, inputs, other = joint(), random_inputs(1), random_inputs(1, seed=1)
     scores = network(changed(inputs, **{name: getattr(other, name)}))
@@ -108,7 +111,7 @@ def test_the_joint_probe_reads_all_that_it_needs(name):
 
 def test_words_in_another_order_are_another_prompt_to_the_joint_probe():
     network, inputs = joint(), random_inputs(1)
-    turned = changed(inputs, maps=inputs.maps.flip(1), text=inputs.text.flip(1))
+    turned = changed(inputs, **{name: getattr(inputs, name).flip(1) for name in ("maps", "text", "spelling")})
     assert (network(turned) - network(inputs)).abs().max() > 1e-4
 
 
@@ -129,7 +132,9 @@ def test_tokens_look_at_themselves_and_at_their_rows_cells_in_one_softmax():
     for item in range(6):
         seen = torch.cat([normal[0][item], normal[1][item // 3]])
         key, value = layer.keys(seen).chunk(2, -1)
-        logits = (layer.query(normal[0][item]).view(3, 2, 8).transpose(0, 1) / 8**0.5) @ key.view(8, 2, 8).permute(1, 2, 0)
+        logits = (layer.query(normal[0][item]).view(3, 2, 8).transpose(0, 1) / 8**0.5) @ key.view(8, 2, 8).permute(
+            1, 2, 0
+        )
         logits[:, :, 3:] += bias[item]
         logits[:, :, :3][:, :, ~present[item]] = -torch.inf
         expected = (logits.softmax(-1) @ value.view(8, 2, 8).transpose(0, 1)).transpose(0, 1).flatten(1)
@@ -153,9 +158,53 @@ def test_places_differ_between_all_cells_of_a_wide_grid():
     assert (torch.cdist(cells, cells) + torch.eye(36) > 1e-2).all()
 
 
+def test_the_same_word_is_spelled_the_same_and_another_differs_in_about_half_of_the_signs():
+    above, again, below = spelled(["above", "Above (2)", "below"])
+    assert torch.equal(above, again) and above.abs().eq(1).all()
+    assert 16 < (above != below).sum() < 48
+
+
+def test_a_joint_probe_may_leave_spelling_out():
+    network, inputs, other = joint(spelling=0), random_inputs(1), random_inputs(1, seed=1)
+    assert torch.equal(network(changed(inputs, spelling=other.spelling)), network(inputs))
+
+
+def test_the_centre_of_a_map_is_where_its_mass_lies():
+    maps = torch.zeros(3, 4, 8)
+    maps[0, 0, 0], maps[1, :, 7], maps[2] = 5.0, 1.0, 0.5
+    expected = torch.tensor([[-1.5 / 4, -3.5 / 4], [0.0, 3.5 / 4], [0.0, 0.0]])
+    torch.testing.assert_close(centres(maps), expected)
+    assert torch.equal(centres(torch.zeros(1, 4, 8)), torch.zeros(1, 2))
+
+
+def test_words_know_the_places_of_those_before_and_of_those_behind_apart():
+    apart = Apart(width=4, places=1, heads=2)
+    for linear, weight in ((apart.look, 0.0), (apart.meant, 0.0)):
+        torch.nn.init.constant_(linear.weight, weight)
+    torch.nn.init.zeros_(apart.look.bias)
+    torch.nn.init.ones_(apart.meant.bias)
+    for linear in (apart.distance, apart.out):
+        torch.nn.init.eye_(linear.weight)
+    torch.nn.init.zeros_(apart.out.bias)
+    places_, present = torch.tensor([[[1.0], [2.0], [6.0], [100.0]]]), torch.tensor([[True, True, True, False]])
+    found = apart(torch.rand(1, 4, 4), places_, present)[0, :3, :3]
+    torch.testing.assert_close(found, torch.tensor([[1.0, 0.0, 4.0], [2.0, 1.0, 6.0], [6.0, 1.5, 0.0]]))
+
+
+def test_norms_make_what_they_were_fitted_to_zero_in_the_mean_and_one_wide():
+    torch.manual_seed(0)
+    values, norms = 0.01 * torch.randn(500, 4) + torch.arange(4), FeatureNorm(4)
+    norms.fit(values)
+    found = norms(values[None])[0]
+    torch.testing.assert_close((found.mean(0), found.std(0)), (torch.zeros(4), torch.ones(4)), atol=1e-4, rtol=0)
+    images = ChannelNorm(4)
+    images.fit(values[:, :, None, None])
+    torch.testing.assert_close(images(values[:, :, None, None])[..., 0, 0], found)
+
+
 def test_cells_can_be_judged_by_several_prompts_as_if_each_were_the_rows_own():
     network, inputs, asked = joint(), random_inputs(2), random_inputs(6, words=5, seed=1)
     cells, asked = network.see(inputs)[0], changed(asked, maps=None, percent=inputs.percent.repeat_interleave(3))
-    words = network.read(asked.text, asked.present, asked.percent)
+    words = network.read(asked.text, asked.spelling, asked.present, asked.percent)
     alone = network.judge(cells.repeat_interleave(3, 0), words, asked)
     torch.testing.assert_close(network.judge(cells, words, asked), alone)

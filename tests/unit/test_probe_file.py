@@ -173,6 +173,7 @@ def test_a_missing_file_is_named(path):
         ({"format": None}, "has no format version"),
         ({"kind": "oracle"}, "kind “oracle”, and this version knows attention cnn"),
         ({"calibration": [2, 1]}, "wrong value for calibration"),
+        ({"label_quantiles": [1]}, "wrong value for label_quantiles"),
         ({"calibration": [0, float("nan")]}, "wrong value for calibration"),
         ({"calibration": ["a", "b"]}, "wrong value for calibration"),
         ({"heads": []}, "wrong value for heads"),

@@ -1,4 +1,4 @@
-"""Parts of a prompt: phrases, and what is said of the first one."""
+"""Parts of a prompt: phrases, what is said of the first one, and the same the other way round."""
 
 import pytest
 from diffusion_probe.training.prompt_parts import PARTS, prompt_parts
@@ -11,7 +11,13 @@ def test_phrases_and_what_later_ones_say_of_the_first_are_parts():
         "tree": (9,),
         "red fox on a hill": (1, 2, 3, 4, 5),
         "red fox under a tree": (1, 2, 7, 8, 9),
+        "hill on a red fox": (5, 3, 4, 1, 2),
+        "tree under a red fox": (9, 7, 8, 1, 2),
     }
+
+
+def test_what_says_nothing_of_the_first_phrase_is_not_turned_round():
+    assert set(prompt_parts("red hair, studio light", 4)) == {"red hair", "studio light"}
 
 
 def test_punctuation_ends_a_phrase():

@@ -9,10 +9,11 @@ import pytest
 import torch
 from diffusion_probe.probe_models.probe_file import load_probe
 from diffusion_probe.training import losses, probe_training
-from diffusion_probe.training.batches import Batches, grouped
+from diffusion_probe.training.batches import Batches, OtherPrompts, grouped
 from diffusion_probe.training.dataset import Dataset, is_validation
 from diffusion_probe.training.figures import default_moment, skill_of
 from diffusion_probe.training.fit import Fit, Recipe
+from diffusion_probe.training.joint_losses import scores_of_others
 from diffusion_probe.training.probe_training import only_one, train_probe
 from diffusion_probe.training.projection import dataset_projection
 from diffusion_probe.training.validation import score_groups, within_by_moment
@@ -99,6 +100,26 @@ def test_rows_under_parts_of_prompts_come_with_the_embeddings_of_those_words_and
     own = sorted(label for label, _ in asked if label not in words)
     assert sorted(label for label, _ in asked if label in words) == [0.25, 0.5] and len(own) == 2
     assert all(min(abs(label - value) for value in second.labels["reward"]) < 1e-6 for label in own)
+
+
+def test_rows_asked_about_their_own_prompt_as_if_it_were_another_are_scored_as_usual(folder, tmp_path):
+    """With its maps, then; and a prompt of the same words in another order is given the maps of those words."""
+    fit = Fit(dataset := Dataset(folder), dataset.runs, recipe(steps=1, network=SMALL["joint"]), tmp_path / "ck")
+    batch = fit.batches.draw(torch.Generator().manual_seed(0), groups=2, rows=3)
+    network, inputs = fit.network.eval(), batch.inputs
+    torch.nn.init.normal_(network.score.weight)
+    text, spelling, present = (each[::3, None] for each in (inputs.text, inputs.spelling, inputs.present))
+    own = torch.arange(text.shape[2]).expand(2, 1, -1)
+    with torch.no_grad():
+        cells = network.see(inputs)[0]
+        shown, labels = network.shown(inputs, cells), torch.zeros(2, 1, 3)
+        as_other = scores_of_others(network, cells, shown, inputs, OtherPrompts(text, spelling, present, labels, own))
+        torch.testing.assert_close(as_other.flatten(), network(inputs)[:, 0])
+        turned = OtherPrompts(text.flip(2), spelling.flip(2), present, labels, own.flip(2))
+        flipped = replace(inputs, **{name: getattr(inputs, name).flip(1) for name in ("text", "spelling", "maps")})
+        found = scores_of_others(network, cells, shown, inputs, turned).flatten()
+        torch.testing.assert_close(found, network(flipped)[:, 0])
+    assert (found - as_other.flatten()).abs().max() > 1e-4
 
 
 def test_low_labels_can_be_drawn_more_often(folder):
