@@ -6,7 +6,7 @@ computed doesn't depend on them. ``benchmarks.probe_accuracy`` measures the same
 trained probes.
 
 ``probes.NAME.share_of_partial_run`` is scoring one row by what sampling it takes. Without a GPU FLUX has only
-some of its blocks, so its shares are larger than those of the whole model (``dimensions`` says which).
+some of its blocks and SDXL no CFG, so the shares are larger than those of real runs (``dimensions``, ``cfg``).
 """
 
 import argparse
@@ -36,8 +36,8 @@ MODULE = "benchmarks.scoring_cost"
 PROJECTED = 48
 """Channels of an activation in recorded data."""
 
-WORDS = 40
-"""In a prompt."""
+BLOCKS, WORDS = 10, 40
+"""Whose maps a probe reads, and how many a prompt has."""
 
 
 @torch.inference_mode()
@@ -111,7 +111,9 @@ def real_size(name: str, seed: int, rounds: int) -> dict[str, Any]:
     projection = torch.randn(PROJECTED, channels, generator=torch.Generator().manual_seed(seed)) * channels**-0.5
     activation = torch.einsum("kc,chw->khw", projection, row.activation.float()).half()
     words = tuple(Word(f"word {number}", (number,)) for number in range(WORDS))
-    features = [replace(row, activation=activation, words=words)]
+    maps = row.attention.repeat(-(-BLOCKS // len(row.blocks)), 1, 1, 1)[:BLOCKS]
+    blocks = tuple(f"block {number}" for number in range(BLOCKS))
+    features = [replace(row, activation=activation, words=words, attention=maps, blocks=blocks)]
     probes = {"focus": AttentionFocus(), **{kind: untrained(kind, features[0], projection) for kind in KINDS}}
     shape = {key: list(value.shape) for key, value in vars(features[0]).items() if isinstance(value, torch.Tensor)}
     about = {"model": name, "dimensions": real.about, "cfg": real.cfg, "blocks": len(features[0].blocks)}
