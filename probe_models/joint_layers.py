@@ -104,10 +104,17 @@ class Apart(nn.Module):
         width: of a token.
         places: numbers that say where a word lies.
         heads: an even number; half of them look at words before, half at words behind.
+
+    Raises:
+        ValueError: the number is odd.
     """
 
     def __init__(self, width: int, places: int, heads: int):
         super().__init__()
+        if heads % 2:
+            raise ValueError(
+                f"{heads} attention heads: give an even number, half for words before and half for those behind"
+            )
         self.heads, self.places = heads, places
         self.look = nn.Linear(width, 2 * width)
         self.meant, self.distance = nn.Linear(width, width), nn.Linear((1 + heads) * places, width, bias=False)

@@ -173,7 +173,8 @@ class Batches:
                 numbers = list(run.parts.get(prompt, range(len(run.words))))
                 texts.append(self.dataset.load(run, ["text"])["text"].float()[numbers])
                 spellings.append(spelled([run.words[number] for number in numbers]))
-                words.append(torch.tensor(numbers if run.prompt == own.prompt else [-1] * len(numbers)))
+                shown = self.use_words and run.prompt == own.prompt
+                words.append(torch.tensor(numbers if shown else [-1] * len(numbers)))
             labels += [[run.others[prompt][row] for run, row in rows] for prompt in prompts]
             labels += [[run.labels[self.labels[0]][row] for run, row in rows]] * (count - len(prompts))
         present = pad_sequence([torch.ones(len(text), dtype=torch.bool) for text in texts], batch_first=True)

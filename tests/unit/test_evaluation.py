@@ -321,6 +321,7 @@ REFUSED = {
     "sizes without names": (["--network", "[64]"], "write sizes by name, as JSON"),
     "a size that the network does not have": (["--network", '{"wide": 64}'], "no size wide. It has width"),
     "a size that no file may have": (["--network", '{"layers": 99}'], "wrong value for network"),
+    "an odd number of heads": (["--network", '{"attention_heads": 1}'], "give an even number"),
     "no prompts": (["--prompts", "0"], "give at least 1 of the first two"),
     "one row": (["--rows", "1"], "and 2 rows, to learn which is better"),
 }

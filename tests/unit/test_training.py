@@ -122,6 +122,14 @@ def test_rows_asked_about_their_own_prompt_as_if_it_were_another_are_scored_as_u
     assert (found - as_other.flatten()).abs().max() > 1e-4
 
 
+def test_without_words_no_part_of_a_prompt_has_maps(folder):
+    dataset = Dataset(folder)
+    run = replace(dataset.runs[0], others={"its second word": (0.5,) * ROWS}, parts={"its second word": (1,)})
+    batches = Batches(dataset, [run], frozenset({"attention", "text"}), ("reward",), use_words=False)
+    batch = batches.draw(torch.Generator().manual_seed(0), groups=1, rows=ROWS, others=1)
+    assert batch.inputs.text.shape[1] == 1 and (batch.others[0].own == -1).all()
+
+
 def test_low_labels_can_be_drawn_more_often(folder):
     dataset = Dataset(folder)
     batches = Batches(dataset, dataset.runs, frozenset({"denoised"}), ("reward",))
