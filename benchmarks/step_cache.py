@@ -17,7 +17,7 @@ decides by itself when to compute; its threshold is varied.
 
 ``cost`` is what a predicted evaluation takes as a share of a computed one, wrappers included: medians
 within the same runs, so another load on the machine touches both. With ``--real-size`` only that is
-measured, on a GPU, with ``overhead``, the time of a run whose cache keeps anchors and predicts nothing
+measured; on a GPU with ``overhead``, too, the time of a run whose cache keeps anchors and predicts nothing
 as a share of a plain one's, and the memory that the anchors take.
 """
 
