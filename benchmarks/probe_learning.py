@@ -29,7 +29,7 @@ from benchmarks import report
 MODULE = "benchmarks.probe_learning"
 STEPS = {"attention cnn": 500, "activation ranker": 800, "joint": 1000}
 NETWORKS = {
-    "attention cnn": {"widths": [24, 48, 96], "layers": 1},
+    "attention cnn": {"widths": [24, 48, 64], "layers": 1},
     "activation ranker": {"widths": [48, 80], "vector": 96},
     "joint": {},
 }
@@ -59,10 +59,13 @@ def without_parts(dataset: Dataset, runs: list[RunRecord], recipes: Mapping[str,
         "attention cnn, last block": replace(cnn, blocks=(blocks - 1,)),
         "attention cnn, middle half of the blocks": replace(cnn, blocks=middle),
         "attention cnn, every other block": replace(cnn, blocks=evenly(len(middle), blocks)),
+        "attention cnn, not told which word is which": replace(
+            cnn, network={**cnn.network, "text": 0, "spelling": 0, "reading": 0}, others=0
+        ),
         "attention cnn, without words": replace(cnn, use_words=False),
         "attention cnn, squared error alone": replace(cnn, listwise=0.0),
         "attention cnn, one head": replace(cnn, labels=cnn.labels[:1]),
-        "joint, middle block": replace(joint, blocks=(blocks // 2,)),
+        "attention cnn, own prompts only": replace(cnn, others=0),
         "joint, last block": replace(joint, blocks=(blocks - 1,)),
         "joint, without words": replace(joint, use_words=False, others=0),
         "joint, squared error alone": replace(joint, listwise=0.0),
@@ -80,7 +83,8 @@ def evenly(count: int, blocks: int) -> tuple[int, ...]:
 def across_families(dataset: Dataset, onto: Dataset, recipe: Recipe) -> tuple[Recipe, tuple[int, ...]]:
     """The recipe with as many blocks as both datasets have, and which of ``onto`` stand in their place."""
     here, there = len(dataset.header.blocks), len(onto.header.blocks)
-    return replace(recipe, blocks=evenly(min(here, there), here)), evenly(min(here, there), there)
+    network = {**recipe.network, "text": 0}  # text encoders differ; words are told from each other by their spelling
+    return replace(recipe, blocks=evenly(min(here, there), here), network=network), evenly(min(here, there), there)
 
 
 def measure(

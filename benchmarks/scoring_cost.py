@@ -122,9 +122,11 @@ def real_size(name: str, seed: int, rounds: int) -> dict[str, Any]:
 
 def untrained(kind: str, row: Features, projection: torch.Tensor) -> LearnedProbe:
     """A probe of the default sizes for rows like ``row``."""
-    given = {"latent": row.latent.shape[0]} if kind == "joint" else {}
+    given = {"text": row.text.shape[-1]}
     if kind != "attention cnn":
-        given |= {"activation": PROJECTED, "text": row.text.shape[-1]}
+        given["activation"] = PROJECTED
+    if kind == "joint":
+        given["latent"] = row.latent.shape[0]
     card = ProbeCard(kind, row.family, row.blocks, (), "none", ("none",), given)
     network = KINDS[kind](len(row.blocks), 1, **given)
     return LearnedProbe(kind, card, network, projection if kind != "attention cnn" else None)

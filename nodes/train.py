@@ -44,7 +44,7 @@ class TrainProbe(io.ComfyNode):
                     "kind",
                     options=sorted(KINDS, key=lambda kind: kind != "joint"),
                     tooltip="joint: reads attention, activation and x0 prediction, the most accurate. attention cnn: "
-                    "attention maps alone. activation ranker: one activation alone.",
+                    "words and their attention maps. activation ranker: one activation.",
                 ),
                 io.String.Input(
                     "output_name",

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention_cnn import CONDITION, FREQUENCIES, GROUPS, ResidualLayer, noise_embedding
 from .features import ACTIVATION, TEXT
 from .inputs import Inputs
+from .layers import CONDITION, FREQUENCIES, GROUPS, ResidualLayer, noise_embedding
 from .norms import ChannelNorm
 
 LONGEST = 16

@@ -1,4 +1,4 @@
-"""Batches of recorded rows: several prompts, of each the same number of seeds, at one moment per prompt."""
+"""Batches of recorded rows of one size: several prompts, of each the same number of seeds, at one moment per prompt."""
 
 import copy
 from collections import defaultdict
@@ -65,9 +65,14 @@ class Batch:
 
 @dataclass(frozen=True)
 class Group:
-    """Rows of one prompt that were looked at at the same moments: one run, or several of other seeds."""
+    """Rows of one prompt and size that were looked at at the same moments: one run, or several of other seeds."""
 
     runs: tuple[RunRecord, ...]
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Height and width of its latents."""
+        return self.runs[0].grid
 
     @property
     def rows(self) -> list[tuple[RunRecord, int]]:
@@ -80,10 +85,11 @@ Part = tuple[Group, int, Sequence[tuple[RunRecord, int]]]
 
 
 def grouped(runs: Sequence[RunRecord]) -> list[Group]:
-    """Runs by prompt, words and moments. A single row is left out: there is nothing to choose."""
+    """Runs by prompt, words, moments and size. A single row is left out: there is nothing to choose."""
     found = defaultdict(list)
     for run in runs:
-        found[run.prompt, run.words, tuple(round(moment.percent, 3) for moment in run.moments)].append(run)
+        moments = tuple(round(moment.percent, 3) for moment in run.moments)
+        found[run.prompt, run.words, moments, run.grid].append(run)
     groups = [Group(tuple(some)) for some in found.values()]
     return [group for group in groups if len(group.rows) > 1]
 
@@ -126,6 +132,8 @@ class Batches:
     ) -> Batch:
         """A random batch: so many different groups, of each as many rows as the smallest has, ``rows`` at most.
 
+        All are of one size; where the groups are of several, fewer may be of that size than are asked for.
+
         Args:
             low_first: how much more often a group of low labels is drawn than one of high ones: the lowest
                 ``1 + low_first`` times as often.
@@ -136,7 +144,9 @@ class Batches:
         if low_first:
             means = torch.tensor([_mean_label(group, self.labels[0]) for group in self.groups])
             weights = 1 + low_first * (1 - means.argsort().argsort().float() / len(means))
-        chosen = torch.multinomial(weights, min(groups, len(weights)), generator=generator).tolist()
+        size = self.groups[int(torch.multinomial(weights, 1, generator=generator))].grid
+        weights *= torch.tensor([group.grid == size for group in self.groups])
+        chosen = torch.multinomial(weights, min(groups, int(weights.count_nonzero())), generator=generator).tolist()
         picked = [self.groups[number] for number in chosen]
         count = min(rows, *(len(group.rows) for group in picked), rows)
         parts = []
@@ -153,7 +163,7 @@ class Batches:
 
         The longest of their own come first, which say what stands where.
         """
-        judged = [_shuffled(set.intersection(*(set(run.others) for run, _ in rows)), generator) for _, _, rows in drawn]
+        judged = [_shuffled(self._judged(rows), generator) for _, _, rows in drawn]
         for prompts, (_, _, rows) in zip(judged, drawn):
             prompts.sort(key=lambda prompt, own=rows[0][0].parts: -len(own.get(prompt, ())))
         found = []
@@ -162,6 +172,14 @@ class Batches:
             if most := max(map(len, asked)):
                 found.append(self._asked(drawn, asked, most))
         return tuple(found)
+
+    def _judged(self, rows: Sequence[tuple[RunRecord, int]]) -> set[str]:
+        """By what else all of these rows were judged, as far as what is needed of them could tell."""
+        known = set.intersection(*(set(run.others) for run, _ in rows))
+        if self.needs & {LATENT, DENOISED}:
+            return known
+        words_have_maps = ATTENTION in self.needs and self.use_words
+        return known & set(rows[0][0].parts) if words_have_maps else set()
 
     def _asked(self, drawn: Sequence[Part], asked: Sequence[Sequence[str]], count: int) -> OtherPrompts:
         """Groups with fewer prompts than ``count`` are asked about their own again."""

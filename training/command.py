@@ -31,6 +31,9 @@ def main(arguments: list[str] | None = None) -> None:
     record.add_argument("--seed", type=int, default=1, help="of prompts and noise")
     record.add_argument("--full-precision", action="store_true", help="compute in float32, as ComfyUI does on a CPU")
     record.add_argument(
+        "--size", type=_side, nargs=2, default=(128, 128), metavar=("HEIGHT", "WIDTH"), help="of the images, in pixels"
+    )
+    record.add_argument(
         "--part", type=_part, default=(0, 1), help="i/n: every n-th prompt from the i-th on, for n processes at once"
     )
     record.set_defaults(run=_record_testbed)
@@ -99,6 +102,12 @@ def _table(text: str) -> Path:
     return Path(text if text.endswith(".json") else f"{text}.json")
 
 
+def _side(text: str) -> int:
+    if not text.isdigit() or int(text) % 16 or text == "0":
+        raise argparse.ArgumentTypeError(f"{text}: a side is a multiple of 16 pixels, 128 or 160")
+    return int(text)
+
+
 def _part(text: str) -> tuple[int, int]:
     number, _, count = text.partition("/")
     if not (number.isdigit() and count.isdigit() and int(number) < int(count)):
@@ -119,7 +128,8 @@ def _sizes(text: str) -> dict[str, Any]:
 def _record_testbed(given: argparse.Namespace) -> None:
     from .testbed_recording import TestbedRecorder
 
-    recorder = TestbedRecorder(given.model, given.out, given.seeds, given.seed, half=not given.full_precision)
+    half, size = not given.full_precision, tuple(given.size)
+    recorder = TestbedRecorder(given.model, given.out, given.seeds, given.seed, half, size)
     recorder.record(given.prompts, given.part)
 
 

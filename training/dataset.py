@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,7 @@ class RunRecord:
             Judging an image costs little beside making it, and teaches what words look like.
         parts: those of the others that are parts of the prompt, and which of its words each has.
         settings: anything else of interest to people.
+        grid: height and width of its latents; known of runs that were read.
     """
 
     key: str
@@ -82,10 +83,13 @@ class RunRecord:
     others: dict[str, tuple[float, ...]] = field(default_factory=dict)
     parts: dict[str, tuple[int, ...]] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    grid: tuple[int, ...] = ()
 
     def to_json(self) -> str:
         """One line."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, allow_nan=False)
+        values = asdict(self)
+        del values["grid"]  # the tensors say it
+        return json.dumps({"format": FORMAT, **values}, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> "RunRecord":
@@ -224,6 +228,6 @@ def read_record(path: Path) -> RunRecord:
     """
     with safe_open(str(path), "pt") as file:
         text = (file.metadata() or {}).get(METADATA)
-    if text is None:
-        raise ValueError("it is a safetensors file, but no recorded run")
-    return RunRecord.from_json(text)
+        if text is None:
+            raise ValueError("it is a safetensors file, but no recorded run")
+        return replace(RunRecord.from_json(text), grid=tuple(file.get_slice("final").get_shape()[-2:]))

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..probe_models.activation_ranker import ActivationRanker
-from ..probe_models.joint import JointProbe
+from ..probe_models.inputs import Inputs
 from ..probe_models.probe_file import KINDS
+from ..probe_models.word_judge import WordJudge
 from . import losses
 from .batches import Batch, Batches
 from .dataset import Dataset, RunRecord
-from .joint_losses import TEMPERATURE, joint_scores
 from .stage import Stage, generator_for
+from .word_losses import TEMPERATURE, judged_scores
 
 ALIGNMENT_WEIGHT = 0.1
 AVERAGE = 0.998
@@ -45,7 +45,7 @@ class Recipe:
         low_first: see ``Batches.draw``.
         blocks: numbers of the attention blocks that are read; None: all that were recorded.
         others: by how many other prompts each batch's rows are judged, too, and by three times as many parts of prompts
-            (the joint probe).
+            (the joint probe), or by so many parts of their own (the attention CNN, which sees no more of the image).
         use_words: False: as without Encode Words.
         network: further arguments of the network.
     """
@@ -68,12 +68,13 @@ class Recipe:
 
 def network_options(kind: str, batch: Batch) -> dict[str, int]:
     """What a network's size depends on in the data: channels of what it takes."""
-    inputs, options = batch.inputs, {}
-    if kind == "joint":
-        options["latent"] = inputs.latent.shape[1]
+    inputs = batch.inputs
+    read = {"text": inputs.text.shape[-1]}
     if kind != "attention cnn":
-        options |= {"activation": inputs.activation.shape[1], "text": inputs.text.shape[-1]}
-    return options
+        read["activation"] = inputs.activation.shape[1]
+    if kind == "joint":
+        read["latent"] = inputs.latent.shape[1]
+    return read
 
 
 def default_sizes(kind: str) -> dict[str, Any]:
@@ -147,7 +148,7 @@ class Fit:
         labels = ((batch.labels - self.mean) / self.std).to(self.device)
         inputs = batch.inputs.to(self.device)
         # Not for convolutions on a CPU: oneDNN's bfloat16 gradient of a strided one is NaN on very small grids.
-        half = self.device.type != "cpu" or isinstance(self.network, JointProbe)
+        half = self.device.type != "cpu" or isinstance(self.network, WordJudge)
         cuda = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(cuda), torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             torch.manual_seed(self.recipe.seed * 1_000_003 + step)  # a resumed training leaves out the same
@@ -158,18 +159,16 @@ class Fit:
             loss = loss + self.recipe.listwise * losses.listwise(scores[..., 0], labels[..., 0], TEMPERATURE)
         return loss
 
-    def _scores(self, inputs: Any, batch: Batch, labels: Tensor) -> tuple[Tensor, Tensor | float]:
+    def _scores(self, inputs: Inputs, batch: Batch, labels: Tensor) -> tuple[Tensor, Tensor | float]:
         """Scores of the rows, and what the kind of network learns beside them."""
-        if isinstance(self.network, JointProbe):
-            return joint_scores(self.network, inputs, batch, self._standard)
-        if isinstance(self.network, ActivationRanker):
-            images, texts = self.network.vectors(inputs)
-            groups = labels.shape[:2]
-            best = labels[..., 0].argmax(1)
-            chosen = images.unflatten(0, groups)[torch.arange(len(best)), best]
-            aligned = losses.alignment(chosen.float(), texts.unflatten(0, groups)[:, 0].float())
-            return self.network.compare(images, texts), ALIGNMENT_WEIGHT * aligned
-        return self.network(inputs), 0.0
+        if isinstance(self.network, WordJudge):
+            return judged_scores(self.network, inputs, batch, self._standard)
+        images, texts = self.network.vectors(inputs)
+        groups = labels.shape[:2]
+        best = labels[..., 0].argmax(1)
+        chosen = images.unflatten(0, groups)[torch.arange(len(best)), best]
+        aligned = losses.alignment(chosen.float(), texts.unflatten(0, groups)[:, 0].float())
+        return self.network.compare(images, texts), ALIGNMENT_WEIGHT * aligned
 
     def _standard(self, labels: Tensor) -> Tensor:
         """Labels of the first head in standard deviations."""

@@ -37,12 +37,22 @@ class TestbedRecorder:
         seeds: per prompt.
         seed: of prompts and noise.
         half: compute in bfloat16: half the time, and images as good.
+        size: height and width of the images in pixels.
     """
 
     __test__ = False
 
-    def __init__(self, name: str, folder: Path, seeds: int, seed: int, half: bool = True):
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        seeds: int,
+        seed: int,
+        half: bool = True,
+        size: tuple[int, int] = (sample.SIZE_PX, sample.SIZE_PX),
+    ):
         self.name, self.folder, self.seeds, self.seed, self.half = name, folder, seeds, seed, half
+        self.size = size
         self.model, self.clip, self.vae = load_testbed(name)
         if half:
             self.model.set_model_compute_dtype(torch.bfloat16)
@@ -64,14 +74,15 @@ class TestbedRecorder:
     def _record_prompt(self, number: int, prompt: str) -> None:
         first = (self.seed * 1_000_000 + number) * SEEDS_PER_PROMPT
         seeds, steps = tuple(range(first, first + self.seeds)), MOMENTS[number % len(MOMENTS)]
-        key = run_key(prompt, self.name, seeds, steps, self.half)
+        usual = self.size == (sample.SIZE_PX, sample.SIZE_PX)
+        key = run_key(prompt, self.name, seeds, steps, self.half, *([] if usual else self.size))
         if not run_path(self.folder, key).exists():
             with torch.inference_mode():
                 record_run(self.folder, key, self._run(prompt, seeds, steps))
 
     def _run(self, prompt: str, seeds: Sequence[int], steps: Sequence[int]) -> FinishedRun:
         model = attach_probe(self.model, CaptureAll(), ", ".join(f"step {step}" for step in steps))
-        final = sample.sample_conditioned(model, encode_words(self.clip, prompt)[0], self.clip, seeds)
+        final = sample.sample_conditioned(model, encode_words(self.clip, prompt)[0], self.clip, seeds, size=self.size)
         images = self._decode(final)
         moments = finished_rows(model, {"samples": final})[1]
         parts = prompt_parts(prompt, len(moments[0][0].words))
@@ -87,7 +98,7 @@ class TestbedRecorder:
             others=dict(zip(others, scorer.score_each(images, others))),
             parts=parts,
             model=f"testbed {self.name}",
-            settings={"half": self.half},
+            settings={"half": self.half, "size": self.size},
         )
 
     def _decode(self, latents: Tensor) -> Tensor:

@@ -27,9 +27,9 @@ def score_groups(network: nn.Module, batches: Batches, device: torch.device) -> 
     count = min(len(group.rows) for group in batches.groups)
     found = defaultdict(list)
     at_once = max(1, ROWS_AT_ONCE // count)
-    for shape in _by_moments(batches.groups):
-        for first in range(0, len(shape), at_once):
-            some = shape[first : first + at_once]
+    for alike in _alike(batches.groups):
+        for first in range(0, len(alike), at_once):
+            some = alike[first : first + at_once]
             for moment in range(len(some[0].runs[0].moments)):
                 batch = batches.read([(group, moment, group.rows[:count]) for group in some])
                 scores = network(batch.inputs.to(device))[:, 0].unflatten(0, (len(some), count)).cpu()
@@ -52,9 +52,9 @@ def within_by_moment(scored: Scored, seed: int = 0) -> dict[float, float]:
     }
 
 
-def _by_moments(groups: Sequence[Group]) -> list[list[Group]]:
-    """Groups that can be read together: of the same number of moments."""
+def _alike(groups: Sequence[Group]) -> list[list[Group]]:
+    """Groups that can be read together: of the same moments and size."""
     found = defaultdict(list)
     for group in groups:
-        found[tuple(round(moment.percent, 3) for moment in group.runs[0].moments)].append(group)
+        found[tuple(round(moment.percent, 3) for moment in group.runs[0].moments), group.grid].append(group)
     return list(found.values())

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from diffusion_probe.probe_models.attention_cnn import AttentionCNN
-from diffusion_probe.probe_models.inputs import Inputs
+from diffusion_probe.probe_models.inputs import SPELLING, Inputs, spelled
 from torch import nn
 
 BLOCKS = 4
@@ -15,19 +15,24 @@ def random_maps(words=3, height=6, width=9, seed=0, rows=1):
     return torch.rand(rows, words, BLOCKS, height, width, generator=generator) ** 4 / words
 
 
-def rate(network, maps, level, present=None):
-    present = torch.ones(maps.shape[:2], dtype=torch.bool) if present is None else present
-    return network(Inputs(percent=level, maps=maps, present=present))
+def rate(network, maps, level, present=None, spelling=None):
+    """All words are the same one unless told otherwise."""
+    rows, words = maps.shape[:2]
+    return network(
+        Inputs(
+            percent=level,
+            maps=maps,
+            present=torch.ones(rows, words, dtype=torch.bool) if present is None else present,
+            text=torch.zeros(rows, words, 0),
+            spelling=torch.ones(rows, words, SPELLING) if spelling is None else spelling,
+        )
+    )
 
 
 @pytest.fixture
 def network():
     torch.manual_seed(0)
     return AttentionCNN(BLOCKS, heads=2, widths=(16, 32), layers=1).eval().requires_grad_(False)
-
-
-def test_ten_blocks_and_three_heads_cost_at_most_four_million_parameters():
-    assert sum(parameter.numel() for parameter in AttentionCNN(10, 3).parameters()) <= 4e6
 
 
 @pytest.mark.parametrize("grid", [(1, 1), (1, 5), (8, 8), (6, 9), (32, 20)])
@@ -47,11 +52,10 @@ def test_empty_and_even_maps_give_a_number_and_gradients(level, grid):
     assert rated.isfinite().all() and all(parameter.grad.isfinite().all() for parameter in network.parameters())
 
 
-def test_the_order_of_words_does_not_count_and_which_words_there_are_does(network):
-    maps = random_maps(5)
-    rated = rate(network, maps, LEVEL)
-    torch.testing.assert_close(rate(network, maps[:, [3, 0, 4, 1, 2]], LEVEL), rated)
-    assert (rate(network, maps[:, :4], LEVEL) - rated).abs().max() > 1e-4
+def test_which_word_a_map_belongs_to_counts(network):
+    maps, words = random_maps(2), spelled(["circle", "square"])[None]
+    rated = rate(network, maps, LEVEL, spelling=words)
+    assert (rate(network, maps.flip(1), LEVEL, spelling=words) - rated).abs().max() > 1e-4
 
 
 def test_padding_in_a_batch_changes_nothing(network):
@@ -67,29 +71,46 @@ def test_the_noise_level_counts(network):
     assert (rate(network, maps, LEVEL) - rate(network, maps, LEVEL * 2)).abs().max() > 1e-4
 
 
-def test_every_weight_has_a_part_in_the_score():
-    network = AttentionCNN(BLOCKS, 3, widths=(16, 32), layers=2)
-    rate(network, random_maps(4, rows=3), torch.tensor([0.1, 0.2, 0.5])).square().sum().backward()
-    assert all(parameter.grad.abs().max() > 0 for parameter in network.parameters())
+def learnt(maps, words, labels, steps=100):
+    """Correlation on the last fifth of the rows of what is learnt from the others, as trainings do it."""
+    known, level = 4 * len(maps) // 5, LEVEL.expand(len(maps))
+    torch.manual_seed(0)
+    network = AttentionCNN(BLOCKS, widths=(8, 16), layers=1, width=32)
+    present = torch.ones(maps.shape[:2], dtype=torch.bool)
+    network.fit_norms(Inputs(percent=level, maps=maps[:known], present=present[:known]))
+    optimizer, generator = torch.optim.AdamW(network.parameters(), 2e-3), torch.Generator().manual_seed(0)
+    for _ in range(steps):
+        rows = torch.randint(0, known, (64,), generator=generator)
+        rated = rate(network, maps[rows], level[rows], spelling=words[rows])[:, 0]
+        optimizer.zero_grad()
+        nn.functional.mse_loss(rated, labels[rows]).backward()
+        optimizer.step()
+    with torch.no_grad():
+        held_out = rate(network, maps[known:], level[known:], spelling=words[known:])[:, 0]
+    return torch.corrcoef(torch.stack([held_out, labels[known:]]))[0, 1]
+
+
+def on_places(place, generator):
+    """Maps with most of their mass on one of 36 cells, and noise."""
+    maps = nn.functional.one_hot(place, 36).unflatten(-1, (1, 6, 6)) * 0.4 + 0.01
+    return maps * (0.5 + torch.rand(*place.shape, BLOCKS, 6, 6, generator=generator))
 
 
 def test_it_learns_what_only_the_words_together_tell():
-    """Whether two words lie on one place: no statistic of a single map says so. Judged on rows it has not seen."""
+    """Whether two words lie on one place: no statistic of a single map says so."""
     generator = torch.Generator().manual_seed(0)
     place = torch.randint(0, 36, (320, 2), generator=generator)
     together = torch.rand(320, generator=generator) < 0.5
     place[together, 1] = place[together, 0]
-    maps = nn.functional.one_hot(place, 36).reshape(320, 2, 1, 6, 6) * 0.4 + 0.01
-    maps = maps * (0.5 + torch.rand(320, 2, BLOCKS, 6, 6, generator=generator))
-    torch.manual_seed(0)
-    network = AttentionCNN(BLOCKS, widths=(8, 16), layers=1)
-    optimizer = torch.optim.AdamW(network.parameters(), 5e-3)
-    level, target = torch.full((320,), 0.2), together.float()
-    for _ in range(100):
-        rows = torch.randint(0, 256, (64,), generator=generator)
-        optimizer.zero_grad()
-        nn.functional.mse_loss(rate(network, maps[rows], level[rows])[:, 0], target[rows]).backward()
-        optimizer.step()
-    with torch.no_grad():
-        held_out = rate(network, maps[256:], level[256:])[:, 0]
-    assert torch.corrcoef(torch.stack([held_out, target[256:]]))[0, 1] > 0.8
+    words = spelled(["circle", "square"]).expand(320, -1, -1)
+    assert learnt(on_places(place, generator), words, together.float()) > 0.8
+
+
+def test_it_learns_which_of_two_words_has_to_lie_higher():
+    """Half of the prompts name the two in the other order; labels turn round with them."""
+    generator = torch.Generator().manual_seed(1)
+    place = torch.randint(0, 36, (480, 3), generator=generator)
+    higher, turned = place[:, 0] // 6 < place[:, 2] // 6, torch.rand(480, generator=generator) < 0.5
+    words = spelled(["circle", "above", "square"]).expand(480, -1, -1).clone()
+    words[turned, 1] = spelled(["below"])
+    assert learnt(on_places(place, generator), words, (higher ^ turned).float(), steps=200) > 0.7

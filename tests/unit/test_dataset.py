@@ -38,7 +38,8 @@ def record(prompt="a red fox", seeds=(1, 2), **changes):
 
 
 def tensors(seed=0, rows=2):
-    return {"0.latent": torch.randn(rows, 4, 8, 8, generator=torch.Generator().manual_seed(seed)).half()}
+    latent = torch.randn(rows, 4, 8, 8, generator=torch.Generator().manual_seed(seed)).half()
+    return {"0.latent": latent, "final": torch.zeros(rows, 1, 3, 2)}
 
 
 def features(seed=0, channels=12, **changes):
@@ -81,7 +82,9 @@ def test_what_was_written_comes_back(tmp_path):
         writer.add(run, tensors(number))
     dataset = Dataset(tmp_path)
     assert dataset.header == HEADER and not dataset.damaged
-    assert {run.prompt: run for run in dataset.runs} == written
+    assert {run.prompt: run for run in dataset.runs} == {
+        prompt: replace(run, grid=(3, 2)) for prompt, run in written.items()
+    }
     assert torch.equal(dataset.load(written["two cats"])["0.latent"], tensors(1)["0.latent"])
     assert [json.loads(line)["prompt"] for path in tmp_path.glob("*.jsonl") for line in path.open()] == list(written)
 
@@ -360,7 +363,7 @@ def test_validation_is_chosen_by_the_prompts_content_alone(tmp_path):
     writer = DatasetWriter(tmp_path, HEADER)
     for prompt in reversed(prompts[:40]):
         for seeds in ((1, 2), (3, 4)):
-            writer.add(record(prompt, seeds), {})
+            writer.add(record(prompt, seeds), tensors(rows=len(seeds)))
     training, validation = Dataset(tmp_path).split()
     assert {run.prompt for run in validation} == chosen & set(prompts[:40]) != set()
     assert len(training) + len(validation) == 80 and not {run.prompt for run in training} & chosen

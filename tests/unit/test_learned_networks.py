@@ -1,13 +1,14 @@
-"""Joint probe and activation ranker: any sizes, every weight used, what belongs to a row decides its score."""
+"""All learned networks, and the joint probe: any sizes, every weight used, what belongs to a row decides its score."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 from diffusion_probe.probe_models.activation_ranker import ActivationRanker
-from diffusion_probe.probe_models.attention_cnn import CONDITION
+from diffusion_probe.probe_models.attention_cnn import AttentionCNN
 from diffusion_probe.probe_models.inputs import SPELLING, Inputs, spelled
 from diffusion_probe.probe_models.joint import JointProbe
-from diffusion_probe.probe_models.joint_layers import Apart, JointLayer, centres, places
+from diffusion_probe.probe_models.layers import CONDITION, Apart, AttentionLayer, places
+from diffusion_probe.probe_models.map_features import centres
 from diffusion_probe.probe_models.norms import ChannelNorm, FeatureNorm
 
 BLOCKS, LATENT, ACTIVATION, TEXT = 3, 4, 6, 10
@@ -33,6 +34,14 @@ def ranker():
     return ActivationRanker(BLOCKS, 2, ACTIVATION, TEXT, widths=(8, 16), vector=16).eval()
 
 
+def cnn(**options):
+    torch.manual_seed(0)
+    network = AttentionCNN(BLOCKS, 2, TEXT, **{"widths": (8, 16), "layers": 1, "width": 16, **options})
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return network.eval()
+
+
 def random_inputs(rows=2, words=3, side=(8, 8), grid=(4, 4), seed=0):
     generator = torch.Generator().manual_seed(seed)
 
@@ -55,14 +64,21 @@ def changed(inputs, **values):
     return Inputs(**{**vars(inputs), **values})
 
 
-@pytest.mark.parametrize("build", [lambda: JointProbe(10, 3, 16, 48, 4096), lambda: ActivationRanker(10, 3, 48, 4096)])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: JointProbe(10, 3, 16, 48, 4096),
+        lambda: ActivationRanker(10, 3, 48, 4096),
+        lambda: AttentionCNN(10, 3, 4096),
+    ],
+)
 def test_the_sizes_of_flux_dev_cost_at_most_four_million_parameters(build):
     assert sum(parameter.numel() for parameter in build().parameters()) <= 4e6
 
 
 @pytest.mark.parametrize("side, grid", [((8, 8), (4, 4)), ((7, 12), (4, 6)), ((2, 3), (1, 2)), ((32, 20), (16, 10))])
 @pytest.mark.parametrize("words", [1, 5])
-@pytest.mark.parametrize("build", [joint, ranker])
+@pytest.mark.parametrize("build", [joint, ranker, cnn])
 def test_any_number_of_words_and_any_size_give_one_number_per_head(build, words, side, grid):
     scores = build()(random_inputs(2, words, side, grid))
     assert scores.shape == (2, 2) and scores.isfinite().all()
@@ -70,19 +86,18 @@ def test_any_number_of_words_and_any_size_give_one_number_per_head(build, words,
 
 def test_every_weight_of_the_joint_probe_has_a_part_in_score_or_finished_latent():
     network, inputs = joint(), random_inputs()
-    cells, final = network.see(inputs)
-    words = network.read(inputs.text, inputs.spelling, inputs.present, inputs.percent)
-    (network.judge(cells, words, inputs, network.shown(inputs, cells)).square().sum() + final.square().sum()).backward()
+    (network(inputs).square().sum() + network.look(inputs)[2].square().sum()).backward()
     assert [name for name, parameter in network.named_parameters() if not parameter.grad.abs().max() > 0] == []
 
 
-def test_every_weight_of_the_ranker_has_a_part_in_the_score():
-    network = ranker()
+@pytest.mark.parametrize("build", [ranker, cnn])
+def test_every_weight_has_a_part_in_the_score(build):
+    network = build()
     network(random_inputs()).square().sum().backward()
     assert [name for name, parameter in network.named_parameters() if not parameter.grad.abs().max() > 0] == []
 
 
-@pytest.mark.parametrize("build", [joint, ranker])
+@pytest.mark.parametrize("build", [joint, ranker, cnn])
 def test_words_that_pad_a_batch_change_nothing(build):
     network, inputs = build(), random_inputs(1)
     padded = changed(
@@ -95,7 +110,7 @@ def test_words_that_pad_a_batch_change_nothing(build):
     torch.testing.assert_close(network(padded), network(inputs))
 
 
-@pytest.mark.parametrize("build", [joint, ranker])
+@pytest.mark.parametrize("build", [joint, ranker, cnn])
 def test_rows_do_not_touch_each_other(build):
     network, both = build(), random_inputs(2)
     alone = Inputs(**{name: value[1:] for name, value in vars(both).items()})
@@ -109,20 +124,36 @@ def test_the_joint_probe_reads_all_that_it_needs(name):
     assert (scores - network(inputs)).abs().max() > 1e-5
 
 
-def test_words_in_another_order_are_another_prompt_to_the_joint_probe():
-    network, inputs = joint(), random_inputs(1)
+@pytest.mark.parametrize("name", ["maps", "text", "spelling", "percent"])
+def test_the_attention_cnn_reads_maps_words_and_noise_level(name):
+    network, inputs, other = cnn(), random_inputs(1), random_inputs(1, seed=1)
+    scores = network(changed(inputs, **{name: getattr(other, name)}))
+    assert (scores - network(inputs)).abs().max() > 1e-5
+    unseen = {name: getattr(other, name) for name in ("activation", "latent", "denoised")}
+    assert torch.equal(network(changed(inputs, **unseen)), network(inputs))
+
+
+@pytest.mark.parametrize("build", [joint, cnn])
+def test_words_in_another_order_are_another_prompt(build):
+    network, inputs = build(), random_inputs(1)
     turned = changed(inputs, **{name: getattr(inputs, name).flip(1) for name in ("maps", "text", "spelling")})
     assert (network(turned) - network(inputs)).abs().max() > 1e-4
 
 
-def test_training_computes_attention_as_pytorch_does():
-    network, inputs = joint(), random_inputs(2)
+@pytest.mark.parametrize("build", [joint, cnn])
+def test_training_computes_attention_as_pytorch_does(build):
+    network, inputs = build(), random_inputs(2)
     torch.testing.assert_close(network.train()(inputs), network.eval()(inputs))
 
 
 def test_tokens_look_at_themselves_and_at_their_rows_cells_in_one_softmax():
     torch.manual_seed(0)
-    layer, tokens, cells, bias = JointLayer(16, 2), torch.rand(6, 3, 16), torch.rand(2, 5, 16), torch.rand(6, 2, 3, 5)
+    layer, tokens, cells, bias = (
+        AttentionLayer(16, 2),
+        torch.rand(6, 3, 16),
+        torch.rand(2, 5, 16),
+        torch.rand(6, 2, 3, 5),
+    )
     present = torch.tensor([[True, True, False]] * 3 + [[True, False, True]] * 3)
     layer.out = torch.nn.Identity()
     torch.nn.init.zeros_(layer.down.weight)
@@ -164,9 +195,21 @@ def test_the_same_word_is_spelled_the_same_and_another_differs_in_about_half_of_
     assert 16 < (above != below).sum() < 48
 
 
-def test_a_joint_probe_may_leave_spelling_out():
-    network, inputs, other = joint(spelling=0), random_inputs(1), random_inputs(1, seed=1)
+@pytest.mark.parametrize("build", [joint, cnn])
+def test_spelling_may_be_left_out(build):
+    network, inputs, other = build(spelling=0), random_inputs(1), random_inputs(1, seed=1)
     assert torch.equal(network(changed(inputs, spelling=other.spelling)), network(inputs))
+
+
+def test_a_cnn_without_embeddings_reads_prompts_of_any_text_encoder():
+    torch.manual_seed(0)
+    network, inputs = AttentionCNN(BLOCKS, text=0, widths=(8,), layers=1), random_inputs(1)
+    assert torch.equal(network(changed(inputs, text=torch.rand(1, 3, 2 * TEXT))), network(inputs))
+
+
+def test_embeddings_of_another_size_are_an_error_and_are_not_cut():
+    with pytest.raises(RuntimeError):
+        cnn()(changed(random_inputs(1), text=torch.rand(1, 3, 2 * TEXT)))
 
 
 def test_the_centre_of_a_map_is_where_its_mass_lies():
@@ -206,5 +249,5 @@ def test_cells_can_be_judged_by_several_prompts_as_if_each_were_the_rows_own():
     network, inputs, asked = joint(), random_inputs(2), random_inputs(6, words=5, seed=1)
     cells, asked = network.see(inputs)[0], changed(asked, maps=None, percent=inputs.percent.repeat_interleave(3))
     words = network.read(asked.text, asked.spelling, asked.present, asked.percent)
-    alone = network.judge(cells.repeat_interleave(3, 0), words, asked)
-    torch.testing.assert_close(network.judge(cells, words, asked), alone)
+    alone = network.judge(words, asked, cells=cells.repeat_interleave(3, 0))
+    torch.testing.assert_close(network.judge(words, asked, cells=cells), alone)

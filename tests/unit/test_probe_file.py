@@ -23,7 +23,7 @@ def row(seed=0, grid=(6, 9), tokens=7, blocks=BLOCKS, **changes):
     words = (Word("red", (1,)), Word("circle", (2, 3)), Word("blue", (5,)))
     return Features(
         **{"family": "FLUX", "moment": "20%", "step": 5, "sigma": 0.9, "percent": 0.2, "blocks": blocks,
-           "attention": attention.half(), "words": words, **changes}
+           "attention": attention.half(), "words": words, "text": torch.zeros(tokens, 5).half(), **changes}
     )  # fmt: skip
 
 

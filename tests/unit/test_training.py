@@ -10,14 +10,15 @@ import torch
 from diffusion_probe.probe_models.probe_file import load_probe
 from diffusion_probe.training import losses, probe_training
 from diffusion_probe.training.batches import Batches, OtherPrompts, grouped
-from diffusion_probe.training.dataset import Dataset, is_validation
+from diffusion_probe.training.dataset import METADATA, Dataset, is_validation
 from diffusion_probe.training.figures import default_moment, skill_of
 from diffusion_probe.training.fit import Fit, Recipe
-from diffusion_probe.training.joint_losses import scores_of_others
 from diffusion_probe.training.probe_training import only_one, train_probe
 from diffusion_probe.training.projection import dataset_projection
 from diffusion_probe.training.validation import score_groups, within_by_moment
+from diffusion_probe.training.word_losses import scores_of_others
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 from scipy.stats import spearmanr
 
 ROWS, CHANNELS = 6, 4
@@ -102,22 +103,22 @@ def test_rows_under_parts_of_prompts_come_with_the_embeddings_of_those_words_and
     assert all(min(abs(label - value) for value in second.labels["reward"]) < 1e-6 for label in own)
 
 
-def test_rows_asked_about_their_own_prompt_as_if_it_were_another_are_scored_as_usual(folder, tmp_path):
+@pytest.mark.parametrize("kind", ["joint", "attention cnn"])
+def test_rows_asked_about_their_own_prompt_as_if_it_were_another_are_scored_as_usual(kind, folder, tmp_path):
     """With its maps, then; and a prompt of the same words in another order is given the maps of those words."""
-    fit = Fit(dataset := Dataset(folder), dataset.runs, recipe(steps=1, network=SMALL["joint"]), tmp_path / "ck")
+    fit = Fit(dataset := Dataset(folder), dataset.runs, recipe(kind, steps=1), tmp_path / "ck")
     batch = fit.batches.draw(torch.Generator().manual_seed(0), groups=2, rows=3)
     network, inputs = fit.network.eval(), batch.inputs
     torch.nn.init.normal_(network.score.weight)
     text, spelling, present = (each[::3, None] for each in (inputs.text, inputs.spelling, inputs.present))
     own = torch.arange(text.shape[2]).expand(2, 1, -1)
     with torch.no_grad():
-        cells = network.see(inputs)[0]
-        shown, labels = network.shown(inputs, cells), torch.zeros(2, 1, 3)
-        as_other = scores_of_others(network, cells, shown, inputs, OtherPrompts(text, spelling, present, labels, own))
+        (shown, cells, _), labels = network.look(inputs), torch.zeros(2, 1, 3)
+        as_other = scores_of_others(network, shown, cells, inputs, OtherPrompts(text, spelling, present, labels, own))
         torch.testing.assert_close(as_other.flatten(), network(inputs)[:, 0])
         turned = OtherPrompts(text.flip(2), spelling.flip(2), present, labels, own.flip(2))
         flipped = replace(inputs, **{name: getattr(inputs, name).flip(1) for name in ("text", "spelling", "maps")})
-        found = scores_of_others(network, cells, shown, inputs, turned).flatten()
+        found = scores_of_others(network, shown, cells, inputs, turned).flatten()
         torch.testing.assert_close(found, network(flipped)[:, 0])
     assert (found - as_other.flatten()).abs().max() > 1e-4
 
@@ -125,9 +126,38 @@ def test_rows_asked_about_their_own_prompt_as_if_it_were_another_are_scored_as_u
 def test_without_words_no_part_of_a_prompt_has_maps(folder):
     dataset = Dataset(folder)
     run = replace(dataset.runs[0], others={"its second word": (0.5,) * ROWS}, parts={"its second word": (1,)})
-    batches = Batches(dataset, [run], frozenset({"attention", "text"}), ("reward",), use_words=False)
+    needs = {"attention", "text", "denoised"}
+    batches = Batches(dataset, [run], frozenset(needs), ("reward",), use_words=False)
     batch = batches.draw(torch.Generator().manual_seed(0), groups=1, rows=ROWS, others=1)
     assert batch.inputs.text.shape[1] == 1 and (batch.others[0].own == -1).all()
+    alone = Batches(dataset, [run], frozenset(needs - {"denoised"}), ("reward",), use_words=False)
+    assert not alone.draw(torch.Generator().manual_seed(0), groups=1, rows=ROWS, others=1).others
+
+
+def test_what_sees_words_maps_alone_is_asked_about_its_own_words_alone(folder):
+    dataset = Dataset(folder)
+    judged = {"its second word": (0.5,) * ROWS, "another prompt": (0.25,) * ROWS}
+    run = replace(dataset.runs[0], others=judged, parts={"its second word": (1,)})
+    batches = Batches(dataset, [run], frozenset({"attention", "text"}), ("reward",))
+    (parts,) = batches.draw(torch.Generator().manual_seed(0), groups=1, rows=ROWS, others=1).others
+    assert parts.own.flatten().tolist() == [1] and (parts.labels == 0.5).all()
+
+
+def test_a_batch_is_of_one_size_and_every_size_is_drawn_and_measured(tmp_path, record):
+    folder = record(tmp_path / "data", prompts=24)
+    wider = set()
+    for run in Dataset(folder).runs[::3]:
+        tensors = Dataset(folder).load(run)
+        wider.add(run.prompt)
+        tensors = {name: value if name == "text" else torch.cat([value, value], -1) for name, value in tensors.items()}
+        save_file(tensors, folder / "runs" / f"{run.key}.safetensors", {METADATA: run.to_json()})
+    dataset = Dataset(folder)
+    assert {run.grid for run in dataset.runs} == {(6, 4), (6, 8)}
+    batches = Batches(dataset, dataset.runs, frozenset({"denoised"}), ("reward",))
+    drawn = [batches.draw(torch.Generator().manual_seed(seed), groups=5, rows=4) for seed in range(20)]
+    assert {tuple(batch.final.shape[-2:]) for batch in drawn} == {(6, 4), (6, 8)}
+    trained = train_probe(folder, tmp_path / "p.safetensors", recipe(steps=2))
+    assert sum(len(labels) for _, labels in trained.scored.values()) == 2 * len(dataset.split()[1])
 
 
 def test_low_labels_can_be_drawn_more_often(folder):
@@ -160,7 +190,7 @@ def test_no_prompt_is_in_training_and_validation(folder):
 
 @pytest.mark.parametrize("kind", SMALL)
 def test_each_kind_learns_what_its_input_shows_and_the_joint_one_the_labels_unit(kind, folder, tmp_path):
-    trained = train_probe(folder, tmp_path / "probe.safetensors", recipe(kind, steps=80), command="a test")
+    trained = train_probe(folder, tmp_path / "probe.safetensors", recipe(kind, steps=80, others=0), command="a test")
     rho = within_by_moment(trained.scored)
     assert rho[0.2] > 0.8 and rho[0.2] > rho[0.1] - 0.1
     if kind == "joint":  # the others would need more steps for that

@@ -1,4 +1,4 @@
-"""What the joint probe is made of: attention layers, and where cells, words and maps lie."""
+"""What learned networks are made of: convolutions and attention scaled by the noise level, and where things lie."""
 
 import math
 
@@ -6,13 +6,34 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention_cnn import CONDITION
+CONDITION = 128
+"""Channels of what scales and shifts."""
+
+GROUPS = 8
+FREQUENCIES = 16
+"""Of the noise level."""
 
 PLACES = 8
-"""Frequencies of each coordinate of an image token."""
+"""Frequencies of each coordinate."""
 
 
-class JointLayer(nn.Module):
+class ResidualLayer(nn.Module):
+    """Two convolutions around which the input goes on unchanged; the condition scales and shifts between them."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.norm_in, self.norm_out = nn.GroupNorm(GROUPS, width), nn.GroupNorm(GROUPS, width)
+        self.conv_in, self.conv_out = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
+        self.modulate = nn.Linear(CONDITION, 2 * width)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """``[items, width, h, w]``, ``[items, CONDITION]`` → the shape of ``x``."""
+        scale, shift = self.modulate(F.silu(condition))[:, :, None, None].chunk(2, 1)
+        inner = self.norm_out(self.conv_in(F.silu(self.norm_in(x)))) * (1 + scale) + shift
+        return x + self.conv_out(F.silu(inner))
+
+
+class AttentionLayer(nn.Module):
     """Attention, then a two-layer network, each scaled and shifted by the noise level (adaLN-zero)."""
 
     def __init__(self, width: int, heads: int):
@@ -139,18 +160,11 @@ class Apart(nn.Module):
         return self.out(self.meant(normal) * self.distance(known))
 
 
-def centres(maps: Tensor) -> Tensor:
-    """Where the mass of each map lies, ``[..., height, width]`` → ``[..., 2]``: row and column from the middle.
-
-    In halves of the longer side.
-    """
-    height, width = maps.shape[-2:]
-    mass = maps.sum((-2, -1), keepdim=True)
-    share = maps / mass.clamp(min=torch.finfo(maps.dtype).tiny)
-    across = [
-        (torch.arange(side, device=maps.device) + 0.5 - side / 2) * 2 / max(height, width) for side in (height, width)
-    ]
-    return torch.stack([share.sum(-1) @ across[0].to(maps), share.sum(-2) @ across[1].to(maps)], -1)
+def noise_embedding(percent: Tensor) -> Tensor:
+    """Sines and cosines of the noise level ``[rows]`` (0 to 1), ``[rows, 2 * FREQUENCIES]``; from half a wave on."""
+    frequencies = math.pi * torch.logspace(0, 6, FREQUENCIES, base=2, device=percent.device)
+    angles = percent[:, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], -1)
 
 
 def order(words: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the joint probe learns beside the score of each row: the finished image, and rows under other prompts."""
+"""What networks that judge words learn beside each row's score: the finished image, and rows under other prompts."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..probe_models.inputs import Inputs
-from ..probe_models.joint import JointProbe
+from ..probe_models.word_judge import Shown, WordJudge
 from . import losses
 from .batches import Batch, OtherPrompts
 
@@ -15,9 +15,9 @@ TEMPERATURE = 0.5
 """Of the listwise loss, in standard deviations of the label."""
 
 
-def joint_scores(
-    network: JointProbe, inputs: Inputs, batch: Batch, standard: Callable[[Tensor], Tensor]
-) -> tuple[Tensor, Tensor]:
+def judged_scores(
+    network: WordJudge, inputs: Inputs, batch: Batch, standard: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor | float]:
     """Scores of a batch's rows, and the loss of all else that is learnt from it.
 
     Args:
@@ -25,25 +25,26 @@ def joint_scores(
         standard: labels of the first head in standard deviations, there too.
     """
     rows, device = batch.labels.shape[1], inputs.percent.device
-    cells, final = network.see(inputs)
-    loss = FINAL_WEIGHT * losses.mean_squared(final, network.denoised_norm(batch.final.to(device)))
-    shown = network.shown(inputs, cells)
+    shown, cells, final = network.look(inputs)
+    loss = 0.0
+    if final is not None:
+        loss = FINAL_WEIGHT * losses.mean_squared(final, network.denoised_norm(batch.final.to(device)))
     for others in batch.others:
-        scores = scores_of_others(network, cells, shown, inputs, others.to(device)).flatten(0, 1)
+        scores = scores_of_others(network, shown, cells, inputs, others.to(device)).flatten(0, 1)
         wanted = standard(others.labels.flatten(0, 1))
         loss = loss + losses.mean_squared(scores, wanted) + losses.listwise(scores, wanted, TEMPERATURE)
     given = (inputs.text, inputs.spelling, inputs.present, inputs.percent)
     words = network.read(*(each[::rows] for each in given))
-    return network.judge(cells, words.repeat_interleave(rows, 0), inputs, shown), loss
+    return network.judge(words.repeat_interleave(rows, 0), inputs, shown, cells), loss
 
 
 def scores_of_others(
-    network: JointProbe, cells: Tensor, shown: tuple[Tensor, Tensor], inputs: Inputs, others: OtherPrompts
+    network: WordJudge, shown: Shown, cells: Tensor | None, inputs: Inputs, others: OtherPrompts
 ) -> Tensor:
-    """What a joint probe says of rows, asked about prompts that they were not made from.
+    """What a network says of rows, asked about prompts that they were not made from.
 
     Args:
-        cells, shown: what it makes of the rows' ``inputs``.
+        shown, cells: what the rows' ``inputs`` show it.
 
     Returns:
         ``[groups, prompts, rows]``.
@@ -56,12 +57,9 @@ def scores_of_others(
         each.unflatten(0, (groups, 1, prompts)).expand(-1, rows, *[-1] * each.ndim).flatten(0, 2)
         for each in (words, others.present.flatten(0, 1))
     )
-    of_own = None
-    if (others.own >= 0).any():
-        lie, bias = shown
-        of_own = _of_words(lie, others.own), _of_words(bias.transpose(1, 2), others.own).transpose(1, 2)
+    of_own = shown.each(lambda values: _of_words(values, others.own)) if (others.own >= 0).any() else None
     asked = Inputs(percent=inputs.percent.repeat_interleave(prompts), present=present)
-    return network.judge(cells, words, asked, of_own)[:, 0].view(groups, rows, prompts).mT
+    return network.judge(words, asked, of_own, cells)[:, 0].view(groups, rows, prompts).mT
 
 
 def _of_words(values: Tensor, own: Tensor) -> Tensor:

@@ -1,0 +1,105 @@
+"""All that wants a GPU, one command after another.
+
+``python -m benchmarks.on_a_gpu --out FOLDER [--minutes M] [--list]``
+
+Cost and memory at real dimensions first, then recordings and trained probes of both testbeds at full length. What is in
+the folder already is not done again, so the same command goes on after a machine was taken away. A job that fails is
+named at the end and keeps none of the others from running.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+MODULE = "benchmarks.on_a_gpu"
+MODELS = ("flux", "sdxl")
+REAL_SIZE = ("capture_overhead", "scoring_cost", "step_cache", "seed_search")
+SEED = 5
+PROMPTS = 3750
+"""Of eight seeds each: thirty thousand images."""
+
+LABELS = ("--labels", "truth,structure,appearance")
+TRAININGS = {
+    "joint": ("--steps", "6000"),
+    "attention": ("--kind", "attention cnn", "--steps", "6000"),
+    "activation": ("--kind", "activation ranker", "--steps", "3000"),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command, and the file that is there once it has been done."""
+
+    command: tuple[str, ...]
+    done: Path
+
+    @property
+    def text(self) -> str:
+        """As one would type it."""
+        return " ".join(["python", *self.command])
+
+
+def jobs(folder: Path, device: str = "cuda") -> list[Job]:
+    """All of them in order; those about dimensions take minutes, recordings and trainings longer."""
+    found = []
+    for benchmark in REAL_SIZE:
+        for model in MODELS:
+            out = folder / f"{benchmark}_{model}_real_size.json"
+            flag = () if benchmark == "scoring_cost" else ("--real-size",)
+            command = ("-m", f"benchmarks.{benchmark}", "--model", model, "--seed", str(SEED), *flag, "--out", str(out))
+            found.append(Job(command, out))
+    for model in MODELS:
+        data = folder / "data" / model
+        record = ("-m", "training", "record-testbed", "--model", model, "--out", str(data), "--prompts", str(PROMPTS))
+        found.append(Job(record, data / "recorded"))
+        for name, how in TRAININGS.items():
+            out = folder / "probes" / model / f"{name}.safetensors"
+            train = ("-m", "training", "train", str(data), "--out", str(out), *how, *LABELS, "--device", device)
+            found.append(Job(train, out))
+    return found
+
+
+def run(todo: Sequence[Job], seconds: float) -> list[str]:
+    """Run what isn't done, as long as there is time. Returns what failed or was left, a line each."""
+    end, left = time.monotonic() + seconds, []
+    for job in todo:
+        if job.done.exists():
+            print(f"there already: {job.done.name}", flush=True)
+            continue
+        if (remaining := end - time.monotonic()) <= 0:
+            left.append(f"no time: {job.text}")
+            continue
+        print(job.text, flush=True)
+        job.done.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            subprocess.run([sys.executable, *job.command], check=True, timeout=remaining)
+        except subprocess.TimeoutExpired:
+            left.append(f"stopped when the time was up: {job.text}")
+        except subprocess.CalledProcessError as error:
+            left.append(f"exit {error.returncode}: {job.text}")
+        else:
+            job.done.touch()
+    return left
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--minutes", type=float, default=600, help="then it stops; trainings keep their checkpoints")
+    parser.add_argument("--list", action="store_true", help="only print the commands")
+    given = parser.parse_args(arguments)
+    todo = jobs(given.out)
+    if given.list:
+        print("\n".join(job.text for job in todo))
+        return 0
+    left = run(todo, 60 * given.minutes)
+    print("\n".join(left) or "All done.")
+    return 1 if left else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
