@@ -2,12 +2,13 @@
 
 ``python -m benchmarks.on_a_gpu --out FOLDER [--minutes M] [--list]``
 
-Cost and memory at real dimensions first, then recordings and trained probes of both testbeds at full length. What is in
-the folder already is not done again, so the same command goes on after a machine was taken away. A job that fails is
-named at the end and keeps none of the others from running.
+Cost and memory at real dimensions first, then recordings and trained probes of both testbeds at full length. What has
+ended well is not done again, so the same command goes on after a machine was taken away. A job that fails is named at
+the end and keeps only those from running that need what it makes.
 """
 
 import argparse
+import shlex
 import subprocess
 import sys
 import time
@@ -32,15 +33,21 @@ TRAININGS = {
 
 @dataclass(frozen=True)
 class Job:
-    """A command, and the file that is there once it has been done."""
+    """A command, what it writes, and a command that has to be done before."""
 
     command: tuple[str, ...]
-    done: Path
+    out: Path
+    after: "Job | None" = None
 
     @property
     def text(self) -> str:
         """As one would type it."""
-        return " ".join(["python", *self.command])
+        return shlex.join(["python", *self.command])
+
+    @property
+    def done(self) -> Path:
+        """Is there once the command has ended well: a file alone may be of one that was stopped."""
+        return self.out.with_name(f".{self.out.name}.done")
 
 
 def jobs(folder: Path, device: str = "cuda") -> list[Job]:
@@ -55,11 +62,12 @@ def jobs(folder: Path, device: str = "cuda") -> list[Job]:
     for model in MODELS:
         data = folder / "data" / model
         record = ("-m", "training", "record-testbed", "--model", model, "--out", str(data), "--prompts", str(PROMPTS))
-        found.append(Job(record, data / "recorded"))
+        recording = Job(record, data)
+        found.append(recording)
         for name, how in TRAININGS.items():
             out = folder / "probes" / model / f"{name}.safetensors"
             train = ("-m", "training", "train", str(data), "--out", str(out), *how, *LABELS, "--device", device)
-            found.append(Job(train, out))
+            found.append(Job(train, out, recording))
     return found
 
 
@@ -68,13 +76,16 @@ def run(todo: Sequence[Job], seconds: float) -> list[str]:
     end, left = time.monotonic() + seconds, []
     for job in todo:
         if job.done.exists():
-            print(f"there already: {job.done.name}", flush=True)
+            print(f"done already: {job.out.name}", flush=True)
+            continue
+        if job.after and not job.after.done.exists():
+            left.append(f"needs what wasn't done: {job.text}")
             continue
         if (remaining := end - time.monotonic()) <= 0:
             left.append(f"no time: {job.text}")
             continue
         print(job.text, flush=True)
-        job.done.parent.mkdir(parents=True, exist_ok=True)
+        job.out.parent.mkdir(parents=True, exist_ok=True)
         try:
             subprocess.run([sys.executable, *job.command], check=True, timeout=remaining)
         except subprocess.TimeoutExpired:

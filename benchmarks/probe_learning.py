@@ -29,11 +29,11 @@ from benchmarks import report
 MODULE = "benchmarks.probe_learning"
 STEPS = {"attention cnn": 500, "activation ranker": 800, "joint": 1000}
 NETWORKS = {
-    "attention cnn": {"widths": [24, 48, 64], "layers": 1},
+    "attention cnn": {"widths": [16, 32, 64], "layers": 1},
     "activation ranker": {"widths": [48, 80], "vector": 96},
     "joint": {},
 }
-"""Sizes of the probes that come with the testbed."""
+"""Sizes of the probes that come with the testbed FLUX."""
 
 SHARES = (1 / 32, 1 / 10, 1 / 3, 1)
 
@@ -59,8 +59,8 @@ def without_parts(dataset: Dataset, runs: list[RunRecord], recipes: Mapping[str,
         "attention cnn, last block": replace(cnn, blocks=(blocks - 1,)),
         "attention cnn, middle half of the blocks": replace(cnn, blocks=middle),
         "attention cnn, every other block": replace(cnn, blocks=evenly(len(middle), blocks)),
-        "attention cnn, not told which word is which": replace(
-            cnn, network={**cnn.network, "text": 0, "spelling": 0, "reading": 0}, others=0
+        "attention cnn, words told by their place alone": replace(
+            cnn, network={**cnn.network, "text": 0, "spelling": 0}, others=0
         ),
         "attention cnn, without words": replace(cnn, use_words=False),
         "attention cnn, squared error alone": replace(cnn, listwise=0.0),

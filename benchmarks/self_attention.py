@@ -3,8 +3,9 @@
 ``python -m benchmarks.self_attention --model flux --prompts 180 --seeds 8 --steps 300 --seed S --out FILE.json``
 
 Training prompts of the testbed alone are sampled, once: both kinds of maps are of the same images at the same
-evaluations, in two datasets that differ in the maps only. The same network with the same recipe learns from each, and
-is measured on the validation prompts. The probes of the pack capture no self-attention; that is read here.
+evaluations, in two datasets that differ in the maps only. The same network with the same recipe learns from the maps
+of each, without being told the words, and is measured on the validation prompts.
+The probes of the pack capture no self-attention; that is read here.
 """
 
 import argparse
@@ -40,6 +41,7 @@ MODULE = "benchmarks.self_attention"
 STEPS = (3, 5, 8, 10)
 LABELS = ("truth", "structure", "appearance")
 KIND = "attention cnn"
+MAPS_ALONE = {**NETWORKS[KIND], "text": 0, "spelling": 0}
 CROSS, SELF = "cross", "self"
 MAPS = {
     "cross-attention by word": (CROSS, True),
@@ -148,7 +150,7 @@ def learn(data: Path, keys: set[str], given: argparse.Namespace) -> dict[str, di
     for name, (kind, words) in MAPS.items():
         dataset = Dataset(data / kind)
         dataset.runs = [run for run in dataset.runs if run.key in keys]
-        recipe = Recipe(KIND, LABELS, steps=given.steps, seed=given.seed, use_words=words, network=NETWORKS[KIND])
+        recipe = Recipe(KIND, LABELS, steps=given.steps, seed=given.seed, use_words=words, network=MAPS_ALONE, others=0)
         fit = Fit(dataset, dataset.split()[0], recipe, data / f"{name}.safetensors")
         fit.run()
         scored = validation_scores(fit, dataset)

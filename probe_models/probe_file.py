@@ -189,7 +189,7 @@ def load_probe(path: Path) -> LearnedProbe:
     except (ValueError, RuntimeError) as error:
         raise ValueError(
             f"{path.name} can't be used: {_first_line(error)}. If a newer Diffusion Probe wrote it (this one writes "
-            f"format {FORMAT}), update the pack; else it is damaged: copy or train it again."
+            f"format {FORMAT}), update the pack; if an older one did, or it is damaged, copy or train it again."
         ) from error
     projection = None if projection is None else projection.float()
     prompts = None if prompts is None else frozenset(prompts.flatten().tolist())

@@ -1,7 +1,7 @@
 """Batches of recorded rows of one size: several prompts, of each the same number of seeds, at one moment per prompt."""
 
 import copy
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
@@ -70,9 +70,9 @@ class Group:
     runs: tuple[RunRecord, ...]
 
     @property
-    def grid(self) -> tuple[int, ...]:
-        """Height and width of its latents."""
-        return self.runs[0].grid
+    def grids(self) -> tuple[tuple[str, int, int], ...]:
+        """As ``RunRecord.grids``."""
+        return self.runs[0].grids
 
     @property
     def rows(self) -> list[tuple[RunRecord, int]]:
@@ -89,7 +89,7 @@ def grouped(runs: Sequence[RunRecord]) -> list[Group]:
     found = defaultdict(list)
     for run in runs:
         moments = tuple(round(moment.percent, 3) for moment in run.moments)
-        found[run.prompt, run.words, moments, run.grid].append(run)
+        found[run.prompt, run.words, moments, run.grids].append(run)
     groups = [Group(tuple(some)) for some in found.values()]
     return [group for group in groups if len(group.rows) > 1]
 
@@ -127,6 +127,13 @@ class Batches:
         some.groups = self.groups[:count]
         return some
 
+    def of_the_usual_size(self) -> "Batches":
+        """The same with the groups of that size only that most have."""
+        usual = Counter(group.grids for group in self.groups).most_common(1)[0][0]
+        some = copy.copy(self)
+        some.groups = [group for group in self.groups if group.grids == usual]
+        return some
+
     def draw(
         self, generator: torch.Generator, groups: int, rows: int, low_first: float = 0.0, others: int = 0
     ) -> Batch:
@@ -138,14 +145,14 @@ class Batches:
             low_first: how much more often a group of low labels is drawn than one of high ones: the lowest
                 ``1 + low_first`` times as often.
             others: by how many other prompts, and by three times as many parts of prompts, the rows of each group are
-                judged.
+                judged; by parts of their own prompt alone, if no latents are needed, and by none without words' maps.
         """
         weights = torch.ones(len(self.groups))
         if low_first:
             means = torch.tensor([_mean_label(group, self.labels[0]) for group in self.groups])
             weights = 1 + low_first * (1 - means.argsort().argsort().float() / len(means))
-        size = self.groups[int(torch.multinomial(weights, 1, generator=generator))].grid
-        weights *= torch.tensor([group.grid == size for group in self.groups])
+        size = self.groups[int(torch.multinomial(weights, 1, generator=generator))].grids
+        weights *= torch.tensor([group.grids == size for group in self.groups])
         chosen = torch.multinomial(weights, min(groups, int(weights.count_nonzero())), generator=generator).tolist()
         picked = [self.groups[number] for number in chosen]
         count = min(rows, *(len(group.rows) for group in picked), rows)

@@ -70,7 +70,7 @@ class RunRecord:
             Judging an image costs little beside making it, and teaches what words look like.
         parts: those of the others that are parts of the prompt, and which of its words each has.
         settings: anything else of interest to people.
-        grid: height and width of its latents; known of runs that were read.
+        grids: height and width of what is kept of it, by name; known of runs that were read.
     """
 
     key: str
@@ -83,12 +83,12 @@ class RunRecord:
     others: dict[str, tuple[float, ...]] = field(default_factory=dict)
     parts: dict[str, tuple[int, ...]] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
-    grid: tuple[int, ...] = ()
+    grids: tuple[tuple[str, int, int], ...] = ()
 
     def to_json(self) -> str:
         """One line."""
         values = asdict(self)
-        del values["grid"]  # the tensors say it
+        del values["grids"]  # the tensors say it
         return json.dumps({"format": FORMAT, **values}, allow_nan=False)
 
     @classmethod
@@ -230,4 +230,6 @@ def read_record(path: Path) -> RunRecord:
         text = (file.metadata() or {}).get(METADATA)
         if text is None:
             raise ValueError("it is a safetensors file, but no recorded run")
-        return replace(RunRecord.from_json(text), grid=tuple(file.get_slice("final").get_shape()[-2:]))
+        kept = [name for name in ("final", "0.maps", "0.activation") if name in file.keys()]
+        grids = tuple((name, *file.get_slice(name).get_shape()[-2:]) for name in kept)
+    return replace(RunRecord.from_json(text), grids=grids)

@@ -45,7 +45,7 @@ class Recipe:
         low_first: see ``Batches.draw``.
         blocks: numbers of the attention blocks that are read; None: all that were recorded.
         others: by how many other prompts each batch's rows are judged, too, and by three times as many parts of prompts
-            (the joint probe), or by so many parts of their own (the attention CNN, which sees no more of the image).
+            (the joint probe), or by as many parts of their own (the attention CNN, which sees no more of the image).
         use_words: False: as without Encode Words.
         network: further arguments of the network.
     """
@@ -106,7 +106,7 @@ class Fit:
         torch.manual_seed(recipe.seed)
         self.prompts = recipe.prompts
         self.batches = Batches(dataset, runs, KINDS[recipe.kind].needs, recipe.labels, recipe.blocks, recipe.use_words)
-        first = self.batches.draw(generator_for(recipe.seed, -1), NORM_GROUPS, recipe.rows)
+        first = self.batches.of_the_usual_size().draw(generator_for(recipe.seed, -1), NORM_GROUPS, recipe.rows)
         self.options = {**default_sizes(recipe.kind), **network_options(recipe.kind, first), **recipe.network}
         blocks = len(recipe.blocks or self.header.blocks)
         self.network = KINDS[recipe.kind](blocks, len(recipe.labels), **self.options).to(self.device)
@@ -147,7 +147,7 @@ class Fit:
         batch = self._draw(step)
         labels = ((batch.labels - self.mean) / self.std).to(self.device)
         inputs = batch.inputs.to(self.device)
-        # Not for convolutions on a CPU: oneDNN's bfloat16 gradient of a strided one is NaN on very small grids.
+        # Not for the ranker on a CPU: oneDNN's bfloat16 gradient of a strided convolution is NaN on very small grids.
         half = self.device.type != "cpu" or isinstance(self.network, WordJudge)
         cuda = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(cuda), torch.autocast(self.device.type, torch.bfloat16, enabled=half):

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .dataset import Dataset, run_key
-from .fit import Recipe
+from .fit import Recipe, default_sizes
 
 KEY, CHECKS = "training", "checks"
 
@@ -27,7 +27,7 @@ class Unfinished:
     def __init__(self, out: Path, dataset: Dataset, recipe: Recipe):
         self.checkpoint = checkpoint_path(out)
         self.best = out.with_name(f".{out.stem}.best.safetensors")
-        self.key = run_key(repr(recipe), sorted(run.key for run in dataset.runs))
+        self.key = run_key(repr(recipe), default_sizes(recipe.kind), sorted(run.key for run in dataset.runs))
 
     def goes_on(self) -> bool:
         """Whether the same training was stopped here, so that it can be continued."""

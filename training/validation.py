@@ -56,5 +56,5 @@ def _alike(groups: Sequence[Group]) -> list[list[Group]]:
     """Groups that can be read together: of the same moments and size."""
     found = defaultdict(list)
     for group in groups:
-        found[tuple(round(moment.percent, 3) for moment in group.runs[0].moments), group.grid].append(group)
+        found[tuple(round(moment.percent, 3) for moment in group.runs[0].moments), group.grids].append(group)
     return list(found.values())

@@ -1,7 +1,10 @@
 """The jobs for a lent GPU: commands that exist, done once, none in the way of another."""
 
-import subprocess
-import sys
+import argparse
+import importlib
+import shlex
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,14 +16,16 @@ def write(path):
     return Job(("-c", f"open({str(path)!r}, 'a').write('once ')"), path)
 
 
-def test_what_is_there_is_not_done_again_and_a_failure_does_not_stop_the_next(tmp_path, capsys):
-    first, last = tmp_path / "a" / "first", tmp_path / "last"
-    broken = Job(("-c", "raise SystemExit(3)"), tmp_path / "broken")
-    todo = [write(first), broken, write(last)]
-    assert on_a_gpu.run(todo, 60) == [f"exit 3: {broken.text}"]
-    assert on_a_gpu.run(todo, 60) == [f"exit 3: {broken.text}"]
-    assert first.read_text() == last.read_text() == "once "
-    assert "there already: first" in capsys.readouterr().out
+def test_what_is_done_is_not_done_again_and_a_failure_stops_only_what_needs_it(tmp_path, capsys):
+    broken = Job(("-c", f"open({str(tmp_path / 'half')!r}, 'w'); raise SystemExit(3)"), tmp_path / "half")
+    first, last = write(tmp_path / "a" / "first"), write(tmp_path / "last")
+    needs = replace(write(tmp_path / "needs"), after=broken)
+    for _ in range(2):
+        failed, waits = on_a_gpu.run([first, broken, needs, last], 60)
+        assert failed == f"exit 3: {broken.text}" and waits == f"needs what wasn't done: {needs.text}"
+    assert first.out.read_text() == last.out.read_text() == "once " and not needs.out.exists()
+    assert "done already: first" in capsys.readouterr().out
+    assert on_a_gpu.run([replace(needs, after=first)], 60) == []
 
 
 def test_when_the_time_is_up_the_running_job_is_stopped_and_the_rest_is_named(tmp_path):
@@ -30,16 +35,38 @@ def test_when_the_time_is_up_the_running_job_is_stopped_and_the_rest_is_named(tm
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("job", {job.command[1:3]: job for job in on_a_gpu.jobs(on_a_gpu.Path("out"))}.values())
-def test_every_command_knows_the_arguments_that_it_is_given(job):
-    """argparse reads all of them before it answers --help."""
-    found = subprocess.run([sys.executable, *job.command, "--help"], capture_output=True, text=True)
-    assert found.returncode == 0, found.stderr
-    flags = {word for word in job.command if word.startswith("--")}
-    assert all(flag in found.stdout for flag in flags)
+JOBS = on_a_gpu.jobs(Path("out"))
 
 
-def test_the_list_names_every_model_and_kind(capsys):
+@pytest.mark.parametrize("name", sorted({job.command[1] for job in JOBS}))
+def test_every_command_takes_the_arguments_that_it_is_given(name, monkeypatch):
+    """Its own parser reads them; what it then would do is not done."""
+    given = []
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parsed_by(given))
+    module = importlib.import_module("diffusion_probe.training.command" if name == "training" else name)
+    for job in (job for job in JOBS if job.command[1] == name):
+        with pytest.raises(Parsed):
+            module.main(list(job.command[2:]))
+    assert len(given) == sum(job.command[1] == name for job in JOBS)
+    assert {one.model for one in given if hasattr(one, "model")} == set(on_a_gpu.MODELS)
+
+
+class Parsed(Exception):
+    """The arguments were read."""
+
+
+def parsed_by(given):
+    parse_args = argparse.ArgumentParser.parse_args
+
+    def parse(self, *arguments, **options):
+        given.append(parse_args(self, *arguments, **options))
+        raise Parsed
+
+    return parse
+
+
+def test_the_list_can_be_typed_and_names_every_model_and_kind(capsys):
     assert on_a_gpu.main(["--out", "out", "--list"]) == 0
-    printed = capsys.readouterr().out
-    assert all(word in printed for word in (*on_a_gpu.MODELS, *on_a_gpu.REAL_SIZE, *on_a_gpu.TRAININGS))
+    printed = capsys.readouterr().out.splitlines()
+    assert [tuple(shlex.split(line)[1:]) for line in printed] == [job.command for job in JOBS]
+    assert all(any(word in line for line in printed) for word in (*on_a_gpu.REAL_SIZE, *on_a_gpu.TRAININGS))

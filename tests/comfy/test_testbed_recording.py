@@ -27,7 +27,8 @@ def test_two_prompts_are_recorded_once_with_their_labels(tmp_path):
     run = runs[chosen[0]]
     own, other = run.parts.keys(), prompt_parts(chosen[1], len(chosen[1].split())).keys()
     assert len(own) > 1 and chosen[1] in run.others and run.others.keys() - own - {chosen[1]} <= other
-    assert tuple(moment.step for moment in run.moments) == MOMENTS[0] and run.settings == {"half": False}
+    assert tuple(moment.step for moment in run.moments) == MOMENTS[0]
+    assert run.settings == {"half": False, "size": [128, 128]}
     model, clip, vae = load_testbed("flux")
     with torch.inference_mode():
         images = vae.decode(sample_latents(model, clip, run.prompt, run.seeds))
@@ -35,6 +36,14 @@ def test_two_prompts_are_recorded_once_with_their_labels(tmp_path):
     assert list(run.labels) == ["truth", "structure", "appearance"]
     assert run.labels["truth"] == pytest.approx(truth[run.prompt], abs=0.02)
     assert all(scores == pytest.approx(truth[other], abs=0.02) for other, scores in run.others.items())
+
+
+def test_the_same_prompts_at_another_size_are_other_runs_of_the_dataset(tmp_path):
+    for size in ((128, 128), (96, 160)):
+        TestbedRecorder("flux", tmp_path, seeds=2, seed=4, size=size).record(1)
+    usual, wide = sorted(Dataset(tmp_path).runs, key=lambda run: run.settings["size"], reverse=True)
+    assert usual.prompt == wide.prompt and usual.grids[0] == ("final", 16, 16)
+    assert wide.grids == (("final", 12, 20), ("0.maps", 6, 10), ("0.activation", 6, 10))
 
 
 def test_other_prompts_are_some_at_random_and_some_alike_never_the_prompt_itself():

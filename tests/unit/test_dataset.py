@@ -83,7 +83,7 @@ def test_what_was_written_comes_back(tmp_path):
     dataset = Dataset(tmp_path)
     assert dataset.header == HEADER and not dataset.damaged
     assert {run.prompt: run for run in dataset.runs} == {
-        prompt: replace(run, grid=(3, 2)) for prompt, run in written.items()
+        prompt: replace(run, grids=(("final", 3, 2),)) for prompt, run in written.items()
     }
     assert torch.equal(dataset.load(written["two cats"])["0.latent"], tensors(1)["0.latent"])
     assert [json.loads(line)["prompt"] for path in tmp_path.glob("*.jsonl") for line in path.open()] == list(written)

@@ -144,20 +144,24 @@ def test_what_sees_words_maps_alone_is_asked_about_its_own_words_alone(folder):
 
 
 def test_a_batch_is_of_one_size_and_every_size_is_drawn_and_measured(tmp_path, record):
+    """Of final latents, of maps, or of activations: each may differ where the others don't."""
     folder = record(tmp_path / "data", prompts=24)
-    wider = set()
-    for run in Dataset(folder).runs[::3]:
-        tensors = Dataset(folder).load(run)
-        wider.add(run.prompt)
-        tensors = {name: value if name == "text" else torch.cat([value, value], -1) for name, value in tensors.items()}
-        save_file(tensors, folder / "runs" / f"{run.key}.safetensors", {METADATA: run.to_json()})
+    training, validation = Dataset(folder).split()
+    maps = ("0.maps", "1.maps")
+    for names, runs in ((("final",), training[::3]), (maps, training[1::3]), (maps, validation[:1])):
+        for run in runs:
+            tensors = Dataset(folder).load(run)
+            tensors |= {name: torch.cat([tensors[name], tensors[name]], -1) for name in names}
+            save_file(tensors, folder / "runs" / f"{run.key}.safetensors", {METADATA: run.to_json()})
     dataset = Dataset(folder)
-    assert {run.grid for run in dataset.runs} == {(6, 4), (6, 8)}
-    batches = Batches(dataset, dataset.runs, frozenset({"denoised"}), ("reward",))
-    drawn = [batches.draw(torch.Generator().manual_seed(seed), groups=5, rows=4) for seed in range(20)]
-    assert {tuple(batch.final.shape[-2:]) for batch in drawn} == {(6, 4), (6, 8)}
-    trained = train_probe(folder, tmp_path / "p.safetensors", recipe(steps=2))
-    assert sum(len(labels) for _, labels in trained.scored.values()) == 2 * len(dataset.split()[1])
+    batches = Batches(dataset, dataset.split()[0], frozenset({"denoised", "attention"}), ("reward",))
+    drawn = [batches.draw(torch.Generator().manual_seed(seed), groups=5, rows=4) for seed in range(30)]
+    sizes = {(batch.final.shape[-1], batch.inputs.maps.shape[-1]) for batch in drawn}
+    assert sizes == {(4, 2), (8, 2), (4, 4)}
+    usual = batches.of_the_usual_size().groups
+    assert len({group.grids for group in usual}) == 1 and len(usual) == max(len(training[n::3]) for n in range(3))
+    trained = train_probe(folder, tmp_path / "p.safetensors", recipe("attention cnn", steps=2))
+    assert sum(len(labels) for _, labels in trained.scored.values()) == 2 * len(validation)
 
 
 def test_low_labels_can_be_drawn_more_often(folder):
