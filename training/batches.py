@@ -2,15 +2,15 @@
 
 import copy
 from collections import Counter, defaultdict
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from ..probe_models.features import ACTIVATION, ALL_TEXT, ATTENTION, DENOISED, LATENT, TEXT
 from ..probe_models.inputs import Inputs, spelled
+from .asking import Asking, OtherPrompts, Row
 from .dataset import Dataset, RunRecord
 
 TENSORS = {ATTENTION: "maps", ACTIVATION: "activation", LATENT: "latent", DENOISED: "denoised"}
@@ -19,29 +19,6 @@ TENSORS = {ATTENTION: "maps", ACTIVATION: "activation", LATENT: "latent", DENOIS
 EARLIEST = 0.1
 """How often the very first moment is drawn, beside a later one of noise level p, drawn as often as ``EARLIEST + p``:
 what is hidden in noise teaches less."""
-
-
-@dataclass(frozen=True)
-class OtherPrompts:
-    """Rows judged by prompts that they were not made from, equally many for each group.
-
-    Attributes:
-        text: ``[groups, prompts, words, channels]``.
-        spelling: ``[groups, prompts, words, SPELLING]``.
-        present: bool ``[groups, prompts, words]``.
-        labels: ``[groups, prompts, rows]``, of the first label.
-        own: ``[groups, prompts, words]``, which word of the rows' own prompt each is, -1 where it is none of them.
-    """
-
-    text: Tensor
-    spelling: Tensor
-    present: Tensor
-    labels: Tensor
-    own: Tensor
-
-    def to(self, device: torch.device) -> "OtherPrompts":
-        """The same on a device."""
-        return OtherPrompts(**{name: value.to(device) for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True)
@@ -75,12 +52,12 @@ class Group:
         return self.runs[0].grids
 
     @property
-    def rows(self) -> list[tuple[RunRecord, int]]:
+    def rows(self) -> list[Row]:
         """Each row's run and number in it."""
         return [(run, row) for run in self.runs for row in range(len(run.seeds))]
 
 
-Part = tuple[Group, int, Sequence[tuple[RunRecord, int]]]
+Part = tuple[Group, int, Sequence[Row]]
 """A group, which of its moments, and some of its rows."""
 
 
@@ -118,8 +95,7 @@ class Batches:
         self.dataset, self.needs, self.labels = dataset, needs, tuple(labels)
         self.blocks, self.use_words = blocks, use_words
         self.groups = grouped(runs)
-        self.by_prompt = {run.prompt: run for run in runs}
-        self.by_part = {part: run for run in runs for part in run.parts}
+        self.asking = Asking(dataset, runs, needs, labels[0], use_words)
 
     def first(self, count: int) -> "Batches":
         """The same with the first so many groups only."""
@@ -163,50 +139,8 @@ class Batches:
             some = torch.randperm(len(group.rows), generator=generator)[:count].tolist()
             parts.append((group, moment, [group.rows[number] for number in some]))
         batch = self.read(parts)
-        return replace(batch, others=self._others(generator, parts, others)) if others else batch
-
-    def _others(self, generator: torch.Generator, drawn: Sequence[Part], count: int) -> tuple[OtherPrompts, ...]:
-        """What else the rows are judged by: three times as many parts of prompts as whole ones.
-
-        The longest of their own come first, which say what stands where.
-        """
-        judged = [_shuffled(self._judged(rows), generator) for _, _, rows in drawn]
-        for prompts, (_, _, rows) in zip(judged, drawn):
-            prompts.sort(key=lambda prompt, own=rows[0][0].parts: -len(own.get(prompt, ())))
-        found = []
-        for known, wanted in ((self.by_part, 3 * count), (self.by_prompt, count)):
-            asked = [[prompt for prompt in prompts if prompt in known][:wanted] for prompts in judged]
-            if most := max(map(len, asked)):
-                found.append(self._asked(drawn, asked, most))
-        return tuple(found)
-
-    def _judged(self, rows: Sequence[tuple[RunRecord, int]]) -> set[str]:
-        """By what else all of these rows were judged, as far as what is needed of them could tell."""
-        known = set.intersection(*(set(run.others) for run, _ in rows))
-        if self.needs & {LATENT, DENOISED}:
-            return known
-        words_have_maps = ATTENTION in self.needs and self.use_words
-        return known & set(rows[0][0].parts) if words_have_maps else set()
-
-    def _asked(self, drawn: Sequence[Part], asked: Sequence[Sequence[str]], count: int) -> OtherPrompts:
-        """Groups with fewer prompts than ``count`` are asked about their own again."""
-        texts, spellings, labels, words = [], [], [], []
-        for (_, _, rows), prompts in zip(drawn, asked):
-            own = rows[0][0]
-            for prompt in [*prompts, *[own.prompt] * (count - len(prompts))]:
-                run = own if prompt in own.parts else self.by_part.get(prompt) or self.by_prompt[prompt]
-                numbers = list(run.parts.get(prompt, range(len(run.words))))
-                texts.append(self.dataset.load(run, ["text"])["text"].float()[numbers])
-                spellings.append(spelled([run.words[number] for number in numbers]))
-                shown = self.use_words and run.prompt == own.prompt
-                words.append(torch.tensor(numbers if shown else [-1] * len(numbers)))
-            labels += [[run.others[prompt][row] for run, row in rows] for prompt in prompts]
-            labels += [[run.labels[self.labels[0]][row] for run, row in rows]] * (count - len(prompts))
-        present = pad_sequence([torch.ones(len(text), dtype=torch.bool) for text in texts], batch_first=True)
-        text, spelling = (pad_sequence(each, batch_first=True) for each in (texts, spellings))
-        own = pad_sequence(words, batch_first=True, padding_value=-1)
-        given = (text, spelling, present, torch.tensor(labels), own)
-        return OtherPrompts(*(each.unflatten(0, (len(drawn), count)) for each in given))
+        asked = self.asking.draw(generator, [some for _, _, some in parts], others) if others else ()
+        return replace(batch, others=asked)
 
     def read(self, parts: Sequence[Part]) -> Batch:
         """The batch of chosen rows: for each group which moment, and which of its rows (equally many)."""
@@ -230,7 +164,7 @@ class Batches:
         )
         return Batch(inputs, torch.stack([labels for _, labels in read]), together["final"], percent)
 
-    def _group(self, moment: int, rows: Sequence[tuple[RunRecord, int]]) -> tuple[dict[str, Tensor], Tensor]:
+    def _group(self, moment: int, rows: Sequence[Row]) -> tuple[dict[str, Tensor], Tensor]:
         wanted = {tensor: f"{moment}.{tensor}" for need, tensor in TENSORS.items() if need in self.needs}
         by_run: dict[str, dict[str, Tensor]] = {}
         for run, _ in rows:
@@ -255,11 +189,6 @@ class Batches:
         tensors["present"] = torch.ones(len(rows), len(text), dtype=torch.bool)
         labels = torch.tensor([[run.labels[name][row] for name in self.labels] for run, row in rows])
         return tensors, labels
-
-
-def _shuffled(prompts: Set[str], generator: torch.Generator) -> list[str]:
-    ordered = sorted(prompts)
-    return [ordered[number] for number in torch.randperm(len(ordered), generator=generator).tolist()]
 
 
 def _with_words(tensor: Tensor, name: str, words: int) -> Tensor:

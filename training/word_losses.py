@@ -8,7 +8,8 @@ from torch import Tensor
 from ..probe_models.inputs import Inputs
 from ..probe_models.word_judge import Shown, WordJudge
 from . import losses
-from .batches import Batch, OtherPrompts
+from .asking import OtherPrompts
+from .batches import Batch
 
 FINAL_WEIGHT = 0.5
 TEMPERATURE = 0.5
