@@ -115,7 +115,10 @@ def train_probe(
         unfinished.require_same()
         fit = Fit(dataset, runs, recipe, unfinished.checkpoint, device)
         validation = Batches(dataset, held_out, fit.batches.needs, recipe.labels, recipe.blocks, recipe.use_words)
-        validation.groups = with_enough_rows(validation.groups)
+        enough = with_enough_rows(validation.groups)
+        if few := len(validation.groups) - len(enough):
+            logging.info("Training: %d validation prompts with fewer seeds than most are left out.", few)
+        validation.groups = enough
         training = _Training(fit, validation, unfinished, describe(fit, command), watch)
         replaces = out.exists() and training.best is None
         try:

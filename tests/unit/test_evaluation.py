@@ -191,6 +191,25 @@ def test_a_prompt_with_fewer_seeds_than_most_spoils_neither_training_nor_evaluat
     train_probe(folder, tmp_path / "p.safetensors", recipe_for(Dataset(folder), "joint", steps=1, network=SMALL))
 
 
+def test_training_says_how_many_validation_prompts_have_too_few_seeds_to_count(tmp_path, record, caplog):
+    folder = record(tmp_path / "data", prompts=24)
+    run = Dataset(folder).split()[1][0]
+    fewer = replace(
+        run,
+        seeds=run.seeds[:2],
+        labels={name: values[:2] for name, values in run.labels.items()},
+        others={name: values[:2] for name, values in run.others.items()},
+    )
+    tensors = {name: value if name == "text" else value[:2] for name, value in Dataset(folder).load(run).items()}
+    save_file(tensors, folder / "runs" / f"{run.key}.safetensors", {METADATA: fewer.to_json()})
+    with caplog.at_level("INFO"):
+        trained = train_probe(
+            folder, tmp_path / "p.safetensors", recipe_for(Dataset(folder), "joint", steps=1, network=SMALL)
+        )
+    assert "1 validation prompts with fewer seeds than most are left out" in caplog.text
+    assert {len(labels) for _, labels in trained.scored.values()} == {len(Dataset(folder).split()[1]) - 1}
+
+
 def test_runs_that_cannot_be_read_are_left_out_and_counted(tmp_path, record, caplog):
     folder = record(tmp_path / "data", prompts=12)
     first, second, *_ = sorted((folder / "runs").glob("*.safetensors"))
