@@ -161,7 +161,7 @@ def forget_everything(server):
 
 
 def run_afresh(server, client, prompt):
-    """What a run without anything cached gives. The server may take a prompt before it has forgotten; then once more."""
+    """What a run without anything cached gives; once more if the server took the prompt before it had forgotten."""
     for _ in range(2):
         forget_everything(server)
         events = []
