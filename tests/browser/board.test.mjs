@@ -127,7 +127,7 @@ for (const [renderer, vue] of [["classic", false], ["nodes2", true]]) {
         };
         window.app.api.addCustomEventListener("diffusion_probe.board", drop);
       });
-      const { ended } = await heldRun({ hold_seconds: 8 }); // the page is back before the time is over
+      const { ended } = await heldRun({ hold_seconds: 20 }); // the page is back before the time is over
       assert.equal((await search()).tiles.length, 6);
       assert.equal((await ended).type, "execution_success");
       const { tiles, status } = await search();
