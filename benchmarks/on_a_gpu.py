@@ -50,7 +50,7 @@ class Job:
         return self.out.with_name(f".{self.out.name}.done")
 
 
-def jobs(folder: Path, device: str = "cuda") -> list[Job]:
+def jobs(folder: Path) -> list[Job]:
     """All of them in order; those about dimensions take minutes, recordings and trainings longer."""
     found = []
     for benchmark in REAL_SIZE:
@@ -66,7 +66,7 @@ def jobs(folder: Path, device: str = "cuda") -> list[Job]:
         found.append(recording)
         for name, how in TRAININGS.items():
             out = folder / "probes" / model / f"{name}.safetensors"
-            train = ("-m", "training", "train", str(data), "--out", str(out), *how, *LABELS, "--device", device)
+            train = ("-m", "training", "train", str(data), "--out", str(out), *how, *LABELS, "--device", "cuda")
             found.append(Job(train, out, recording))
     return found
 

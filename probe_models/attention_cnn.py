@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from .features import ATTENTION, TEXT
 from .inputs import SPELLING, Inputs
 from .layers import CONDITION, FREQUENCIES, GROUPS, ResidualLayer, noise_embedding
-from .map_features import LIE, VIEWS, lie, views
+from .map_features import LIE, VIEWS, lie, maps_of, views
 from .norms import ChannelNorm
-from .word_judge import Shown, WordJudge, maps_of
+from .word_judge import Shown, WordJudge
 
 WIDTHS = (48, 96, 192)
 LAYERS = 2

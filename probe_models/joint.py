@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from .features import ACTIVATION, ATTENTION, DENOISED, LATENT, TEXT
 from .inputs import SPELLING, Inputs
 from .layers import PLACES, AttentionLayer, ResidualLayer, noise_embedding, places
-from .map_features import VIEWS, lie, views
+from .map_features import VIEWS, lie, maps_of, views
 from .norms import ChannelNorm, FeatureNorm
-from .word_judge import Shown, WordJudge, maps_of
+from .word_judge import Shown, WordJudge
 
 PATCH = 2
 """Side in latent cells of what one image token covers."""

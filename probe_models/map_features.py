@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from . import signatures
+from .inputs import Inputs
 
 VIEWS = 2
 """Pictures of one word's map: its shape, and its share of what all words get."""
@@ -16,6 +17,11 @@ LIE = STATISTICS + CENTRE
 
 LEAST_MASS = 1e-6
 """Softmax weights below this count as none: float16 holds no smaller ones well."""
+
+
+def maps_of(inputs: Inputs) -> Tensor:
+    """Maps as networks read them, nothing below zero and nothing of words that only fill up."""
+    return inputs.maps.float().clamp(min=0) * inputs.present[:, :, None, None, None]
 
 
 def views(maps: Tensor) -> Tensor:

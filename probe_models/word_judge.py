@@ -1,5 +1,6 @@
 """What attention CNN and joint probe have in common: they read a prompt's words and judge how well they show."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -32,7 +33,7 @@ class Shown:
         return Shown(**{name: None if value is None else change(value) for name, value in vars(self).items()})
 
 
-class WordJudge(nn.Module):
+class WordJudge(nn.Module, ABC):
     """Reads the words of a prompt, and judges by what is shown of each how well the image will be what they say.
 
     Args:
@@ -77,9 +78,9 @@ class WordJudge(nn.Module):
         """What gives the scores; their unit can be changed in it."""
         return self.score
 
+    @abstractmethod
     def look(self, inputs: Inputs) -> tuple[Shown, Tensor | None, Tensor | None]:
         """What rows show of each word; and cells and the finished latent that it expects, if it looks at the image."""
-        raise NotImplementedError
 
     def forward(self, inputs: Inputs) -> Tensor:
         """``[rows, heads]`` float32."""
@@ -131,11 +132,6 @@ class WordJudge(nn.Module):
             tokens = layer(tokens, condition, present, cells, bias)
         there = present[..., None]
         return self.score(self.norm((tokens * there).sum(1) / there.sum(1))).float()
-
-
-def maps_of(inputs: Inputs) -> Tensor:
-    """Maps as networks read them, nothing below zero and nothing of words that only fill up."""
-    return inputs.maps.float().clamp(min=0) * inputs.present[:, :, None, None, None]
 
 
 def _with_first(present: Tensor) -> Tensor:

@@ -149,9 +149,7 @@ class Fit:
         inputs = batch.inputs.to(self.device)
         # Not for the ranker on a CPU: oneDNN's bfloat16 gradient of a strided convolution is NaN on very small grids.
         half = self.device.type != "cpu" or isinstance(self.network, WordJudge)
-        cuda = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(cuda), torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            torch.manual_seed(self.recipe.seed * 1_000_003 + step)  # a resumed training leaves out the same
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             scores, extra = self._scores(inputs, batch, labels)
         scores = scores.unflatten(0, labels.shape[:2])
         loss = losses.mean_squared(scores, labels) + extra
