@@ -11,7 +11,8 @@ same number of steps, per image and then averaged (``_max``: the worst image):
   ``score_change``: mean relative to the full run's, with its paired standard error.
 - ``nfe``: evaluations in which the model really ran, counted inside of every cache.
 
-The predictors, Taylor and the published formula share one plan, so they have equal evaluations.
+The predictors, Taylor and the published formula share one plan, so they have equal evaluations. In the rows
+``_even`` as many computed steps lie at equal distances, as published.
 ``fewer_steps`` is the plain sampler with as many steps as the preset has evaluations. EasyCache
 decides by itself when to compute; its threshold is varied.
 
@@ -50,12 +51,14 @@ REAL_ROUNDS = 3
 FEW_STEPS = 6
 """Of a run at real size without a GPU, where a step takes a minute."""
 
-ON_ONE_PLAN: dict[str, Callable[[int], StepCacheConfig]] = {
+AT_EQUAL_EVALUATIONS: dict[str, Callable[[int], StepCacheConfig]] = {
     "reuse": lambda interval: StepCacheConfig(interval=interval, predictor="reuse"),
     "taylor1": lambda interval: unbounded(TAYLOR1, interval),
     "taylor2": lambda interval: unbounded(TAYLOR2, interval),
     "newton2": lambda interval: StepCacheConfig(interval=interval, predictor="newton2"),
     "pade11": lambda interval: StepCacheConfig(interval=interval, predictor="pade11"),
+    "reuse_even": lambda interval: StepCacheConfig(interval=interval, predictor="reuse", even=True),
+    "pade11_even": lambda interval: StepCacheConfig(interval=interval, predictor="pade11", even=True),
     "published": lambda interval: unbounded(PUBLISHED, interval),
 }
 IN_BLOCKS = {"pade11_blocks": lambda interval: StepCacheConfig(interval=interval, predictor="pade11", space="blocks")}
@@ -204,7 +207,7 @@ def testbed_figures(name: str, seed: int, count: int, step_counts: Sequence[int]
     testbed = Testbed.load(name)
     bench = Bench(testbed, testbed.prompts(count, seed), [candidate_seeds(seed, p, 1)[0] for p in range(count)])
     one = Bench(testbed, bench.prompts[:1], bench.seeds[:1])
-    methods = {**ON_ONE_PLAN, **(IN_BLOCKS if name == "flux" else {})}
+    methods = {**AT_EQUAL_EVALUATIONS, **(IN_BLOCKS if name == "flux" else {})}
     rows = [entry for steps in step_counts for entry in rows_for(bench, steps, methods)]
 
     def job(model: Any) -> None:

@@ -15,11 +15,11 @@ class StepCacheConfig:
     """Settings of TC-Padé Cache.
 
     Attributes:
-        interval: of this many steps one is computed, on average: gaps grow towards the end. Larger is
-            faster and further from the uncached image; 1 predicts nothing.
+        interval: of this many steps one is computed, on average: gaps are shorter while much noise is
+            left. Larger is faster and further from the uncached image; 1 predicts nothing.
         predictor: how a value is predicted, by name. ``reuse`` repeats the newest one; ``linear``,
             ``newton2`` and ``pade11`` extrapolate two or three. Or a :class:`Predictor`.
-        start: fraction of the run's steps that are all computed first (never fewer than three or than ``interval``).
+        start: fraction of the run's steps that are all computed first (never fewer than three).
             Larger keeps the composition closer to the uncached image.
         end: fraction of the run's steps after which all are computed again (the last one always
             is). Smaller keeps fine detail.
@@ -35,6 +35,7 @@ class StepCacheConfig:
         space: ``output`` predicts the model's output, which works for every model. ``blocks``
             predicts what FLUX's transformer blocks add to the image tokens, as published; 24 MB
             per anchor and image at FLUX.1's size.
+        even: gaps of equal length, as published; further from the uncached image.
     """
 
     interval: int = INTERVALS["balanced"]
@@ -47,6 +48,7 @@ class StepCacheConfig:
     damping: float = 0.0
     veto: float | None = None
     space: str = "output"
+    even: bool = False
 
     def __post_init__(self) -> None:
         """Raises ValueError for what no run could follow; says what is accepted."""

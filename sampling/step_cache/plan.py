@@ -6,18 +6,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 
+import numpy as np
+
 from .config import StepCacheConfig
 
 WARM_UP = 3
-"""Least number of steps computed first: what the predictors of second order need. As many as a gap is long
-are, too: no predictor has to look further ahead than back."""
+"""Least number of steps computed first: what the predictors of second order need."""
 
 EARLY_UNTIL, LATE_FROM = 0.3, 0.8
 """Fractions of the steps at which the phases change (TC-Padé: 0.7 T and 0.2 T of what is left)."""
 
-GROWTH = 0.2
-"""How much shorter than on average the first gap between computed steps is, and how much longer the last: what
-a model gives changes most at first."""
+LEAST_WEIGHT = 0.1
+"""A run's progress is the integral of (share of noise + LEAST_WEIGHT) over the logarithm of signal over noise: what an
+error there does to the image, on both testbeds, down to this share of what it does in noise alone."""
 
 TOLERANCE = 1e-3
 """In steps: schedulers and samplers round their sigmas differently."""
@@ -36,6 +37,7 @@ class Plan:
         last: the first step from which everything is computed again.
         interval: see :class:`StepCacheConfig`.
         flow: whether a latent is (1 − σ)·image + σ·noise, as in flow models, not image + σ·noise.
+        even: see :class:`StepCacheConfig`.
     """
 
     sigmas: tuple[float, ...]
@@ -43,6 +45,7 @@ class Plan:
     last: int
     interval: int
     flow: bool = False
+    even: bool = False
 
     @classmethod
     def of(cls, sigmas: Sequence[float], config: StepCacheConfig, flow: bool = False) -> "Plan":
@@ -50,10 +53,11 @@ class Plan:
         steps = len(sigmas) - 1
         return cls(
             sigmas=tuple(sigmas),
-            first=max(WARM_UP, config.interval, round(config.start * steps)),
+            first=max(WARM_UP, round(config.start * steps)),
             last=min(steps - 1, round(config.end * steps)),
             interval=config.interval,
             flow=flow,
+            even=config.even,
         )
 
     @property
@@ -87,19 +91,43 @@ class Plan:
 
     def log_snr(self, u: float) -> float:
         """Logarithm of signal over noise at a fractional step index; rises with it."""
+        signal, noise = self._signal_and_noise(u)
+        return math.log(signal / noise)
+
+    def progress(self, u: float) -> float:
+        """How far the run has come at a fractional step index, see ``LEAST_WEIGHT``; rises with it."""
+        signal, noise = self._signal_and_noise(u)
+        return math.log(signal / (signal + noise)) + LEAST_WEIGHT * math.log(signal / noise)
+
+    def _signal_and_noise(self, u: float) -> tuple[float, float]:
         index = min(math.floor(u), self.steps - 1)
         high, low = self.sigmas[index : index + 2]
         noise = high + (u - index) * (low - high)
         signal = 1 - noise if self.flow else 1.0
-        return math.log(max(signal, LEAST) / max(noise, LEAST))
+        return max(signal, LEAST), max(noise, LEAST)
 
     @cached_property
     def predicted(self) -> frozenset[int]:
         """Steps whose evaluations may be predicted; the first of the window and ``last`` are computed."""
         if self.interval == 1:
             return frozenset()
-        computed = accumulate(_gaps(self.last - self.first, self.interval), initial=self.first)
+        computed = accumulate(self._gaps(), initial=self.first)
         return frozenset(range(self.first, self.last)).difference(computed)
+
+    def _gaps(self) -> list[int]:
+        """Steps between the computed ones: as few gaps as are shorter than ``interval`` on average, each of
+        as much progress as whole steps allow, or even."""
+        window = range(self.first, self.last + 1)
+        length = self.last - self.first
+        if length < 2:
+            return []
+        count = length // self.interval + 1
+        progress = window if self.even else [self.progress(step) for step in window]
+        places = np.interp(np.linspace(progress[0], progress[-1], count + 1), progress, window)
+        gaps, wanted = np.ones(count, int), np.diff(places)
+        for _ in range(length - count):
+            gaps[np.argmax(wanted - gaps)] += 1
+        return gaps.tolist()
 
     def may_predict(self, u: float) -> bool:
         """Whether an evaluation at the fractional step index ``u`` may be predicted."""
@@ -114,16 +142,3 @@ class Plan:
         if u < EARLY_UNTIL * self.steps:
             return "early"
         return "late" if u >= LATE_FROM * self.steps else "mid"
-
-
-def _gaps(length: int, interval: int) -> list[int]:
-    """Gaps that fill a window, growing; as few as are shorter than ``interval`` on average."""
-    if length < 2:
-        return []
-    count = length // interval + 1
-    wanted = [length / count * (1 + GROWTH * ((2 * place + 1) / count - 1)) for place in range(count)]
-    gaps = [math.floor(gap) for gap in wanted]
-    by_remainder = sorted(range(count), key=lambda place: gaps[place] - wanted[place])
-    for place in by_remainder[: length - sum(gaps)]:
-        gaps[place] += 1
-    return gaps

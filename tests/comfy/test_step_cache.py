@@ -395,7 +395,7 @@ def test_controlnet_counts_once(small, ksampler, space):
         side: [20 * torch.randn((2, 24, 128), generator=generator) for _ in range(2)] for side in ("input", "output")
     }
     config = StepCacheConfig(interval=2, space=space, predictor="reuse")
-    run = CacheRun(config, hook.Plan.of([1 - i / 12 for i in range(13)], config), rough=False)
+    run = CacheRun(config, hook.Plan.of([1 - i / 12 for i in range(13)], config, flow=True), rough=False)
     results = [call(small, run, 1 - i / 12, x, control) for i in range(7)]
     assert run.predicted == 1  # step 6, with the same input: what it gives has to be what was computed
     assert relative_error(results[6], results[5]) < 1e-5

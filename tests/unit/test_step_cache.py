@@ -3,15 +3,29 @@
 import math
 from uuid import uuid4
 
+import numpy as np
 import pytest
 import torch
 from diffusion_probe.sampling.step_cache.config import StepCacheConfig
 from diffusion_probe.sampling.step_cache.plan import Plan
 from diffusion_probe.sampling.step_cache.predict import PREDICTORS, Predictor, predict, turn, usable
 from diffusion_probe.sampling.step_cache.state import CacheRun
+from scipy.optimize import brentq
 
 SPACING = (4.0, 2.5, 1.0)  # of the anchors, newest first: not equal
-SIGMAS = [1 - i / 20 for i in range(21)]
+
+
+def shifted(steps):
+    """FLUX's schedule."""
+    shift = math.exp(1.15)
+    return [shift * t / (1 + (shift - 1) * t) for t in (1 - i / steps for i in range(steps + 1))]
+
+
+SIGMAS = shifted(20)
+
+
+def plan_of(config, sigmas=SIGMAS, flow=True):
+    return Plan.of(sigmas, config, flow)
 
 
 def anchors_of(curve):
@@ -103,40 +117,77 @@ def test_the_trajectory_indicator_is_half_the_distance_of_the_directions():
     assert turn(path([1, 2], [1, 0], [0, 0])).item() == pytest.approx(math.sqrt(0.5))  # a right angle
 
 
-def planned(config, sigmas=SIGMAS):
+def planned(config, sigmas=SIGMAS, flow=True):
     """Which steps of a one-evaluation-per-step run are predicted."""
-    plan = Plan.of(sigmas, config)
+    plan = plan_of(config, sigmas, flow)
     places = [plan.position(sigma) for sigma in sigmas[:-1]]
     return [round(u) for u in places if plan.may_predict(u)]
 
 
+def computed(config, sigmas, flow):
+    return sorted(set(range(len(sigmas) - 1)).difference(planned(config, sigmas, flow)))
+
+
+def falling(steps):
+    """A schedule of SDXL's range."""
+    return [14.6 * (0.03 / 14.6) ** (i / (steps - 1)) for i in range(steps)] + [0.0]
+
+
 def test_the_plan_of_each_preset_at_20_steps():
-    assert planned(StepCacheConfig(interval=2)) == [6, 8, 10, 12, 14, 16, 18]  # short gaps come first
-    assert planned(StepCacheConfig(interval=3)) == [4, 6, 8, 9, 11, 12, 14, 15, 17, 18]
-    assert planned(StepCacheConfig(interval=4)) == [5, 6, 8, 9, 10, 12, 13, 14, 16, 17, 18]
+    flux = [computed(StepCacheConfig(interval=interval), SIGMAS, True) for interval in (2, 3, 4)]
+    assert flux[0] == [0, 1, 2, 3, 4, 5, 7, 9, 11, 13, 15, 17, 19]
+    assert flux[1] == [0, 1, 2, 3, 5, 7, 10, 13, 16, 19]
+    assert flux[2] == [0, 1, 2, 3, 5, 8, 12, 16, 19]
     assert planned(StepCacheConfig(interval=3, start=0.5, end=0.8)) == [11, 13, 15]
-    assert planned(StepCacheConfig(interval=3, start=0.0))[0] == 4
+    assert planned(StepCacheConfig(interval=4, start=0.0))[0] == 4  # the first three and one more are computed
 
 
 @pytest.mark.parametrize("steps", [9, 12, 25, 28, 50])
 @pytest.mark.parametrize("interval", [2, 3, 4, 7])
-def test_gaps_between_computed_steps_grow_average_to_the_interval_and_end_at_the_last_step(steps, interval):
-    predicted = planned(StepCacheConfig(interval=interval), [1 - i / steps for i in range(steps + 1)])
-    computed = [step for step in range(steps) if step not in predicted]
-    gaps = [later - earlier for earlier, later in zip(computed, computed[1:])]
-    assert gaps == sorted(gaps) and computed[-1] == steps - 1
-    window = gaps[max(3, interval, round(0.15 * steps)) :]
-    assert max(window) <= math.ceil(1.2 * interval) and len(window) == sum(window) // interval + 1
+@pytest.mark.parametrize(("schedule", "flow"), [(shifted, True), (falling, False)])
+def test_gaps_between_computed_steps_are_whole_steps_next_to_even_progress(schedule, flow, steps, interval):
+    """Independent: even progress is found by solving for the noise level, not on the grid of steps."""
+    sigmas = schedule(steps)
+    known = computed(StepCacheConfig(interval=interval), sigmas, flow)
+    start = max(3, round(0.15 * steps))
+    assert known[: start + 1] == list(range(start + 1)) and known[-1] == steps - 1
+    window = known[start:]
+    assert len(window) - 1 == (steps - 1 - start) // interval + 1
+
+    def progress(u):
+        low = math.floor(u)
+        noise = sigmas[low] + (u - low) * (sigmas[low + 1] - sigmas[low])
+        signal = 1 - noise if flow else 1.0
+        return math.log(signal / (signal + noise)) + 0.1 * math.log(signal / noise)
+
+    goals = np.linspace(progress(start), progress(steps - 1), len(window))
+    even = [brentq(lambda u, goal=goal: progress(u) - goal, start - 0.5, steps - 0.5) for goal in goals]
+    for gap, wanted in zip(np.diff(window), np.diff(even), strict=True):
+        assert gap == 1 or abs(gap - wanted) <= 1
+
+
+def test_even_gaps_differ_by_no_more_than_a_step_and_leave_as_many_computed():
+    for interval in (2, 3, 4, 7):
+        known = computed(StepCacheConfig(interval=interval, even=True), SIGMAS, True)
+        gaps = np.diff(known[3:])
+        assert max(gaps) - min(gaps) <= 1 and known[-1] == 19
+        assert len(known) == len(computed(StepCacheConfig(interval=interval), SIGMAS, True))
+
+
+def test_a_schedule_that_stands_still_or_ends_early_is_planned_too():
+    flat = [*SIGMAS[:8], *[SIGMAS[8]] * 5, *SIGMAS[9:]]
+    assert computed(StepCacheConfig(interval=3), flat, True)[-1] == len(flat) - 2
+    assert computed(StepCacheConfig(interval=3), SIGMAS[:15], True)[-1] == 13
 
 
 def test_both_evaluations_of_a_step_are_computed_or_both_predicted():
-    plan = Plan.of(SIGMAS, StepCacheConfig(interval=2))
+    plan = plan_of(StepCacheConfig(interval=2))
     assert [plan.may_predict(u) for u in (6.0, 6.5, 6.9995, 7.5, 8.0)] == [True, True, False, False, True]
 
 
 def test_a_plan_that_a_search_looks_at_starts_there():
     config = StepCacheConfig(interval=3)
-    plan, later = Plan.of(SIGMAS, config), Plan.of(SIGMAS, StepCacheConfig(interval=3, start=0.4))
+    plan, later = plan_of(config), plan_of(StepCacheConfig(interval=3, start=0.4))
     assert plan.looked_at(8) == later and plan.looked_at(0) == plan.looked_at(2) == plan
     assert plan.looked_at(8).looked_at(5) == later and plan.looked_at(19).predicted == frozenset()
 
@@ -202,11 +253,15 @@ def test_settings_that_no_run_could_follow_are_refused(options, says):
 LIKE = ((1, 1, 2, 2), torch.float32, torch.device("cpu"))
 
 
+def log_snr(noise):
+    return math.log((1 - noise) / noise)
+
+
 class Evaluations:
     """Drives a CacheRun through evaluations of one conditioning entry whose value is the log of signal over noise."""
 
     def __init__(self, sigmas=SIGMAS, **config):
-        self.run = CacheRun(StepCacheConfig(**config), Plan.of(sigmas, StepCacheConfig(**config)), rough=False)
+        self.run = CacheRun(StepCacheConfig(**config), plan_of(StepCacheConfig(**config), sigmas), rough=False)
         self.uuid = uuid4()
 
     def at(self, sigma, like=LIKE, probed=False):
@@ -224,9 +279,9 @@ class Evaluations:
 
 def test_a_straight_path_is_predicted_exactly_and_counted():
     evaluations = Evaluations(interval=2)
-    values = {round(20 * (1 - sigma)): evaluations.at(sigma) for sigma in SIGMAS[:-1]}
-    predicted = {u: v for u, v in values.items() if v is not None}
-    assert predicted == pytest.approx({u: -math.log(SIGMAS[u]) for u in range(6, 19, 2)}, abs=1e-3)
+    values = {step: evaluations.at(sigma) for step, sigma in enumerate(SIGMAS[:-1])}
+    predicted = {step: value for step, value in values.items() if value is not None}
+    assert predicted == pytest.approx({step: log_snr(SIGMAS[step]) for step in range(6, 19, 2)}, abs=1e-3)
     assert evaluations.run.summary() == "20 evaluations: 13 computed, 7 predicted; fallbacks: none"
 
 
@@ -264,7 +319,7 @@ def test_repeated_and_almost_repeated_sigmas_keep_anchors_apart():
 
 
 def test_a_second_call_for_an_entry_within_an_evaluation_has_anchors_of_its_own():
-    run = CacheRun(StepCacheConfig(interval=2), Plan.of(SIGMAS, StepCacheConfig(interval=2)), rough=False)
+    run = CacheRun(StepCacheConfig(interval=2), plan_of(StepCacheConfig(interval=2)), rough=False)
     uuid, seen = uuid4(), []
     for sigma in SIGMAS[:7]:
         run.begin(sigma)
@@ -275,11 +330,11 @@ def test_a_second_call_for_an_entry_within_an_evaluation_has_anchors_of_its_own(
             else:
                 run.keep(keys, LIKE, torch.full(LIKE[0], run.plan.log_snr(run.u) + offset))
         run.end()
-    assert seen == pytest.approx([-math.log(SIGMAS[6]), 100 - math.log(SIGMAS[6])], abs=1e-3)
+    assert seen == pytest.approx([log_snr(SIGMAS[6]), 100 + log_snr(SIGMAS[6])], abs=1e-3)
 
 
 def test_an_entry_that_was_not_there_at_the_last_computed_evaluation_is_computed():
-    run = CacheRun(StepCacheConfig(interval=2), Plan.of(SIGMAS, StepCacheConfig(interval=2)), rough=False)
+    run = CacheRun(StepCacheConfig(interval=2), plan_of(StepCacheConfig(interval=2)), rough=False)
     old, new = uuid4(), uuid4()
     for sigma in SIGMAS[:7]:
         run.begin(sigma)
