@@ -54,8 +54,8 @@ class TCPadeCache(io.ComfyNode):
                     max=1.0,
                     step=0.01,
                     advanced=True,
-                    tooltip="Fraction of the steps that are all computed first, never fewer than 3 or than the "
-                    "interval. More keeps the composition closer.",
+                    tooltip="Fraction of the steps that are all computed first, never fewer than 3. More keeps the "
+                    "composition closer.",
                 ),
                 io.Float.Input(
                     "end",

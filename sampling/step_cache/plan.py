@@ -117,12 +117,14 @@ class Plan:
     def _gaps(self) -> list[int]:
         """Steps between the computed ones: as few gaps as are shorter than ``interval`` on average, each of
         as much progress as whole steps allow, or even."""
-        window = range(self.first, self.last + 1)
         length = self.last - self.first
         if length < 2:
             return []
         count = length // self.interval + 1
-        progress = window if self.even else [self.progress(step) for step in window]
+        if self.even:
+            return np.diff(np.linspace(0, length, count + 1).round().astype(int)).tolist()
+        window = range(self.first, self.last + 1)
+        progress = [self.progress(step) for step in window]
         places = np.interp(np.linspace(progress[0], progress[-1], count + 1), progress, window)
         gaps, wanted = np.ones(count, int), np.diff(places)
         for _ in range(length - count):

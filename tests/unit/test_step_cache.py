@@ -170,6 +170,7 @@ def test_even_gaps_differ_by_no_more_than_a_step_and_leave_as_many_computed():
     for interval in (2, 3, 4, 7):
         known = computed(StepCacheConfig(interval=interval, even=True), SIGMAS, True)
         gaps = np.diff(known[3:])
+        assert all(abs(step - 3 - 16 * place / len(gaps)) <= 0.5 for place, step in enumerate(known[3:]))
         assert max(gaps) - min(gaps) <= 1 and known[-1] == 19
         assert len(known) == len(computed(StepCacheConfig(interval=interval), SIGMAS, True))
 
