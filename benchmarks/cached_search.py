@@ -5,7 +5,7 @@ on whose prompts, candidates and recorded scores the searches go. A candidate is
 step by step as long as it may still be dropped; once it goes to the end, it is the run of its seed whose
 cache starts at its last look (tests/comfy). So that run is sampled, and decoded and scored as any other.
 
-``rows[]``: ``score`` and ``nfe_rows`` as in ``seed_search``; ``rows_fewer`` than best of ten;
+``rows[]``, of every probe: ``score`` and ``nfe_rows`` as in ``seed_search``; ``rows_fewer`` than best of ten;
 ``over_best_of_n`` the difference within prompts to best of n at as many model rows; ``uncached_score`` and
 ``uncached_rows`` of the same search without the cache, and ``share`` of that score.
 """
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from diffusion_probe.sampling.step_cache.config import INTERVALS, StepCacheConfig
 from diffusion_probe.sampling.step_cache.hook import apply_step_cache
-from diffusion_probe.search.policies import ONE_CUT, SEQUENTIAL, policy_named
+from diffusion_probe.search.policies import ONE_CUT, SEQUENTIAL
 from diffusion_probe.search.policy import Policy, State
 from diffusion_probe.testbed import sample, scorer
 from diffusion_probe.training import protocol
@@ -29,6 +29,7 @@ from diffusion_probe.training.replay import replay
 from benchmarks import report
 from benchmarks.candidates import Testbed, candidate_seeds
 from benchmarks.peers import EvaluationCounter
+from benchmarks.search_probes import Searcher, searchers
 
 MODULE = "benchmarks.cached_search"
 ROWS = 2
@@ -66,9 +67,9 @@ class Search:
     spent: int
 
 
-def search(name: str, budget: int | None, scores: np.ndarray) -> Search:
-    """A search over the recorded scores ``[evaluation, seed]`` of one prompt."""
-    policy = Watched(policy_named(name, sample.STEPS, scores.shape[1], budget=budget))
+def search(probe: Searcher, name: str, budget: int | None, scores: np.ndarray) -> Search:
+    """A search by a probe, over its recorded scores ``[evaluation, seed]`` of one prompt."""
+    policy = Watched(probe.policy(name, scores.shape[1], budget=budget))
     done = replay(policy, scores, sample.STEPS)
     (survivor,) = done.finished
     return Search(survivor, policy.left_at[survivor], done.spent)
@@ -88,11 +89,11 @@ def finish(
 
 def row(
     testbed: Testbed, prompts: Sequence[str], seed: int, truth: np.ndarray, scores: np.ndarray,
-    name: str, budget: int | None, preset: str,
+    probe: Searcher, name: str, budget: int | None, preset: str,
 ) -> dict[str, Any]:  # fmt: skip
     """The figures of one kind of search."""
     count = truth.shape[1]
-    searches = [search(name, budget, by_step) for by_step in scores]
+    searches = [search(probe, name, budget, by_step) for by_step in scores]
     together = defaultdict(list)
     for number, found in enumerate(searches):
         together[found.left_at].append(number)
@@ -106,7 +107,7 @@ def row(
     over = score - truth.mean(axis=1) - protocol.best_of_n_gains(truth, images, count)[:, 0]
     estimate, difference = (protocol.mean_over_prompts(values, seed) for values in (score, over))
     return {
-        "method": f"{name}, budget {budget}" if budget else name,
+        "method": ", ".join([name, *([f"budget {budget}"] if budget else []), probe.name]),
         "preset": preset,
         "score": estimate.value,
         "ci": estimate.interval,
@@ -121,15 +122,26 @@ def row(
 
 
 def measure(
-    testbed: Testbed, prompts: Sequence[str], seed: int, truth: np.ndarray, scores: np.ndarray
+    testbed: Testbed,
+    prompts: Sequence[str],
+    seed: int,
+    truth: np.ndarray,
+    scores: dict[str, np.ndarray],
+    probes: Sequence[Searcher],
 ) -> list[dict[str, Any]]:
     """All rows, with the balanced preset.
 
     Args:
         truth: true scores of finished candidates ``[prompt, seed]``.
-        scores: of the probe that the searches go by, ``[prompt, evaluation, seed]``, NaN where it did not look.
+        scores: by the names of probes, ``[prompt, evaluation, seed]``, NaN where it did not look.
+        probes: the searches go by each that the default policy is measured with.
     """
-    return [row(testbed, prompts, seed, truth, scores, *search, "balanced") for search in SEARCHES]
+    return [
+        row(testbed, prompts, seed, truth, scores[probe.name], probe, *search, "balanced")
+        for probe in probes
+        if probe.sequential
+        for search in SEARCHES
+    ]
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -155,10 +167,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--prompts", type=int, default=100)
     parser.add_argument("--out", type=report.Path, required=True)
     given = parser.parse_args(arguments)
-    testbed = Testbed.load(given.model)
+    testbed, probes = Testbed.load(given.model), searchers(given.model, [])
     prompts = testbed.prompts(given.prompts, given.seed)
-    truth, scores = record(testbed, prompts, given.seed, [])
-    rows = measure(testbed, prompts, given.seed, truth, scores["preview"])
+    truth, scores = record(testbed, prompts, given.seed, probes)
+    rows = measure(testbed, prompts, given.seed, truth, scores, probes)
     figures = {
         "model": given.model,
         **testbed.settings,

@@ -42,9 +42,9 @@ class Searcher:
     sequential: bool = True
     digest: str | None = None
 
-    def policy(self, name: str, candidates: int, judged: bool = False) -> Policy:
-        """One survivor, at the cost of one cut at 20 %."""
-        return policy_named(name, sample.STEPS, candidates, skill=self.skill, judged=judged)
+    def policy(self, name: str, candidates: int, judged: bool = False, budget: int | None = None) -> Policy:
+        """One survivor, at the cost of one cut at 20 % if no budget says otherwise."""
+        return policy_named(name, sample.STEPS, candidates, budget=budget, skill=self.skill, judged=judged)
 
     def looks(self, candidates: int) -> list[int]:
         """Every step at which some policy looks."""

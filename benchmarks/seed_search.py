@@ -191,7 +191,7 @@ def main(arguments: list[str] | None = None) -> int:
         "prompts": given.prompts,
         "seeds": N,
         "rows": rows,
-        "cached_search": cached_search.measure(testbed, prompts, given.seed, truth, scores[PREVIEW.name]),
+        "cached_search": cached_search.measure(testbed, prompts, given.seed, truth, scores, probes),
         "throughput": times["throughput"],
         "prompt_search": wordings,
     }

@@ -9,6 +9,7 @@ from diffusion_probe.testbed.random_models import random_flux
 
 from benchmarks import cached_search, candidates, step_cache
 from benchmarks.capture_overhead import Job
+from benchmarks.search_probes import PREVIEW
 
 
 @pytest.mark.benchmark
@@ -60,7 +61,8 @@ def test_a_cached_search_costs_what_its_survivors_cached_run_leaves_out():
     rng = np.random.default_rng(0)
     truth, scores = rng.random((2, 10)), np.full((2, 24, 10), np.nan)
     scores[:, 4] = -truth
-    row = cached_search.row(testbed, testbed.prompts(2, 3, "train"), 3, truth, scores, "one cut", None, "balanced")
+    prompts = testbed.prompts(2, 3, "train")
+    row = cached_search.row(testbed, prompts, 3, truth, scores, PREVIEW, "one cut", None, "balanced")
     assert row["uncached_rows"] == 2 * (50 + 20) and row["nfe_rows"] == 2 * (50 + 8)
     assert row["uncached_score"] == pytest.approx(truth.min(axis=1).mean())  # the worst of all scored highest
     assert row["share"] == pytest.approx(row["score"] / row["uncached_score"])
