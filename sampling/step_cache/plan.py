@@ -16,7 +16,7 @@ WARM_UP = 3
 EARLY_UNTIL, LATE_FROM = 0.3, 0.8
 """Fractions of the steps at which the phases change (TC-Padé: 0.7 T and 0.2 T of what is left)."""
 
-LEAST_WEIGHT = 0.1
+LEAST_WEIGHT = 0.2
 """A run's progress is the integral of (share of noise + LEAST_WEIGHT) over the logarithm of signal over noise: what an
 error there does to the image, on both testbeds, down to this share of what it does in noise alone."""
 
@@ -116,7 +116,7 @@ class Plan:
 
     def _gaps(self) -> list[int]:
         """Steps between the computed ones: as few gaps as are shorter than ``interval`` on average, each of
-        as much progress as whole steps allow, or even."""
+        as much progress as whole steps allow and at most one step longer than ``interval``, or even."""
         length = self.last - self.first
         if length < 2:
             return []
@@ -128,7 +128,7 @@ class Plan:
         places = np.interp(np.linspace(progress[0], progress[-1], count + 1), progress, window)
         gaps, wanted = np.ones(count, int), np.diff(places)
         for _ in range(length - count):
-            gaps[np.argmax(wanted - gaps)] += 1
+            gaps[np.argmax(np.where(gaps > self.interval, -np.inf, wanted - gaps))] += 1
         return gaps.tolist()
 
     def may_predict(self, u: float) -> bool:

@@ -158,12 +158,15 @@ def test_gaps_between_computed_steps_are_whole_steps_next_to_even_progress(sched
         low = math.floor(u)
         noise = sigmas[low] + (u - low) * (sigmas[low + 1] - sigmas[low])
         signal = 1 - noise if flow else 1.0
-        return math.log(signal / (signal + noise)) + 0.1 * math.log(signal / noise)
+        return math.log(signal / (signal + noise)) + 0.2 * math.log(signal / noise)
 
     goals = np.linspace(progress(start), progress(steps - 1), len(window))
+    assert max(np.diff(window)) <= interval + 1
     even = [brentq(lambda u, goal=goal: progress(u) - goal, start - 0.5, steps - 0.5) for goal in goals]
-    for gap, wanted in zip(np.diff(window), np.diff(even), strict=True):
-        assert gap == 1 or abs(gap - wanted) <= 1
+    if max(np.diff(even)) <= interval + 1:
+        assert all(
+            gap == 1 or abs(gap - wanted) <= 1 for gap, wanted in zip(np.diff(window), np.diff(even), strict=True)
+        )
 
 
 def test_even_gaps_differ_by_no_more_than_a_step_and_leave_as_many_computed():
