@@ -1,8 +1,7 @@
 """What is a seed search worth when TC-Padé Cache shortens its survivor?
 
-``python -m benchmarks.cached_search --model flux --seed S --out FILE.json``, and part of ``benchmarks.seed_search``,
-on whose prompts, candidates and recorded scores the searches go. A candidate is computed
-step by step as long as it may still be dropped; once it goes to the end, it is the run of its seed whose
+Part of ``benchmarks.seed_search``, on whose prompts, candidates and recorded scores the searches go. A candidate is
+computed step by step as long as it may still be dropped; once it goes to the end, it is the run of its seed whose
 cache starts at its last look (tests/comfy). So that run is sampled, and decoded and scored as any other.
 
 ``rows[]``, of every probe: ``score`` and ``nfe_rows`` as in ``seed_search``; ``rows_fewer`` than best of ten;
@@ -10,8 +9,6 @@ cache starts at its last look (tests/comfy). So that run is sampled, and decoded
 ``uncached_rows`` of the same search without the cache, and ``share`` of that score.
 """
 
-import argparse
-import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,12 +23,10 @@ from diffusion_probe.testbed import sample, scorer
 from diffusion_probe.training import protocol
 from diffusion_probe.training.replay import replay
 
-from benchmarks import report
 from benchmarks.candidates import Testbed, candidate_seeds
 from benchmarks.peers import EvaluationCounter
-from benchmarks.search_probes import Searcher, searchers
+from benchmarks.search_probes import Searcher
 
-MODULE = "benchmarks.cached_search"
 ROWS = 2
 """Per evaluation: cond and uncond."""
 
@@ -156,32 +151,3 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             f"{r['over_best_of_n']:+.3f} [{low:.3f}, {high:.3f}] |"
         )
     return "\n".join(lines)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    from benchmarks.seed_search import record  # which imports this module for its own table
-
-    parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__.splitlines()[0])
-    parser.add_argument("--model", required=True, choices=["flux", "sdxl"])
-    parser.add_argument("--seed", type=int, required=True, help="of prompts, noise and intervals")
-    parser.add_argument("--prompts", type=int, default=100)
-    parser.add_argument("--out", type=report.Path, required=True)
-    given = parser.parse_args(arguments)
-    testbed, probes = Testbed.load(given.model), searchers(given.model, [])
-    prompts = testbed.prompts(given.prompts, given.seed)
-    truth, scores = record(testbed, prompts, given.seed, probes)
-    rows = measure(testbed, prompts, given.seed, truth, scores, probes)
-    figures = {
-        "model": given.model,
-        **testbed.settings,
-        "prompts": given.prompts,
-        "seeds": truth.shape[1],
-        "rows": rows,
-    }
-    report.write(given.out, figures, MODULE, given.seed)
-    print(table(report.plain(rows)))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
