@@ -1,8 +1,11 @@
-"""Joining the model calls of several runs into one, and taking the result apart again."""
+"""Joining the model calls of several runs into one, and taking the result apart again.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+A joined call looks like ComfyUI's own call for a batch: ``cond_or_uncond`` names each cond once, and the rows of all
+runs for one cond follow each other. Patches of other packs look for the rows of a cond that way.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,89 +14,64 @@ from torch import Tensor
 
 from .activation import ACTIVATION_TAPS
 from .attachment import KEY
+from .model_calls import ModelCall
 from .recording import LOOKING
 from .step_cache.state import KEY as CACHE_KEY
 from .tap import TAPS
 
-PER_ROW = ("cond_or_uncond", "uuids", "sigmas")
-"""What ``transformer_options`` says about the rows of one call; a joined call has those of all."""
-
 BY_ENTRY = (TAPS, ACTIVATION_TAPS)
-"""Taps by conditioning entry; a joined call has those of all."""
+"""Taps by conditioning entry; in a joined call an entry's rows belong to several taps."""
 
-PER_RUN = (*BY_ENTRY, KEY, LOOKING, CACHE_KEY)
-"""What it says about one run, and the model reads by conditioning entry or not at all."""
+PER_RUN = ("uuids", "sigmas", *BY_ENTRY, KEY, LOOKING, CACHE_KEY)
+"""What ``transformer_options`` says about one run, and may differ between runs that share a call."""
+
+CONDS = "cond_or_uncond"
 
 
-@dataclass
-class ModelCall:
-    """One call of ``apply_model`` that a run is waiting for.
+def rows_of(call: ModelCall) -> int:
+    """Number of rows of a call: one latent for one cond each."""
+    return call.x.shape[0]
 
-    Attributes:
-        execute: runs the model: the rest of the APPLY_MODEL chain of this run.
-        base_model: ComfyUI's model, whose ``apply_model`` was called.
-        x: latents, ``[rows, channels, ...]``.
-        timestep: sigma of each row, ``[rows]``.
-        arguments: everything else that the call was given, by name, among them
-            ``transformer_options``.
-        hooks: those whose weights it has put into the model for this call.
-    """
 
-    execute: Any
-    base_model: Any
-    x: Tensor
-    timestep: Tensor
-    arguments: dict[str, Any]
-    hooks: Any = None
-
-    @property
-    def rows(self) -> int:
-        return self.x.shape[0]
-
-    @cached_property
-    def sigma(self) -> float:
-        """Of its first row. Read once: each time would wait for the GPU."""
-        return float(self.timestep[0])
-
-    def memory(self, count: int) -> float:
-        """Bytes that so many calls like this one need together, as ComfyUI estimates it for a batch."""
-        shapes = {name: [list(v.shape)] * count for name, v in self.arguments.items() if isinstance(v, Tensor)}
-        return 1.5 * self.base_model.memory_required([self.rows * count, *self.x.shape[1:]], cond_shapes=shapes)
+def memory_of(base_model: Any, call: ModelCall, count: int) -> float:
+    """Bytes that so many calls like this one need together, as ComfyUI estimates it for a batch."""
+    shapes = {name: [list(v.shape)] * count for name, v in call.arguments.items() if isinstance(v, Tensor)}
+    shape = [rows_of(call) * count, *call.x.shape[1:]]
+    return 1.5 * base_model.memory_required(shape, cond_shapes=shapes)
 
 
 def joinable(first: ModelCall, second: ModelCall) -> bool:
     """Whether the model may see the rows of both in one call and return what it returns for each.
 
-    They must agree in shapes, in noise level (patches of other packs look at the first row's only),
-    and by value in everything but the latents, conds and ControlNet outputs of their rows.
+    They must agree in shapes, in the conds of their rows, in noise level (patches of other packs look at the first
+    row's only), and by value in everything but the latents, conds and ControlNet outputs of their rows.
     """
-    if first.x.shape[1:] != second.x.shape[1:] or first.hooks is not second.hooks or first.sigma != second.sigma:
+    if first.x.shape != second.x.shape or first.inner != second.inner or first.hooks is not second.hooks:
         return False
-    options, conds = (_options(first), _options(second)), (_conds(first), _conds(second))
+    if first.apply_model != second.apply_model or first.sigma != second.sigma:
+        return False
+    options, conds = (first.options, second.options), (_conds(first), _conds(second))
     return (
-        all(name in given for given in options for name in PER_ROW)
-        and _equal(*({name: v for name, v in given.items() if name not in PER_ROW + PER_RUN} for given in options))
+        all(name in given for given in options for name in (CONDS, "uuids", "sigmas"))
+        and rows_of(first) % len(options[0][CONDS]) == 0
+        and _equal(*({name: v for name, v in given.items() if name not in PER_RUN} for given in options))
         and conds[0].keys() == conds[1].keys()
-        and all(_alike(conds[0][name], conds[1][name], first.rows, second.rows) for name in conds[0])
+        and all(_alike(conds[0][name], conds[1][name], rows_of(first)) for name in conds[0])
     )
-
-
-def _options(call: ModelCall) -> dict[str, Any]:
-    return call.arguments["transformer_options"] or {}
 
 
 def _conds(call: ModelCall) -> dict[Any, Any]:
     """What the model gets for each row: conds by name, and ControlNet outputs by ("control", place)."""
     conds = {name: v for name, v in call.arguments.items() if name not in ("control", "transformer_options")}
-    return {**conds, **{("control", place): v for place, v in (call.arguments["control"] or {}).items()}}
+    return {**conds, **{("control", place): v for place, v in (call.arguments.get("control") or {}).items()}}
 
 
-def _alike(a: Any, b: Any, rows_a: int, rows_b: int) -> bool:
+def _alike(a: Any, b: Any, rows: int) -> bool:
     """Whether two conds can be one: tensors of rows by shape, all else by value."""
-    if _has_rows(a, rows_a) and _has_rows(b, rows_b):
+    if _has_rows(a, rows) and _has_rows(b, rows):
         return (a.shape[1:], a.dtype, a.device) == (b.shape[1:], b.dtype, b.device)
     if isinstance(a, list | tuple) and type(a) is type(b):
-        return len(a) == len(b) and all(_alike(x, y, rows_a, rows_b) for x, y in zip(a, b, strict=True))
+        return len(a) == len(b) and all(_alike(x, y, rows) for x, y in zip(a, b, strict=True))
     return _equal(a, b)
 
 
@@ -119,31 +97,71 @@ def _equal(a: Any, b: Any) -> bool:
         return False
 
 
-def join(calls: Sequence[ModelCall]) -> tuple[Tensor, Tensor, dict[str, Any]]:
-    """Latents, sigmas and arguments of one call for the rows of several joinable ones."""
-    given = [_options(call) for call in calls]
-    options = given[0].copy()
-    for name in ("cond_or_uncond", "uuids"):
-        options[name] = [entry for one in given for entry in one[name]]
+def join(calls: Sequence[ModelCall]) -> ModelCall:
+    """One call for the rows of several joinable ones."""
+    options = calls[0].options.copy()
+    options["sigmas"] = torch.cat([call.options["sigmas"] for call in calls])
     for name in BY_ENTRY:
-        options[name] = {uuid: tap for one in given for uuid, tap in one.get(name, {}).items()}
-    options["sigmas"] = torch.cat([one["sigmas"] for one in given])
-    conds, rows = [_conds(call) for call in calls], [call.rows for call in calls]
-    joined = {name: _joined([by_name[name] for by_name in conds], rows) for name in conds[0]}
+        if any(name in call.options for call in calls):
+            options[name] = dict(_joined_taps(name, calls))
+    rows, parts = rows_of(calls[0]), len(options[CONDS])
+    conds = [_conds(call) for call in calls]
+    joined = {name: _joined([by_name[name] for by_name in conds], rows, parts) for name in conds[0]}
     control = {name[1]: joined.pop(name) for name in conds[0] if isinstance(name, tuple)}
-    x, timestep = torch.cat([call.x for call in calls]), torch.cat([call.timestep for call in calls])
-    return x, timestep, {**joined, "control": control or None, "transformer_options": options}
+    arguments = {**joined, "control": control or None, "transformer_options": options}
+    x, timestep = (_cat([getattr(call, name) for call in calls], parts) for name in ("x", "timestep"))
+    return replace(calls[0], x=x, timestep=timestep, arguments=arguments)
 
 
-def _joined(values: Sequence[Any], rows: Sequence[int]) -> Any:
+def _joined_taps(name: str, calls: Sequence[ModelCall]) -> Iterator[tuple[Any, "JoinedTap"]]:
+    """For each conditioning entry of the joined call, named as that of the first, the taps of all runs' rows."""
+    for entries in zip(*(call.options["uuids"] for call in calls), strict=True):
+        taps = [call.options.get(name, {}).get(uuid) for uuid, call in zip(entries, calls, strict=True)]
+        if any(tap is not None for tap in taps):
+            yield entries[0], JoinedTap(tuple(zip(entries, taps, strict=True)))
+
+
+class JoinedTap:
+    """A tap for the rows that several runs have of one conditioning entry, each run's rows for its own tap.
+
+    Args:
+        taps: each run's name of the entry, and its tap, None where it has none.
+    """
+
+    def __init__(self, taps: tuple[tuple[Any, Any], ...]):
+        self.taps = taps
+
+    def __getattr__(self, name: str) -> Any:
+        """A method of the taps that takes an entry and tensors of rows."""
+
+        def each(_entry: Any, *args: Any, **kwargs: Any) -> None:
+            for number, (uuid, tap) in enumerate(self.taps):
+                if tap is not None:
+                    getattr(tap, name)(uuid, *(self._share(value, number) for value in args), **kwargs)
+
+        return each
+
+    def _share(self, value: Any, number: int) -> Any:
+        if isinstance(value, Tensor) and value.shape[0] % len(self.taps) == 0 and value.shape[0] > 1:
+            return value.chunk(len(self.taps))[number]
+        return value
+
+
+def _joined(values: Sequence[Any], rows: int, parts: int) -> Any:
     first = values[0]
-    if all(_has_rows(value, count) for value, count in zip(values, rows, strict=True)):
-        return torch.cat(list(values))
+    if all(_has_rows(value, rows) for value in values):
+        return _cat(values, parts)
     if isinstance(first, list | tuple) and any(value is not first for value in values):
-        return type(first)(_joined(entries, rows) for entries in zip(*values, strict=True))
+        return type(first)(_joined(entries, rows, parts) for entries in zip(*values, strict=True))
     return first
+
+
+def _cat(values: Sequence[Tensor], parts: int) -> Tensor:
+    """Rows of all values, in ``parts`` for the conds: those of the first cond first."""
+    return torch.cat([part for place in zip(*(value.chunk(parts) for value in values), strict=True) for part in place])
 
 
 def split(output: Tensor, calls: Sequence[ModelCall]) -> list[Tensor]:
     """The rows of a joined call's output, for each call its own."""
-    return list(output.split([call.rows for call in calls]))
+    parts = [part.chunk(len(calls)) for part in output.chunk(len(calls[0].options[CONDS]))]
+    return [torch.cat(rows) for rows in zip(*parts, strict=True)]

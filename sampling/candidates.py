@@ -21,11 +21,13 @@ class Candidate:
     seed: of its noise.
     sample: its run, of one row.
     prompt: which of several prompts it is of, from 0.
+    shared: what its run shares with those of other candidates, besides the model.
     """
 
     seed: int
     sample: Sample
     prompt: int = 0
+    shared: tuple[Any, ...] = ()
 
 
 def single_latent(latent: dict[str, Any]) -> Tensor:
@@ -105,4 +107,4 @@ def guider_candidate(
             denoise_mask=latent.get("noise_mask"), callback=callback, disable_pbar=True, seed=seed,
         )  # fmt: skip
 
-    return Candidate(seed, sample, prompt)
+    return Candidate(seed, sample, prompt, (guider, sampler))

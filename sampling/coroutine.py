@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,9 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .batching import ModelCall
+from .model_calls import ModelCall
 from .model_state import ModelState
 from .moments import SIGMA_TOLERANCE
+from .patch_state import Change, PatchState, Values
 
 PAUSED, SAMPLED = "paused", "sampled"
 
@@ -41,6 +43,11 @@ def current_run() -> Run:
     return _greenlets().getcurrent().candidate
 
 
+def is_inside_run() -> bool:
+    """Whether what calls this belongs to a run, rather than to the hub or to another thread."""
+    return hasattr(_greenlets().getcurrent(), "candidate")
+
+
 def next_look() -> int:
     """Where the run that calls this from inside will stand still next, as :attr:`Run.reached`.
 
@@ -56,6 +63,14 @@ def leave(value: Any) -> Any:
     return _greenlets().getcurrent().parent.switch(value)
 
 
+@dataclass(frozen=True)
+class Own:
+    """What a run has for itself at one time: states of random generators, and values of patches' state."""
+
+    random_states: list[Tensor]
+    kept: Values
+
+
 @dataclass(eq=False)
 class Run:
     """One candidate's run.
@@ -63,6 +78,7 @@ class Run:
     Attributes:
         sample: does the whole run, and returns its latent; None once it is forgotten.
         state: of the model it samples.
+        patches: the state of other packs' patches, of which each run has its own.
         goal: how far it may go, as :attr:`reached`.
         sampler: name of its sampler function; empty before it started.
         sigmas: its schedule.
@@ -74,11 +90,14 @@ class Run:
         sampled: its sampler is done, its clean-up isn't.
         samples: the latent in the model's own space, from then on.
         result: the latent, once it has ended well.
+        random_states: of the CPU's generator and the GPU's, while it stands still.
+        kept: what it has of the patches' state, while it stands still.
         error: what ended it otherwise; logged, and without its traceback, whose frames hold its tensors.
     """
 
     sample: Callable[[], Tensor] | None
     state: ModelState
+    patches: PatchState = field(default_factory=PatchState)
     goal: int = 0
     sampler: str = ""
     sigmas: list[float] = field(default_factory=list)
@@ -96,7 +115,8 @@ class Run:
         self._greenlet = _greenlets().greenlet(self.sample)
         self._greenlet.candidate = self  # `run` is greenlet's own
         self._greenlet.gr_context = copy_context()
-        self._random_states = self._read_random_states()
+        self.random_states = self._read_random_states()
+        self.kept: Values = {}
         self._grad_enabled = torch.is_grad_enabled()
 
     @property
@@ -124,14 +144,44 @@ class Run:
     def forget(self) -> None:
         """Let go of what it ran, after its end: that leads back to the run and to all others."""
         self._greenlet = self.sample = None
+        self.kept = {}
+
+    @contextmanager
+    def in_place(self) -> Iterator[list[Change]]:
+        """Put in place what the run has for itself: random states, and its state of the model and of its patches.
+
+        Yields:
+            A list that holds what changed of the patches' state, once the context has ended.
+        """
+        outer = self._read_random_states()
+        self._write_random_states(self.random_states)
+        try:
+            with self.state.in_place(), self.patches.exchanged(self.kept) as changes:
+                yield changes
+        finally:
+            self.random_states = self._read_random_states()
+            self._write_random_states(outer)
+
+    def own(self) -> Own:
+        """What the run has for itself, to be given back to :meth:`restore`."""
+        return Own(self.random_states, dict(self.kept))
+
+    def restore(self, own: Own) -> None:
+        """Take back what happened to it since."""
+        self.random_states = own.random_states
+        self.kept.clear()
+        self.kept.update(own.kept)
+
+    def drew_since(self, states: list[Tensor]) -> bool:
+        """Whether random numbers were drawn since :attr:`random_states` were these."""
+        return not all(map(torch.equal, states, self.random_states))
 
     def _switch(self, switch: Callable[[], Any]) -> None:
-        outer = self._read_random_states(), torch.is_grad_enabled()
+        outer = torch.is_grad_enabled()
         self.waiting, self.paused, self.sampled = None, False, False
-        self._write_random_states(self._random_states)
         torch.set_grad_enabled(self._grad_enabled)
         try:
-            with self.state.in_place():
+            with self.in_place():
                 returned = switch()
         except Exception as error:
             logging.warning("Diffusion Probe: a candidate failed: %s", "".join(traceback.format_exception(error)))
@@ -139,9 +189,8 @@ class Run:
         else:
             self._stands(returned)
         finally:
-            self._random_states, self._grad_enabled = self._read_random_states(), torch.is_grad_enabled()
-            self._write_random_states(outer[0])
-            torch.set_grad_enabled(outer[1])
+            self._grad_enabled = torch.is_grad_enabled()
+            torch.set_grad_enabled(outer)
 
     def _read_random_states(self) -> list[Tensor]:
         """Of the CPU, and of the GPU that it samples on: samplers of other packs draw noise there."""

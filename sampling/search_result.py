@@ -96,6 +96,7 @@ def search_result(
     judge: Judge | None,
     judge_label: str,
     warnings: Sequence[str],
+    check_rows: int = 0,
 ) -> SearchResult:
     """The finished candidates in order, and what became of all.
 
@@ -121,6 +122,7 @@ def search_result(
         calibration=tuple(probe.calibration),
         warnings=(*warnings, *_budget_warnings(sampler)),
         judge_label=judge_label if judge else None,
+        check_rows=check_rows,
     )
     best = outcome.survivors()
     return SearchResult(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from comfy.patcher_extension import WrappersMP
+from torch import Tensor
 
 from ..probe_models.features import Features
 from ..probe_models.probe import Probe
@@ -20,6 +21,7 @@ from .hub import Hub
 from .loaded import loaded_again
 from .looking import Looker
 from .progress import RowProgress
+from .row_check import RowCheck
 from .scoring import NOT_SEEN, score_and_show, verdicts, why_not_seen
 from .search_result import Entry, Judge, SearchResult, none_finished, search_result
 from .seeds import KEY as SEEDS_KEY
@@ -70,8 +72,9 @@ def seed_search(
         search.hub.close(keep=search.sampled())
     finally:
         search.hub.close()
+    marks, hub = search.watcher.marks, search.hub
     return search_result(
-        search.entries, search.steps, survivors, probe, search.watcher.marks, judge, judge_label, search.hub.warnings
+        search.entries, search.steps, survivors, probe, marks, judge, judge_label, hub.warnings, hub.extra_rows
     )
 
 
@@ -79,7 +82,8 @@ class _Search:
     """The state of one search."""
 
     def __init__(self, model, candidates, probe, policy, survivors, max_rows, watcher):
-        self.hub = Hub(model, max_rows)
+        shared = {id(thing): thing for candidate in candidates for thing in candidate.shared}
+        self.hub = Hub(model, max_rows, tuple(shared.values()), RowCheck(model))
         self.looker = Looker(self.hub, probe)
         self.hub.model.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, self._sampler_sample)
         self.guiders: dict[Run, Any] = {}
@@ -90,8 +94,11 @@ class _Search:
         self.steps, self.moments = 0, ()
 
     def _entry(self, number: int, candidate: Candidate) -> Entry:
+        return Entry(candidate, self.hub.add(self._sample(number, candidate)))
+
+    def _sample(self, number: int, candidate: Candidate) -> Callable[[], Tensor]:
         callback = self.progress.callback(number)
-        return Entry(candidate, self.hub.add(lambda: candidate.sample(self.hub.model, callback)))
+        return lambda: candidate.sample(self.hub.model, callback)
 
     def _sampler_sample(self, executor, guider, *args, **kwargs):
         """SAMPLER_SAMPLE wrapper: what a run has loaded, as long as it runs."""
@@ -104,6 +111,8 @@ class _Search:
 
     def run(self) -> None:
         """Ask the policy and do what it says until it says nothing more."""
+        if self.hub.check.foreign and len(self.entries) > 1:
+            self.hub.rehearse(self._sample(len(self.entries) - 1, self.entries[-1].candidate))
         self.steps = self._steps()
         policy = self.policy(self.steps)
         self.moments = policy.moments(self.steps)

@@ -55,6 +55,7 @@ class Outcome:
         calibration: the probe's, as in :class:`Scores`.
         warnings: what a user should know of how it went.
         judge_label: what the judge's scores are measured in, None without a judge.
+        check_rows: model rows spent beside those of the candidates, to see that none changes another's image.
     """
 
     fates: tuple[Fate, ...]
@@ -67,6 +68,7 @@ class Outcome:
     calibration: tuple[float, ...] = ()
     warnings: tuple[str, ...] = ()
     judge_label: str | None = None
+    check_rows: int = 0
 
     def order(self) -> list[int]:
         """All candidates' numbers, best first; of equals the earlier first."""
@@ -80,7 +82,8 @@ class Outcome:
 
     @property
     def model_rows(self) -> int:
-        return sum(fate.model_rows for fate in self.fates)
+        """Forwards of one latent for one cond that the search took, checks included."""
+        return sum(fate.model_rows for fate in self.fates) + self.check_rows
 
     def rows_of_all(self) -> float:
         """Model rows that all candidates would have taken to the end."""
@@ -162,6 +165,7 @@ def outcome_report(outcome: Outcome) -> dict:
         "skilled": outcome.skilled,
         "steps": outcome.steps,
         "model_rows": outcome.model_rows,
+        "check_rows": outcome.check_rows,
         "warnings": list(outcome.warnings),
     }
 
@@ -179,6 +183,11 @@ def outcome_text(outcome: Outcome) -> str:
     ]
     if not outcome.skilled:
         head.append("This score has no measured skill: the survivors are as good as drawn at random.")
+    if outcome.check_rows:
+        head.append(
+            f"{outcome.check_rows} of these rows compared shared model calls with single ones, because other nodes "
+            "changed this model."
+        )
     head += outcome.warnings
     prompts = len({fate.prompt for fate in fates}) > 1
     names = [f"seed {fate.seed}" + (f" of prompt {fate.prompt + 1}" if prompts else "") for fate in fates]

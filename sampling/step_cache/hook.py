@@ -1,13 +1,13 @@
 """The cache on a MODEL: one wrapper there, and what it installs for the time of a run.
 
-The hook sits at the very front of APPLY_MODEL, before what other packs and this pack's search hub
-install there: a predicted call reaches none of them, costs the hub no row, and ControlNet, LoRA,
-compiled models and other caches are all behind it. What is predicted is the slope (x − x0)/σ of the
+The hook sees every model call first, before what other packs and this pack's search hub install around it
+(``model_calls``): a predicted call reaches none of them, costs the hub no row, and LoRA, compiled models and other
+caches are all behind it. What is predicted is the slope (x − x0)/σ of the
 sampler's path; for flow models and eps models that is the model's own output.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import comfy.model_patcher
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..coroutine import next_look
 from ..families import FLUX, find_family
+from ..model_calls import CACHE, ModelCall, in_front
 from ..recording import LOOKING
 from ..samplers import adapts_steps, draws_noise, sampler_name
 from .blocks import JOB, BlockJob, replace_blocks
@@ -89,8 +90,7 @@ def _install(run: CacheRun, guider: Any) -> list[str]:
     options, notes = guider.model_options.setdefault("transformer_options", {}), []
     options[KEY] = run
     wrappers = options.setdefault("wrappers", {})
-    for kind, wrapper in ((WrappersMP.PREDICT_NOISE, _predict_noise), (WrappersMP.APPLY_MODEL, _apply_model)):
-        wrappers[kind] = {KEY: [wrapper], **wrappers.get(kind, {})}
+    wrappers[WrappersMP.PREDICT_NOISE] = {KEY: [_predict_noise], **wrappers.get(WrappersMP.PREDICT_NOISE, {})}
     if run.config.space == "blocks":
         diffusion_model = guider.model_patcher.model.diffusion_model
         if _compiled(options, diffusion_model):
@@ -115,29 +115,32 @@ def _predict_noise(executor, x, timestep, model_options, seed=None):
         return executor(x, timestep, model_options, seed)
     run.begin(float(timestep.flatten()[0]))
     try:
-        return executor(x, timestep, model_options, seed)
+        with in_front(model_options, CACHE, _model_call):
+            return executor(x, timestep, model_options, seed)
     finally:
         run.end()
 
 
-def _apply_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs):
-    run: CacheRun | None = (transformer_options or {}).get(KEY)
+def _model_call(call: ModelCall) -> Tensor:
+    """What the model gives, computed or predicted."""
+    run: CacheRun | None = call.options.get(KEY)
 
     def compute(options: dict[str, Any]) -> Tensor:
-        return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+        return replace(call, arguments={**call.arguments, "transformer_options": options}).execute()
 
-    if run is None or not run.inside or not transformer_options.get("uuids"):
-        return compute(transformer_options)
+    x, options = call.x, call.options
+    if run is None or not run.inside or not options.get("uuids"):
+        return call.execute()
     run.looked_at(next_look())
-    keys = run.keys(transformer_options["uuids"])
+    keys = run.keys(options["uuids"])
     like = (x.shape[0] // len(keys), *x.shape[1:]), x.dtype, x.device
-    predicted = run.skips(keys, like, probed=LOOKING in transformer_options)
+    predicted = run.skips(keys, like, probed=LOOKING in options)
     if run.in_blocks:
-        return _with_blocks(run, keys, like, predicted, compute, transformer_options)
-    sigma = t.view(-1, *[1] * (x.ndim - 1))
+        return _with_blocks(run, keys, like, predicted, compute, options)
+    sigma = call.timestep.view(-1, *[1] * (x.ndim - 1))
     if predicted:
         return (x - sigma * run.prediction(keys)).to(x.dtype)
-    denoised = compute(transformer_options)
+    denoised = compute(options)
     run.keep(keys, like, (x - denoised) / sigma if denoised.shape == x.shape and run.sigma > 0 else None)
     return denoised
 

@@ -12,10 +12,11 @@ import pytest
 import torch
 from comfy.patcher_extension import WrappersMP
 from diffusion_probe.sampling import recording
-from diffusion_probe.sampling.batching import ModelCall, joinable
+from diffusion_probe.sampling.batching import joinable
 from diffusion_probe.sampling.coroutine import PAUSED, Run, leave
 from diffusion_probe.sampling.hub import Hub
 from diffusion_probe.sampling.looking import Looker
+from diffusion_probe.sampling.model_calls import ModelCall
 from diffusion_probe.testbed.random_models import random_conditioning, random_flux
 
 STEPS = 4
@@ -177,7 +178,7 @@ def test_what_another_pack_sets_for_a_run_is_compared_by_value_and_never_joined(
 def call(sigma=1.0, schedule=(1.0,), **given):
     options = {"cond_or_uncond": [0], "uuids": ["a"], "sigmas": torch.ones(1), "sample_sigmas": torch.tensor(schedule)}
     arguments = {"control": None, "transformer_options": options, **given}
-    return ModelCall(None, None, torch.zeros(1, 4, 2, 2), torch.full((1,), sigma), arguments)
+    return ModelCall(None, torch.zeros(1, 4, 2, 2), torch.full((1,), sigma), arguments)
 
 
 def test_conds_and_control_outputs_are_joined_whatever_their_values_and_constants_only_if_equal():
@@ -196,9 +197,9 @@ def test_conds_and_control_outputs_are_joined_whatever_their_values_and_constant
 def test_a_model_call_reads_no_tensor_for_each_run_that_could_join(model, alone, monkeypatch):
     """On a GPU each such read waits for it: the noise level is read once per call, the schedule once per run."""
     compared, equal = [], torch.equal
-    monkeypatch.setattr(torch, "equal", lambda a, b: compared.append(a.shape) or equal(a, b))
+    monkeypatch.setattr(torch, "equal", lambda a, b: compared.append(a.dtype) or equal(a, b))
     sampled(model, alone)
-    assert not compared
+    assert set(compared) <= {torch.uint8}, "states of random generators, which lie on the CPU"
 
 
 @pytest.mark.parametrize(("sampler", "captures"), [("euler", 1), ("dpm_adaptive", None)])
