@@ -16,6 +16,7 @@ from diffusion_probe.nodes.cache import TCPadeCache
 from diffusion_probe.sampling.candidates import Candidate
 from diffusion_probe.sampling.capture import attach_probe, captured, score_latent
 from diffusion_probe.sampling.hub import Hub
+from diffusion_probe.sampling.model_calls import ModelCall
 from diffusion_probe.sampling.pruning import PruneRule
 from diffusion_probe.sampling.samplers import draws_noise
 from diffusion_probe.sampling.search_run import seed_search
@@ -373,14 +374,12 @@ def call(model, run, sigma, x, control=None):
     """One evaluation of a run's model, as the sampler makes it."""
     options = {KEY: run, "uuids": ["a"], "cond_or_uncond": [0], "sigmas": torch.full((len(x),), sigma)}
     hook.replace_blocks(options, model.model.diffusion_model)
-    options["wrappers"] = {WrappersMP.APPLY_MODEL: {KEY: [hook._apply_model]}}
     (positive, pooled), *_ = random_conditioning(1)
     run.begin(sigma)
     sigmas = torch.full((len(x),), 0.5)  # the same question every time: only the plan sees the run go on
-    result = model.model.apply_model(
-        x, sigmas, c_crossattn=positive.expand(len(x), -1, -1), y=pooled["pooled_output"].expand(len(x), -1),
-        control=control, transformer_options=options,
-    )  # fmt: skip
+    conds = {"c_crossattn": positive.expand(len(x), -1, -1), "y": pooled["pooled_output"].expand(len(x), -1)}
+    given = {**conds, "control": control, "transformer_options": options}
+    result = hook._model_call(ModelCall(model.model.apply_model, x, sigmas, given))
     run.end()
     return result
 
