@@ -9,17 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .activation import ACTIVATION_TAPS
 from .attachment import KEY
-from .recording import LOOKING
+from .look import LOOKING, TAPS
 from .step_cache.state import KEY as CACHE_KEY
-from .tap import TAPS
 
 PER_ROW = ("cond_or_uncond", "uuids", "sigmas")
 """What ``transformer_options`` says about the rows of one call; a joined call has those of all."""
 
-BY_ENTRY = (TAPS, ACTIVATION_TAPS)
-"""Taps by conditioning entry; a joined call has those of all."""
+BY_ENTRY = (TAPS,)
+"""Looks by conditioning entry; a joined call has those of all."""
 
 PER_RUN = (*BY_ENTRY, KEY, LOOKING, CACHE_KEY)
 """What it says about one run, and the model reads by conditioning entry or not at all."""

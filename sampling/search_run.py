@@ -20,7 +20,7 @@ from .hub import Hub
 from .loaded import loaded_again
 from .looking import Looker
 from .progress import RowProgress
-from .scoring import NOT_SEEN, score_and_show, verdicts, why_not_seen
+from .scoring import NOT_SEEN, score_and_show, verdicts
 from .search_result import Entry, Judge, SearchResult, none_finished, search_result
 from .seeds import KEY as SEEDS_KEY
 from .watcher import Unwatched, Watcher
@@ -70,8 +70,9 @@ def seed_search(
         search.hub.close(keep=search.sampled())
     finally:
         search.hub.close()
+    warnings = [*search.hub.warnings, *search.looker.warnings]
     return search_result(
-        search.entries, search.steps, survivors, probe, search.watcher.marks, judge, judge_label, search.hub.warnings
+        search.entries, search.steps, survivors, probe, search.watcher.marks, judge, judge_label, warnings
     )
 
 
@@ -191,7 +192,7 @@ class _Search:
             features = self.looker.features(entry.run)
             if features is not None and not features.denoised.isfinite().all():
                 entry.run.fail(FloatingPointError(f"its latent is NaN at step {moment}"))
-            elif why := why_not_seen(features, self.probe.needs):
+            elif why := self.looker.why_not_seen(entry.run, features):
                 entry.leave_unscored(moment, why)
             else:
                 seen[row] = features

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..coroutine import next_look
 from ..families import FLUX, find_family
-from ..recording import LOOKING
+from ..look import LOOKING
 from ..samplers import adapts_steps, draws_noise, sampler_name
 from .blocks import JOB, BlockJob, replace_blocks
 from .config import StepCacheConfig
