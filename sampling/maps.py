@@ -78,6 +78,7 @@ class AttentionMaps:
         self.why: dict[Block, str] = {}
         self.notes: dict[Block, str] = {}
         self._taken: dict[UUID, dict[Block, Tensor]] = {}
+        self._given_up: set[Block] = set()
 
     @property
     def maps(self) -> dict[UUID, dict[Block, Tensor]]:
@@ -97,7 +98,8 @@ class AttentionMaps:
     def wants(self, uuid: UUID, block: Block) -> bool:
         """Whether an entry has no map of a block yet: of several passes through it in one evaluation, as guidance
         nodes such as PAG make, the first is taken."""
-        return block in self.token_sides and block not in self._taken.get(uuid, {})
+        missing = block not in self._taken.get(uuid, {})
+        return missing and block in self.token_sides and block not in self._given_up
 
     def refuse(self, block: Block, why: str) -> None:
         """No map can be taken of a block; the first reason counts."""
@@ -109,8 +111,9 @@ class AttentionMaps:
         self._taken.clear()
 
     def forget(self, block: Block, why: str) -> None:
-        """Give a block's maps up."""
+        """Give a block's maps up, for this evaluation."""
         self.refuse(block, why)
+        self._given_up.add(block)
         for maps in self._taken.values():
             maps.pop(block, None)
 
