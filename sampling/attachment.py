@@ -91,7 +91,7 @@ class Attachment:
                 model_rows=recording.model_rows,
                 run=uuid4(),
                 steps=0,
-                finished=False,
+                finished=None,
             )
             self.store.add_run([(replace(record, id=uuid4()), (key,)) for key in row_keys(output)])
 
@@ -99,7 +99,7 @@ class Attachment:
         keys = list(zip(*(row_keys(result) for result in results), strict=True))
         seeds = self.seed_names(recording, latent_image)
         missing, run, pruning = recording.missing(), uuid4(), recording.pruning
-        sigmas = recording.plan.sigmas
+        sigmas = recording.sigmas
         self.store.add_run(
             [
                 (

@@ -122,7 +122,7 @@ def finished_rows(model: Any, latent: dict[str, Any]) -> tuple[list[RowRecord], 
             misses, rows of different schedules, or a part of what was asked for that wasn't seen.
     """
     records = _records(_attachment(model), latent)
-    if not all(record.finished for record in records):
+    if any(record.finished is False for record in records):
         raise ValueError(
             "this LATENT is not finished: its sampler stopped before the noise was gone. "
             "Connect the LATENT of a sampler that runs to its last step."

@@ -75,6 +75,7 @@ class Recording:
         self.moments = moments
         self.plan: MomentPlan | None = None
         self.sampler = ""
+        self.sigmas: list[float] = []
         self.noise: Tensor | None = None
         self.seed: int | None = None
         self.evaluations = 0
@@ -89,6 +90,7 @@ class Recording:
         """The sampler starts: what it starts from, and on which schedule."""
         self.sampler, self.noise, self.seed = sampler, noise, seed
         with self._guarded():
+            self.sigmas = [float(sigma) for sigma in sigmas]
             self.plan = MomentPlan(self.moments, sigmas, model_sampling, sampler, self.family.moment)
 
     def evaluate(self, executor: Any, x: Tensor, timestep: Tensor, model_options: dict, seed: int | None) -> Tensor:

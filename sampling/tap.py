@@ -37,7 +37,7 @@ def _install(stack: ExitStack, diffusion_model: Any, x: Tensor, options: dict[st
     with guarded(*looks):
         call = LookedAtCall(tuple(x.shape), options)
         put(stack, options, CALL, call)
-        stack.callback(call.end)
+        stack.callback(_end, call)
         maps = next((look.maps for look in looks if look.maps is not None), None)
         if maps is not None:
             call.order = tuple(maps.family.stack(diffusion_model)) if maps.family.seen == COUNTED else ()
@@ -45,6 +45,11 @@ def _install(stack: ExitStack, diffusion_model: Any, x: Tensor, options: dict[st
         activation = next((look.activation for look in looks if look.activation is not None), None)
         if activation is not None:
             _tap_activation(stack, activation.block, options)
+
+
+def _end(call: LookedAtCall) -> None:
+    with call.guarded():
+        call.end()
 
 
 def _tap_attention(stack: ExitStack, family: Family, blocks: Any, options: dict[str, Any]) -> None:
