@@ -21,7 +21,7 @@ from .look import unexpected
 from .moments import AUTO, Moment
 from .recording import Recording
 from .samplers import sampler_name
-from .seed_names import name_seeds
+from .seed_names import name_seeds, seed_number
 from .store import RecordStore, RowRecord
 from .tap import tapped_call
 
@@ -123,10 +123,11 @@ class Attachment:
         )
 
     def seed_names(self, recording: Recording, latent_image: Tensor) -> list[SeedName]:
-        """By the initial noise; a run that continues another without noise inherits its names."""
+        """The names of a run's rows: by the initial noise, or those of the run that it continues without noise."""
         if not recording.noise.any():
             sources = enumerate(self.store.find(key) for key in row_keys(latent_image))
-            return [source.seed if source else SeedName(int(recording.seed or 0), row) for row, source in sources]
+            seed = seed_number(recording.seed)
+            return [source.seed if source else SeedName(seed, row) for row, source in sources]
         return name_seeds(recording.noise.cpu(), recording.seed)
 
 

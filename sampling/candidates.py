@@ -10,6 +10,8 @@ from typing import Any
 import comfy.sample
 from torch import Tensor
 
+from ..search.scores import SeedName
+
 Callback = Callable[[int, Tensor, Tensor, int], None]
 Sample = Callable[[Any, Callback], Tensor]
 """The whole run on a MODEL, with a sampler's callback (step, x0, x, total steps) → its latent ``[1, …]``."""
@@ -21,11 +23,18 @@ class Candidate:
     seed: of its noise.
     sample: its run, of one row.
     prompt: which of several prompts it is of, from 0.
+    batch_index: which draw of its seed the noise is, where its latent was taken out of a batch.
     """
 
     seed: int
     sample: Sample
     prompt: int = 0
+    batch_index: int = 0
+
+    @property
+    def name(self) -> SeedName:
+        """Of its noise."""
+        return SeedName(self.seed, self.batch_index or None)
 
 
 def single_latent(latent: dict[str, Any]) -> Tensor:
@@ -46,6 +55,11 @@ def single_latent(latent: dict[str, Any]) -> Tensor:
             "set batch_size of the empty latent to 1, or take one row with Latent From Batch."
         )
     return samples
+
+
+def batch_index_of(latent: dict[str, Any]) -> int:
+    """Which draw of its seed the noise of a single latent is, as Latent From Batch notes it; 0 is the seed's own."""
+    return (latent.get("batch_index") or [0])[0]
 
 
 def ksampler_candidate(
@@ -81,7 +95,7 @@ def ksampler_candidate(
             noise_mask=latent.get("noise_mask"), callback=callback, disable_pbar=True, seed=seed,
         )  # fmt: skip
 
-    return Candidate(seed, sample, prompt)
+    return Candidate(seed, sample, prompt, batch_index_of(latent))
 
 
 def guider_candidate(
@@ -105,4 +119,4 @@ def guider_candidate(
             denoise_mask=latent.get("noise_mask"), callback=callback, disable_pbar=True, seed=seed,
         )  # fmt: skip
 
-    return Candidate(seed, sample, prompt)
+    return Candidate(seed, sample, prompt, batch_index_of(latent))
