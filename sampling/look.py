@@ -74,7 +74,7 @@ class Look:
     @contextmanager
     def on(self, model_options: dict[str, Any]) -> Iterator[None]:
         """Look, as long as an evaluation with these ``model_options`` lasts."""
-        options = model_options["transformer_options"]
+        options = model_options.get("transformer_options", {})  # a sampler may leave them out: then nothing is seen
         with ExitStack() as stack:
             put(stack, options, LOOKING, True)
             if self.maps is not None or self.activation is not None:

@@ -7,49 +7,19 @@ said where the scores are read.
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
 
-import torch
 from comfy.model_management import InterruptProcessingException
 from torch import Tensor
 
 from ..probe_models.features import ACTIVATION, ATTENTION, DENOISED, LATENT, TEXT, Features, on_grid
-from ..probe_models.words import Word
 from .activation import ActivationMaps
-from .families import Family, block_names
+from .families import Family
 from .look import Look, unexpected
 from .maps import AttentionMaps
-from .moments import AUTO, Moment, MomentPlan, percent_of_sigma
-from .stacks import Block
+from .moments import AUTO, Moment, MomentPlan
+from .snapshot import Snapshot
 from .words import context_lengths, text_of, words_of
-
-
-@dataclass
-class Snapshot:
-    """What one evaluation gave.
-
-    Attributes:
-        maps: by conditioning entry and block.
-        words: of all entries.
-        text: embeddings of all entries' tokens, ``[rows or 1, tokens, channels]``, where asked for.
-        activation, latent: ``[rows, channels, height, width]``, where asked for.
-        denoised: x0, ``[rows, channels, ...]`` in the model's own scale.
-        why: as ``Features.why``.
-        notes: what a user should know of what was taken.
-    """
-
-    step: int
-    sigma: float
-    maps: dict[UUID, dict[Block, Tensor]]
-    words: tuple[Word, ...]
-    text: Tensor | None
-    activation: Tensor | None
-    latent: Tensor | None
-    denoised: Tensor
-    why: dict[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
 
 
 class Recording:
@@ -163,7 +133,7 @@ class Recording:
             latent=_model_input(guider, x, timestep) if LATENT in self.needs else None,
             denoised=denoised.detach().float().cpu().clone(),
             why=look.why(),
-            notes=look.notes,
+            remarks=look.notes,
         )
 
     def missing(self) -> dict[str, str]:
@@ -179,7 +149,7 @@ class Recording:
 
     def notes(self) -> tuple[str, ...]:
         """What a user should know of what was captured: blocks that had to be left out, and the like."""
-        return tuple(note for snapshot in self.snapshots.values() for note in _notes(snapshot))
+        return tuple(dict.fromkeys(note for snapshot in self.snapshots.values() for note in snapshot.notes()))
 
     def row_features(self, row: int, latent_out: Any) -> dict[str, Features]:
         """The features of one row by moment, in the order of evaluation.
@@ -189,43 +159,13 @@ class Recording:
             latent_out: the model's ``process_latent_out``.
         """
         by_step = sorted(self.snapshots.items(), key=lambda item: item[1].step)
-        return {str(moment): self._features(moment, snapshot, row, latent_out) for moment, snapshot in by_step}
-
-    def _features(self, moment: Moment, snapshot: Snapshot, row: int, latent_out: Any) -> Features:
-        entries = list(snapshot.maps.values())
-        blocks = [block for block in (entries[0] if entries else ()) if all(block in maps for maps in entries)]
-        attention = None
-        if blocks:
-            attention = torch.stack([torch.cat([maps[block][row] for maps in entries]) for block in blocks])
-        return Features(
-            family=self.family.name,
-            moment=str(moment),
-            step=snapshot.step,
-            sigma=snapshot.sigma,
-            percent=percent_of_sigma(self.plan.model_sampling, snapshot.sigma),
-            blocks=block_names(blocks),
-            attention=attention,
-            words=snapshot.words,
-            denoised=latent_out(snapshot.denoised[row : row + 1])[0],
-            latent=None if snapshot.latent is None else snapshot.latent[row],
-            activation=None if snapshot.activation is None else snapshot.activation[row],
-            text=None if snapshot.text is None else snapshot.text[row % len(snapshot.text)],
-            why=snapshot.why,
-        )
+        of_model = self.family.name, self.plan.model_sampling, latent_out
+        return {str(moment): snapshot.features(row, moment, *of_model) for moment, snapshot in by_step}
 
 
 def _looked_at(guider: Any) -> list[dict[str, Any]]:
     """The conditioning entries of a guider whose maps are wanted."""
     return guider.conds.get("positive") or [cond for conds in guider.conds.values() for cond in conds]
-
-
-def _notes(snapshot: Snapshot) -> list[str]:
-    reasons: dict[str, list[str]] = {}
-    for name, why in snapshot.why.items():
-        if name not in (ATTENTION, ACTIVATION):
-            reasons.setdefault(why, []).append(name)
-    left_out = [f"The attention of {', '.join(blocks)} is left out, because {why}." for why, blocks in reasons.items()]
-    return [*snapshot.notes, *left_out]
 
 
 def _model_input(guider: Any, x: Tensor, timestep: Tensor) -> Tensor:
