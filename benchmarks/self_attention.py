@@ -23,7 +23,7 @@ from diffusion_probe.probe_models.probe import CaptureAll
 from diffusion_probe.probe_models.words import Word
 from diffusion_probe.sampling.capture import attach_probe, finished_rows
 from diffusion_probe.sampling.families import block_names
-from diffusion_probe.sampling.recording import LOOKING
+from diffusion_probe.sampling.look import LOOKING
 from diffusion_probe.testbed import sample
 from diffusion_probe.training import protocol
 from diffusion_probe.training.dataset import Dataset, is_validation, run_key, run_path

@@ -126,7 +126,7 @@ class SearchBoard:
 def _row(row: int, candidate: Candidate) -> dict[str, Any]:
     return {
         "row": row,
-        "seed": str(candidate.seed),
+        "seed": str(candidate.name),
         "prompt": candidate.prompt + 1,
         "kept": None,
         "at": None,

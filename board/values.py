@@ -151,7 +151,7 @@ def outcome_board(outcome: Outcome, looks: Sequence[Look | None], line: float | 
     rows = [
         {
             "row": row,
-            "seed": str(fate.seed),
+            "seed": str(fate.name),
             "prompt": fate.prompt + 1,
             "score": fate.scores[-1][1] if fate.scores else None,
             "place": bars.place(fate.scores[-1][1] if fate.scores else None),

@@ -28,8 +28,8 @@ class AttachProbe(io.ComfyNode):
             inputs=[
                 io.Model.Input(
                     "model",
-                    tooltip="The model to look into: FLUX, SDXL, SD1.5, SD3.5, Qwen-Image and others "
-                    "(see the help). LoRA may come before.",
+                    tooltip="The model to look into: any that makes images for Preview Reward; FLUX, SDXL, SD1.5, "
+                    "SD3.5, Qwen-Image and others for probes of attention (see the help). LoRA may come before.",
                 ),
                 Probe.Input("probe", tooltip="What looks: Attention Focus, Preview Reward or Load Probe."),
                 io.String.Input(

@@ -25,8 +25,8 @@ class PruneInFlight(io.ComfyNode):
             inputs=[
                 io.Model.Input(
                     "model",
-                    tooltip="The model to sample: FLUX, SDXL, SD1.5, SD3.5, Qwen-Image and others "
-                    "(see the help). LoRA may come before.",
+                    tooltip="The model to sample: any that makes images for Preview Reward; FLUX, SDXL, SD1.5, "
+                    "SD3.5, Qwen-Image and others for probes of attention (see the help). LoRA may come before.",
                 ),
                 Probe.Input("probe", tooltip="What scores the rows: Attention Focus, Preview Reward or Load Probe."),
                 io.String.Input(

@@ -28,7 +28,10 @@ class AttachRecorder(io.ComfyNode):
             "The images stay exactly the same.",
             search_aliases=["collect training data", "dataset", "capture activations", "diffusion probe"],
             inputs=[
-                io.Model.Input("model", tooltip="The model to record: any but HiDream. LoRA may come before."),
+                io.Model.Input(
+                    "model",
+                    tooltip="The model to record, of a family of the help's list but HiDream. LoRA may come before.",
+                ),
                 io.String.Input(
                     "moments",
                     default="8%, 20%, 40%, 60%",

@@ -191,7 +191,7 @@ class SeedSearch(io.ComfyNode):
             shown |= ui.PreviewImage(pictures).as_dict()
         return io.NodeOutput(
             {**latent, "samples": result.latents},
-            ", ".join(str(fate.seed) for fate in best),
+            ", ".join(str(fate.name) for fate in best),
             outcome.scores(),
             outcome_text(outcome),
             prompts[best[0].prompt],

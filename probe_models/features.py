@@ -1,7 +1,7 @@
 """What a probe may look at: one row of a batch, captured at one moment of its run."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -91,6 +91,7 @@ class Features:
             projection that the probe brings, or the model's own. None unless asked for.
         text: the embedding of each text token as the model is given it, ``[tokens, channels]``
             float16 on the CPU; the tokens of ``attention``. None unless asked for.
+        why: why what was asked for is not there, by the name of the part, or of the block of the attention.
     """
 
     family: str
@@ -105,6 +106,7 @@ class Features:
     latent: Tensor | None = None
     activation: Tensor | None = None
     text: Tensor | None = None
+    why: Mapping[str, str] = field(default_factory=dict)
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Everything that was captured."""

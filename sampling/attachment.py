@@ -4,11 +4,12 @@ The life cycle is that of ComfyUI's own EasyCache: wrappers set up the state of 
 down in ``finally``. What outlives a run are row records in the attachment (see ``store``).
 """
 
-from dataclasses import dataclass, field
+import logging
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
-import torch
+from comfy.model_management import InterruptProcessingException
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
@@ -16,11 +17,13 @@ from ..probe_models.probe import Probe
 from ..search.scores import SeedName
 from .families import Family
 from .latents import row_keys
-from .moments import Moment
+from .look import unexpected
+from .moments import AUTO, Moment
 from .recording import Recording
 from .samplers import sampler_name
-from .seeds import seed_noise
+from .seed_names import name_seeds, seed_number
 from .store import RecordStore, RowRecord
+from .tap import tapped_call
 
 KEY = "diffusion_probe"
 
@@ -62,18 +65,41 @@ class Attachment:
         try:
             output = executor(noise, latent_image, sampler, sigmas, denoise_mask, remember_x0, *args, **kwargs)
             if recording.evaluations:
-                latent_out = guider.model_patcher.model.process_latent_out
-                results = [output] + [latent_out(x0.cpu()) for x0 in last_x0]
-                self._keep(recording, latent_image, results, latent_out)
+                self._keep_safely(recording, latent_image, output, last_x0, guider)
             return output
         finally:
             options.pop(KEY, None)
+
+    def _keep_safely(
+        self, recording: Recording, latent_image: Tensor, output: Tensor, last_x0: list[Tensor], guider: Any
+    ) -> None:
+        """Keep what was recorded. If that fails, the run's result is not lost, and Probe Score says why there are
+        no scores."""
+        latent_out = guider.model_patcher.model.process_latent_out
+        try:
+            self._keep(recording, latent_image, [output, *(latent_out(x0.cpu()) for x0 in last_x0)], latent_out)
+        except InterruptProcessingException:
+            raise
+        except Exception as error:
+            logging.warning("Diffusion Probe: what was seen of a run could not be kept.", exc_info=error)
+            record = RowRecord(
+                features={},
+                missing={AUTO: f"{unexpected(error)}."},
+                seed=SeedName(0),
+                sampler=recording.sampler,
+                exact_continuation=False,
+                model_rows=recording.model_rows,
+                run=uuid4(),
+                steps=0,
+                finished=None,
+            )
+            self.store.add_run([(replace(record, id=uuid4()), (key,)) for key in row_keys(output)])
 
     def _keep(self, recording: Recording, latent_image: Tensor, results: list[Tensor], latent_out: Any) -> None:
         keys = list(zip(*(row_keys(result) for result in results), strict=True))
         seeds = self.seed_names(recording, latent_image)
         missing, run, pruning = recording.missing(), uuid4(), recording.pruning
-        sigmas = recording.plan.sigmas
+        sigmas = recording.sigmas
         self.store.add_run(
             [
                 (
@@ -88,7 +114,7 @@ class Attachment:
                         steps=len(sigmas) - 1,
                         finished=sigmas[-1] == 0,
                         dropped_at=pruning and pruning.dropped_at(row),
-                        note=pruning.note if pruning else "",
+                        note="\n".join(filter(None, (pruning.note if pruning else "", *recording.notes()))),
                     ),
                     keys[row],
                 )
@@ -97,28 +123,12 @@ class Attachment:
         )
 
     def seed_names(self, recording: Recording, latent_image: Tensor) -> list[SeedName]:
-        """By the initial noise; a run that continues another without noise inherits its names."""
+        """The names of a run's rows: by the initial noise, or those of the run that it continues without noise."""
         if not recording.noise.any():
             sources = enumerate(self.store.find(key) for key in row_keys(latent_image))
-            return [source.seed if source else SeedName(int(recording.seed or 0), row) for row, source in sources]
+            seed = seed_number(recording.seed)
+            return [source.seed if source else SeedName(seed, row) for row, source in sources]
         return name_seeds(recording.noise.cpu(), recording.seed)
-
-
-def name_seeds(noise: Tensor, seed: int | None) -> list[SeedName]:
-    """The name of each row's noise ``[rows, channels, ...]`` in a run of ``seed``.
-
-    A row that a single run of some seed starts from is named by that seed: one of a Seed Batch, the
-    run's own seed, or as many after it as the row's number. Any other row is (seed, batch index).
-    """
-    first = int(seed or 0)
-    known = getattr(seed, "seeds", ())
-    names = []
-    for row in range(noise.shape[0]):
-        candidates = dict.fromkeys([*known[row : row + 1], first, first + row, *known])
-        single = (s for s in candidates if torch.equal(seed_noise(noise[:1], s), noise[row : row + 1]))
-        found = next(single, None)
-        names.append(SeedName(first, row) if found is None else SeedName(found))
-    return names
 
 
 def _sampler_sample(executor, guider, sigmas, extra_args, callback, noise, *args, **kwargs):
@@ -131,7 +141,7 @@ def _sampler_sample(executor, guider, sigmas, extra_args, callback, noise, *args
 
 
 def _predict_noise(executor, x, timestep, model_options, seed=None):
-    recording = model_options["transformer_options"].get(KEY)
+    recording = model_options.get("transformer_options", {}).get(KEY)
     if recording is None:
         return executor(x, timestep, model_options, seed)
     return recording.evaluate(executor, x, timestep, model_options, seed)
@@ -141,7 +151,7 @@ def _apply_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, 
     recording = (transformer_options or {}).get(KEY)
     if recording is not None:
         recording.model_rows += x.shape[0]
-    return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
+    return tapped_call(executor, x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
 
 
 WRAPPERS = {

@@ -12,17 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .activation import ACTIVATION_TAPS
 from .attachment import KEY
-from .model_calls import ModelCall
-from .recording import LOOKING
+from .look import LOOKING, TAPS, Sharers
+from .model_wrappers import ModelCall
 from .step_cache.state import KEY as CACHE_KEY
-from .tap import TAPS
 
-BY_ENTRY = (TAPS, ACTIVATION_TAPS)
-"""Taps by conditioning entry; in a joined call an entry's rows belong to several taps."""
-
-PER_RUN = ("uuids", "sigmas", *BY_ENTRY, KEY, LOOKING, CACHE_KEY)
+PER_RUN = ("uuids", "sigmas", TAPS, KEY, LOOKING, CACHE_KEY)
 """What ``transformer_options`` says about one run, and may differ between runs that share a call."""
 
 CONDS = "cond_or_uncond"
@@ -101,9 +96,8 @@ def join(calls: Sequence[ModelCall]) -> ModelCall:
     """One call for the rows of several joinable ones."""
     options = calls[0].options.copy()
     options["sigmas"] = torch.cat([call.options["sigmas"] for call in calls])
-    for name in BY_ENTRY:
-        if any(name in call.options for call in calls):
-            options[name] = dict(_joined_taps(name, calls))
+    if any(TAPS in call.options for call in calls):
+        options[TAPS] = dict(_joined_taps(calls))
     rows, parts = rows_of(calls[0]), len(options[CONDS])
     conds = [_conds(call) for call in calls]
     joined = {name: _joined([by_name[name] for by_name in conds], rows, parts) for name in conds[0]}
@@ -113,38 +107,11 @@ def join(calls: Sequence[ModelCall]) -> ModelCall:
     return replace(calls[0], x=x, timestep=timestep, arguments=arguments)
 
 
-def _joined_taps(name: str, calls: Sequence[ModelCall]) -> Iterator[tuple[Any, "JoinedTap"]]:
-    """For each conditioning entry of the joined call, named as that of the first, the taps of all runs' rows."""
+def _joined_taps(calls: Sequence[ModelCall]) -> Iterator[tuple[Any, Sharers]]:
+    """For each conditioning entry of the joined call, named as that of the first, who has which of its rows."""
     for entries in zip(*(call.options["uuids"] for call in calls), strict=True):
-        taps = [call.options.get(name, {}).get(uuid) for uuid, call in zip(entries, calls, strict=True)]
-        if any(tap is not None for tap in taps):
-            yield entries[0], JoinedTap(tuple(zip(entries, taps, strict=True)))
-
-
-class JoinedTap:
-    """A tap for the rows that several runs have of one conditioning entry, each run's rows for its own tap.
-
-    Args:
-        taps: each run's name of the entry, and its tap, None where it has none.
-    """
-
-    def __init__(self, taps: tuple[tuple[Any, Any], ...]):
-        self.taps = taps
-
-    def __getattr__(self, name: str) -> Any:
-        """A method of the taps that takes an entry and tensors of rows."""
-
-        def each(_entry: Any, *args: Any, **kwargs: Any) -> None:
-            for number, (uuid, tap) in enumerate(self.taps):
-                if tap is not None:
-                    getattr(tap, name)(uuid, *(self._share(value, number) for value in args), **kwargs)
-
-        return each
-
-    def _share(self, value: Any, number: int) -> Any:
-        if isinstance(value, Tensor) and value.shape[0] % len(self.taps) == 0 and value.shape[0] > 1:
-            return value.chunk(len(self.taps))[number]
-        return value
+        taps = (call.options.get(TAPS, {}) for call in calls)
+        yield entries[0], tuple(one for tap, entry in zip(taps, entries) for one in tap.get(entry, ((entry, None),)))
 
 
 def _joined(values: Sequence[Any], rows: int, parts: int) -> Any:

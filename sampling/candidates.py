@@ -10,6 +10,8 @@ from typing import Any
 import comfy.sample
 from torch import Tensor
 
+from ..search.scores import SeedName
+
 Callback = Callable[[int, Tensor, Tensor, int], None]
 Sample = Callable[[Any, Callback], Tensor]
 """The whole run on a MODEL, with a sampler's callback (step, x0, x, total steps) → its latent ``[1, …]``."""
@@ -21,13 +23,20 @@ class Candidate:
     seed: of its noise.
     sample: its run, of one row.
     prompt: which of several prompts it is of, from 0.
+    batch_index: which draw of its seed the noise is, where its latent was taken out of a batch.
     shared: what its run shares with those of other candidates, besides the model.
     """
 
     seed: int
     sample: Sample
     prompt: int = 0
+    batch_index: int = 0
     shared: tuple[Any, ...] = ()
+
+    @property
+    def name(self) -> SeedName:
+        """Of its noise."""
+        return SeedName(self.seed, self.batch_index or None)
 
 
 def single_latent(latent: dict[str, Any]) -> Tensor:
@@ -48,6 +57,11 @@ def single_latent(latent: dict[str, Any]) -> Tensor:
             "set batch_size of the empty latent to 1, or take one row with Latent From Batch."
         )
     return samples
+
+
+def batch_index_of(latent: dict[str, Any]) -> int:
+    """Which draw of its seed the noise of a single latent is, as Latent From Batch notes it; 0 is the seed's own."""
+    return (latent.get("batch_index") or [0])[0]
 
 
 def ksampler_candidate(
@@ -83,7 +97,7 @@ def ksampler_candidate(
             noise_mask=latent.get("noise_mask"), callback=callback, disable_pbar=True, seed=seed,
         )  # fmt: skip
 
-    return Candidate(seed, sample, prompt)
+    return Candidate(seed, sample, prompt, batch_index_of(latent))
 
 
 def guider_candidate(
@@ -107,4 +121,4 @@ def guider_candidate(
             denoise_mask=latent.get("noise_mask"), callback=callback, disable_pbar=True, seed=seed,
         )  # fmt: skip
 
-    return Candidate(seed, sample, prompt, (guider, sampler))
+    return Candidate(seed, sample, prompt, batch_index_of(latent), (guider, sampler))

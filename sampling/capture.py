@@ -5,18 +5,18 @@ from typing import Any
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from ..probe_models.features import ATTENTION, Features
+from ..probe_models.features import NEEDS, Features
 from ..probe_models.preview import Decoding
 from ..probe_models.probe import Probe
 from ..search.scores import Scores
 from .attachment import KEY, WRAPPERS, Attachment
-from .families import family_of, require_fit
+from .families import family_for, require_fit, require_images
 from .latents import row_keys
 from .moments import AUTO, parse_moments
 from .previews import preview_images
 from .pruning import PruneRule, add_pruning
+from .scoring import why_missing, why_not_seen
 from .store import RowRecord
-from .tap import NO_ATTENTION
 
 
 def attach_probe(model: Any, probe: Probe, moments: str = AUTO, rule: PruneRule | None = None) -> Any:
@@ -29,10 +29,12 @@ def attach_probe(model: Any, probe: Probe, moments: str = AUTO, rule: PruneRule 
         rule: which rows are computed after the moment, which has to be one then. None: all.
 
     Raises:
-        ValueError: unsupported family, a probe trained for another model, a probe already attached,
+        ValueError: not a model of images, one whose family isn't supported where the probe reads more than x0,
+            a probe trained for another model, a probe already attached,
             moments that can't be read or are several with a rule.
     """
-    family = family_of(model)
+    require_images(model)
+    family = family_for(probe.needs, model)
     require_fit(probe, model)
     if model.get_attachment(KEY) is not None:
         raise ValueError(
@@ -83,8 +85,8 @@ def _features(record: RowRecord, needs: frozenset[str], moment: str | None) -> F
     if name not in record.features:
         raise ValueError(f'"{name}" was not captured; captured were: {", ".join(record.features)}.')
     features = record.features[name]
-    if ATTENTION in needs and features.attention is None:
-        raise ValueError(NO_ATTENTION)
+    if why := why_not_seen(features, needs):
+        raise ValueError(f"{why}.")
     return features
 
 
@@ -120,7 +122,7 @@ def finished_rows(model: Any, latent: dict[str, Any]) -> tuple[list[RowRecord], 
             misses, rows of different schedules, or a part of what was asked for that wasn't seen.
     """
     records = _records(_attachment(model), latent)
-    if not all(record.finished for record in records):
+    if any(record.finished is False for record in records):
         raise ValueError(
             "this LATENT is not finished: its sampler stopped before the noise was gone. "
             "Connect the LATENT of a sampler that runs to its last step."
@@ -129,17 +131,22 @@ def finished_rows(model: Any, latent: dict[str, Any]) -> tuple[list[RowRecord], 
         if record.missing:
             raise ValueError("nothing was captured at a moment: " + " ".join(dict.fromkeys(record.missing.values())))
     by_step = {features.step: name for name, features in reversed(records[0].features.items())}
-    moments = [captured(model, latent, by_step[step]) for step in sorted(by_step)]
+    needs = frozenset(probe_of(model).needs)
+    moments = [[record.features[by_step[step]] for record in records] for step in sorted(by_step)]
     for rows in moments:
         if len({(row.step, round(row.sigma, 6)) for row in rows}) > 1:
             raise ValueError("the rows come from runs with different schedules. Record each run by itself.")
-        for part in frozenset(probe_of(model).needs):
-            if any(getattr(row, part) is None for row in rows):
-                raise ValueError(
-                    f"the {part} could not be captured at {rows[0].moment}: no conditioning covers the whole image, or "
-                    "a cache or another pack passed the block over. Record without it."
-                )
+        reasons = [why for row in rows for why in _reasons(row, needs)]
+        if reasons:
+            raise ValueError(f"{reasons[0]}. Record without it.")
     return records, moments
+
+
+def _reasons(row: Features, needs: frozenset[str]) -> list[str]:
+    """Why a row can't be recorded: parts that are not there, and blocks."""
+    parts = [(f"the {part}", why_missing(row, part)) for part in sorted(needs)]
+    blocks = [(f"the attention of {name}", why) for name, why in row.why.items() if name not in NEEDS]
+    return [f"{what} could not be captured at {row.moment}: {why}" for what, why in [*parts, *blocks] if why]
 
 
 def probe_of(model: Any) -> Probe:

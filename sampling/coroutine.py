@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .model_calls import ModelCall
 from .model_state import ModelState
+from .model_wrappers import ModelCall
 from .moments import SIGMA_TOLERANCE
 from .patch_state import Change, PatchState, Values
 

@@ -4,14 +4,14 @@ Adding a family is one entry in ``FAMILIES``, a small model of it in ``testbed/r
 one line in each table of ``tests/comfy/test_families_*.py``.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import comfy.model_base
 import comfy.supported_models
 
-from ..probe_models.features import ACTIVATION
+from ..probe_models.features import ACTIVATION, DENOISED
 from ..probe_models.probe import Probe
 from .stacks import AFTER, Block, Sides, at_depth, encoder, in_decoder, transformer
 from .tokens import Layout, image_text_llama, padded_text_image, text_image, text_is_keys
@@ -39,8 +39,9 @@ class Family:
             can't be replaced, for the patch that follows each (``("after double_block", 21)``); of a UNet's
             decoder, that which it enters (``("output", 8)``). None: ComfyUI shows it nowhere.
         seen: how an attention call is known to be that of a block. ``CROSS``: it is a UNet's ``attn2``.
-            Else it passes through ComfyUI's attention call, where the block is ``NAMED`` already, or
-            a replacement of the block has to name it (``REPLACED``), or the calls have to be ``COUNTED``.
+            Else it passes through ComfyUI's attention call: a replacement of the block names it, and says how
+            long its text is (``REPLACED``); or, where blocks can't be replaced, it is ``NAMED`` in
+            ``transformer_options``, or the calls have to be ``COUNTED``.
         config: ComfyUI's class of the model's configuration, where others share the class of the model.
         at_end: whether the last blocks are recorded, instead of those in the middle.
         moment: the fraction of the noise range at which a probe looks if no moment is given.
@@ -65,10 +66,10 @@ class Family:
         return dict(stack[start : start + ATTENTION_BLOCKS])
 
 
-def _dit(name: str, model: type, seen: str = NAMED, **blocks: str) -> Family:
+def _dit(name: str, model: type, **blocks: str) -> Family:
     """A family whose blocks ComfyUI lets one replace."""
     stack = transformer(**blocks)
-    return Family(name, model, stack, text_image, at_depth(stack), seen)
+    return Family(name, model, stack, text_image, at_depth(stack), REPLACED)
 
 
 def _unet(name: str, model: type, config: type | None = None) -> Family:
@@ -89,7 +90,7 @@ FAMILIES = (
     FLUX,
     _dit("FLUX.2", _base.Flux2, double="double_blocks", single="single_blocks"),
     _dit("Chroma", _base.Chroma, double="double_blocks", single="single_blocks"),
-    _dit("SD3.5", _base.SD3, seen=REPLACED, double="joint_blocks"),
+    _dit("SD3.5", _base.SD3, double="joint_blocks"),
     _dit("Qwen-Image", _base.QwenImage, double="transformer_blocks"),
     _lumina("Z-Image", _config.ZImage),
     _lumina("Lumina 2", _config.Lumina2),
@@ -105,15 +106,19 @@ FAMILIES = (
     _unet("SD1.5", _base.BaseModel, _config.SD15),
 )
 
-VIDEO = (
-    _base.WAN21,
-    _base.HunyuanVideo,
-    _base.LTXV,
-    _base.GenmoMochi,
-    _base.CosmosVideo,
-    _base.CogVideoX,
-    _base.SVD_img2vid,
+VIDEO = frozenset(
+    ["WAN21", "HunyuanVideo", "LTXV", "LTXAV", "GenmoMochi", "CosmosVideo", "CogVideoX", "SVD_img2vid", "Kandinsky5"]
+    + ["MiniMaxH3", "SeedVR2"]
 )
+"""ComfyUI's classes of models that make videos, by name: not every version has all."""
+
+NO_IMAGES = frozenset(
+    ["StableAudio1", "StableAudio3", "ACEStep", "ACEStep15", "Hunyuan3Dv2", "Hunyuan3Dv2_1", "TripoSplat"]
+)
+"""Those of models that make sound or shapes."""
+
+IMAGES_TOO = frozenset(["Kandinsky5Image"])
+"""Those that derive from one of video and make images."""
 
 
 def find_family(model: Any) -> Family | None:
@@ -124,24 +129,44 @@ def find_family(model: Any) -> Family | None:
 
 def family_of(model: Any) -> Family:
     """The family of a MODEL. Raises ValueError if it is not in the table."""
+    require_images(model)
     family = find_family(model)
     if family is None:
-        kind, supported = type(model.model).__name__, ", ".join(family.name for family in FAMILIES)
-        if isinstance(model.model, VIDEO):
-            raise ValueError(
-                f"this MODEL is a {kind}, which makes videos, and probes look at images. Supported: {supported}. "
-                "TC-Padé Cache takes this MODEL."
-            )
         raise ValueError(
-            f"this MODEL is a {kind}, whose attention layout is not in the pack's table. "
-            f"Supported: {supported}. Connect a model of one of these families."
+            f"this MODEL is a {type(model.model).__name__}, whose attention layout is not in the pack's table. "
+            f"Supported: {_supported()}. Connect a model of one of these families, or a probe that looks at the "
+            "preview alone, such as Preview Reward, which takes every model that makes images."
         )
     return family
 
 
-def unread_family(name: str) -> Family:
-    """The entry of a model of which nothing but its x0 prediction is captured, whatever it is."""
-    return Family(name, object, lambda model: {}, lambda call: None, None, CROSS)
+def require_images(model: Any) -> None:
+    """Raise ValueError for a MODEL that makes something else than images."""
+    kinds = {kind.__name__ for kind in type(model.model).__mro__}
+    made = "videos" if kinds & VIDEO else "sound or shapes" if kinds & NO_IMAGES else ""
+    if made and not kinds & IMAGES_TOO:
+        raise ValueError(
+            f"this MODEL is a {type(model.model).__name__}, which makes {made}, and probes look at images. "
+            f"Supported: {_supported()}. TC-Padé Cache takes this MODEL."
+        )
+
+
+def _supported() -> str:
+    return ", ".join(family.name for family in FAMILIES)
+
+
+def family_for(needs: Collection[str], model: Any) -> Family:
+    """What a run of a MODEL is looked at as, to capture these parts of ``Features``.
+
+    The x0 prediction alone is there for every model that makes images; all else needs a family of the table.
+
+    Raises:
+        ValueError: a model that is not in the table, and more is needed.
+    """
+    if set(needs) - {DENOISED}:
+        return family_of(model)
+    known = find_family(model)
+    return known or Family(type(model.model).__name__, object, lambda model: {}, lambda call: None, None, CROSS)
 
 
 def block_names(blocks: Iterable[Block]) -> tuple[str, ...]:

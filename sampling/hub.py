@@ -17,8 +17,8 @@ from torch import Tensor
 from .batching import join, joinable, memory_of, rows_of, split
 from .coroutine import PAUSED, SAMPLED, Run, current_run, is_inside_run, leave
 from .forwards import Forwards
-from .model_calls import HUB, ModelCall, in_front
 from .model_state import ModelState
+from .model_wrappers import HUB, ModelCall, in_front
 from .origins import listed
 from .patch_state import Change, PatchState, Slot
 from .row_check import RowCheck

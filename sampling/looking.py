@@ -4,14 +4,16 @@ from typing import Any
 
 from comfy.patcher_extension import WrappersMP
 
-from ..probe_models.features import DENOISED, Features
+from ..probe_models.features import Features
 from ..probe_models.probe import Probe
 from .attachment import KEY
 from .coroutine import Run, current_run
-from .families import family_of, unread_family
+from .families import family_for
 from .hub import Hub
 from .moments import OWN_SIGMAS, Moment
 from .recording import Recording
+from .scoring import NOT_SEEN, why_not_seen
+from .tap import tapped_call
 
 
 class GoalPlan:
@@ -49,11 +51,12 @@ class Looker:
             )
         self.needs = frozenset(probe.needs)
         self.projection = getattr(probe, "projection", None)
-        kind = type(hub.model.model).__name__
-        self.family = family_of(hub.model) if self.needs - {DENOISED} else unread_family(kind)
+        self.family = family_for(self.needs, hub.model)
         self.latent_out = hub.model.model.process_latent_out
         self._recordings: dict[Run, Recording] = {}
+        self._notes: dict[str, None] = {}
         hub.model.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, self._predict_noise)
+        hub.model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, tapped_call)
 
     def _predict_noise(self, executor, x, timestep, model_options, seed=None):
         """PREDICT_NOISE wrapper, inside of the hub's."""
@@ -68,5 +71,19 @@ class Looker:
         recording = self._recordings.get(run)
         features = recording.row_features(0, self.latent_out) if recording else {}
         if recording:
+            self._notes |= dict.fromkeys(recording.notes())
             recording.snapshots.clear()
         return features.get(str(Moment(step=int(run.goal))))
+
+    def why_not_seen(self, run: Run, features: Features | None) -> str | None:
+        """Why a run can't be scored by what was captured of it, None if it can."""
+        if features is not None:
+            return why_not_seen(features, self.needs)
+        recording = self._recordings.get(run)
+        why = recording and (recording.why_not.get(Moment(step=int(run.goal))) or recording.broken)
+        return why or NOT_SEEN
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a user should know of what was captured."""
+        return list(self._notes)

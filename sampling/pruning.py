@@ -11,17 +11,17 @@ from functools import partial
 from typing import Any
 
 import torch
+from comfy.model_management import InterruptProcessingException
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from ..probe_models.features import ATTENTION
 from ..search.scores import Scores
 from ..search.select import OFF, Selection, select
 from .attachment import KEY, Attachment
 from .loaded import loaded_again
 from .recording import Recording
 from .rows import cut_entry, why_not_cut
-from .tap import NO_ATTENTION
+from .scoring import why_not_seen
 
 PRUNING_KEY = "diffusion_probe_pruning"
 
@@ -59,6 +59,7 @@ class RowPruning:
         note: what was decided, for the user.
         uncut: why all rows are computed although some were dropped, if they are.
         controls: ControlNets for the kept rows, by the original.
+        given_up: whether rows could not be chosen, so that all go on.
     """
 
     rule: PruneRule
@@ -70,6 +71,18 @@ class RowPruning:
     note: str = ""
     uncut: str | None = None
     controls: dict[Any, Any] = field(default_factory=dict)
+    given_up: bool = False
+
+    @property
+    def decided(self) -> bool:
+        """Whether the moment is over, and nothing more has to be captured."""
+        return self.moment is not None or self.given_up
+
+    def give_up(self, why: str) -> None:
+        """Let all rows go on, because it can't be known which are to be dropped: a probe doesn't end a run."""
+        self.given_up = True
+        self.note = f"Prune in Flight dropped nothing: {why}"
+        logging.warning(self.note)
 
     def decide(self, scores: Scores, x0: Tensor) -> None:
         """Drop what the rule drops, for the rest of the run."""
@@ -142,7 +155,7 @@ def _outer_sample(rule, executor, noise, latent_image, sampler, sigmas, denoise_
         callback(step, pruning.hold(x0, held()) if pruning.dropped else x0, x, total_steps)
 
     output = executor(noise, latent_image, sampler, sigmas, denoise_mask, show_held, *args, **kwargs)
-    if pruning.moment is None:
+    if not pruning.decided:
         why = " ".join(recording.missing().values()) or "the run ended at the moment."
         pruning.note = f"Prune in Flight dropped nothing: {why}"
         logging.info(pruning.note)
@@ -151,18 +164,18 @@ def _outer_sample(rule, executor, noise, latent_image, sampler, sigmas, denoise_
 
 def _predict_noise(executor, x, timestep, model_options, seed=None):
     """PREDICT_NOISE wrapper: decide at the first evaluation after the moment; from then on dropped rows stay."""
-    recording = model_options["transformer_options"].get(KEY)
+    recording = model_options.get("transformer_options", {}).get(KEY)
     if recording is None:
         return executor(x, timestep, model_options, seed)
     pruning = recording.pruning
-    if pruning.moment is None and recording.snapshots and not recording.capturing:
+    if not pruning.decided and recording.snapshots and not recording.capturing:
         _decide(pruning, recording, executor.class_obj, x)
     x0 = executor(x, timestep, model_options, seed)
     return pruning.hold(x0, pruning.held) if pruning.dropped and not pruning.uncut else x0
 
 
 def _calc_cond_batch(executor, model, conds, x, timestep, model_options):
-    recording = model_options["transformer_options"].get(KEY)
+    recording = model_options.get("transformer_options", {}).get(KEY)
     if recording is None or not recording.pruning.dropped:
         return executor(model, conds, x, timestep, model_options)
     return recording.pruning.calc_cond_batch(executor, model, conds, x, timestep, model_options)
@@ -171,26 +184,43 @@ def _calc_cond_batch(executor, model, conds, x, timestep, model_options):
 def _decide(pruning: RowPruning, recording: Recording, guider: Any, x: Tensor) -> None:
     """Score the rows where the run stands; random numbers and loaded models are the sampler's again afterwards."""
     attachment: Attachment = guider.model_patcher.get_attachment(KEY)
+    try:
+        scores, x0 = _scores(attachment, recording, pruning.latent_image, guider, x)
+        pruning.decide(scores, x0)
+    except InterruptProcessingException:
+        raise
+    except ValueError as error:
+        pruning.give_up(str(error))
+    except Exception as error:
+        pruning.give_up(f"the rows could not be scored ({type(error).__name__}: {error}).")
+        logging.warning("Diffusion Probe: an error while scoring in mid-run, which goes on.", exc_info=error)
+
+
+def _scores(
+    attachment: Attachment, recording: Recording, latent_image: Tensor, guider: Any, x: Tensor
+) -> tuple[Scores, Tensor]:
+    """The scores of all rows at the moment, and their x0.
+
+    Raises:
+        ValueError: what the probe needs was not captured, or as :meth:`Probe.score`.
+    """
     probe = attachment.probe
     (snapshot,) = recording.snapshots.values()
     latent_out = guider.model_patcher.model.process_latent_out
     rows = [features for row in range(len(x)) for features in recording.row_features(row, latent_out).values()]
-    try:
-        if ATTENTION in probe.needs and rows[0].attention is None:
-            raise ValueError(NO_ATTENTION)
-        with loaded_again([guider]), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
-            values = probe.score(rows)
-        scores = Scores(
-            values=tuple(float(value) for value in values),
-            seeds=tuple(attachment.seed_names(recording, pruning.latent_image)),
-            probe=probe.name,
-            label=probe.label,
-            moment=rows[0].moment,
-            step=rows[0].step,
-            skilled=probe.skilled,
-            sampler=recording.sampler,
-            calibration=tuple(probe.calibration),
-        )
-        pruning.decide(scores, snapshot.denoised.to(x))
-    except ValueError as error:
-        raise ValueError(f"Prune in Flight: {error}") from error
+    if why := why_not_seen(rows[0], probe.needs):
+        raise ValueError(f"{why}.")
+    with loaded_again([guider]), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+        values = probe.score(rows)
+    scores = Scores(
+        values=tuple(float(value) for value in values),
+        seeds=tuple(attachment.seed_names(recording, latent_image)),
+        probe=probe.name,
+        label=probe.label,
+        moment=rows[0].moment,
+        step=rows[0].step,
+        skilled=probe.skilled,
+        sampler=recording.sampler,
+        calibration=tuple(probe.calibration),
+    )
+    return scores, snapshot.denoised.to(x)

@@ -1,49 +1,25 @@
 """One run being recorded: which evaluations are captured, and what of them.
 
-Everything here lives from the start of one sampler call to its end.
+Everything here lives from the start of one sampler call to its end. Nothing here ends a run: what goes wrong is
+said where the scores are read.
 """
 
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
-from uuid import UUID
 
-import comfy.model_patcher
-import torch
+from comfy.model_management import InterruptProcessingException
 from torch import Tensor
 
 from ..probe_models.features import ACTIVATION, ATTENTION, DENOISED, LATENT, TEXT, Features, on_grid
-from ..probe_models.words import Word
-from .activation import ActivationTap
-from .families import Family, block_names
-from .moments import Moment, MomentPlan, percent_of_sigma
-from .stacks import Block
-from .tap import AttentionTap
+from .activation import ActivationMaps
+from .families import Family
+from .look import Look, unexpected
+from .maps import AttentionMaps
+from .moments import AUTO, Moment, MomentPlan
+from .snapshot import Snapshot
 from .words import context_lengths, text_of, words_of
-
-LOOKING = "diffusion_probe_looking"
-"""In the ``transformer_options`` of an evaluation that is captured: a step cache has to compute it."""
-
-
-@dataclass
-class Snapshot:
-    """What one evaluation gave.
-
-    Attributes:
-        maps: by conditioning entry and block.
-        words: of all entries.
-        text: embeddings of all entries' tokens, ``[rows or 1, tokens, channels]``, where asked for.
-        activation, latent: ``[rows, channels, height, width]``, where asked for.
-        denoised: x0, ``[rows, channels, ...]`` in the model's own scale.
-    """
-
-    step: int
-    sigma: float
-    maps: dict[UUID, dict[Block, Tensor]]
-    words: tuple[Word, ...]
-    text: Tensor | None
-    activation: Tensor | None
-    latent: Tensor | None
-    denoised: Tensor
 
 
 class Recording:
@@ -52,6 +28,8 @@ class Recording:
     Attributes:
         capturing: whether the evaluation that runs is one of the moments.
         pruning: the run's :class:`pruning.RowPruning`, or None. Nothing is captured once it has decided.
+        why_not: for moments that came and could not be captured, why.
+        broken: why nothing more is captured in this run; empty as long as something is.
     """
 
     def __init__(
@@ -67,6 +45,7 @@ class Recording:
         self.moments = moments
         self.plan: MomentPlan | None = None
         self.sampler = ""
+        self.sigmas: list[float] = []
         self.noise: Tensor | None = None
         self.seed: int | None = None
         self.evaluations = 0
@@ -74,59 +53,103 @@ class Recording:
         self.snapshots: dict[Moment, Snapshot] = {}
         self.capturing = False
         self.pruning: Any = None
+        self.why_not: dict[Moment, str] = {}
+        self.broken = ""
 
     def begin(self, model_sampling: Any, sigmas: Tensor, sampler: str, noise: Tensor, seed: int | None) -> None:
         """The sampler starts: what it starts from, and on which schedule."""
-        self.plan = MomentPlan(self.moments, sigmas, model_sampling, sampler, self.family.moment)
         self.sampler, self.noise, self.seed = sampler, noise, seed
+        with self._guarded():
+            self.sigmas = [float(sigma) for sigma in sigmas]
+            self.plan = MomentPlan(self.moments, sigmas, model_sampling, sampler, self.family.moment)
 
     def evaluate(self, executor: Any, x: Tensor, timestep: Tensor, model_options: dict, seed: int | None) -> Tensor:
         """One model evaluation, captured if it is one of the moments. Returns what the model returns."""
         self.evaluations += 1
-        sigma = float(timestep.flatten()[0])
-        decided = self.pruning is not None and self.pruning.moment is not None
-        moments = self.plan.wanted(self.evaluations, sigma) if self.plan and not decided else []
+        moments, look = [], None
+        with self._guarded():
+            moments = self._wanted(timestep)
+            if moments:
+                look = self._look(executor.class_obj, x, moments)
         self.capturing = bool(moments)
-        if not moments:
+        if look is None:
             return executor(x, timestep, model_options, seed)
+        with look.on(model_options):
+            denoised = executor(x, timestep, model_options, seed)
+        with self._guarded():
+            snapshot = self._snapshot(executor.class_obj, x, timestep, look, denoised)
+            self.snapshots.update(dict.fromkeys(moments, snapshot))
+        return denoised
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Run code of the pack inside of the run: an error ends the capturing, not the run."""
+        try:
+            yield
+        except InterruptProcessingException:
+            raise
+        except Exception as error:
+            logging.warning("Diffusion Probe: an error while recording a run, which goes on.", exc_info=error)
+            self.broken = unexpected(error)
+
+    def _wanted(self, timestep: Tensor) -> list[Moment]:
+        decided = self.pruning is not None and self.pruning.decided
+        if self.plan is None or self.broken or decided:
+            return []
+        return self.plan.wanted(self.evaluations, float(timestep.flatten()[0]))
+
+    def _look(self, guider: Any, x: Tensor, moments: list[Moment]) -> Look | None:
+        """What to take of an evaluation, in place of an earlier one; None if it can't be looked at."""
+        for moment in moments:
+            self.snapshots.pop(moment, None)
+            self.why_not.pop(moment, None)
         if x.ndim > 4 and x.shape[2] > 1 and self.needs - {DENOISED}:
-            raise ValueError(
+            why = (
                 f"a probe looks at single images, and this latent has {x.shape[2]} frames or layers. "
-                "Sample an empty latent of one, or connect the MODEL from before the probe."
+                "Sample an empty latent of one, or connect the MODEL from before the probe"
             )
-        guider = executor.class_obj
-        model_options = comfy.model_patcher.create_model_options_clone(model_options)
-        options = model_options["transformer_options"]
-        options[LOOKING] = True
-        conds = guider.conds.get("positive") or [cond for conds in guider.conds.values() for cond in conds]
-        model, size = guider.inner_model.diffusion_model, x.shape[-2:]
-        maps = AttentionTap(self.family, model, conds, *size) if ATTENTION in self.needs else None
-        activation = (
-            ActivationTap(self.family, model, conds, *size, self.projection) if ACTIVATION in self.needs else None
-        )
-        for tap in filter(None, (maps, activation)):
-            tap.install(options)
-        denoised = executor(x, timestep, model_options, seed)
-        entries = maps.entries() if maps else list(zip(conds, context_lengths(conds), strict=True))
-        snapshot = Snapshot(
+            self.why_not.update(dict.fromkeys(moments, why))
+            return None
+        conds = _looked_at(guider)
+        given = (self.family, guider.inner_model.diffusion_model, conds, *x.shape[-2:])
+        maps = AttentionMaps(*given) if ATTENTION in self.needs else None
+        activation = ActivationMaps(*given, self.projection) if ACTIVATION in self.needs else None
+        return Look(len(x), *x.shape[-2:], conds, maps, activation)
+
+    def _snapshot(self, guider: Any, x: Tensor, timestep: Tensor, look: Look, denoised: Tensor) -> Snapshot:
+        maps, conds = look.maps, _looked_at(guider)
+        entries = []
+        if maps is not None:
+            entries = maps.entries()
+        elif self.needs - {DENOISED}:
+            entries = list(zip(conds, context_lengths(conds), strict=True))
+        return Snapshot(
             step=self.evaluations,
-            sigma=sigma,
-            maps=maps.maps if maps else {},
+            sigma=float(timestep.flatten()[0]),
+            maps=maps.maps if maps is not None else {},
             words=words_of(entries),
             text=text_of(entries) if TEXT in self.needs else None,
-            activation=activation.image() if activation else None,
+            activation=look.activation.image() if look.activation is not None else None,
             latent=_model_input(guider, x, timestep) if LATENT in self.needs else None,
             denoised=denoised.detach().float().cpu().clone(),
+            why=look.why(),
+            remarks=look.notes,
         )
-        self.snapshots.update(dict.fromkeys(moments, snapshot))
-        return denoised
 
     def missing(self) -> dict[str, str]:
         """For each moment without a snapshot, why."""
         if self.plan is None:
-            return {}
+            return {str(moment): f"{self.broken}." for moment in self.moments or (AUTO,)} if self.broken else {}
         absent = (moment for moment in self.plan.moments if moment not in self.snapshots)
-        return {str(moment): self.plan.why_missing(moment, self.evaluations) for moment in absent}
+        return {str(moment): self._why_missing(moment) for moment in absent}
+
+    def _why_missing(self, moment: Moment) -> str:
+        why = self.why_not.get(moment) or self.broken
+        return f"{why}." if why else self.plan.why_missing(moment, self.evaluations)
+
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of what was captured: blocks that had to be left out, and the like."""
+        return tuple(dict.fromkeys(note for snapshot in self.snapshots.values() for note in snapshot.notes()))
 
     def row_features(self, row: int, latent_out: Any) -> dict[str, Features]:
         """The features of one row by moment, in the order of evaluation.
@@ -136,28 +159,13 @@ class Recording:
             latent_out: the model's ``process_latent_out``.
         """
         by_step = sorted(self.snapshots.items(), key=lambda item: item[1].step)
-        return {str(moment): self._features(moment, snapshot, row, latent_out) for moment, snapshot in by_step}
+        of_model = self.family.name, self.plan.model_sampling, latent_out
+        return {str(moment): snapshot.features(row, moment, *of_model) for moment, snapshot in by_step}
 
-    def _features(self, moment: Moment, snapshot: Snapshot, row: int, latent_out: Any) -> Features:
-        entries = list(snapshot.maps.values())
-        blocks = [block for block in (entries[0] if entries else ()) if all(block in maps for maps in entries)]
-        attention = None
-        if blocks:
-            attention = torch.stack([torch.cat([maps[block][row] for maps in entries]) for block in blocks])
-        return Features(
-            family=self.family.name,
-            moment=str(moment),
-            step=snapshot.step,
-            sigma=snapshot.sigma,
-            percent=percent_of_sigma(self.plan.model_sampling, snapshot.sigma),
-            blocks=block_names(blocks),
-            attention=attention,
-            words=snapshot.words,
-            denoised=latent_out(snapshot.denoised[row : row + 1])[0],
-            latent=None if snapshot.latent is None else snapshot.latent[row],
-            activation=None if snapshot.activation is None else snapshot.activation[row],
-            text=None if snapshot.text is None else snapshot.text[row % len(snapshot.text)],
-        )
+
+def _looked_at(guider: Any) -> list[dict[str, Any]]:
+    """The conditioning entries of a guider whose maps are wanted."""
+    return guider.conds.get("positive") or [cond for conds in guider.conds.values() for cond in conds]
 
 
 def _model_input(guider: Any, x: Tensor, timestep: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .forwards import replaced
-from .model_calls import ModelCall
+from .model_wrappers import ModelCall
 from .origins import is_core, is_ours, origin_of
 
 ROUNDING = {torch.float64: 1e-9, torch.float32: 1e-5, torch.float16: 5e-3, torch.bfloat16: 4e-2}

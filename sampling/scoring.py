@@ -8,10 +8,11 @@ import torch
 from comfy.model_management import InterruptProcessingException
 from torch import Tensor
 
-from ..probe_models.features import ATTENTION, Features
+from ..probe_models.features import ACTIVATION, ATTENTION, NEEDS, Features
 from ..probe_models.preview import Decoding
 from ..probe_models.probe import Probe
-from .tap import NO_ATTENTION
+from .activation import NO_ACTIVATION
+from .maps import NO_ATTENTION
 
 PREVIEW_PX = 256
 
@@ -34,11 +35,20 @@ class Verdict:
     picture: Tensor | None = None
 
 
-def why_not_seen(features: Features | None, needs: Collection[str]) -> str | None:
+WITHOUT = {ATTENTION: NO_ATTENTION, ACTIVATION: NO_ACTIVATION}
+
+
+def why_missing(features: Features, part: str) -> str:
+    """Why a part that was asked for was not captured; empty if it was."""
+    if getattr(features, part) is not None:
+        return ""
+    return features.why.get(part) or WITHOUT.get(part, "the conditioning has none")
+
+
+def why_not_seen(features: Features, needs: Collection[str]) -> str | None:
     """Why a probe can't score what was captured, None if it can."""
-    if features is None:
-        return NOT_SEEN
-    return NO_ATTENTION if ATTENTION in needs and features.attention is None else None
+    reasons = (why_missing(features, part) for part in NEEDS if part in needs)
+    return next((f"nothing was captured, because {why}" for why in reasons if why), None)
 
 
 def verdicts(score: Callable[[list[Features]], tuple[Tensor, Tensor | None]], rows: list[Features]) -> list[Verdict]:

@@ -57,7 +57,8 @@ class Entry:
         if judged and judged.error:
             remark = f"not judged: {judged.error}"
         return Fate(
-            seed=self.candidate.seed,
+            seed=self.candidate.name.seed,
+            batch_index=self.candidate.name.batch_index,
             prompt=self.candidate.prompt,
             scores=tuple(sorted(self.scores.items())),
             reached=self.reached,
@@ -150,7 +151,7 @@ def none_finished(entries: Sequence[Entry]) -> str:
     if unscored := len(stopped) - failed:
         counts += f", {unscored} could not be scored"
     in_order = sorted(stopped, key=lambda entry: entry.run.error is not None)  # what could not be scored comes first
-    seeds = {_said(entry.error): entry.candidate.seed for entry in reversed(in_order)}
+    seeds = {_said(entry.error): entry.candidate.name for entry in reversed(in_order)}
     reasons = [f"seed {seed}: {reason}" for reason, seed in reversed(seeds.items())]
     return f"no candidate was finished, {counts}: {'; '.join(reasons[:3])}"
 

@@ -22,7 +22,7 @@ from .loaded import loaded_again
 from .looking import Looker
 from .progress import RowProgress
 from .row_check import RowCheck
-from .scoring import NOT_SEEN, score_and_show, verdicts, why_not_seen
+from .scoring import NOT_SEEN, score_and_show, verdicts
 from .search_result import Entry, Judge, SearchResult, none_finished, search_result
 from .seeds import KEY as SEEDS_KEY
 from .watcher import Unwatched, Watcher
@@ -72,9 +72,9 @@ def seed_search(
         search.hub.close(keep=search.sampled())
     finally:
         search.hub.close()
-    marks, hub = search.watcher.marks, search.hub
+    marks, warnings = search.watcher.marks, [*search.hub.warnings, *search.looker.warnings]
     return search_result(
-        search.entries, search.steps, survivors, probe, marks, judge, judge_label, hub.warnings, hub.extra_rows
+        search.entries, search.steps, survivors, probe, marks, judge, judge_label, warnings, search.hub.extra_rows
     )
 
 
@@ -200,7 +200,7 @@ class _Search:
             features = self.looker.features(entry.run)
             if features is not None and not features.denoised.isfinite().all():
                 entry.run.fail(FloatingPointError(f"its latent is NaN at step {moment}"))
-            elif why := why_not_seen(features, self.probe.needs):
+            elif why := self.looker.why_not_seen(entry.run, features):
                 entry.leave_unscored(moment, why)
             else:
                 seen[row] = features

@@ -25,7 +25,7 @@ class RowRecord:
         model_rows: forwards of one latent for one cond that the run spent on all its rows.
         run: which run the row was part of.
         steps: of the run's schedule.
-        finished: whether the schedule went on to the end of the noise.
+        finished: whether the schedule went on to the end of the noise; None if that isn't known.
         dropped_at: the moment after which the row was not computed any more, None if it went on.
         note: what happened to the run's rows in flight, for the user.
     """
@@ -38,7 +38,7 @@ class RowRecord:
     model_rows: int
     run: UUID
     steps: int
-    finished: bool
+    finished: bool | None
     dropped_at: str | None = None
     note: str = ""
     id: UUID = field(default_factory=uuid4)

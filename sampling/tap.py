@@ -1,179 +1,204 @@
-"""The tap on a model's attention for one evaluation: reads q and k, passes everything on."""
+"""The taps in one call of the model: they show its attention and one block's output, and change nothing.
+
+What other packs installed in the same places is called as if the taps weren't there.
+"""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from comfy.ldm.modules.attention import optimized_attention
 from torch import Tensor
 
-from .attention import common_grid, position_weights, to_grid
 from .families import COUNTED, CROSS, REPLACED, Family
-from .stacks import Block
-from .tokens import Attention
+from .look import TAPS, guarded, open_looks
+from .model_call import CALL, LookedAtCall, call_of
+from .options import append, inner, put
+from .stacks import AFTER, Block
 
-NO_ATTENTION = (
-    "nothing was captured, because at that evaluation the model's attention did not pass through ComfyUI's "
-    "attention call. Models with an attention of their own (Nunchaku and the like) bypass it, and a cache node "
-    "(TeaCache, EasyCache) may have skipped the evaluation: use another model loader, or let the cache start later."
-)
-
-
-TAPS = "diffusion_probe_taps"
-"""In ``transformer_options``: which tap wants the maps of a conditioning entry, by the entry's uuid."""
-
-COUNT = "diffusion_probe_blocks"
-"""In the ``transformer_options`` of one call of the model: the blocks that are still to come."""
+TEXT_TOKENS = "diffusion_probe_text_tokens"
+"""In ``transformer_options`` inside of one block: how many tokens of text it was given before those of the image."""
 
 
-class AttentionTap:
-    """Collects maps by conditioning entry and block.
+def tapped_call(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs):
+    """APPLY_MODEL wrapper: put the taps into the options of this call, if somebody looks, and take them out again.
 
-    Args:
-        family: of the model.
-        diffusion_model: the model itself.
-        conds: the entries whose maps are wanted, as the guider processed them.
-        height, width: of the latent.
+    ComfyUI makes these options for each call anew, so what other packs keep in theirs is never touched.
     """
+    with ExitStack() as stack:
+        if (transformer_options or {}).get(TAPS):
+            _install(stack, executor.class_obj.diffusion_model, x, transformer_options)
+        return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
 
-    def __init__(self, family: Family, diffusion_model: Any, conds: list[dict[str, Any]], height: int, width: int):
-        self.family, self.diffusion_model = family, diffusion_model
-        self.token_sides = family.blocks(diffusion_model)
-        self.conds = {cond["uuid"]: cond for cond in conds}
-        self.height, self.width = height, width
-        self.grid = common_grid(*self._in_tokens(min(self.token_sides.values())))
-        self.maps: dict[UUID, dict[Block, Tensor]] = {}
 
-    def install(self, options: dict[str, Any]) -> None:
-        """Tap the attention of one evaluation through its own copy of ``transformer_options``.
+def _install(stack: ExitStack, diffusion_model: Any, x: Tensor, options: dict[str, Any]) -> None:
+    looks = open_looks(options)
+    with guarded(*looks):
+        call = LookedAtCall(tuple(x.shape), options)
+        put(stack, options, CALL, call)
+        stack.callback(_end, call)
+        maps = next((look.maps for look in looks if look.maps is not None), None)
+        if maps is not None:
+            call.order = tuple(maps.family.stack(diffusion_model)) if maps.family.seen == COUNTED else ()
+            _tap_attention(stack, maps.family, maps.token_sides, options)
+        activation = next((look.activation for look in looks if look.activation is not None), None)
+        if activation is not None:
+            _tap_activation(stack, activation.block, options)
 
-        What other packs installed there before is called as if the tap weren't there.
-        """
-        options[TAPS] = dict.fromkeys(self.conds, self)
-        replacements = options.setdefault("patches_replace", {})
-        if self.family.seen == CROSS:
-            attn2 = replacements.setdefault("attn2", {})
-            for block in self.token_sides:
-                attn2[block] = TappedCrossAttention(block, attn2.get(block, attn2.get(block[:2])))
-            return
-        if self.family.seen == REPLACED:
-            dit = replacements.setdefault("dit", {})
-            for kind, index in self.token_sides:
-                place = (f"{kind}_block", index)
-                dit[place] = NamedBlock((kind, index), dit.get(place))
-        order = tuple(self.family.stack(self.diffusion_model)) if self.family.seen == COUNTED else ()
-        options["optimized_attention_override"] = TappedAttention(options.get("optimized_attention_override"), order)
 
-    def record(self, uuid: UUID, block: Block, q: Tensor, k: Tensor, options: dict, mask: Tensor | None, **scaling):
-        """Keep the maps of one entry in one block.
+def _end(call: LookedAtCall) -> None:
+    with call.guarded():
+        call.end()
 
-        Args:
-            uuid: the entry.
-            block: the block; others than the family's are ignored, and so is a second pass through
-                a block in one evaluation (by guidance nodes such as PAG).
-            q, k: the entry's rows, ``[rows, heads, tokens, head_dim]``.
-            options: the call's ``transformer_options``.
-            mask, scaling: as for :func:`attention.text_attention`.
-        """
-        if block not in self.token_sides or block in self.maps.get(uuid, {}):
-            return
-        side = self.token_sides[block]
-        region = self._region(self.conds[uuid], side)
-        image = region[0] * region[1]
-        call = Attention(q.shape[2], k.shape[2], image, self.conds[uuid], options, self.diffusion_model)
-        tokens = self.family.layout(call)
-        if tokens is not None:
-            weights = position_weights(q, k, tokens, mask, **scaling)
-            self.maps.setdefault(uuid, {})[block] = to_grid(weights, region, self._in_tokens(side), self.grid)
 
-    def entries(self) -> list[tuple[dict[str, Any], int]]:
-        """The entries whose maps were recorded, in the order of ``maps``, each with its number of text positions."""
-        return [(self.conds[uuid], next(iter(maps.values())).shape[1]) for uuid, maps in self.maps.items()]
+def _tap_attention(stack: ExitStack, family: Family, blocks: Any, options: dict[str, Any]) -> None:
+    if family.seen == CROSS:
+        attn2 = inner(stack, options, "patches_replace", "attn2")
+        for block in blocks:
+            put(stack, attn2, block, TappedCrossAttention(block, attn2.get(block, attn2.get(block[:2]))))
+        return
+    if family.seen == REPLACED:
+        dit = inner(stack, options, "patches_replace", "dit")
+        for kind, index in blocks:
+            place = (f"{kind}_block", index)
+            put(stack, dit, place, NamedBlock((kind, index), dit.get(place)))
+    name = "optimized_attention_override"
+    put(stack, options, name, TappedAttention(options.get(name), family.seen == COUNTED))
 
-    def _region(self, cond: dict[str, Any], side: int) -> tuple[int, int, int, int]:
-        """Height, width, top and left in image tokens of the region that a conditioning covers."""
-        high, wide = self._in_tokens(side)
-        if "area" not in cond:
-            return high, wide, 0, 0
-        area = cond["area"]
-        height, width, top, left = (*area[: len(area) // 2][-2:], *area[len(area) // 2 :][-2:])
-        rows = -(-min(height, self.height - top) // side)
-        columns = -(-min(width, self.width - left) // side)
-        return rows, columns, min(top // side, high - rows), min(left // side, wide - columns)
 
-    def _in_tokens(self, side: int) -> tuple[int, int]:
-        return -(-self.height // side), -(-self.width // side)
+def _tap_activation(stack: ExitStack, block: Block, options: dict[str, Any]) -> None:
+    kind, index = block
+    if kind == "output":
+        append(stack, inner(stack, options, "patches"), "output_block_patch", TappedEntry(block))
+    elif kind.startswith(AFTER):
+        append(stack, inner(stack, options, "patches"), kind.removeprefix(AFTER).strip(), TappedPatch(index))
+    else:
+        dit = inner(stack, options, "patches_replace", "dit")
+        put(stack, dit, block, TappedBlock(dit.get(block)))
 
 
 @dataclass(frozen=True)
 class TappedAttention:
-    """An ``optimized_attention_override`` that shows q and k to the taps, and then calls ``previous``.
+    """An ``optimized_attention_override`` that shows q and k, and then calls ``previous``.
 
     Attributes:
-        order: the blocks of the model, where its attention calls can be told apart by their order alone.
+        counted: whether the blocks can be told apart by the order of their attention calls alone.
     """
 
     previous: Callable | None
-    order: tuple[Block, ...] = ()
+    counted: bool = False
 
     def __call__(self, func, q, k, v, *args, **kwargs):
-        options = kwargs.get("transformer_options") or {}
-        given = {**dict(zip(("heads", "mask"), args)), **kwargs}
-        heads, mask = given["heads"], given.get("mask")
-        scaling = {name: kwargs[name] for name in ("scale", "enable_gqa") if name in kwargs}
-        by_head = (q, k) if kwargs.get("skip_reshape") else (_by_head(q, heads), _by_head(k, heads))
-        _show(options, self._block(options), *by_head, mask, **scaling)
+        call = call_of(kwargs.get("transformer_options"))
+        if call is not None:
+            with call.guarded():
+                self._show(call, q, k, args, kwargs)
         if self.previous is not None:
             return self.previous(func, q, k, v, *args, **kwargs)
         return func(q, k, v, *args, **kwargs)
 
-    def _block(self, options: dict[str, Any]) -> Block:
-        if self.order:  # ComfyUI copies the options for each call of the model, so each starts a new count
-            return next(options.setdefault(COUNT, iter(self.order)), ())
-        return options.get("block_type"), options.get("block_index")
+    def _show(self, call: LookedAtCall, q: Tensor, k: Tensor, args: tuple, kwargs: dict[str, Any]) -> None:
+        options = kwargs["transformer_options"]
+        given = {**dict(zip(("heads", "mask"), args)), **kwargs}
+        heads, mask = given["heads"], given.get("mask")
+        scaling = {name: kwargs[name] for name in ("scale", "enable_gqa") if name in kwargs}
+        block = call.next_block() if self.counted else (options.get("block_type"), options.get("block_index"))
+        by_head = (q, k) if kwargs.get("skip_reshape") else (_by_head(q, heads), _by_head(k, heads))
+        call.show_attention(block, *by_head, mask, options, scaling=scaling, text=options.get(TEXT_TOKENS))
 
 
 @dataclass(frozen=True)
 class NamedBlock:
-    """A replacement of a whole block that tells its attention which ``block`` it is, around what was ``installed``."""
+    """A replacement of a whole block that tells its attention which ``block`` it is and how long its text is, around
+    what was ``installed``."""
 
     block: Block
     installed: Callable | None
 
     def __call__(self, args, extra):
-        kind, index = self.block
-        options = {**args["transformer_options"], "block_type": kind, "block_index": index}
-        args = {**args, "transformer_options": options}
-        return self.installed(args, extra) if self.installed is not None else extra["original_block"](args)
+        call = call_of(args.get("transformer_options"))
+        with ExitStack() as stack:
+            if call is not None:
+                with call.guarded():
+                    self._name(stack, call, args)
+            return self.installed(args, extra) if self.installed is not None else extra["original_block"](args)
+
+    def _name(self, stack: ExitStack, call: LookedAtCall, args: dict[str, Any]) -> None:
+        options, (kind, index) = args["transformer_options"], self.block
+        call.enter(self.block)
+        put(stack, options, "block_type", kind)
+        put(stack, options, "block_index", index)
+        text = args["txt"].shape[1] if "txt" in args else options["img_slice"][0]
+        put(stack, options, TEXT_TOKENS, text)
 
 
 @dataclass(frozen=True)
 class TappedCrossAttention:
-    """An ``attn2`` replacement that shows q and k to the taps, and then calls what was ``installed``."""
+    """An ``attn2`` replacement that shows q and k, and then calls what was ``installed``."""
 
     block: Block
     installed: Callable | None
 
     def __call__(self, q, k, v, options):
-        heads = options["n_heads"]
-        _show(options, self.block, _by_head(q, heads), _by_head(k, heads), None)
+        heads, call = options["n_heads"], call_of(options)
+        if call is not None:
+            with call.guarded():
+                call.enter(self.block)
+                call.show_attention(self.block, _by_head(q, heads), _by_head(k, heads), None, options, scaling={})
         if self.installed is not None:
             return self.installed(q, k, v, options)
         precision = options["attn_precision"]
         return optimized_attention(q, k, v, heads, attn_precision=precision, transformer_options=options)
 
 
-def _show(options: dict, block: Block, q: Tensor, k: Tensor, mask: Tensor | None, **scaling) -> None:
-    """Give each entry's tap the rows of a call that belong to it."""
-    uuids = options.get("uuids", ())
-    for chunk, uuid in enumerate(uuids):
-        tap = options[TAPS].get(uuid)
-        if tap is not None:  # None: a negative prompt
-            rows = q.shape[0] // len(uuids)
-            some = slice(chunk * rows, (chunk + 1) * rows)
-            some_mask = mask[some] if mask is not None and mask.ndim > 2 and mask.shape[0] == q.shape[0] else mask
-            tap.record(uuid, block, q[some], k[some], options, some_mask, **scaling)
+@dataclass(frozen=True)
+class TappedBlock:
+    """A replacement of a DiT's block that runs what was ``installed``, or else the block, and shows what it gives.
+
+    Image tokens come before those of reference images, and behind those of text where they are one stream.
+    """
+
+    installed: Callable | None
+
+    def __call__(self, args: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+        output = extra["original_block"](args) if self.installed is None else self.installed(args, extra)
+        options = args.get("transformer_options")
+        call = call_of(options)
+        if call is not None:
+            with call.guarded():
+                text = 0 if "txt" in args else options["img_slice"][0]
+                references = sum(options.get("reference_image_num_tokens", ()))
+                call.show_activation(output["img"][:, text:], options, references)
+        return output
+
+
+@dataclass(frozen=True)
+class TappedPatch:
+    """A patch that follows each block of a DiT, and shows what one of them gives: the image alone."""
+
+    index: int
+
+    def __call__(self, args: dict[str, Any]) -> dict[str, Any]:
+        call = call_of(args.get("transformer_options"))
+        if call is not None and args["block_index"] == self.index:
+            with call.guarded():
+                call.show_activation(args["img"], args["transformer_options"], 0)
+        return {}
+
+
+@dataclass(frozen=True)
+class TappedEntry:
+    """An ``output_block_patch`` that shows what enters one block of a UNet's decoder."""
+
+    block: Block
+
+    def __call__(self, h: Tensor, skip: Tensor, options: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        call = call_of(options)
+        if call is not None and tuple(options["block"]) == self.block:
+            with call.guarded():
+                call.show_activation(h, options)
+        return h, skip
 
 
 def _by_head(tokens: Tensor, heads: int) -> Tensor:

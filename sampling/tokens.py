@@ -36,6 +36,7 @@ class Attention:
         cond: the conditioning entry, as the guider processed it.
         options: the call's ``transformer_options``.
         diffusion_model: the model.
+        text: how many tokens of text come before the image, where the block was seen to be given them apart.
     """
 
     queries: int
@@ -44,6 +45,7 @@ class Attention:
     cond: dict[str, Any]
     options: dict[str, Any]
     diffusion_model: Any
+    text: int | None = None
 
     @property
     def positions(self) -> int:
@@ -87,7 +89,7 @@ def text_image(call: Attention) -> Tokens | None:
     if call.keys - call.queries >= references:
         references = 0
     text = call.queries - call.image - references
-    if text < call.positions:
+    if text < call.positions or call.text not in (None, text):
         return None
     return Tokens(slice(text, text + call.image), ((slice(text - call.positions, text),),))
 
@@ -107,7 +109,8 @@ def padded_text_image(call: Attention) -> Tokens | None:
     missing = len(call.given("ref_latents")) - len(before)
     first = sum(padded(text.shape[1]) for text in before) + missing * multiple
     image = call.queries - padded(call.image)
-    if image < first + padded(call.positions):
+    expected = first + padded(call.positions)
+    if image < expected or not call.given("ref_latents") and image > expected:
         return None
     return Tokens(slice(image, image + call.image), ((slice(first, first + call.positions),),))
 
@@ -119,7 +122,7 @@ def image_text_llama(call: Attention) -> Tokens | None:
     """
     llama = call.cond["model_conds"][LLAMA].cond.shape[2]
     image = call.queries - call.positions - 2 * llama
-    if image < call.image:
+    if image != call.image and (image < call.image or "image_cond" not in call.cond["model_conds"]):
         return None
     t5 = image + call.positions
     return Tokens(

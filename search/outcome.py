@@ -21,6 +21,7 @@ class Fate:
         failure: what went wrong with it, None if nothing did.
         remark: that and why it was not scored where it was looked at, or not judged; None if it was.
         mark: what the user made of it on the seed board: "pinned", "discarded" or None.
+        batch_index: as in :class:`SeedName`.
     """
 
     seed: int
@@ -34,6 +35,12 @@ class Fate:
     failure: str | None = None
     remark: str | None = None
     mark: str | None = None
+    batch_index: int | None = None
+
+    @property
+    def name(self) -> SeedName:
+        """Of its noise."""
+        return SeedName(self.seed, self.batch_index)
 
     def standing(self) -> tuple:
         """Larger is better: finished first, by the judge or the last score; of the others who came further.
@@ -127,7 +134,7 @@ class Outcome:
         moments = sorted({step for fate in fates for step, _ in fate.scores})
         return Scores(
             values=tuple(fate.scores[-1][1] if fate.scores else float("nan") for fate in fates),
-            seeds=tuple(SeedName(fate.seed) for fate in fates),
+            seeds=tuple(fate.name for fate in fates),
             probe=self.probe,
             label=self.label,
             moment=", ".join(f"step {step}" for step in moments),
@@ -145,7 +152,7 @@ def outcome_report(outcome: Outcome) -> dict:
         "rows": [
             {
                 "row": row,
-                "seed": str(fate.seed),
+                "seed": str(fate.name),
                 "prompt": fate.prompt + 1,
                 "scores": [{"step": step, "score": score} for step, score in fate.scores],
                 "rank": place,
@@ -190,7 +197,7 @@ def outcome_text(outcome: Outcome) -> str:
         )
     head += outcome.warnings
     prompts = len({fate.prompt for fate in fates}) > 1
-    names = [f"seed {fate.seed}" + (f" of prompt {fate.prompt + 1}" if prompts else "") for fate in fates]
+    names = [f"seed {fate.name}" + (f" of prompt {fate.prompt + 1}" if prompts else "") for fate in fates]
     kept = outcome.survivors()
     lines = [
         f"{place}. {names[row]}: {_fate(fates[row], row in kept)}" for place, row in enumerate(outcome.order(), start=1)

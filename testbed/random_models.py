@@ -192,7 +192,13 @@ def random_model(name: str, seed: int = 0, dtype: torch.dtype = torch.float32, s
         shape: what to change of the diffusion model's configuration.
     """
     kind, unet_config = SMALL_MODELS[name]
-    unet_config = {**unet_config, **shape}
+    return random_of(kind, {**unet_config, **shape}, seed, dtype, scale)
+
+
+def random_of(
+    kind: type, unet_config: dict[str, Any], seed: int = 0, dtype: torch.dtype = torch.float32, scale: float = 1.0
+) -> Any:
+    """A MODEL of one of ComfyUI's configuration classes, built from ``unet_config``; else as :func:`random_model`."""
     config = kind(dict(unet_config))
     config.unet_config.update(unet_config)  # some set fields by themselves
     config.set_inference_dtype(dtype, None)

@@ -1,7 +1,7 @@
 """The cache on a MODEL: one wrapper there, and what it installs for the time of a run.
 
 The hook sees every model call first, before what other packs and this pack's search hub install around it
-(``model_calls``): a predicted call reaches none of them, costs the hub no row, and LoRA, compiled models and other
+(``model_wrappers``): a predicted call reaches none of them, costs the hub no row, and LoRA, compiled models and other
 caches are all behind it. What is predicted is the slope (x − x0)/σ of the
 sampler's path; for flow models and eps models that is the model's own output.
 """
@@ -18,8 +18,8 @@ from torch import Tensor
 
 from ..coroutine import next_look
 from ..families import FLUX, find_family
-from ..model_calls import CACHE, ModelCall, in_front
-from ..recording import LOOKING
+from ..look import LOOKING
+from ..model_wrappers import CACHE, ModelCall, in_front
 from ..samplers import adapts_steps, draws_noise, sampler_name
 from .blocks import JOB, BlockJob, replace_blocks
 from .config import StepCacheConfig

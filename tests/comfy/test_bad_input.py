@@ -124,12 +124,14 @@ def test_lazycache_before_the_probe_hides_the_evaluation_and_after_it_the_attent
     assert goes_on()
 
 
-def test_pruning_where_a_cache_skipped_the_attention_stops_the_run_with_the_fix(flux, ksampler, goes_on):
+def test_pruning_where_a_cache_skipped_the_attention_drops_nothing_and_says_the_fix(flux, ksampler, caplog):
     model = cached(EasyCacheNode, flux)
-    model = PruneInFlight.execute(model, AttentionFocus(), f"step {SKIPPED}", 1, "off", 0.0, "use anyway")[0]
-    with pytest.raises(ValueError, match=r"Prune in Flight: nothing was captured.*EasyCache\) may have skipped"):
-        ksampler(model, steps=20)
-    assert goes_on()
+    pruned = PruneInFlight.execute(model, AttentionFocus(), f"step {SKIPPED}", 1, "off", 0.0, "use anyway")[0]
+    latent = ksampler(pruned, steps=20)
+    assert torch.equal(latent, ksampler(model, steps=20))
+    assert "Prune in Flight dropped nothing: nothing was captured, because at that evaluation" in caplog.text
+    with pytest.raises(ValueError, match=r"Probe Score: Nothing was captured.*EasyCache\) may have skipped.*later"):
+        ProbeScore.execute({"samples": latent}, pruned)
 
 
 @pytest.fixture

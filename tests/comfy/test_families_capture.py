@@ -418,11 +418,15 @@ def test_keys_that_an_adapter_adds_move_no_token(queries, keys):
     assert text_image(call) == Tokens(slice(12, 36), ((slice(0, 12),),))
 
 
-def test_several_frames_are_refused_where_one_is_an_image(small_model, probe):
+def test_of_several_frames_where_one_is_an_image_nothing_is_captured_and_why(small_model, probe):
     small = small_model("Qwen-Image")
     layers = torch.zeros(1, 16, 3, 8, 12)
-    with pytest.raises(ValueError, match="looks at single images, and this latent has 3 frames or layers"):
-        small.sample(attach_probe(small.model, probe, "step 1"), rows=1, noise=torch.randn(layers.shape), latent=layers)
+    options = {"rows": 1, "noise": torch.randn(layers.shape), "latent": layers}
+    model = attach_probe(small.model, probe, "step 1")
+    latent = small.sample(model, **options)
+    assert torch.equal(latent, small.sample(**options))
+    with pytest.raises(ValueError, match="looks at single images, and this latent has 3 frames or layers. Sample an"):
+        captured(model, {"samples": latent})
 
 
 def test_a_video_model_is_refused_with_a_sentence(small_model, probe):

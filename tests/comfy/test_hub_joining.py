@@ -16,7 +16,7 @@ from diffusion_probe.sampling.batching import joinable
 from diffusion_probe.sampling.coroutine import PAUSED, Run, leave
 from diffusion_probe.sampling.hub import Hub
 from diffusion_probe.sampling.looking import Looker
-from diffusion_probe.sampling.model_calls import ModelCall
+from diffusion_probe.sampling.model_wrappers import ModelCall
 from diffusion_probe.testbed.random_models import random_conditioning, random_flux
 
 STEPS = 4

@@ -396,10 +396,6 @@ def test_the_filter_skips_on_when_everything_was_dropped(small_flux, tmp_path, m
     assert isinstance(filtered[0], ExecutionBlocker) and "4 had been dropped in flight" in filtered.ui["text"][0]
 
 
-class Broken(ByRow):
-    values = (0.1, float("nan"), 0.2, 0.3)
-
-
 @pytest.mark.parametrize(
     ("build", "says"),
     [
@@ -410,7 +406,6 @@ class Broken(ByRow):
             lambda flux: node(AttachProbe.execute(flux, ByRow(), "20%")[0], ByRow()),
             "Prune in Flight: A probe .*already attached.*connect this one",
         ),
-        (lambda flux: run_ksampler(node(flux, Broken())), r"Prune in Flight: Row 1 of 4 has no score \(nan\)"),
     ],
 )
 def test_an_error_names_the_node_the_cause_and_the_fix_and_the_next_run_is_fine(small_flux, build, says):

@@ -16,7 +16,7 @@ from diffusion_probe.nodes.cache import TCPadeCache
 from diffusion_probe.sampling.candidates import Candidate
 from diffusion_probe.sampling.capture import attach_probe, captured, score_latent
 from diffusion_probe.sampling.hub import Hub
-from diffusion_probe.sampling.model_calls import ModelCall
+from diffusion_probe.sampling.model_wrappers import ModelCall
 from diffusion_probe.sampling.pruning import PruneRule
 from diffusion_probe.sampling.samplers import draws_noise
 from diffusion_probe.sampling.search_run import seed_search
