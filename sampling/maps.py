@@ -146,7 +146,10 @@ class AttentionMaps:
         return found if fits else None
 
     def _layout(self, uuid: UUID, queries: Queries, image: int) -> Tokens | None:
-        given = (queries.q.shape[2], queries.k.shape[2], image, self.conds[uuid], queries.options)
+        asking, asked = queries.q.shape[2], queries.k.shape[2]
+        if asked < asking and self.family.seen != CROSS:  # an adapter's, whose keys are not those of text and image
+            return None
+        given = (asking, asked, image, self.conds[uuid], queries.options)
         return self.family.layout(Attention(*given, self.diffusion_model, queries.text))
 
     def _region(self, cond: dict[str, Any], side: int) -> Region:

@@ -129,7 +129,7 @@ class NamedBlock:
         call.enter(self.block)
         put(stack, options, "block_type", kind)
         put(stack, options, "block_index", index)
-        text = args["txt"].shape[1] if "txt" in args else options["img_slice"][0]
+        text = args["txt"].shape[1] if "txt" in args else options.get("img_slice", (None,))[0]
         put(stack, options, TEXT_TOKENS, text)
 
 
@@ -167,7 +167,7 @@ class TappedBlock:
         call = call_of(options)
         if call is not None:
             with call.guarded():
-                text = 0 if "txt" in args else options["img_slice"][0]
+                text = 0 if "txt" in args else options.get("img_slice", (0,))[0]
                 references = sum(options.get("reference_image_num_tokens", ()))
                 call.show_activation(output["img"][:, text:], options, references)
         return output

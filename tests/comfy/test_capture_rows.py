@@ -1,5 +1,8 @@
 """Whose rows an attention call has is known, or nothing is captured there and the user is told why."""
 
+import threading
+
+import comfy.multigpu
 import comfy.patcher_extension
 import pytest
 import torch
@@ -235,8 +238,8 @@ def test_pruning_beside_regional_prompts_drops_nothing_and_says_why(models, samp
     assert notes.pop().startswith(f"Prune in Flight dropped nothing: nothing was captured, because {ROWS} (8 instead")
 
 
-def test_calls_of_several_gpus_are_taken_together(models, sample, probe, monkeypatch):
-    """Prompts in calls of their own, in the other order: each has its map, in the order of the entries."""
+def test_prompts_in_calls_of_their_own_come_in_the_order_of_the_entries(models, sample, probe, monkeypatch):
+    """However many calls they take, and in which order."""
     entries = random_conditioning(1) + random_conditioning(3, tokens=5)
     together, alone = (attach_probe(models["FLUX"], probe, "step 1") for _ in range(2))
     expected = captured(together, {"samples": sample(together, positive=entries)})
@@ -249,3 +252,34 @@ def test_calls_of_several_gpus_are_taken_together(models, sample, probe, monkeyp
     rows = captured(alone, {"samples": sample(alone, positive=entries)})
     for row, other in zip(rows, expected, strict=True):
         assert row.attention.shape == other.attention.shape and (row.attention - other.attention).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("family", REGIONAL)
+def test_prompts_on_several_gpus_are_taken_together(models, sample, family):
+    """ComfyUI's own scheduler and threads for a model on two devices, both of which are the CPU here."""
+    entries = random_conditioning(1) + random_conditioning(3, tokens=5)
+    devices = [torch.device("cpu"), torch.device("cpu", 0)]
+    pool, threads = comfy.multigpu.MultiGPUThreadPool(devices), set()
+
+    def on_two(executor, model, conds, x, timestep, model_options):
+        clones = {"multigpu_clones": dict.fromkeys(devices, models[family]), "multigpu_thread_pool": pool}
+        return executor(model, conds, x, timestep, {**model_options, **clones})
+
+    def count(executor, *args, **kwargs):
+        threads.add(threading.get_ident())
+        return executor(*args, **kwargs)
+
+    split = models[family].clone()
+    split.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.CALC_COND_BATCH, "other", on_two)
+    split.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, "other", count)
+    try:
+        expected = sample(split, positive=entries)
+        model, plain = attach_probe(split, CaptureAll(), "step 1"), attach_probe(models[family], CaptureAll(), "step 1")
+        latent = sample(model, positive=entries)
+    finally:
+        pool.shutdown()
+    assert torch.equal(latent, expected) and len(threads) == 2
+    rows = captured(model, {"samples": latent}), captured(plain, {"samples": sample(plain, positive=entries)})
+    for row, other in zip(*rows, strict=True):
+        assert row.blocks == other.blocks and (row.attention - other.attention).abs().max() < 1e-3
+        assert torch.allclose(row.activation.float(), other.activation.float(), atol=2e-3, rtol=2e-3)

@@ -4,6 +4,7 @@ import operator
 
 import pytest
 import torch
+from comfy.ldm.modules.attention import optimized_attention
 from comfy_extras.nodes_model_downscale import PatchModelAddDownscale
 from diffusion_probe.probe_models.features import NEEDS
 from diffusion_probe.probe_models.focus import AttentionFocus
@@ -149,7 +150,7 @@ def test_tokens_that_are_merged_or_tiled_are_not_taken_for_the_image(sdxl, ksamp
         captured(model, {"samples": latent})
 
 
-def test_a_block_that_runs_for_each_quarter_of_the_image_is_not_taken_for_a_shrunk_one(sdxl, ksampler, monkeypatch):
+def test_a_block_that_runs_for_each_quarter_of_the_image_is_not_taken_for_shrunk(sdxl, ksampler, monkeypatch):
     layer = next(layer for layer in sdxl.model.diffusion_model.input_blocks[3] if hasattr(layer, "transformer_blocks"))
     whole = layer.forward
 
@@ -193,6 +194,29 @@ def test_fewer_tokens_in_joint_attention_are_noticed(small_model, probe, name, t
     assert torch.equal(latent, small.sample(fewer, steps=1))
     with pytest.raises(ValueError, match=f"nothing was captured, because {TOKENS}"):
         captured(model, {"samples": latent})
+
+
+def test_an_adapters_own_attention_in_a_block_is_not_taken_for_the_blocks(flux, ksampler):
+    """It asks four keys of a picture first, from all queries, as adapters do that add a picture."""
+    adapted = flux.clone()
+    picture = torch.randn((1, 1, 4, 128), generator=torch.Generator().manual_seed(3))
+
+    def replacement(args, extra):
+        q = torch.cat([args["txt"], args["img"]], 1)[:, None]
+        keys = picture.expand(len(q), -1, -1, -1)
+        added = optimized_attention(
+            q, keys, keys, 1, skip_reshape=True, transformer_options=args["transformer_options"]
+        )
+        out = extra["original_block"](args)
+        return {**out, "img": out["img"] + 0.1 * added[:, 12:]}
+
+    adapted.set_model_patch_replace(replacement, "dit", "double_block", 0)
+    model, plain = (attach_probe(given, AttentionFocus(), "step 1") for given in (adapted, flux))
+    latent = ksampler(model, steps=1)
+    assert torch.equal(latent, ksampler(adapted, steps=1)) and not torch.equal(latent, ksampler(flux, steps=1))
+    rows = captured(model, {"samples": latent}), captured(plain, {"samples": ksampler(plain, steps=1)})
+    for row, other in zip(*rows, strict=True):
+        assert row.blocks == other.blocks and torch.equal(row.attention[0], other.attention[0])
 
 
 def test_fewer_tokens_in_a_single_stream_are_noticed(flux, ksampler):

@@ -206,19 +206,17 @@ def test_a_model_call_reads_no_tensor_for_each_run_that_could_join(model, alone,
 def test_attention_is_captured_on_the_way_to_a_moment_and_not_to_the_end(
     model, alone, probe, sampler, captures, monkeypatch
 ):
-    taps, install = [], recording.AttentionTap.install
-    monkeypatch.setattr(
-        recording.AttentionTap, "install", lambda self, options: taps.append(1) or install(self, options)
-    )
+    looks, maps = [], recording.AttentionMaps
+    monkeypatch.setattr(recording, "AttentionMaps", lambda *given: looks.append(1) or maps(*given))
     hub = Hub(model)
     Looker(hub, SimpleNamespace(needs=frozenset({"attention", "denoised"})))
     run = hub.add(lambda: alone(hub.model, 3, sampler=sampler))
     hub.advance({run: 2})
-    before = len(taps)
+    before = len(looks)
     assert before == (captures or run.evaluations)
     hub.advance({run: STEPS})
     hub.close(keep=[run])
-    assert len(taps) == before and run.result is not None
+    assert len(looks) == before and run.result is not None
 
 
 def test_a_closed_hub_and_its_latents_go_without_the_garbage_collector(model, alone):

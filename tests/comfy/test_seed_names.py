@@ -73,7 +73,7 @@ def test_rows_with_places_of_any_order_keep_them(model, probe, place, expected):
     assert [str(name) for name in names(attached, latent)] == expected
 
 
-def test_rows_that_the_filter_kept_and_a_second_sampler_noised_anew_keep_their_places(model, probe):
+def test_rows_that_were_kept_and_noised_anew_by_a_second_sampler_keep_their_places(model, probe):
     attached = attach_probe(model, probe, "step 1")
     kept = keep_rows(empty(4), [1, 3])
     assert names(attached, sampled(attached, kept, seed=9)) == (SeedName(9, 1), SeedName(9, 3))
