@@ -82,7 +82,7 @@ class Promoted:
     def _own(self, node: Node, name: str) -> Any:
         """The value of a widget inside, before any use of its subgraph."""
         if node.subgraph is not None:
-            return self.at(node, next(slot for slot, own in enumerate(node.slots) if own.name == name))
+            return self._values(node).inputs[next(slot for slot, own in enumerate(node.slots) if own.name == name)]
         return next((widget.value for widget in node.widgets if widget.name == name), None)
 
     @staticmethod

@@ -1,7 +1,7 @@
 """What a node type's inputs are in the frontend: sockets, and widgets whose values a file saves as a bare list.
 
-The order of both follows from ``/object_info``. Nodes whose widgets exist in a browser alone (cameras, 3D
-viewers) keep the value that was saved last.
+The order of both follows from ``/object_info``. Widgets that exist in a browser alone (cameras, 3D viewers) keep
+the value that was saved last, if ``/object_info`` has an input for them.
 """
 
 from collections.abc import Iterator
@@ -21,6 +21,7 @@ WIDGET_DEFAULTS = {
 
 SEEDS = ("seed", "noise_seed")
 CONTROL_WORDS = {"fixed", "increment", "increment-wrap", "decrement", "randomize"}
+CUSTOM_COMBO = "CustomCombo"
 CONTROLLED = ("KSampler", "KSamplerAdvanced")
 """Whose samplers older files call by the name of their function."""
 
@@ -77,7 +78,15 @@ def saved_widgets(definition: dict[str, Any], saved: list | dict | None, kind: s
         values.skip_control(name, spec)
         if spec[0] == DYNAMIC_COMBO:  # the chosen option's own inputs come next
             pending[:0] = _chosen_inputs(name, spec, value)
-    return widgets
+    return widgets + (_options(widgets[0].value, values.rest()) if kind == CUSTOM_COMBO and widgets else [])
+
+
+def _options(choice: Any, rest: list) -> list[Widget]:
+    """What a Custom Combo sends besides its choice: the options that a user wrote into it, and which is chosen."""
+    options = rest[1:]
+    chosen = options.index(choice) if choice in options else -1
+    named = [Widget(f"option{number}", option) for number, option in enumerate(options, 1)]
+    return [Widget("index", chosen), *named]
 
 
 def slots(definition: dict[str, Any] | None, saved: list[dict]) -> list[Slot]:
@@ -108,6 +117,9 @@ class _Saved:
         self.place += 1
         value = self.values[self.place - 1] if self.place <= len(self.values) else default
         return default if value is None else value
+
+    def rest(self) -> list:
+        return self.values[self.place :]
 
     def skip_control(self, name: str, spec: Spec) -> None:
         """Pass over the value of "control after generate", which files of 2023 save as true or false, or not at all."""
