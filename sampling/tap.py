@@ -1,7 +1,7 @@
 """The tap on a model's attention for one evaluation: reads q and k, passes everything on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -9,8 +9,9 @@ from comfy.ldm.modules.attention import optimized_attention
 from torch import Tensor
 
 from .attention import common_grid, position_weights, to_grid
+from .comfy_versions import preferred_attention, stock_attention
 from .families import COUNTED, CROSS, REPLACED, Family
-from .stacks import Block
+from .stacks import Block, cross_attention
 from .tokens import Attention
 
 NO_ATTENTION = (
@@ -55,7 +56,8 @@ class AttentionTap:
         if self.family.seen == CROSS:
             attn2 = replacements.setdefault("attn2", {})
             for block in self.token_sides:
-                attn2[block] = TappedCrossAttention(block, attn2.get(block, attn2.get(block[:2])))
+                kernel = preferred_attention(cross_attention(self.diffusion_model, block))
+                attn2[block] = TappedCrossAttention(block, attn2.get(block, attn2.get(block[:2])), kernel)
             return
         if self.family.seen == REPLACED:
             dit = replacements.setdefault("dit", {})
@@ -126,7 +128,7 @@ class TappedAttention:
         _show(options, self._block(options), *by_head, mask, **scaling)
         if self.previous is not None:
             return self.previous(func, q, k, v, *args, **kwargs)
-        return func(q, k, v, *args, **kwargs)
+        return stock_attention(func)(q, k, v, *args, **kwargs)
 
     def _block(self, options: dict[str, Any]) -> Block:
         if self.order:  # ComfyUI copies the options for each call of the model, so each starts a new count
@@ -150,10 +152,15 @@ class NamedBlock:
 
 @dataclass(frozen=True)
 class TappedCrossAttention:
-    """An ``attn2`` replacement that shows q and k to the taps, and then calls what was ``installed``."""
+    """An ``attn2`` replacement that shows q and k to the taps, and then calls what was ``installed``.
+
+    Attributes:
+        kernel: what the block's own attention call names besides.
+    """
 
     block: Block
     installed: Callable | None
+    kernel: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, q, k, v, options):
         heads = options["n_heads"]
@@ -161,7 +168,7 @@ class TappedCrossAttention:
         if self.installed is not None:
             return self.installed(q, k, v, options)
         precision = options["attn_precision"]
-        return optimized_attention(q, k, v, heads, attn_precision=precision, transformer_options=options)
+        return optimized_attention(q, k, v, heads, attn_precision=precision, transformer_options=options, **self.kernel)
 
 
 def _show(options: dict, block: Block, q: Tensor, k: Tensor, mask: Tensor | None, **scaling) -> None:
