@@ -17,6 +17,9 @@ from .workflow_texts import choose, fill
 
 Prompt = dict[str, dict[str, Any]]
 
+GROUPS = ("workflow/", "workflow>")
+"""How the types of group nodes begin."""
+
 FILE_NAME = "filename_prefix"
 """The widget in which the frontend fills in dates and other widgets' values."""
 
@@ -42,14 +45,20 @@ def to_prompt(workflow: dict, object_info: dict[str, dict]) -> Prompt:
         object_info: the server's answer to ``/object_info``.
 
     Raises:
-        WorkflowError: a node type that is not registered, or links or subgraphs that go in a circle.
+        WorkflowError: a node type that is not registered, links or subgraphs that go in a circle, or a damaged file.
     """
     try:
         return _Conversion(workflow, object_info).prompt()
+    except WorkflowError:
+        raise
     except RecursionError:
         raise WorkflowError(
             "The workflow's links or subgraphs go in a circle. Open it in ComfyUI, cut the circle, and save it again."
         ) from None
+    except (LookupError, TypeError, AttributeError, ValueError) as damage:
+        raise WorkflowError(
+            f"The workflow's file is damaged ({type(damage).__name__}: {damage}). Open it in ComfyUI and save it again."
+        ) from damage
 
 
 class _Conversion:
@@ -66,6 +75,12 @@ class _Conversion:
         return {node.id: self._entry(node) for node in running}
 
     def _check_types(self, nodes: list[Node]) -> None:
+        groups = [node.id for node in nodes if node.type.startswith(GROUPS)]
+        if groups:
+            raise WorkflowError(
+                f"Node {', '.join(groups)} is a group node, as ComfyUI had them before subgraphs. Open the workflow in "
+                "ComfyUI, which makes a subgraph of it, and save it again."
+            )
         unknown = sorted({f"{node.type} (node {node.id})" for node in nodes if node.definition is None})
         if unknown:
             raise WorkflowError(

@@ -282,3 +282,30 @@ def test_a_file_name_is_filled_with_the_date_and_with_other_nodes_values():
     mine = {**ENCODE, "title": "Mine"}
     prefix = to_prompt(graph(LOAD, mine, sampler(), save, links=LINKS), INFO)["4"]["inputs"]["filename_prefix"]
     assert prefix == f"{now:%y-%m}/12_a red circle_%Nobody.text%"
+
+
+@pytest.mark.parametrize("kind", ["workflow/Mine", "workflow>Mine"])
+def test_a_group_node_is_told_how_it_becomes_a_subgraph(kind):
+    with pytest.raises(WorkflowError, match="Node 4 is a group node.*makes a subgraph of it, and save it again"):
+        to_prompt(graph(node(4, kind)), INFO)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"nodes": [None]},
+        {"nodes": [{"id": 1}]},
+        {"nodes": 7},
+        {"links": [[1, 2]]},
+        {"links": 5},
+        {"definitions": [1]},
+        {"definitions": {"subgraphs": [{"id": "x"}]}},
+        {"nodes": [{"id": 1, "type": "Load", "inputs": [{}]}]},
+        {"nodes": [{"id": 1, "type": "Load", "widgets_values": 3}]},
+        {"nodes": [{"id": 1, "type": ["Load"]}]},
+    ],
+    ids=str,
+)
+def test_a_damaged_file_is_one_sentence(damage):
+    with pytest.raises(WorkflowError, match=r"^The workflow's file is damaged .*save it again\.$"):
+        to_prompt({**graph(LOAD), **damage}, INFO)
