@@ -34,7 +34,7 @@ class WorkflowError(ValueError):
 def load_prompt(path: Path, object_info: dict[str, dict]) -> Prompt:
     """Read a saved workflow, or a prompt in API format, as a prompt in API format."""
     saved = json.loads(Path(path).read_text(encoding="utf-8"))
-    return to_prompt(saved, object_info) if "nodes" in saved else saved
+    return to_prompt(saved, object_info) if isinstance(saved, dict) and "nodes" in saved else saved
 
 
 def to_prompt(workflow: dict, object_info: dict[str, dict]) -> Prompt:
