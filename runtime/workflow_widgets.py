@@ -19,6 +19,9 @@ WIDGET_DEFAULTS = {
 }  # fmt: skip
 """Types of inputs that are widgets, each with the value of one that has no default."""
 
+UNSAVED = {"IMAGECOMPARE": ["", ""]}
+"""Types of widgets whose value is sent and never saved."""
+
 SEEDS = ("seed", "noise_seed")
 CONTROL_WORDS = {"fixed", "increment", "increment-wrap", "decrement", "randomize"}
 CUSTOM_COMBO = "CustomCombo"
@@ -62,16 +65,14 @@ def saved_widgets(definition: dict[str, Any], saved: list | dict | None, kind: s
         saved: its ``widgets_values``; some packs save them by name. What is missing has its default.
         kind: its type.
     """
-    if isinstance(saved, dict):
-        by_name = [(name, spec, _default(spec)) for name, spec in _inputs(definition) if _is_widget(spec)]
-        return [Widget(name, saved.get(name, default), _is_chosen(spec)) for name, spec, default in by_name]
-    values = _Saved(_without_forced(definition, list(saved or ())))
+    values = _ByName(saved) if isinstance(saved, dict) else _InOrder(_without_forced(definition, list(saved or ())))
     widgets, pending = [], list(_inputs(definition))
     while pending:
         name, spec = pending.pop(0)
         if not _is_widget(spec):
+            widgets += [Widget(name, UNSAVED[spec[0]])] if _type(spec) in UNSAVED else []
             continue
-        value = values.take(_default(spec))
+        value = values.take(name, _default(spec))
         if kind in CONTROLLED and name == "sampler_name" and isinstance(value, str):
             value = value.removeprefix("sample_")
         widgets.append(Widget(name, value, _is_chosen(spec)))
@@ -107,13 +108,29 @@ def slots(definition: dict[str, Any] | None, saved: list[dict]) -> list[Slot]:
     return defined + [Slot(one["name"], str(one.get("type", "*")), one.get("link"), "widget" in one) for one in more]
 
 
-class _Saved:
+class _ByName:
+    """Values of a file that has a name for each."""
+
+    def __init__(self, values: dict):
+        self.values = values
+
+    def take(self, name: str, default: Any) -> Any:
+        return self.values.get(name, default)
+
+    def rest(self) -> list:
+        return []
+
+    def skip_control(self, name: str, spec: Spec) -> None:
+        """It has a name of its own."""
+
+
+class _InOrder:
     """Values of a file, taken one after the other."""
 
     def __init__(self, values: list):
         self.values, self.place = values, 0
 
-    def take(self, default: Any) -> Any:
+    def take(self, name: str, default: Any) -> Any:
         self.place += 1
         value = self.values[self.place - 1] if self.place <= len(self.values) else default
         return default if value is None else value

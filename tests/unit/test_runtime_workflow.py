@@ -143,6 +143,12 @@ def test_the_inputs_of_the_chosen_option_follow_its_combo():
     assert prompt["1"]["inputs"] == {"how": "to size", "how.width": 640, "how.height": 480, "crop": True}
 
 
+def test_values_saved_by_name_keep_their_names_inside_of_a_choice_too():
+    saved = {**node(1, "Resize"), "widgets_values": {"crop": True, "how": "to size", "how.height": 4, "how.width": 3}}
+    values = {"how": "to size", "how.width": 3, "how.height": 4, "crop": True}
+    assert to_prompt(graph(saved), INFO)["1"]["inputs"] == values
+
+
 def test_a_list_as_a_value_is_not_taken_for_a_link():
     prompt = to_prompt(graph(node(1, "Load", [["a", 0]])), INFO)
     assert prompt["1"]["inputs"]["name"] == {"__value__": ["a", 0]}
