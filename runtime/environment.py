@@ -13,12 +13,12 @@ from pathlib import Path
 
 from .paths import PACK_ROOT, VENV
 from .steps import SetupError, compile_python, fingerprint, is_stamped, run, step, write_stamp
+from .supported import why_too_old
 
 # Left to itself, pip takes a newer torch that has no matching torchaudio, and ComfyUI does not start.
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 PACK_REQUIREMENTS = PACK_ROOT / "requirements.txt"
 DEV_REQUIREMENTS = PACK_ROOT / "runtime" / "requirements-dev.txt"
-OLDEST_COMFYUI = (0, 30, 0)
 
 
 def python_in(environment: Path) -> Path:
@@ -94,12 +94,9 @@ def check_installation(tree: Path, python: Path, with_tests: bool) -> None:
     """
     if not (tree / "main.py").is_file() or not (tree / "comfyui_version.py").is_file():
         raise SetupError(f"COMFYUI_PATH is {tree}, and there is no ComfyUI (no main.py). Set it to ComfyUI's folder.")
-    version = re.search(r'"(\d+)\.(\d+)\.(\d+)', (tree / "comfyui_version.py").read_text())
-    if version and tuple(map(int, version.groups())) < OLDEST_COMFYUI:
-        raise SetupError(
-            f"{tree} is ComfyUI {'.'.join(version.groups())}; this pack needs "
-            f"{'.'.join(map(str, OLDEST_COMFYUI))} or newer. Update it, or unset COMFYUI_PATH."
-        )
+    version = re.search(r'"(.+?)"', (tree / "comfyui_version.py").read_text())
+    if version and (too_old := why_too_old(version[1])) is not None:
+        raise SetupError(f"{too_old}, in {tree}. Update it, or unset COMFYUI_PATH.")
     needed = ["torch", "aiohttp", "Pillow", "tqdm", *names(PACK_REQUIREMENTS)]
     if with_tests:
         needed += names(DEV_REQUIREMENTS)

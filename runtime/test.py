@@ -1,5 +1,11 @@
-"""Run the test suite: ``python -m runtime.test [--no-browser] [pytest's arguments]``, or ``make test``."""
+"""Run the tests: ``python -m runtime.test [--no-browser] [--comfyui FOLDER] [pytest's arguments]``, or ``make test``.
 
+With ``--comfyui`` they run against that ComfyUI, in the Python that ``COMFYUI_PYTHON`` names or that belongs to it,
+and if no tests are named only those of ``CORE``: what a version of ComfyUI can break. The pack is linked into its
+``custom_nodes``; nothing else is changed there.
+"""
+
+import argparse
 import os
 import subprocess
 import sys
@@ -10,12 +16,28 @@ from .setup import ensure_or_exit
 SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile")
 """The whole suite in two processes, a file in one of them: most tests keep one core busy."""
 
+CORE = tuple(
+    f"tests/comfy/test_{name}.py"
+    for name in (
+        "nodes_schemas", "capture_maps", "families_capture", "words", "pruning", "hub", "search_exact", "step_cache",
+        "server_seed_search", "workflow_seed_selection",
+    )
+)  # fmt: skip
+"""Tests of what touches ComfyUI: its nodes, the maps of every model family, words, pruned and searched runs against
+the stock sampler, the cache, and a search and a selection on its server."""
+
 
 def main() -> None:
     """Set up, check the style when the whole suite is run, and run pytest."""
-    arguments = sys.argv[1:]
-    browser = "--no-browser" not in arguments
-    arguments = [argument for argument in arguments if argument != "--no-browser"]
+    description = __doc__.splitlines()[0]
+    parser = argparse.ArgumentParser(prog="python -m runtime.test", description=description, allow_abbrev=False)
+    parser.add_argument("--no-browser", action="store_true", help="leave out the tests in Chromium")
+    parser.add_argument("--comfyui", metavar="FOLDER", help="the ComfyUI to test against; of the tests, the core")
+    given, arguments = parser.parse_known_args()
+    if given.comfyui:
+        os.environ["COMFYUI_PATH"] = given.comfyui
+        arguments = arguments if _names_tests(arguments) else [*CORE, *arguments]
+    browser = not given.no_browser and (not given.comfyui or any("browser" in argument for argument in arguments))
     python = str(ensure_or_exit(with_browser=browser, with_tests=True))
     style = 0
     if not arguments:
@@ -27,6 +49,10 @@ def main() -> None:
     if style:
         print("ruff's findings are above the tests; `ruff check --fix .` mends most.", file=sys.stderr)
     raise SystemExit(tests or style)
+
+
+def _names_tests(arguments: list[str]) -> bool:
+    return any((PACK_ROOT / argument.split("::")[0]).exists() for argument in arguments)
 
 
 def _run(*command: str) -> int:

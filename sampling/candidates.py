@@ -11,6 +11,7 @@ import comfy.sample
 from torch import Tensor
 
 from ..search.scores import SeedName
+from .comfy_versions import empty_latent_for
 
 Callback = Callable[[int, Tensor, Tensor, int], None]
 Sample = Callable[[Any, Callback], Tensor]
@@ -89,8 +90,7 @@ def ksampler_candidate(
         )
 
     def sample(model: Any, callback: Callback) -> Tensor:
-        ratios = (latent.get("downscale_ratio_spacial"), latent.get("downscale_ratio_temporal"))
-        start = comfy.sample.fix_empty_latent_channels(model, samples, *ratios)
+        start = empty_latent_for(model, samples, latent)
         noise = comfy.sample.prepare_noise(start, seed, latent.get("batch_index"))
         return comfy.sample.sample(
             model, noise, steps, cfg, sampler_name, scheduler, positive, negative, start, denoise=denoise,
@@ -114,7 +114,7 @@ def guider_candidate(
         mine = copy.copy(guider)  # a guider holds the state of its one run
         mine.model_patcher, mine.model_options = model, model.model_options
         mine.original_conds = dict(guider.original_conds)
-        start = comfy.sample.fix_empty_latent_channels(model, samples)
+        start = empty_latent_for(model, samples, latent)
         noise = comfy.sample.prepare_noise(start, seed, latent.get("batch_index"))
         return mine.sample(
             noise, start, sampler, sigmas,

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from .comfy_versions import keyframe_state
+
 _OF_PATCHER = ("hook_patches", "hook_patches_backup", "hook_mode")
-_OF_KEYFRAMES = ("_current_keyframe", "_current_used_steps", "_current_index", "_current_strength", "_curr_t")
 
 
 class ModelState:
@@ -51,14 +52,13 @@ class ModelState:
             self.patcher.patch_hooks(None)
         self.patcher.apply_hooks(hooks)
 
-    def _read(self) -> tuple[list[Any], list[list[Any]]]:
+    def _read(self) -> tuple[list[Any], list[dict[str, Any]]]:
         of_model = [self.patcher.model.current_patcher, *(getattr(self.patcher, name) for name in _OF_PATCHER)]
-        return of_model, [[getattr(group, name) for name in _OF_KEYFRAMES] for group in self.keyframes]
+        return of_model, [keyframe_state(group) for group in self.keyframes]
 
-    def _write(self, state: tuple[list[Any], list[list[Any]]]) -> None:
+    def _write(self, state: tuple[list[Any], list[dict[str, Any]]]) -> None:
         (self.patcher.model.current_patcher, *of_patcher), of_keyframes = state
         for name, value in zip(_OF_PATCHER, of_patcher, strict=True):
             setattr(self.patcher, name, value)
         for group, values in zip(self.keyframes, of_keyframes):  # none were known when a run started
-            for name, value in zip(_OF_KEYFRAMES, values, strict=True):
-                setattr(group, name, value)
+            vars(group).update(values)

@@ -12,6 +12,8 @@ import comfy.conds
 import comfy.controlnet
 from torch import Tensor
 
+from .comfy_versions import on_several_gpus
+
 PER_ROW = (comfy.conds.CONDRegular, comfy.conds.CONDNoiseShape, comfy.conds.CONDCrossAttn)
 
 CONTROLS = (
@@ -42,7 +44,7 @@ def why_not_cut(conds: Sequence[list[dict] | None], options: dict[str, Any]) -> 
                 return f"the conditioning's {name} is a {type(cond).__name__}, whose rows are not known"
         control = entry.get("control")
         while control is not None:
-            if type(control) not in CONTROLS or control.multigpu_clones:
+            if type(control) not in CONTROLS or on_several_gpus(control):
                 return f"the rows of a {type(control).__name__} are not known"
             control = control.previous_controlnet
     return None

@@ -45,6 +45,13 @@ def encoder(diffusion_model: Any) -> Sides:
     return blocks
 
 
+def cross_attention(diffusion_model: Any, block: Block) -> Any:
+    """The module that attends to the text in one of the blocks that :func:`encoder` names."""
+    _, number, index = block
+    transformers = [layer for layer in diffusion_model.input_blocks[number] if isinstance(layer, SpatialTransformer)]
+    return transformers[0].transformer_blocks[index].attn2
+
+
 def at_depth(stack: Callable[[Any], Sides], place: str = "{}_block") -> Callable[[Any], Block]:
     """At ``ACTIVATION_DEPTH`` of the whole stack."""
 

@@ -3,19 +3,20 @@
 What other packs installed in the same places is called as if the taps weren't there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from comfy.ldm.modules.attention import optimized_attention
 from torch import Tensor
 
+from .comfy_versions import preferred_attention, stock_attention
 from .families import COUNTED, CROSS, REPLACED, Family
 from .look import TAPS, guarded, open_looks
 from .model_call import CALL, LookedAtCall, call_of
 from .options import append, inner, put
-from .stacks import AFTER, Block
+from .stacks import AFTER, Block, cross_attention
 
 TEXT_TOKENS = "diffusion_probe_text_tokens"
 """In ``transformer_options`` inside of one block: how many tokens of text it was given before those of the image."""
@@ -41,7 +42,7 @@ def _install(stack: ExitStack, diffusion_model: Any, x: Tensor, options: dict[st
         maps = next((look.maps for look in looks if look.maps is not None), None)
         if maps is not None:
             call.order = tuple(maps.family.stack(diffusion_model)) if maps.family.seen == COUNTED else ()
-            _tap_attention(stack, maps.family, maps.token_sides, options)
+            _tap_attention(stack, maps.family, diffusion_model, maps.token_sides, options)
         activation = next((look.activation for look in looks if look.activation is not None), None)
         if activation is not None:
             _tap_activation(stack, activation.block, options)
@@ -52,11 +53,15 @@ def _end(call: LookedAtCall) -> None:
         call.end()
 
 
-def _tap_attention(stack: ExitStack, family: Family, blocks: Any, options: dict[str, Any]) -> None:
+def _tap_attention(
+    stack: ExitStack, family: Family, diffusion_model: Any, blocks: Iterable[Block], options: dict[str, Any]
+) -> None:
     if family.seen == CROSS:
         attn2 = inner(stack, options, "patches_replace", "attn2")
         for block in blocks:
-            put(stack, attn2, block, TappedCrossAttention(block, attn2.get(block, attn2.get(block[:2]))))
+            kernel = preferred_attention(cross_attention(diffusion_model, block))
+            tapped = TappedCrossAttention(block, attn2.get(block, attn2.get(block[:2])), kernel)
+            put(stack, attn2, block, tapped)
         return
     if family.seen == REPLACED:
         dit = inner(stack, options, "patches_replace", "dit")
@@ -96,7 +101,7 @@ class TappedAttention:
                 self._show(call, q, k, args, kwargs)
         if self.previous is not None:
             return self.previous(func, q, k, v, *args, **kwargs)
-        return func(q, k, v, *args, **kwargs)
+        return stock_attention(func)(q, k, v, *args, **kwargs)
 
     def _show(self, call: LookedAtCall, q: Tensor, k: Tensor, args: tuple, kwargs: dict[str, Any]) -> None:
         options = kwargs["transformer_options"]
@@ -135,10 +140,15 @@ class NamedBlock:
 
 @dataclass(frozen=True)
 class TappedCrossAttention:
-    """An ``attn2`` replacement that shows q and k, and then calls what was ``installed``."""
+    """An ``attn2`` replacement that shows q and k, and then calls what was ``installed``.
+
+    Attributes:
+        kernel: what the block's own attention call names besides.
+    """
 
     block: Block
     installed: Callable | None
+    kernel: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, q, k, v, options):
         heads, call = options["n_heads"], call_of(options)
@@ -149,7 +159,7 @@ class TappedCrossAttention:
         if self.installed is not None:
             return self.installed(q, k, v, options)
         precision = options["attn_precision"]
-        return optimized_attention(q, k, v, heads, attn_precision=precision, transformer_options=options)
+        return optimized_attention(q, k, v, heads, attn_precision=precision, transformer_options=options, **self.kernel)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from torch import Tensor
 from ..probe_models.features import halved
 from ..probe_models.words import Word, numbered, word_spans
 from .alignment import BLANK, BYTE_BLANK, WORD_END, piece_words
+from .comfy_versions import found_embedding
 from .encoders import ENCODERS, Stream
 from .tokens import embeddings
 
@@ -176,10 +177,11 @@ class _Listener:
             return tokenizer.tokenizer(text, **options)
 
         def embedding(name: str) -> Any:
-            found, name, leftover = tokenizer._try_get_embedding(name)
+            answer = tokenizer._try_get_embedding(name)
+            found = found_embedding(answer, name)
             if found is not None:
-                listener.groups.append((tokenizer.embedding_identifier + name.strip(","), True))
-            return found, name, leftover
+                listener.groups.append((tokenizer.embedding_identifier + found.strip(","), True))
+            return answer
 
         listener.tokenizer.tokenizer = vocabulary
         listener.tokenizer._try_get_embedding = embedding

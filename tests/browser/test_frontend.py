@@ -1,5 +1,6 @@
 """The pack in the real frontend, in headless Chromium. The steps themselves are in ``*.test.mjs``."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from runtime.link import linked_name
-from runtime.paths import OUTPUT, comfyui_path
+from runtime.paths import OUTPUT, PACK_ROOT, comfyui_path
 from runtime.server import ComfyServer
+from runtime.workflow import to_prompt
 
 HERE = Path(__file__).parent
 
@@ -38,3 +40,22 @@ def test_in_chromium(server, script):
         cwd=HERE, env=environment, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\nComfyUI's log ends:\n{server.log_tail()}"
+
+
+def test_saved_workflows_become_the_prompts_that_the_frontend_sends(server):
+    """Hand-made files of every kind in ``saved`` (subgraphs, files of 2023, muted nodes …), and what the pack ships."""
+    files = sorted(map(str, [*HERE.glob("saved/*.json"), *PACK_ROOT.glob("workflows/*.json")]))
+    done = subprocess.run(
+        ["node", "prompts.mjs", server.url, *files], cwd=HERE, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    sent, info = json.loads(done.stdout), server.client.object_info()
+    assert sent.keys() == set(files)
+    for file in files:
+        ours = to_prompt(json.loads(Path(file).read_text(encoding="utf-8")), info)
+        assert without_titles(ours) == without_titles(sent[file]), file
+
+
+def without_titles(prompt):
+    """The frontend's titles are in the user's language, and the server ignores them."""
+    return {number: (node["class_type"], node["inputs"]) for number, node in prompt.items()}

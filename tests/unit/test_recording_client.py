@@ -99,7 +99,7 @@ def test_a_server_that_is_busy_is_not_taken_for_one_that_is_away(workflow):
     assert "Start ComfyUI" not in str(ended.value)
 
 
-@pytest.mark.parametrize("text", ["[1, 2]", '{"last": 7}', "\udc80"])
+@pytest.mark.parametrize("text", ["[1, 2]", '{"last": 7}', "\udc80", "5"])
 def test_a_file_that_is_no_workflow_is_said_to_be_none(workflow, text):
     class Server(FakeClient):
         def __init__(self, url, timeout):

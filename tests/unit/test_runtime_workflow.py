@@ -1,5 +1,7 @@
 """A saved workflow becomes the prompt that the frontend would have sent."""
 
+from datetime import datetime
+
 import pytest
 
 from runtime.workflow import WorkflowError, to_prompt
@@ -23,7 +25,7 @@ INFO = {
             "optional": ["eta", "strength"],
         },
     },
-    "Save": {"input": {"required": {"images": ["IMAGE"], "prefix": ["STRING", {"default": "out"}]}}},
+    "Save": {"input": {"required": {"images": ["IMAGE"], "filename_prefix": ["STRING", {"default": "out"}]}}},
     "Resize": {
         "input": {
             "required": {
@@ -141,6 +143,12 @@ def test_the_inputs_of_the_chosen_option_follow_its_combo():
     assert prompt["1"]["inputs"] == {"how": "to size", "how.width": 640, "how.height": 480, "crop": True}
 
 
+def test_values_saved_by_name_keep_their_names_inside_of_a_choice_too():
+    saved = {**node(1, "Resize"), "widgets_values": {"crop": True, "how": "to size", "how.height": 4, "how.width": 3}}
+    values = {"how": "to size", "how.width": 3, "how.height": 4, "crop": True}
+    assert to_prompt(graph(saved), INFO)["1"]["inputs"] == values
+
+
 def test_a_list_as_a_value_is_not_taken_for_a_link():
     prompt = to_prompt(graph(node(1, "Load", [["a", 0]])), INFO)
     assert prompt["1"]["inputs"]["name"] == {"__value__": ["a", 0]}
@@ -155,6 +163,155 @@ def test_a_muted_node_may_be_of_a_type_that_is_not_installed():
     assert to_prompt(graph(node(4, "Upscaler", mode=2)), INFO) == {}
 
 
-def test_a_subgraph_is_refused_with_what_to_do():
-    with pytest.raises(WorkflowError, match="Node 4 is a subgraph. Unpack it"):
-        to_prompt({**graph(node(4, "abc-def")), "definitions": {"subgraphs": [{"id": "abc-def"}]}}, INFO)
+def test_the_seed_control_of_2023_is_true_or_false_and_shifts_nothing():
+    for control in (True, False):
+        saved = sampler((7, control, 12, "heun", 0.5))
+        inputs = to_prompt(graph(LOAD, ENCODE, saved, links=LINKS), INFO)["3"]["inputs"]
+        assert (inputs["seed"], inputs["steps"], inputs["sampler"], inputs["eta"]) == (7, 12, "heun", 0.5)
+
+
+def test_a_seed_inside_of_a_choice_has_no_control():
+    choice = {"key": "on", "inputs": {"required": {"seed": ["INT", {"default": 0}]}}}
+    info = {
+        "Chat": {"input": {"required": {"mode": ["COMFY_DYNAMICCOMBO_V3", {"options": [choice]}], "on": ["BOOLEAN"]}}}
+    }
+    inputs = to_prompt(graph(node(1, "Chat", ["on", 5, True])), info)["1"]["inputs"]
+    assert inputs == {"mode": "on", "mode.seed": 5, "on": True}
+
+
+def test_values_saved_for_inputs_that_became_sockets_are_left_out():
+    info = {"Mix": {"input": {"required": {"a": ["INT"], "b": ["FLOAT", {"forceInput": True}], "c": ["INT"]}}}}
+    assert to_prompt(graph(node(1, "Mix", [1, 0.5, 3])), info)["1"]["inputs"] == {"a": 1, "c": 3}
+
+
+SUB = "11111111-2222-4333-8444-555555555555"
+
+
+def slot(name, type_, *links):
+    return {"name": name, "type": type_, "linkIds": list(links)}
+
+
+def inside(number, nodes, links, inputs=(), outputs=()):
+    ends = ("id", "origin_id", "origin_slot", "target_id", "target_slot")
+    links = [dict(zip(ends, link)) for link in links]
+    return {"id": number, "nodes": nodes, "links": links, "inputs": list(inputs), "outputs": list(outputs)}
+
+
+ENCODER = inside(
+    SUB,
+    [node(5, "Encode", ["inside"], [("clip", "CLIP", 1), ("text", "STRING", 2)], ["CONDITIONING"])],
+    [(1, -10, 0, 5, 0), (2, -10, 1, 5, 1), (3, 5, 0, -20, 0)],
+    [slot("clip", "CLIP", 1), slot("words", "STRING", 2)],
+    [slot("CONDITIONING", "CONDITIONING", 3)],
+)
+
+
+def use(number, values=(), clip=None, **more):
+    return node(number, SUB, values, [("clip", "CLIP", clip), ("words", "STRING", None)], ["CONDITIONING"], **more)
+
+
+def with_subgraphs(*definitions, nodes, links):
+    return {**graph(*nodes, links=links), "definitions": {"subgraphs": list(definitions)}}
+
+
+def test_each_use_of_a_subgraph_has_its_own_nodes_and_values():
+    links = [LINKS[0], (2, 7, 0, 3, 1, "CONDITIONING"), (3, 1, 1, 7, 0, "CLIP"), (4, 1, 1, 8, 0, "CLIP")]
+    nodes = [LOAD, use(7, ["of seven"], 3), use(8, [], 4), sampler()]
+    prompt = to_prompt(with_subgraphs(ENCODER, nodes=nodes, links=links), INFO)
+    assert prompt["7:5"]["inputs"] == {"text": "of seven", "clip": ["1", 1]}
+    assert prompt["8:5"]["inputs"] == {"text": "inside", "clip": ["1", 1]}
+    assert prompt["3"]["inputs"]["positive"] == ["7:5", 0] and prompt.keys() == {"1", "3", "7:5", "8:5"}
+
+
+def test_a_subgraph_in_a_subgraph_is_named_by_the_way_to_it():
+    outer = inside(
+        "outer",
+        [use(7, ["of the middle"], 1)],
+        [(1, -10, 0, 7, 0), (2, 7, 0, -20, 0)],
+        [slot("clip", "CLIP", 1)],
+        [slot("CONDITIONING", "CONDITIONING", 2)],
+    )
+    around = node(12, "outer", [], [("clip", "CLIP", 3)], ["CONDITIONING"])
+    links = [LINKS[0], (2, 12, 0, 3, 1, "CONDITIONING"), (3, 1, 1, 12, 0, "CLIP")]
+    prompt = to_prompt(with_subgraphs(ENCODER, outer, nodes=[LOAD, around, sampler()], links=links), INFO)
+    assert prompt["12:7:5"]["inputs"] == {"text": "of the middle", "clip": ["1", 1]}
+    assert prompt["3"]["inputs"]["positive"] == ["12:7:5", 0]
+
+
+def test_values_of_shown_widgets_are_in_the_order_of_the_property_that_shows_them():
+    shows = {"properties": {"proxyWidgets": [["6", "steps"], ["5", "text"]]}}
+    definition = inside(
+        SUB, [*ENCODER["nodes"], node(6, "Sampler", [1, "fixed", 5])], [(2, -10, 1, 5, 1)], ENCODER["inputs"]
+    )
+    prompt = to_prompt(with_subgraphs(definition, nodes=[use(7, [33, "shown"], **shows)], links=[]), INFO)
+    assert (prompt["7:6"]["inputs"]["steps"], prompt["7:5"]["inputs"]["text"]) == (33, "shown")
+
+
+@pytest.mark.parametrize("mode", [2, 4])
+def test_a_muted_or_bypassed_subgraph_has_no_nodes(mode):
+    links = [LINKS[0], (2, 7, 0, 3, 1, "CONDITIONING"), (3, 1, 1, 7, 0, "CLIP")]
+    prompt = to_prompt(with_subgraphs(ENCODER, nodes=[LOAD, use(7, [], 3, mode=mode), sampler()], links=links), INFO)
+    assert prompt.keys() == {"1", "3"} and "positive" not in prompt["3"]["inputs"]
+
+
+def test_a_subgraph_inside_of_itself_is_one_sentence():
+    inner = inside(SUB, [node(5, SUB)], [])
+    with pytest.raises(WorkflowError, match="go in a circle"):
+        to_prompt(with_subgraphs(inner, nodes=[node(1, SUB)], links=[]), INFO)
+
+
+def test_reroutes_in_a_circle_are_one_sentence():
+    circle = [node(number, "Reroute", inputs=[("", "*", number)], outputs=["*"]) for number in (6, 7)]
+    links = [(1, 6, 0, 3, 0, "MODEL"), (6, 7, 0, 6, 0, "*"), (7, 6, 0, 7, 0, "*")]
+    with pytest.raises(WorkflowError, match="go in a circle"):
+        to_prompt(graph(*circle, sampler(positive=None), links=links), INFO)
+
+
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [
+        ("a {red|blue} circle // not this", "a red circle "),
+        ("{a {b|c} d|e} /* nor\nthis */f", "a b d f"),
+        (r"\{kept|so\}", "{kept|so}"),
+        ("{open", "open"),
+        ("nothing", "nothing"),
+    ],
+)
+def test_choices_and_comments_in_a_prompt_are_resolved_as_it_is_sent(text, sent):
+    info = {"Encode": {"input": {"required": {"text": ["STRING", {"dynamicPrompts": True}]}}}}
+    assert to_prompt(graph(node(1, "Encode", [text])), info)["1"]["inputs"]["text"] == sent
+
+
+def test_a_file_name_is_filled_with_the_date_and_with_other_nodes_values():
+    now = datetime.now()
+    save = node(4, "Save", ["%date:yy-MM%/%Sampler.steps%_%Mine.text%_%Nobody.text%"])
+    mine = {**ENCODE, "title": "Mine"}
+    prefix = to_prompt(graph(LOAD, mine, sampler(), save, links=LINKS), INFO)["4"]["inputs"]["filename_prefix"]
+    assert prefix == f"{now:%y-%m}/12_a red circle_%Nobody.text%"
+
+
+@pytest.mark.parametrize("kind", ["workflow/Mine", "workflow>Mine"])
+def test_a_group_node_is_told_how_it_becomes_a_subgraph(kind):
+    with pytest.raises(WorkflowError, match="Node 4 is a group node.*makes a subgraph of it, and save it again"):
+        to_prompt(graph(node(4, kind)), INFO)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"nodes": [None]},
+        {"nodes": [{"id": 1}]},
+        {"nodes": 7},
+        {"links": [[1, 2]]},
+        {"links": 5},
+        {"definitions": [1]},
+        {"definitions": {"subgraphs": [{"id": "x"}]}},
+        {"nodes": [{"id": 1, "type": "Load", "inputs": [{}]}]},
+        {"nodes": [{"id": 1, "type": "Load", "widgets_values": 3}]},
+        {"nodes": [{"id": 1, "type": ["Load"]}]},
+    ],
+    ids=str,
+)
+def test_a_damaged_file_is_one_sentence(damage):
+    with pytest.raises(WorkflowError, match=r"^The workflow's file is damaged .*save it again\.$"):
+        to_prompt({**graph(LOAD), **damage}, INFO)
