@@ -10,6 +10,7 @@ from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_execution.progress import get_progress_state
 from comfy_execution.utils import get_executing_context
 
+from ..outside.texts import quoted
 from ..search.marks import MARKS, NO_MARKS
 from .values import HELD, STOPPED, Board
 
@@ -117,7 +118,7 @@ class Channel:
             elif action in MARKS and type(row) is int and self._can_be_marked(row):
                 self.marks = MARKS[action](self.marks, row)
             else:
-                raise ValueError(f"this board takes no {action!r} of row {row!r}")
+                raise ValueError(f"this board takes no {quoted(action)} of row {quoted(row)}")
             self._changed.notify_all()
 
     def _can_be_marked(self, row: int) -> bool:

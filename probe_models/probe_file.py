@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..outside.texts import quoted
 from .activation_ranker import ActivationRanker
 from .attention_cnn import AttentionCNN
 from .features import ATTENTION, Features
@@ -128,7 +129,7 @@ def new_network(card: ProbeCard) -> nn.Module:
         ValueError: a kind that isn't known, or sizes that don't fit it.
     """
     if card.kind not in KINDS:
-        raise ValueError(f"it is a probe of kind “{card.kind}”, and this version knows {', '.join(KINDS)}")
+        raise ValueError(f"it is a probe of kind {quoted(card.kind)}, and this version knows {', '.join(KINDS)}")
     try:
         return KINDS[card.kind](len(card.blocks), len(card.heads), **card.network)
     except (TypeError, ZeroDivisionError) as error:

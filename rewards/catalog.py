@@ -8,6 +8,7 @@ from pathlib import Path
 import comfy.ops
 import torch
 
+from ..outside.texts import plain
 from . import clip, image_reward
 from .files import RewardFile, fill, find, other_layout, read_tensors
 from .judge import RewardModel
@@ -46,7 +47,7 @@ def load(name: str) -> RewardModel:
         ValueError: a file is damaged or of another layout, or there is no such reward model.
     """
     if name not in REWARDS:
-        raise ValueError(f'there is no reward model "{name}". There are: {", ".join(REWARDS)}.')
+        raise ValueError(f'there is no reward model "{plain(name)}". There are: {", ".join(REWARDS)}.')
     return REWARDS[name].build(name, find(name, REWARDS[name].files))
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
+from ..outside.texts import plain
 from ..probe_models.features import ATTENTION, Features
 from ..probe_models.preview import Decoding
 from ..probe_models.probe import Probe
@@ -41,7 +42,9 @@ def attach_probe(model: Any, probe: Probe, moments: str = AUTO, rule: PruneRule 
         )
     asked = parse_moments(moments)
     if rule is not None and asked is not None and len(asked) > 1:
-        raise ValueError(f'"{moments}" are several moments, but rows are dropped at one. Write one, such as "20%".')
+        raise ValueError(
+            f'"{plain(moments)}" are several moments, but rows are dropped at one. Write one, such as "20%".'
+        )
     attachment = Attachment(probe, family, asked)
     model = model.clone()
     model.set_attachments(KEY, attachment)
@@ -81,7 +84,7 @@ def _features(record: RowRecord, needs: frozenset[str], moment: str | None) -> F
         raise ValueError("nothing was captured: " + " ".join(reasons))
     name = moment or next(reversed(record.features))
     if name not in record.features:
-        raise ValueError(f'"{name}" was not captured; captured were: {", ".join(record.features)}.')
+        raise ValueError(f'"{plain(name)}" was not captured; captured were: {", ".join(record.features)}.')
     features = record.features[name]
     if ATTENTION in needs and features.attention is None:
         raise ValueError(NO_ATTENTION)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..outside.texts import plain, quoted
 from ..probe_models.inputs import Inputs
 from ..probe_models.probe_file import KINDS
 from ..probe_models.word_judge import WordJudge
@@ -181,9 +182,8 @@ def check_labels(runs: Sequence[RunRecord], labels: Sequence[str]) -> None:
     """
     missing = sorted({name for name in labels for run in runs if name not in run.labels})
     if missing:
-        raise ValueError(
-            f"the dataset has no label “{', '.join(missing)}” in some runs; it has {', '.join(runs[0].labels)}."
-        )
+        wanted, there = (", ".join(names) for names in (missing, runs[0].labels))
+        raise ValueError(f"the dataset has no label {quoted(wanted)} in some runs; it has {plain(there)}.")
     broken = [run.key for run in runs if not np.isfinite([run.labels[name] for name in labels]).all()]
     if broken:
         raise ValueError(
@@ -195,7 +195,7 @@ def check_labels(runs: Sequence[RunRecord], labels: Sequence[str]) -> None:
         by_prompt[run.prompt].update(run.labels[labels[0]])
     if all(len(values) == 1 for values in by_prompt.values()):
         raise ValueError(
-            f"the label “{labels[0]}” is the same for all seeds of each prompt, so there is no choice to learn. "
+            f"the label {quoted(labels[0])} is the same for all seeds of each prompt, so there is no choice to learn. "
             "Record several seeds per prompt, and label them with a reward model."
         )
 
