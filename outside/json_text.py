@@ -1,6 +1,7 @@
 """JSON that someone else wrote: read as plain values, or refused by one kind of error."""
 
 import json
+import math
 from typing import Any
 
 
@@ -14,3 +15,14 @@ def read_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def storable(value: Any) -> Any:
+    """Plain values in which numbers that JSON doesn't know, NaN and infinity, are text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {name: storable(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(each) for each in value]
+    return value

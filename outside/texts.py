@@ -50,6 +50,8 @@ def half_character(text: str) -> int | None:
 
 def writable(text: str, encoding: str = "utf-8") -> str:
     """A text in which whatever an encoding can't write is given by its number; others come back as they are."""
+    if text.isascii():
+        return text
     try:
         text.encode(encoding)
     except UnicodeEncodeError:

@@ -66,8 +66,9 @@ class ActivationTap:
         self.keep(uuid, image.unflatten(1, (high, wide)).movedim(-1, 1))
 
     def keep(self, uuid: UUID, images: Tensor) -> None:
-        """One entry's ``[rows, channels, height, width]``; a second pass through the block is ignored."""
-        if uuid in self.found:
+        """One entry's ``[rows, channels, height, width]``; a second pass through the block is ignored, and so is what
+        has other channels than the projection takes."""
+        if uuid in self.found or self.projection is not None and images.shape[1] != self.projection.shape[1]:
             return
         small = on_grid(images.detach().float())
         if self.projection is not None:

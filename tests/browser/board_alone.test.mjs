@@ -148,10 +148,37 @@ test("after a gap in the events, and after a lost connection, it asks for the wh
   await page.waitForFunction(() => document.querySelectorAll(".dp-tile").length === 1);
 });
 
-test("says hello when it is asked, for the run and node that ask", async () => {
+test("says hello when it is asked, for the run and node that ask, with the secret of that board", async () => {
   await show(1);
-  await page.evaluate(() => window.fake.tell(window.fake.event_of("7", 1, { ask: true })));
-  assert.deepEqual(await sent(), [{ do: "hello", prompt_id: "run 1", node_id: "7" }]);
+  await page.evaluate(() => window.fake.tell(window.fake.event_of("7", 2, { ask: true })));
+  assert.deepEqual(await sent(), [{ do: "hello", prompt_id: "run 1", node_id: "7", secret: "of 7" }]);
+});
+
+test("asks for the boards whose secrets this tab was told, and for none if it was told none", async () => {
+  const asked = () => page.evaluate(() => window.fake.sent.filter((body) => body.do === "boards"));
+  await page.evaluate(() => window.fake.drop());
+  assert.deepEqual(await asked(), []);
+  await show(1);
+  await page.evaluate(() => window.fake.drop());
+  assert.deepEqual((await asked()).at(-1), { do: "boards", secrets: ["of 7"] });
+});
+
+test("secrets outlive a reload, the last 32 of them, and are of this tab alone", async () => {
+  const known = () =>
+    page.evaluate(async () => {
+      const { knownSecrets, secretOf } = await import("/board/store.js");
+      return [knownSecrets().length, secretOf("run 39/7"), secretOf("run 0/7") ?? null];
+    });
+  await page.evaluate(async () => {
+    const { keepSecret } = await import("/board/store.js");
+    for (let run = 0; run < 40; run++) keepSecret(`run ${run}/7`, `secret ${run}`);
+  });
+  assert.deepEqual(await known(), [32, "secret 39", null]);
+  await page.reload();
+  assert.deepEqual(await known(), [32, "secret 39", null]);
+  await page.evaluate(() => sessionStorage.setItem("diffusion-probe.secrets", "{"));
+  await page.reload();
+  assert.deepEqual(await known(), [0, undefined, null]);
 });
 
 test("is worked by keyboard alone: arrows, space, delete, enter", async () => {
