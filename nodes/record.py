@@ -4,16 +4,17 @@ from pathlib import Path
 
 from comfy_api.latest import io
 
+from ..outside.texts import plain, writable
 from ..probe_models.features import ALL_TEXT
 from ..probe_models.probe import CaptureAll
 from ..sampling.capture import attach_probe, finished_rows
 from ..training.dataset import run_path
 from ..training.other_prompts import other_parts, other_prompts, recorded_prompts
 from ..training.prompt_parts import prompt_parts
-from ..training.recorder import FinishedRun, dataset_size, record_run
+from ..training.recorder import FinishedRun, dataset_size, record_run, require_sound
 from ..training.workflow_key import NODE, nodes_before, workflow_key
 from .dataset_folder import dataset_path
-from .errors import named_errors, require_prompt
+from .errors import images_scored, judged, label_of, named_errors
 from .types import Reward
 
 
@@ -93,6 +94,8 @@ class RecordProbeData(io.ComfyNode):
     def check_lazy_status(cls, prompt: str, dataset: str, **connected) -> list[str]:
         if cls._run_file(prompt, dataset).exists():
             return []
+        with named_errors("Record Probe Data"):
+            require_sound(dataset_path(dataset))
         return [name for name, value in connected.items() if value is None]
 
     @classmethod
@@ -129,13 +132,13 @@ def _finished_run(model, latent, images, rewards: list, prompt: str, others: lis
     records, moments = finished_rows(model, latent)
     labels = {}
     for reward in rewards:
-        require_prompt(reward, prompt)
-        if reward.label in labels:
-            raise ValueError(f"two rewards measure {reward.label}. Connect each reward once.")
-        labels[reward.label] = reward(images, [prompt] * len(images)).tolist()
+        label = label_of(reward)
+        if label in labels:
+            raise ValueError(f"two rewards measure {plain(label)}. Connect each reward once.")
+        labels[label] = judged(reward, images, prompt)
     parts = prompt_parts(prompt, len(moments[0][0].words))
     read = list(dict.fromkeys([*parts, *others])) if getattr(rewards[0], "reads_prompt", True) else []
-    judged = _judged(rewards[0], images, read)
+    others = _judged(rewards[0], images, read)
     return FinishedRun(
         prompt=prompt,
         seeds=tuple(record.seed.seed for record in records),
@@ -143,8 +146,8 @@ def _finished_run(model, latent, images, rewards: list, prompt: str, others: lis
         moments=moments,
         final=latent["samples"],
         labels=labels,
-        others=judged,
-        parts={part: words for part, words in parts.items() if part in judged},
+        others=others,
+        parts={part: words for part, words in parts.items() if part in others},
         model=_model_file(workflow) or type(model.model).__name__,
         settings={
             "noise": [str(record.seed) for record in records],
@@ -156,19 +159,19 @@ def _finished_run(model, latent, images, rewards: list, prompt: str, others: lis
 
 def _judged(reward, images, prompts: list) -> dict:
     """Scores of the images by each prompt. Of a prompt's parts some may say nothing that the reward can judge."""
-    judged = {}
+    scores = {}
     for prompt in prompts:
         try:
-            judged[prompt] = reward(images, [prompt] * len(images)).tolist()
+            scores[prompt] = images_scored(reward, images, prompt)
         except ValueError:
             continue
-    return judged
+    return scores
 
 
 def _model_file(workflow: dict) -> str:
     names = ("unet_name", "ckpt_name", "model_name")
     found = (node["inputs"].get(name) for node in workflow.values() for name in names)
-    return next((name for name in found if isinstance(name, str)), "")
+    return next((writable(name) for name in found if isinstance(name, str)), "")
 
 
 def _lines(run: FinishedRun, run_bytes: int) -> list[str]:

@@ -4,6 +4,9 @@ import json
 import math
 from typing import Any
 
+DEEPEST = 64
+"""So many lists and objects inside of each other are kept."""
+
 
 def read_json(text: str | bytes) -> Any:
     """The value that a text holds.
@@ -17,12 +20,14 @@ def read_json(text: str | bytes) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def storable(value: Any) -> Any:
-    """Plain values in which numbers that JSON doesn't know, NaN and infinity, are text."""
+def storable(value: Any, deepest: int = DEEPEST) -> Any:
+    """Plain values as JSON knows them: NaN and infinity are text, and so is what is nested too deeply to be copied."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
+    if isinstance(value, dict | list | tuple) and not deepest:
+        return "…"
     if isinstance(value, dict):
-        return {name: storable(each) for name, each in value.items()}
+        return {name: storable(each, deepest - 1) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [storable(each) for each in value]
+        return [storable(each, deepest - 1) for each in value]
     return value

@@ -97,12 +97,14 @@ def _aesthetic(name: str, paths: list[Path]) -> RewardModel:
 
 @contextmanager
 def _unfilled(path: Path) -> Iterator[None]:
-    """Build a network without memory for its tensors; a tensor that tells a size has to be there."""
+    """Build a network without memory for its tensors; a tensor that tells a size has to be there, and tell one."""
     try:
         with torch.device("meta"):
             yield
     except KeyError as error:
         raise other_layout(path, f"there is no tensor {error}") from error
+    except (IndexError, TypeError, ValueError, ArithmeticError, RuntimeError, AssertionError) as error:
+        raise other_layout(path, "its tensors have shapes that no such network has") from error
 
 
 REWARDS = {

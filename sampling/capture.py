@@ -8,7 +8,7 @@ from torch import Tensor
 from ..outside.texts import plain
 from ..probe_models.features import ATTENTION, Features
 from ..probe_models.preview import Decoding
-from ..probe_models.probe import Probe
+from ..probe_models.probe import Probe, require_scores, scored
 from ..search.scores import Scores
 from .attachment import KEY, WRAPPERS, Attachment
 from .families import family_of, require_fit
@@ -157,7 +157,7 @@ def score_latent(model: Any, latent: dict[str, Any], moment: str | None = None) 
     noise levels, whose scores don't compare.
     """
     rows = _comparable(captured(model, latent, moment))
-    return _scores(model, latent, rows, probe_of(model).score(rows))
+    return _scores(model, latent, rows, scored(probe_of(model), rows))
 
 
 def score_with_previews(model: Any, latent: dict[str, Any], moment: str | None = None) -> tuple[Scores, Tensor | None]:
@@ -169,8 +169,8 @@ def score_with_previews(model: Any, latent: dict[str, Any], moment: str | None =
     rows, probe = _comparable(captured(model, latent, moment)), probe_of(model)
     if isinstance(probe, Decoding):
         values, images = probe.score_and_decode(rows)
-        return _scores(model, latent, rows, values), images
-    return _scores(model, latent, rows, probe.score(rows)), preview_images(model, rows)
+        return _scores(model, latent, rows, require_scores(probe, values, len(rows))), images
+    return _scores(model, latent, rows, scored(probe, rows)), preview_images(model, rows)
 
 
 def _comparable(rows: list[Features]) -> list[Features]:

@@ -15,6 +15,7 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ..probe_models.features import ATTENTION
+from ..probe_models.probe import scored
 from ..search.scores import Scores
 from ..search.select import OFF, Selection, select
 from .attachment import KEY, Attachment
@@ -179,7 +180,7 @@ def _decide(pruning: RowPruning, recording: Recording, guider: Any, x: Tensor) -
         if ATTENTION in probe.needs and rows[0].attention is None:
             raise ValueError(NO_ATTENTION)
         with loaded_again([guider]), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
-            values = probe.score(rows)
+            values = scored(probe, rows)
         scores = Scores(
             values=tuple(float(value) for value in values),
             seeds=tuple(attachment.seed_names(recording, pruning.latent_image)),

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..outside.json_text import storable
 from ..probe_models.features import Features, project_channels
 from .dataset import RUNS, run_path
-from .header import Header
+from .header import HEADER, Header, read_header
 from .projection import dataset_projection, fit_projection, keep_projection, require_width
 from .run_file import why_no_record
 from .run_record import RunRecord
@@ -106,6 +106,17 @@ def _require_half(tensors: Mapping[str, Tensor]) -> None:
             "kept, so nothing of it was recorded. A run that reaches 65504 went wrong: lower its cfg, or take another "
             "sampler."
         )
+
+
+def require_sound(folder: Path) -> None:
+    """Nothing, if a run can be added to a dataset, which may not be there yet: asked before anything is sampled.
+
+    Raises:
+        ValueError: what all runs have in common is damaged or gone.
+    """
+    if (folder / HEADER).exists():
+        read_header(folder)
+        dataset_projection(folder)
 
 
 def dataset_size(folder: Path, key: str) -> dict[str, int]:
