@@ -14,7 +14,7 @@ from comfy_api.latest import io
 
 from ..outside.texts import can_be_logged, log_encoding, writable, writable_values
 from .errors import named_errors
-from .inputs import require_inputs
+from .inputs import KINDS, require_inputs
 from .types import NEVER_THE_SAME
 
 LONGEST = 4000
@@ -33,8 +33,11 @@ def _execute(execute: Callable) -> Callable:
     @functools.wraps(execute)
     def guard(cls, *args, **kwargs) -> io.NodeOutput:
         with writable_errors():
-            _check(cls, execute, args, kwargs)
-            return _writable_output(execute(cls, *args, **kwargs))
+            given = _checked(cls, execute, args, kwargs)
+            absent = {each.id for each in cls.define_schema().inputs if each.optional and each.get_io_type() in KINDS}
+            # Nothing that came over a link to an optional input is no link: then its default counts.
+            given = {name: value for name, value in given.items() if value is not None or name not in absent}
+            return _writable_output(execute(cls, **given))
 
     return guard
 
@@ -43,8 +46,7 @@ def _lazy(check: Callable) -> Callable:
     @functools.wraps(check)
     def guard(cls, *args, **kwargs) -> list[str]:
         with writable_errors():
-            _check(cls, check, args, kwargs, evaluated=False)
-            return check(cls, *args, **kwargs)
+            return check(cls, **_checked(cls, check, args, kwargs))
 
     return guard
 
@@ -53,6 +55,9 @@ def _fingerprint(fingerprint: Callable) -> Callable:
     @functools.wraps(fingerprint)
     def guard(cls, *args, **kwargs) -> Any:
         try:
+            given = _by_name(fingerprint, cls, *args, **kwargs)
+            known = {name: value for name, value in given.items() if value is not None}  # not what comes over a link
+            require_inputs(cls.define_schema().inputs, known)
             return fingerprint(cls, *args, **kwargs)
         except (ValueError, OSError):
             return NEVER_THE_SAME
@@ -60,19 +65,22 @@ def _fingerprint(fingerprint: Callable) -> Callable:
     return guard
 
 
-def _check(cls: type[io.ComfyNode], function: Callable, args: tuple, kwargs: dict, evaluated: bool = True) -> None:
+def _checked(cls: type[io.ComfyNode], function: Callable, args: tuple, kwargs: dict) -> dict[str, Any]:
+    """What a function of a node was given, by name; refused unless it is what the schema says."""
     schema = cls.define_schema()  # anew, because files may have come
+    given = _by_name(function, cls, *args, **kwargs)
     with named_errors(schema.display_name):
-        require_inputs(schema.inputs, _by_name(function, cls, *args, **kwargs), evaluated)
+        require_inputs(schema.inputs, given)
+    return given
 
 
-def _by_name(function: Callable, *args, **kwargs) -> dict[str, Any]:
+def _by_name(function: Callable, cls: type[io.ComfyNode], *args, **kwargs) -> dict[str, Any]:
     signature = inspect.signature(function)
-    given = dict(signature.bind(*args, **kwargs).arguments)
+    given = dict(signature.bind(cls, *args, **kwargs).arguments)
     for name, parameter in signature.parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
             given |= given.pop(name, {})
-    return given
+    return {name: value for name, value in given.items() if value is not cls}
 
 
 def _writable_output(output: io.NodeOutput) -> io.NodeOutput:

@@ -82,19 +82,18 @@ KINDS = {
 """By the type of a socket; others carry anything."""
 
 
-def require_inputs(inputs: Sequence[io.Input], given: Mapping[str, Any], evaluated: bool = True) -> None:
-    """Refuse values that aren't what a schema says.
+def require_inputs(inputs: Sequence[io.Input], given: Mapping[str, Any]) -> None:
+    """Refuse values that aren't what a schema says. Optional inputs may be None, and lazy ones that weren't asked for.
 
     Args:
         inputs: of the schema.
         given: by the names of the inputs; others don't count.
-        evaluated: False where lazy inputs may be None yet.
 
     Raises:
         ValueError: a value is of another type, out of its range or none of the choices; the message names the input.
     """
     for each in inputs:
-        if each.id not in given or given[each.id] is None and (each.optional or each.lazy and not evaluated):
+        if each.id not in given or given[each.id] is None and (each.optional or each.lazy):
             continue
         value, kind = given[each.id], KINDS.get(each.get_io_type())
         if kind is not None:

@@ -5,17 +5,20 @@ from pathlib import Path
 from comfy_api.latest import io
 
 from ..outside.texts import plain, writable
-from ..probe_models.features import ALL_TEXT
+from ..probe_models.features import ALL_TEXT, NEEDS
 from ..probe_models.probe import CaptureAll
-from ..sampling.capture import attach_probe, finished_rows
+from ..sampling.capture import attach_probe, finished_rows, probe_of
 from ..training.dataset import run_path
 from ..training.other_prompts import other_parts, other_prompts, recorded_prompts
 from ..training.prompt_parts import prompt_parts
 from ..training.recorder import FinishedRun, dataset_size, record_run, require_sound
 from ..training.workflow_key import NODE, nodes_before, workflow_key
 from .dataset_folder import dataset_path
-from .errors import images_scored, judged, label_of, named_errors
+from .errors import images_scored, judged, label_of, named_errors, require_prompt
 from .types import Reward
+
+SAMPLED = ("latent", "images")
+"""Inputs of Record Probe Data that cost a run."""
 
 
 class AttachRecorder(io.ComfyNode):
@@ -96,7 +99,11 @@ class RecordProbeData(io.ComfyNode):
             return []
         with named_errors("Record Probe Data"):
             require_sound(dataset_path(dataset))
-        return [name for name, value in connected.items() if value is None]
+            if first := [name for name, value in connected.items() if value is None and name not in SAMPLED]:
+                return first  # looked at before anything is sampled
+            require_recorder(connected["model"])
+            require_prompt(connected["reward"], prompt)
+        return [name for name in SAMPLED if connected[name] is None]
 
     @classmethod
     def execute(cls, prompt: str, dataset: str, model, latent, images, reward, reward_2=None, reward_3=None):
@@ -104,6 +111,7 @@ class RecordProbeData(io.ComfyNode):
             file = cls._run_file(prompt, dataset)
             there = file.exists()
             if not there:
+                require_all(model=model, latent=latent, images=images, reward=reward)
                 rewards = [given for given in (reward, reward_2, reward_3) if given is not None]
                 pool = recorded_prompts(dataset_path(dataset))
                 others = [*other_prompts(prompt, pool), *other_parts(prompt, pool)]
@@ -128,7 +136,31 @@ class RecordProbeData(io.ComfyNode):
         return nodes_before(cls.hidden.dynprompt.get_node, cls.hidden.unique_id)
 
 
+def require_all(**connected) -> None:
+    """Refuse nothing where something has to be.
+
+    Raises:
+        ValueError: names the input.
+    """
+    if missing := [name for name, value in connected.items() if value is None]:
+        raise ValueError(f"the {missing[0]} is missing: nothing came in. Connect what makes one.")
+
+
+def require_recorder(model) -> None:
+    """Refuse a MODEL whose runs don't show all that is recorded.
+
+    Raises:
+        ValueError: says which one to connect.
+    """
+    if frozenset(NEEDS) - frozenset(probe_of(model).needs):
+        raise ValueError(
+            "this MODEL comes from Attach Probe, which captures what its probe needs and no more. "
+            "Connect the MODEL from Attach Recorder, here and to the sampler."
+        )
+
+
 def _finished_run(model, latent, images, rewards: list, prompt: str, others: list, workflow: dict) -> FinishedRun:
+    require_recorder(model)
     records, moments = finished_rows(model, latent)
     labels = {}
     for reward in rewards:

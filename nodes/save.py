@@ -54,8 +54,7 @@ class SaveSeedImages(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, filename_prefix: str | None) -> bool | str:
         """Say what no file can be called before anything is sampled; what comes over a link isn't known yet."""
-        wrong = None if filename_prefix is None else _why_no_prefix(filename_prefix)
-        return wrong or True
+        return isinstance(filename_prefix, str) and _why_no_prefix(filename_prefix) or True
 
     @classmethod
     def execute(cls, images, filename_prefix: str, scores=None, seeds: str = "") -> io.NodeOutput:

@@ -180,7 +180,7 @@ def load_probe(path: Path) -> LearnedProbe:
         with torch.device("meta"):
             network = new_network(card)
         network.load_state_dict(tensors, assign=True)
-        if not all(tensor.is_floating_point() and tensor.isfinite().all() for tensor in tensors.values()):
+        if not all(tensor.is_floating_point() and tensor.float().isfinite().all() for tensor in tensors.values()):
             raise ValueError("its weights hold NaN or infinity")
         projection, prompts = _checked_projection(projection, card, network), _checked_prompts(prompts)
     except (ValueError, RuntimeError) as error:
@@ -200,7 +200,7 @@ def _checked_projection(projection: Tensor | None, card: ProbeCard, network: nn.
         raise ValueError(
             f"its projection has the shape {list(projection.shape)}, and its network reads {kept} channels of it"
         )
-    if not projection.is_floating_point() or not projection.isfinite().all():
+    if not projection.is_floating_point() or not projection.float().isfinite().all():
         raise ValueError("its projection holds NaN, infinity or no real numbers")
     return projection.float()
 

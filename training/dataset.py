@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..outside.json_text import read_json
-from ..outside.texts import plain
+from ..outside.texts import plain, quoted
 from .header import read_header
 from .run_file import Shapes, channels, read_run, why_not_of
 from .run_record import RunRecord
@@ -75,13 +75,7 @@ class Dataset:
         self.runs: list[RunRecord] = []
         self.damaged: dict[str, str] = {}
         listed = listed_keys(self.folder)  # before the files, which may become more
-        found = list(self._read())
-        usual = Counter(channels(shapes) for _, shapes in found).most_common(1)
-        for run, shapes in found:
-            if channels(shapes) == usual[0][0]:
-                self.runs.append(run)
-            else:
-                self.damaged[run.file] = "its tensors have other numbers of channels than those of most runs"
+        self._add_alike(list(self._read()))
         self._leave_copies_out()
         for missing in sorted(listed - {run.key for run in self.runs}):
             self.damaged.setdefault(f"{missing}.safetensors", "it is listed, but not there")
@@ -110,6 +104,20 @@ class Dataset:
             else:
                 grids = [(name, *shape[-2:]) for name, shape in shapes.items() if name in GRIDS]
                 yield replace(run, grids=tuple(sorted(grids)), file=path.name), shapes
+
+    def _add_alike(self, found: Sequence[tuple[RunRecord, Shapes]]) -> None:
+        """The runs that can be learnt from together: with the dataset's label, and of as many channels as most."""
+        if not found:
+            return
+        usual = _most_common(channels(shapes) for _, shapes in found)
+        label = self.header.label or _most_common(next(iter(run.labels)) for run, _ in found)
+        for run, shapes in found:
+            if label not in run.labels:
+                self.damaged[run.file] = f"it lacks the label {quoted(label)}"
+            elif channels(shapes) != usual:
+                self.damaged[run.file] = "its tensors have other numbers of channels than those of most runs"
+            else:
+                self.runs.append(run)
 
     def _leave_copies_out(self) -> None:
         """A run counts once: of files with one content or key that which is named after its key."""
@@ -144,6 +152,10 @@ class Dataset:
         if not all(tensor.isfinite().all() for tensor in tensors.values()):
             raise ValueError(f"{path} holds NaN or infinity. Delete it, and record again what you miss of it.")
         return tensors
+
+
+def _most_common(values: Iterable[Any]) -> Any:
+    return Counter(values).most_common(1)[0][0]
 
 
 def listed_keys(folder: Path) -> set[str]:

@@ -55,6 +55,7 @@ def dataset_projection(folder: Path) -> Tensor | None:
         raise _damaged(path, error) from error
     if projection.ndim != 2 or 0 in projection.shape or not projection.is_floating_point():
         raise _damaged(path, f"it has the shape {list(projection.shape)} of {projection.dtype}")
+    projection = projection.float()
     if not projection.isfinite().all():
         raise _damaged(path, "it holds NaN or infinity")
     return projection

@@ -9,7 +9,7 @@ from typing import Any
 from safetensors import safe_open
 
 from ..outside.names import can_be_made, parts_of
-from ..outside.texts import half_character, plain, quoted
+from ..outside.texts import half_character, plain
 from .header import Header
 from .run_record import METADATA, RunRecord
 
@@ -68,8 +68,6 @@ def why_no_record(run: RunRecord) -> str | None:
 
 def why_not_of(header: Header, run: RunRecord, shapes: Shapes) -> str | None:
     """Why a run is none of a dataset's, by its record and what its file holds; None if it is one."""
-    if header.label and header.label not in run.labels:
-        return f"it lacks the label {quoted(header.label)} of the dataset"
     wanted: dict[str, tuple[int | None, ...]] = {"text": (len(run.words), None), "final": (len(run.seeds), *3 * [None])}
     for number in range(len(run.moments)):
         rows, kept = len(run.seeds), f"{number}."
