@@ -18,6 +18,12 @@ def read_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is no JSON: {error}") from None
+    except UnicodeError:
+        raise ValueError("it is no text in UTF-8") from None
+    except ValueError:
+        raise ValueError("it holds a number of too many digits") from None
 
 
 def storable(value: Any, deepest: int = DEEPEST) -> Any:

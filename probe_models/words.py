@@ -13,7 +13,7 @@ JOINERS = "'\u2019-\u2010\u2011"
 EMOJI = ((0x2600, 0x27BF), (0x1F000, 0x1FAFF))
 EMOJI_JOINER = "\u200d"
 
-MOST_ASKED = 1024
+MOST_ASKED = 256
 """Words that can be asked for at once."""
 
 LISTED = 1000
@@ -120,15 +120,16 @@ def asked_for(words: Sequence[Word], text: str) -> tuple[Word, ...]:
     entries = dict.fromkeys(entry.strip() for entry in text.split(",") if entry.strip())
     if len(entries) > MOST_ASKED:
         raise ValueError(f"{len(entries)} words are named. Name at most {MOST_ASKED}.")
-    return tuple(_one(words, entry) for entry in entries)
+    named: dict[str, Word] = {}
+    for word in words:
+        named.setdefault(word.name.casefold(), word)
+    spellings = [word.name.casefold().rsplit(" (", 1)[0] for word in words]
+    return tuple(named.get(entry.casefold()) or _run(words, spellings, entry) for entry in entries)
 
 
-def _one(words: Sequence[Word], entry: str) -> Word:
-    names = [word.name.casefold() for word in words]
+def _run(words: Sequence[Word], spellings: Sequence[str], entry: str) -> Word:
+    """Words that follow each other as one."""
     wanted = entry.casefold()
-    if wanted in names:
-        return words[names.index(wanted)]
-    spellings = [name.rsplit(" (", 1)[0] for name in names]
     parts = [wanted[start:end] for start, end in word_spans(wanted)]
     for first in range(len(words)):
         if parts and spellings[first : first + len(parts)] == parts:
