@@ -67,6 +67,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     try:
         content = comfy.utils.load_torch_file(str(path), safe_load=True)
+    except (AttributeError, TypeError):  # ComfyUI's reader wants a dictionary
+        content = None
     except Exception as error:  # each of the two readers has its own errors for a broken file
         raise ValueError(
             f"{path} can't be read: {_first_words(error)}\n"

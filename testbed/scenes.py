@@ -75,8 +75,8 @@ def parse_prompt(prompt: str) -> Scene:
     found = list(_OBJECT.finditer(text))
     if not found:
         raise ValueError(
-            f"The prompt {quoted(prompt)} names no testbed object. Write e.g. 'a small red circle above a blue square': "
-            f"colours {', '.join(COLOURS)}; shapes {', '.join(SHAPES)}."
+            f"The prompt {quoted(prompt)} names no testbed object. Write e.g. 'a small red circle above a blue "
+            f"square': colours {', '.join(COLOURS)}; shapes {', '.join(SHAPES)}."
         )
     relations = []
     for previous, current in zip(found, found[1:]):

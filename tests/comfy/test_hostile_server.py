@@ -154,6 +154,15 @@ def test_a_list_of_forty_thousand_digits_is_refused_at_once(client, lives):
     lives()
 
 
+@pytest.mark.parametrize("name", ["budget", "cfg", "target", "denoise"])
+def test_a_number_that_is_none_is_refused_by_the_node(client, lives, name):
+    """ComfyUI compares it with least and most, and NaN is neither below nor above."""
+    inputs = {**rightly("DiffusionProbeSeedSearch"), "model": ["model", 0], name: float("nan")}
+    error = ended(client, graph("DiffusionProbeSeedSearch", inputs))
+    assert error["exception_message"].startswith(f"Seed Search: “{name}” is nan. It takes numbers from")
+    lives()
+
+
 @pytest.mark.parametrize("prefix", ["a\x00b", HALF, "../kept", "a" * 300])
 def test_a_name_that_no_file_can_have_is_refused_before_anything_is_sampled(client, lives, prefix):
     inputs = {**rightly("DiffusionProbeSaveSeeds"), "filename_prefix": prefix, "seeds": "1, 2"}

@@ -9,12 +9,15 @@ import signal
 import subprocess
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from diffusion_probe.outside.disk import replace_file
 from diffusion_probe.probe_models.features import Features, project_channels
 from diffusion_probe.probe_models.words import Word
-from diffusion_probe.training import writing
+from diffusion_probe.training import report, writing
+from diffusion_probe.training.checkpoints import save_checkpoint
 from diffusion_probe.training.dataset import Dataset, is_validation, run_key, run_path
 from diffusion_probe.training.header import Header
 from diffusion_probe.training.projection import dataset_projection, fit_projection, keep_projection
@@ -22,6 +25,7 @@ from diffusion_probe.training.recorder import FinishedRun, dataset_size, record_
 from diffusion_probe.training.run_record import RecordedMoment, RunRecord
 from diffusion_probe.training.writing import DatasetWriter, write_once
 from filelock import FileLock
+from matplotlib.figure import Figure
 
 SIDES = {"0.activation": 2, "0.denoised": 8, "0.latent": 8, "0.maps": 2, "final": 8}
 GRIDS = tuple((name, side, side) for name, side in SIDES.items())
@@ -451,6 +455,96 @@ def test_what_is_no_number_is_refused_before_anything_is_written(tmp_path, chang
     with pytest.raises(ValueError, match=says):
         record_run(tmp_path / "data", "first", finished(**changes))
     assert not (tmp_path / "data").exists()
+
+
+TOO_LARGE = {
+    "x0": {"moments": [[features(), features(1, denoised=torch.full((4, 8, 8), 7e4))]]},
+    "finished latents": {"final": torch.full((2, 4, 8, 8), -1e6)},
+    "an activation with a large mean": {
+        "moments": [[features(row, activation=60_000 + torch.randn(12, 4, 4).clamp(-1, 1)) for row in range(2)]]
+    },
+}
+
+
+@pytest.mark.parametrize("kind", TOO_LARGE)
+def test_what_half_precision_does_not_hold_is_refused_before_anything_is_written(tmp_path, kind):
+    """An activation's projection divides by its deviation: a large mean may make it too large."""
+    with pytest.raises(ValueError, match=r"larger than half precision holds.*so nothing of it was recorded"):
+        record_run(tmp_path / "data", "first", finished(**TOO_LARGE[kind]))
+    assert not (tmp_path / "data").exists()
+    record_run(tmp_path / "data", "second", finished())
+    before = sorted((tmp_path / "data").rglob("*"))
+    with pytest.raises(ValueError, match="nothing of it was recorded"):
+        record_run(tmp_path / "data", "third", finished("a cat", **TOO_LARGE[kind]))
+    assert sorted((tmp_path / "data").rglob("*")) == before and len(Dataset(tmp_path / "data").runs) == 1
+
+
+def test_what_lies_just_within_half_precision_comes_back(tmp_path):
+    record_run(tmp_path, "first", finished(final=torch.full((2, 4, 8, 8), 65504.0)))
+    dataset = Dataset(tmp_path)
+    assert (dataset.load(dataset.runs[0])["final"] == 65504).all()
+
+
+def test_settings_that_json_does_not_know_are_kept_as_text(tmp_path):
+    record_run(tmp_path, "first", finished(settings={"workflow": {"1": {"inputs": {"cfg": float("nan")}}}}))
+    (run,) = Dataset(tmp_path).runs
+    assert run.settings == {"workflow": {"1": {"inputs": {"cfg": "nan"}}}}
+
+
+@pytest.mark.parametrize("changes", [{"labels": {"\ud800": (0.1, 0.2)}}, {"seeds": (-1, 2)}, {"steps": 0}])
+def test_a_run_that_no_reader_would_take_is_not_written(tmp_path, changes):
+    with pytest.raises(ValueError, match="nothing of this run was recorded: its record has a wrong value for"):
+        record_run(tmp_path / "data", "first", finished(**changes))
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.fixture
+def synced(monkeypatch):
+    """What is put on the disk, in order: files and folders by name, and renames."""
+    done, sync, replace_ = [], os.fsync, os.replace
+
+    def fsync(number):
+        done.append(("sync", Path(os.readlink(f"/proc/self/fd/{number}")).name))
+        sync(number)
+
+    def replaced(source, target):
+        done.append(("rename", Path(target).name))
+        replace_(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replaced)
+    return done
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are read from /proc")
+def test_every_file_is_on_the_disk_before_it_gets_its_name_and_its_folder_after(tmp_path, synced, write_probe):
+    def check(path, write):
+        synced.clear()
+        write(path)
+        at = synced.index(("rename", path.name))
+        assert synced[at - 1][0] == "sync" and synced[at - 1][1].startswith(f".{path.name}.")
+        assert ("sync", path.parent.name) in synced[at + 1 :] and not unfinished(path.parent)
+
+    check(tmp_path / "any.txt", lambda path: replace_file(path, lambda to: to.write_text("text")))
+    check(tmp_path / "probe.safetensors", write_probe)
+    check(tmp_path / "some.checkpoint.safetensors", lambda path: save_checkpoint(path, tensors(), {"a": "b"}))
+    check(tmp_path / "report.png", lambda path: report.save(Figure(), path))
+    writer = DatasetWriter(tmp_path / "data", HEADER)
+    run = record()
+    check(run_path(tmp_path / "data", run.key), lambda path: writer.add(run, tensors()))
+
+
+def test_a_write_that_fails_leaves_the_file_that_was_there_and_nothing_else(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("before")
+
+    def fails(to):
+        to.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        replace_file(path, fails)
+    assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(("words", "rows"), [(40, 8), (40, 4), (12, 1)])

@@ -54,7 +54,7 @@ READERS = {
     "words that are asked for": _ask,
     "parts of a prompt": lambda text: prompt_parts(text, len(word_spans(text))),
     "a prompt of the testbed": parse_prompt,
-    "pieces of a tokenizer": lambda text: piece_words(text[:PART], [text[at : at + 3] for at in range(0, PART, 3)], False),
+    "pieces of a tokenizer": lambda text: piece_words(text[:PART], [text[n : n + 3] for n in range(0, PART, 3)], False),
     "unknown pieces": lambda text: piece_words(text[:PART], ["<unk>", "x"] * (PART // 4), False),
     "a name of a file": lambda text: can_be_inside(text, 9),
     "a quotation": quoted,

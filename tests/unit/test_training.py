@@ -1,20 +1,31 @@
 """Training on small recorded datasets: it learns, resumes, stops, keeps the best, and says what it can't use."""
 
+import json
 import math
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from diffusion_probe.probe_models.probe_file import load_probe
-from diffusion_probe.training import losses, probe_training
+from diffusion_probe.training import losses, probe_training, report, stage
 from diffusion_probe.training.batches import Batches
 from diffusion_probe.training.dataset import Dataset
 from diffusion_probe.training.figures import default_moment, skill_of
 from diffusion_probe.training.fit import Fit, Recipe
 from diffusion_probe.training.probe_training import only_one, train_probe
 from diffusion_probe.training.projection import dataset_projection
+from diffusion_probe.training.run_record import METADATA
+from diffusion_probe.training.unfinished import Unfinished
 from diffusion_probe.training.validation import score_groups, within_by_moment
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from scipy.stats import spearmanr
 
 ROWS, CHANNELS = 6, 4
@@ -253,6 +264,102 @@ def test_two_trainings_into_one_file_are_refused(folder, tmp_path):
         train_probe(folder, path, recipe())
     train_probe(folder, path, recipe(steps=2))
     assert left(tmp_path) == [path.name]
+
+
+def _train_into(path, held):
+    with only_one(path):
+        held.set()
+        signal.pause()
+
+
+def test_a_lock_is_held_by_a_living_process_whatever_its_clock_says_and_by_no_dead_one(tmp_path, monkeypatch):
+    path, processes = tmp_path / "probe.safetensors", multiprocessing.get_context("fork")
+    held = processes.Event()
+    process = processes.Process(target=_train_into, args=(path, held))
+    process.start()
+    assert held.wait(60)
+    began = psutil.Process.create_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: began(self) - 3600)  # a clock that was set
+    with pytest.raises(ValueError, match="another training is writing probe.safetensors"), only_one(path):
+        pass
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    with only_one(path):
+        pass
+
+
+def test_of_two_trainings_that_find_what_a_killed_one_left_one_goes_on(tmp_path, monkeypatch):
+    """Both look before either takes it; what is left is of a process that is gone, as earlier versions wrote it."""
+    path, inside, refused = tmp_path / "probe.safetensors", [], []
+    (tmp_path / ".probe.training").write_text("999999999 0.0")
+    looked, leaves, unlink = threading.Barrier(2), threading.Barrier(2), Path.unlink
+
+    def unlinked(self, *given, **more):
+        looked.wait(5)
+        unlink(self, *given, **{**more, "missing_ok": True})
+
+    monkeypatch.setattr(Path, "unlink", unlinked)
+
+    def train():
+        try:
+            with only_one(path):
+                inside.append(1)
+                leaves.wait(5)
+        except ValueError:
+            refused.append(1)
+            leaves.wait(5)
+
+    threads = [threading.Thread(target=train) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(inside), len(refused)) == (1, 1)
+
+
+@pytest.mark.parametrize("torn", ["checkpoint", "best", "both"])
+def test_a_training_whose_files_were_torn_goes_on_or_starts_anew_and_is_never_blocked(
+    folder, tmp_path, monkeypatch, torn
+):
+    monkeypatch.setattr(probe_training, "CHECK_EVERY", 3)
+    monkeypatch.setattr(stage, "CHECKPOINT_EVERY", 3)
+    small = recipe("activation ranker", steps=9, others=0)
+    whole = train_probe(folder, tmp_path / "whole.safetensors", small)
+    path = tmp_path / "probe.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        train_probe(folder, path, small, watch=stopped_at(7))
+    for name in ("checkpoint", "best"):
+        if torn in (name, "both"):
+            left = tmp_path / f".probe.{name}.safetensors"
+            left.write_bytes(left.read_bytes()[:100])
+    unfinished = Unfinished(path, Dataset(folder), small)
+    assert unfinished.goes_on()
+    watched = []
+    trained = train_probe(folder, path, small, watch=lambda progress: watched.append(len(progress.losses)))
+    assert watched[0] == (7 if torn != "best" else 8) and len(trained.progress.losses) == 9
+    np.testing.assert_allclose(trained.scored[0.2][0], whole.scored[0.2][0], rtol=1e-4, atol=1e-5)
+
+
+def test_names_and_labels_with_signs_of_formulas_are_drawn_as_they_are_written(folder, tmp_path):
+    odd = r"$x^{$ \frac{ _" + "y" * 300
+    train = record_labels(folder, tmp_path / "odd", odd)
+    small = recipe("activation ranker", labels=(odd,), steps=2, others=0)
+    trained = train_probe(train, tmp_path / "probe.safetensors", small)
+    figure = report.training_report("$\\sum_{", trained, Dataset(train))
+    assert report.pixels(figure).std() > 0
+    labels = [axes.get_ylabel() for axes in figure.axes]
+    assert any(text.startswith(r"$x^{$ \frac{") for text in labels)
+
+
+def record_labels(folder, to, label):
+    """A copy of a dataset whose first label is called otherwise."""
+    shutil.copytree(folder, to)
+    for path in (to / "runs").iterdir():
+        with safe_open(str(path), "pt") as file:
+            run, tensors = json.loads(file.metadata()[METADATA]), {name: file.get_tensor(name) for name in file.keys()}
+        run["labels"] = {label: run["labels"]["reward"], "other": run["labels"]["other"]}
+        save_file(tensors, path, {METADATA: json.dumps(run)})
+    return to
 
 
 def test_the_default_moment_is_one_that_many_prompts_were_recorded_at():
