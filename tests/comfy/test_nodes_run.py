@@ -17,6 +17,7 @@ import nodes as comfy_nodes
 
 SEEDS = "7, 40, 41"
 NAN = float("nan")
+THREE_ROWS = {"samples": torch.zeros(3, 16, 8, 12)}
 
 
 @pytest.fixture(autouse=True)
@@ -192,9 +193,9 @@ THREE = Scores((0.1, 0.2, 0.3), tuple(map(SeedName, (1, 2, 3))), "a probe", "qua
         (lambda flux, probe: AttachProbe.execute(flux, probe, "\ud800"), r"“moments” holds half a character"),
         (lambda flux, probe: SeedBatch.execute(0, 10**9), r"Seed Batch: “count” is 1000000000\. It takes .* 1 to 4096"),
         (lambda flux, probe: chosen({"samples": None}, THREE), r"“latent” takes a LATENT of images, .* something else"),
-        (lambda flux, probe: chosen({"samples": torch.zeros(3, 16, 8, 12)}, THREE, threshold=NAN), r"“threshold” is nan"),
+        (lambda flux, probe: chosen(THREE_ROWS, THREE, threshold=NAN), r"“threshold” is nan\. It takes numbers from"),
         (
-            lambda flux, probe: chosen({"samples": torch.zeros(3, 16, 8, 12)}, THREE, unskilled="maybe"),
+            lambda flux, probe: chosen(THREE_ROWS, THREE, unskilled="maybe"),
             r"“unskilled_scores” has no choice “maybe”\. It takes “keep all”, “use anyway”",
         ),
     ],
