@@ -119,6 +119,38 @@ test("malformed and foreign events change nothing", async () => {
   assert.equal(await page.innerHTML("body"), before);
 });
 
+test("random hostile events and saved boards break nothing, and the next event is shown", async () => {
+  await show(2);
+  await page.evaluate(async () => {
+    const { board, event_of, execute, nodes, row, tell } = window.fake;
+    let state = 7; // of a generator, so that a failure comes again
+    const draw = (count) => (state = (state * 48271) % 2147483647) % count;
+    const texts = ["", "\ud800", "9".repeat(5000), "<img src=x>", "__proto__", "constructor", "data:image/png;,", "\u202e"];
+    const numbers = [NaN, Infinity, -1, 1e308, 2 ** 64, 0.5, 3];
+    const value = (depth) =>
+      [
+        () => texts[draw(texts.length)], () => numbers[draw(numbers.length)], () => null, () => undefined, () => true,
+        () => (depth ? [value(depth - 1), value(depth - 1)] : []),
+        () => (depth ? { [texts[draw(texts.length)]]: value(depth - 1), rows: value(depth - 1) } : {}),
+      ][draw(7)]();
+    const changed = (right) => {
+      if (typeof right !== "object" || right === null || draw(8) === 0) return value(3);
+      const found = Array.isArray(right) ? [...right] : { ...right };
+      const names = Object.keys(found);
+      if (names.length) found[names[draw(names.length)]] = changed(found[names[draw(names.length)]]);
+      return found;
+    };
+    for (let number = 0; number < 300; number++) {
+      const right = board([row(0), row(1)], { words: ["red"] });
+      tell(changed(event_of("7", 2, right)));
+      if (number % 10 === 0) execute(nodes["7"], changed({ diffusion_probe_board: [right], text: ["a report"] }));
+    }
+    tell(event_of("7", 1, board([row(3)]), { prompt_id: "run 2", full: true }));
+  });
+  await page.waitForFunction(() => document.querySelector(".dp-seed")?.textContent === "1003");
+  assert.deepEqual(await seeds(), ["1003"]);
+});
+
 test("what is wrong in a row is left out, and the rest is shown", async () => {
   await show(2);
   await page.evaluate(() => {
