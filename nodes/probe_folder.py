@@ -79,4 +79,3 @@ def new_probe_path(name: str, replace: bool, goes_on: Callable[[Path], bool], ta
         path = folder / f"{name if number == 1 else f'{name}-{number}'}{SUFFIX}"
         if replace or goes_on(path) or not (path.exists() or taken(path)):
             return path
-

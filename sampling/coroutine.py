@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..outside.texts import log_encoding, writable
 from .batching import ModelCall
 from .model_state import ModelState
 from .moments import SIGMA_TOLERANCE
@@ -134,7 +135,8 @@ class Run:
             with self.state.in_place():
                 returned = switch()
         except Exception as error:
-            logging.warning("Diffusion Probe: a candidate failed: %s", "".join(traceback.format_exception(error)))
+            said = writable("".join(traceback.format_exception(error)), log_encoding())
+            logging.warning("Diffusion Probe: a candidate failed: %s", said)
             self.error = error.with_traceback(None)
         else:
             self._stands(returned)

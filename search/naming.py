@@ -71,4 +71,3 @@ def row_labels(rows: int, scores: Scores | None = None, seeds: str = "") -> list
             "Connect those of the rows that were finished: kept_scores of Early Seed Filter or Seed Search."
         )
     return labels
-

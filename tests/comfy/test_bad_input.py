@@ -75,9 +75,7 @@ def test_a_probe_that_gives_nan_is_named_with_row_and_fix(flux, ksampler, probe,
         (["high", "low"], "gave no numbers"),
     ],
 )
-def test_a_probe_that_gives_something_else_than_a_number_per_row_is_named(
-    flux, ksampler, probe, goes_on, given, says
-):
+def test_a_probe_that_gives_something_else_than_a_number_per_row_is_named(flux, ksampler, probe, goes_on, given, says):
     probe.score = lambda rows: given
     model = AttachProbe.execute(flux, probe, "step 2")[0]
     latent = {"samples": ksampler(model, steps=4)}

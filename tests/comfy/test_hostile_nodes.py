@@ -29,6 +29,7 @@ from runtime.paths import PACK_ROOT
 BY_NAME = {node.GET_SCHEMA().display_name: node for node in NODES}
 SMALL = {"width": 16, "seeing": 1, "layers": 1}
 
+
 class Bright:
     """A reward that reads any prompt."""
 

@@ -152,9 +152,7 @@ def test_cancel_works_while_it_holds_and_the_board_is_told(client, prompt):
     assert browser.answer(browser.told[0], "go") == 404, "nothing is left open"
 
 
-def test_only_the_client_that_queued_is_told_and_what_the_queue_shows_does_not_suffice_to_answer(
-    server, client, prompt
-):
+def test_only_the_client_that_queued_is_told_and_knowing_the_queue_is_not_enough(server, client, prompt):
     with ComfyClient(server.url) as other:
 
         def meddle(event):

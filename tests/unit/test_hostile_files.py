@@ -276,8 +276,14 @@ def test_a_projection_of_another_shape_is_refused_when_a_probe_is_loaded(tmp_pat
         load_probe(path)
 
 
+WRONG = {
+    "null": None, "nulls": [None], "no layers": {"layers": None}, "layers by list": {"layers": [1]}, "digits": 10**400,
+    "half a character": "\ud800", "lists": [[]], "objects": {"a": {}},
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("field", ["calibration", "held_out", "blocks", "network", "search_skill", "moments", "kind"])
-@pytest.mark.parametrize("value", [None, [None], {"layers": None}, {"layers": [1]}, 10**400, "\ud800", [[]], {"a": {}}])
+@pytest.mark.parametrize("value", WRONG.values(), ids=WRONG)
 def test_null_and_other_wrong_values_in_a_card_are_refused_by_name(tmp_path, write_probe, field, value):
     if field == "search_skill" and value is None:
         pytest.skip("that says that it wasn't measured")

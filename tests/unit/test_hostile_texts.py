@@ -77,7 +77,7 @@ def test_seeds_are_counted_before_they_are_made():
         seed_list(0, 10**12)
 
 
-def test_a_number_of_too_many_digits_is_out_of_range_and_leading_zeros_count_for_nothing():
+def test_a_number_of_too_many_digits_is_out_of_range_and_leading_zeros_are_none():
     with pytest.raises(ValueError, match="The seed “99999999999999999999…” is out of range"):
         seed_list(0, 1, "9" * 5000)
     assert seed_list(0, 1, "0" * 5000 + "7") == [7]
@@ -155,7 +155,7 @@ print("lives")
 
 
 @pytest.mark.parametrize(("message", "lives"), [("a \ud800 fox", False), (writable("a \ud800 fox"), True)])
-def test_a_thread_that_logs_an_error_dies_of_half_a_character_and_lives_with_what_is_writable(message, lives):
+def test_a_thread_that_logs_half_a_character_dies_and_one_that_can_write_lives(message, lives):
     """Why all of this is done: what ComfyUI's worker does, in small."""
     done = subprocess.run([sys.executable, "-c", DIES.format(message=message)], capture_output=True, text=True)
     assert ("lives" in done.stdout) == lives, done.stderr

@@ -272,7 +272,7 @@ def _train_into(path, held):
         signal.pause()
 
 
-def test_a_lock_is_held_by_a_living_process_whatever_its_clock_says_and_by_no_dead_one(tmp_path, monkeypatch):
+def test_a_lock_is_held_by_a_living_process_whatever_the_clock_and_by_no_dead_one(tmp_path, monkeypatch):
     path, processes = tmp_path / "probe.safetensors", multiprocessing.get_context("fork")
     held = processes.Event()
     process = processes.Process(target=_train_into, args=(path, held))
@@ -318,9 +318,7 @@ def test_of_two_trainings_that_find_what_a_killed_one_left_one_goes_on(tmp_path,
 
 
 @pytest.mark.parametrize("torn", ["checkpoint", "best", "both"])
-def test_a_training_whose_files_were_torn_goes_on_or_starts_anew_and_is_never_blocked(
-    folder, tmp_path, monkeypatch, torn
-):
+def test_a_training_whose_files_were_torn_goes_on_and_is_never_blocked(folder, tmp_path, monkeypatch, torn):
     monkeypatch.setattr(probe_training, "CHECK_EVERY", 3)
     monkeypatch.setattr(stage, "CHECKPOINT_EVERY", 3)
     small = recipe("activation ranker", steps=9, others=0)
