@@ -195,7 +195,8 @@ def drawn(rng, hostile, each):
     if each.get_io_type() == "STRING":
         return hostile.text(rng)
     given = hostile.value(rng)
-    return {"__value__": given} if isinstance(given, list) else given
+    # A list of two is a link to ComfyUI, whatever it holds, and one to nowhere ends its own worker.
+    return {"__value__": [*given, 0] if len(given) == 2 else given} if isinstance(given, list) else given
 
 
 @pytest.mark.parametrize("node_id", BY_ID)

@@ -65,7 +65,8 @@ def test_a_file_that_is_cut_off_is_refused(reward_models, name):
 
 
 ODD = {
-    "a list": [torch.zeros(2)],
+    "a list": [torch.zeros(2), torch.zeros(2)],
+    "a list of one": [torch.zeros(2)],
     "a tensor": torch.zeros(2),
     "numbers for names": {0: torch.zeros(2)},
     "a dictionary in one": {"state_dict": {"blip": torch.zeros(2)}},
@@ -74,12 +75,13 @@ ODD = {
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_a_file_of_anything_but_tensors_by_name_is_refused(image_reward, kind):
+def test_a_file_of_anything_but_tensors_by_name_is_refused(image_reward, kind, hostile):
     (image_reward / "ImageReward.safetensors").unlink()
     torch.save(ODD[kind], image_reward / "ImageReward.pt")
     said = "Load Reward Model: .*ImageReward.pt (holds no tensors by name|can't be read|is another)"
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=said) as refused:
         LoadRewardModel.execute("ImageReward")
+    assert hostile.is_sentence(str(refused.value))
 
 
 def test_hostile_tensors_of_a_reward_are_refused_in_one_sentence_or_judge(image_reward, hostile, draws):
