@@ -20,8 +20,9 @@ from typing import Any
 
 from diffusion_probe.training import protocol
 from diffusion_probe.training.batches import Batches
-from diffusion_probe.training.dataset import Dataset, RunRecord
+from diffusion_probe.training.dataset import Dataset
 from diffusion_probe.training.fit import Fit, Recipe
+from diffusion_probe.training.run_record import RunRecord
 from diffusion_probe.training.validation import Scored, score_groups, with_enough_rows
 
 from benchmarks import report

@@ -1,16 +1,17 @@
 """An open board: what a running node sends to the browser that queued it, and what that browser answers."""
 
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Condition
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 
 from comfy.model_management import throw_exception_if_processing_interrupted
-from comfy_execution.progress import get_progress_state
-from comfy_execution.utils import get_executing_context
 
+from ..outside.texts import quoted, writable_values
 from ..search.marks import MARKS, NO_MARKS
+from .place import Place, running_place, server
 from .values import HELD, STOPPED, Board
 
 EVENT = "diffusion_probe.board"
@@ -18,54 +19,11 @@ ANSWER_SECONDS = 2.0
 POLL_SECONDS = 0.2
 """How soon a hold notices ComfyUI's Cancel."""
 MISSING = object()
-
-
-class Place(NamedTuple):
-    """Where a board belongs: run and node as ComfyUI's own events name them, the open workflow's own id, the client."""
-
-    prompt_id: str
-    node_id: str
-    display_node_id: str
-    workflow_id: str
-    client_id: str
+MOST_SECRETS = 64
 
 
 _open: dict[tuple[str, str], "Channel"] = {}
 """By prompt and node, as long as the node runs: empty whenever nothing runs."""
-
-
-def server() -> Any:
-    """ComfyUI's server, None outside of it."""
-    try:
-        from server import PromptServer
-    except ImportError:
-        return None
-    return getattr(PromptServer, "instance", None)
-
-
-def running_place() -> Place | None:
-    """Of the node that runs now; None where no browser listens: outside of the server, or over the API alone."""
-    running, context = server(), get_executing_context()
-    if running is None or context is None or running.client_id not in running.sockets:
-        return None
-    shown = get_progress_state().dynprompt.get_display_node_id(context.node_id)
-    workflow = ((_queued_with().get("extra_pnginfo") or {}).get("workflow") or {}).get("id", "")
-    return Place(context.prompt_id, context.node_id, shown, workflow, running.client_id)
-
-
-def previews_off() -> bool:
-    """Whether the user has set ComfyUI's live preview method to none. Its default doesn't count: that is none too,
-    for the sake of sampling speed."""
-    return _queued_with().get("preview_method") == "none"
-
-
-def _queued_with() -> dict[str, Any]:
-    """The extra data that the running prompt was queued with; empty outside of the server."""
-    running, context = server(), get_executing_context()
-    if running is None or context is None:
-        return {}
-    queue = running.prompt_queue.get_current_queue_volatile()[0]
-    return next((item[3] for item in queue if item[1] == context.prompt_id), {})
 
 
 class Channel:
@@ -74,18 +32,22 @@ class Channel:
     Attributes:
         marks: what the user has pinned and discarded so far.
         board: as it was sent last.
+        secret: what an answer has to hold. The first event tells it to the client that queued the run; the client's
+            id would not do, because ComfyUI's list of the queue shows it to everyone.
     """
 
     def __init__(self, place: Place | None):
         self.place = place
+        self.secret = secrets.token_urlsafe()
         self.marks = NO_MARKS
         self.board: Board = {}
         self._number = 0
         self._changed = Condition()
-        self._asking = self._answered = self._go = False
+        self._introduced = self._asking = self._answered = self._go = False
 
     def send(self, board: Board) -> None:
         """To the browser, as far as it changed."""
+        board = writable_values(board)
         changed = changes(self.board, board)
         self.board = board
         if self.place is not None and changed:
@@ -93,7 +55,9 @@ class Channel:
             self._send({**changed, "full": self._number == 1, "ask": False})
 
     def _send(self, content: dict[str, Any]) -> None:
-        server().send_sync(EVENT, {**self._named(), **content}, self.place.client_id)
+        told = {} if self._introduced else {"secret": self.secret}
+        self._introduced = True
+        server().send_sync(EVENT, {**self._named(), **told, **content}, self.place.client_id)
 
     def _named(self) -> dict[str, Any]:
         names = {name: value for name, value in self.place._asdict().items() if name != "client_id"}
@@ -117,7 +81,7 @@ class Channel:
             elif action in MARKS and type(row) is int and self._can_be_marked(row):
                 self.marks = MARKS[action](self.marks, row)
             else:
-                raise ValueError(f"this board takes no {action!r} of row {row!r}")
+                raise ValueError(f"this board takes no {quoted(action)} of row {quoted(row)}")
             self._changed.notify_all()
 
     def _can_be_marked(self, row: int) -> bool:
@@ -186,19 +150,29 @@ def _changed(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 
 
 def answer(data: Any) -> list[dict[str, Any]]:
-    """What a browser sent: ``{"client_id", "prompt_id", "node_id", "do", "row"}``; the boards it asked for.
+    """What a browser sent: ``{"prompt_id", "node_id", "secret", "do", "row"}``; the boards it asked for.
 
     ``do`` is "hello" (a board is there), "go" (go on), "pin", "discard", "clear" (of ``row``), or "boards": all
-    that are open for this client, whole.
+    whose secrets are in ``secrets``, whole.
 
     Raises:
         ValueError: it is none of these.
-        KeyError: no such board is open for this client.
+        KeyError: no such board is open, or it has another secret.
     """
     if not isinstance(data, dict) or not isinstance(data.get("do"), str):
         raise ValueError("a board's answer is an object with “do”")
-    mine = {key: channel for key, channel in list(_open.items()) if channel.place.client_id == data.get("client_id")}
     if data["do"] == "boards":
-        return [channel.whole() for channel in mine.values() if channel.board]
-    mine[str(data.get("prompt_id")), str(data.get("node_id"))].answer(data["do"], data.get("row"))
+        known = data.get("secrets")
+        if not isinstance(known, list) or len(known) > MOST_SECRETS:
+            raise ValueError(f"boards are asked for by a list of at most {MOST_SECRETS} secrets")
+        return [channel.whole() for channel in list(_open.values()) if channel.board and _knows(channel, known)]
+    channel = _open[str(data.get("prompt_id")), str(data.get("node_id"))]
+    if not _knows(channel, [data.get("secret")]):
+        raise KeyError("another secret")
+    channel.answer(data["do"], data.get("row"))
     return []
+
+
+def _knows(channel: Channel, known: list[Any]) -> bool:
+    texts = (each for each in known if isinstance(each, str) and each.isascii())
+    return any(secrets.compare_digest(channel.secret, each) for each in texts)

@@ -2,9 +2,14 @@
 
 from aiohttp import web
 
-from .channel import answer, server
+from ..outside.json_text import read_json
+from ..outside.texts import writable
+from .channel import answer
+from .place import server
 
 ROUTE = "/diffusion_probe/board"
+MOST_BYTES = 64 * 1024
+"""Of an answer; ComfyUI itself takes uploads of many megabytes."""
 
 
 def add_route() -> None:
@@ -15,8 +20,11 @@ def add_route() -> None:
 
 async def _answer(request: web.Request) -> web.Response:
     try:
-        return web.json_response({"boards": answer(await request.json())})
+        body = await request.clone(client_max_size=MOST_BYTES).read()
+        return web.json_response({"boards": answer(read_json(body))})
     except KeyError:
         return web.json_response({"error": "this board is not open any more"}, status=404)
     except ValueError as error:  # also what is no JSON
-        return web.json_response({"error": str(error)}, status=400)
+        return web.json_response({"error": writable(str(error))}, status=400)
+    except web.HTTPRequestEntityTooLarge:
+        return web.json_response({"error": f"a board's answer takes at most {MOST_BYTES} bytes"}, status=400)

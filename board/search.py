@@ -12,8 +12,9 @@ from ..search.marks import Marks, sends_to_the_end
 from ..search.outcome import Outcome
 from ..search.policy import State
 from ..search.scores import Look
-from .channel import Channel, previews_off
+from .channel import Channel
 from .pictures import small_picture, word_maps
+from .place import previews_off
 from .values import RUNNING, Bars, Board, header, outcome_board, with_rows
 
 

@@ -4,9 +4,10 @@ from comfy_api.latest import ComfyExtension, io
 
 from ..board.route import add_route
 from . import attach, cache, evaluate, gate, probes, prune, record, rewards, save, search, seeds, testbed, train, words
+from .guard import guarded
 
 MODULES = (attach, cache, evaluate, gate, probes, prune, record, rewards, save, search, seeds, testbed, train, words)
-NODES: list[type[io.ComfyNode]] = [node for module in MODULES for node in module.NODES]
+NODES: list[type[io.ComfyNode]] = [guarded(node) for module in MODULES for node in module.NODES]
 
 
 class DiffusionProbeExtension(ComfyExtension):

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from comfy_api.latest import io, ui
 
-from ..board.channel import previews_off
 from ..board.pictures import looks
+from ..board.place import previews_off
 from ..board.values import BOARD, score_board
 from ..sampling.capture import attach_probe, captured, score_with_previews
 from ..sampling.moments import AUTO, one_moment

@@ -5,8 +5,10 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io
 
+from ..outside.names import can_be_inside
+from ..outside.texts import quoted
 from ..training.dataset import FOLDER, RUNS
-from .probe_folder import leads_out
+from .types import NEVER_THE_SAME
 
 
 def dataset_path(name: str) -> Path:
@@ -16,10 +18,10 @@ def dataset_path(name: str) -> Path:
         ValueError: no name, or one that leads out of the folder of datasets.
     """
     name = name.strip()
-    if leads_out(name) or not Path(name).parts:
+    if not can_be_inside(name):
         raise ValueError(
-            f"“{name}” is no name of a dataset. Accepted are names of folders in output/{FOLDER} and its subfolders, "
-            "such as flux-dev-imagereward."
+            f"{quoted(name)} is no name of a dataset. Accepted are names of folders in output/{FOLDER} and its "
+            "subfolders, such as flux-dev-imagereward."
         )
     return Path(folder_paths.get_output_directory()) / FOLDER / name
 
@@ -31,7 +33,9 @@ def dataset_input() -> io.String.Input:
     )
 
 
-def dataset_state(name: str) -> str:
-    """Changes when runs are added to a dataset or removed."""
+def dataset_state(name: str | None) -> str | float:
+    """Changes when runs are added to a dataset or removed; a name that comes over a link isn't known yet."""
+    if name is None:
+        return NEVER_THE_SAME
     runs = dataset_path(name) / RUNS
     return f"{runs.stat().st_mtime_ns} {len(list(runs.iterdir()))}" if runs.is_dir() else ""

@@ -4,6 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from torch import Tensor
+
+from ..outside.texts import plain, quoted
+from ..probe_models.probe import one_number_each
+
 
 @contextmanager
 def named_errors(display_name: str) -> Iterator[None]:
@@ -11,7 +16,7 @@ def named_errors(display_name: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError) as error:
-        message = (isinstance(error, OSError) and not error.filename and error.strerror) or str(error)
+        message = _said_by_system(error) if isinstance(error, OSError) and error.strerror else str(error)
         raise ValueError(f"{display_name}: {message[:1].upper()}{message[1:]}") from error
 
 
@@ -26,3 +31,29 @@ def require_prompt(reward: Any, prompt: str) -> None:
             "the prompt is empty, so there is nothing to judge by. "
             "Write or connect the text that CLIP Text Encode gets."
         )
+
+
+def judged(reward: Any, images: Tensor, prompt: str) -> list[float]:
+    """A reward's score of each image, ``[rows, H, W, 3]``, with the same prompt for all.
+
+    Raises:
+        ValueError: the prompt is empty, or the reward gave something else than a number for each.
+    """
+    require_prompt(reward, prompt)
+    return images_scored(reward, images, prompt)
+
+
+def images_scored(reward: Any, images: Tensor, prompt: str) -> list[float]:
+    """:func:`judged`, by a prompt that may be empty."""
+    values = reward(images, [prompt] * len(images))
+    return one_number_each(f"the reward {plain(label_of(reward))}", values, len(images), "image").tolist()
+
+
+def label_of(reward: Any) -> str:
+    """The unit of a reward's scores."""
+    return str(getattr(reward, "label", None) or "reward")
+
+
+def _said_by_system(error: OSError) -> str:
+    """What the operating system says, with the file it says it of."""
+    return f"{error.strerror}: {quoted(error.filename, 400)}" if error.filename else error.strerror

@@ -3,10 +3,12 @@
 import os
 from collections.abc import Callable
 from itertools import count
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 
 import folder_paths
 
+from ..outside.names import can_be_inside, leads_out, parts_of
+from ..outside.texts import quoted
 from ..testbed.load import PROBES
 
 FOLDER = "diffusion_probes"
@@ -18,6 +20,8 @@ SHIPPED = "testbed/"
 """What the names of the probes begin with that come with the pack, for its testbed models."""
 
 SUFFIX = ".safetensors"
+LONGER_BY = 60
+"""Bytes by which the names of files beside a probe are longer than its own: number, checkpoint, unfinished."""
 
 
 def probe_names() -> list[str]:
@@ -40,13 +44,15 @@ def probe_path(name: str) -> Path:
     """
     if leads_out(name):
         raise ValueError(
-            f"“{name}” leads out of models/{FOLDER}. Accepted are names of files in that folder and its subfolders: "
-            "put the file there and choose it from the list."
+            f"{quoted(name)} leads out of models/{FOLDER}. Accepted are names of files in that folder and its "
+            "subfolders: put the file there and choose it from the list."
         )
     path = shipped_probes().get(name) or folder_paths.get_full_path(FOLDER, name)
     if path is None:
         where = folder_paths.get_folder_paths(FOLDER)[0]
-        raise FileNotFoundError(f"there is no probe “{name}”. Put its file into {where} and choose it from the list.")
+        raise FileNotFoundError(
+            f"there is no probe {quoted(name)}. Put its file into {where} and choose it from the list."
+        )
     return Path(path)
 
 
@@ -59,23 +65,17 @@ def new_probe_path(name: str, replace: bool, goes_on: Callable[[Path], bool], ta
         taken: whether another unfinished training writes to a file that may not be there yet.
 
     Raises:
-        ValueError: no name, or one that leads out of the folder.
+        ValueError: no name, one that no file can have, that leads out of the folder or that no list would show.
     """
     name = name.strip().removesuffix(SUFFIX)
     hidden = PureWindowsPath(f"{name}{SUFFIX}").name.startswith(".")  # no list would show it
-    if leads_out(name) or hidden or name.startswith(SHIPPED):
+    if not can_be_inside(name, LONGER_BY) or hidden or "/".join(parts_of(name)).casefold().startswith(SHIPPED):
         raise ValueError(
-            f"“{name}” is no name for a probe. Accepted are names of files in models/{FOLDER} and its subfolders, "
-            f"such as my-probe; those that begin with {SHIPPED} come with the pack."
+            f"{quoted(name)} is no name for a probe. Accepted are names of files in models/{FOLDER} and its "
+            f"subfolders, such as my-probe; those that begin with {SHIPPED} come with the pack."
         )
     folder = Path(folder_paths.get_folder_paths(FOLDER)[0])
     for number in count(1):
         path = folder / f"{name if number == 1 else f'{name}-{number}'}{SUFFIX}"
         if replace or goes_on(path) or not (path.exists() or taken(path)):
             return path
-
-
-def leads_out(name: str) -> bool:
-    """Whether a path is not one inside of the folder that it is joined to."""
-    ways = (PurePosixPath(name), PureWindowsPath(name))  # a workflow may come from another system
-    return any(way.anchor or ".." in way.parts for way in ways)

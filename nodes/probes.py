@@ -7,8 +7,9 @@ from ..probe_models.preview import PreviewReward
 from ..probe_models.probe_file import load_probe
 from ..sampling.combining import combine_probes
 from .errors import named_errors, require_prompt
+from .inputs import FileCombo
 from .probe_folder import probe_names, probe_path
-from .types import Probe, Reward
+from .types import NEVER_THE_SAME, Probe, Reward
 
 
 class AttentionFocusProbe(io.ComfyNode):
@@ -72,7 +73,7 @@ class LoadProbe(io.ComfyNode):
             "layers that it was trained for.",
             search_aliases=["trained probe", "learned probe", "quality predictor", "diffusion probe"],
             inputs=[
-                io.Combo.Input(
+                FileCombo(
                     "name",
                     options=probe_names(),
                     tooltip="A file in models/diffusion_probes: safetensors, written by a training of this pack.",
@@ -82,7 +83,9 @@ class LoadProbe(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, name: str) -> str:
+    def fingerprint_inputs(cls, name: str | None) -> str | float:
+        if name is None:  # it comes over a link
+            return NEVER_THE_SAME
         state = probe_path(name).stat()
         return f"{state.st_mtime_ns} {state.st_size}"
 

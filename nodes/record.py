@@ -4,17 +4,21 @@ from pathlib import Path
 
 from comfy_api.latest import io
 
-from ..probe_models.features import ALL_TEXT
+from ..outside.texts import plain, writable
+from ..probe_models.features import ALL_TEXT, NEEDS
 from ..probe_models.probe import CaptureAll
-from ..sampling.capture import attach_probe, finished_rows
+from ..sampling.capture import attach_probe, finished_rows, probe_of
 from ..training.dataset import run_path
 from ..training.other_prompts import other_parts, other_prompts, recorded_prompts
 from ..training.prompt_parts import prompt_parts
-from ..training.recorder import FinishedRun, dataset_size, record_run
+from ..training.recorder import FinishedRun, dataset_size, record_run, require_sound
 from ..training.workflow_key import NODE, nodes_before, workflow_key
 from .dataset_folder import dataset_path
-from .errors import named_errors, require_prompt
+from .errors import images_scored, judged, label_of, named_errors, require_prompt
 from .types import Reward
+
+SAMPLED = ("latent", "images")
+"""Inputs of Record Probe Data that cost a run."""
 
 
 class AttachRecorder(io.ComfyNode):
@@ -96,7 +100,13 @@ class RecordProbeData(io.ComfyNode):
     def check_lazy_status(cls, prompt: str, dataset: str, **connected) -> list[str]:
         if cls._run_file(prompt, dataset).exists():
             return []
-        return [name for name, value in connected.items() if value is None]
+        with named_errors("Record Probe Data"):
+            require_sound(dataset_path(dataset))
+            if first := [name for name, value in connected.items() if value is None and name not in SAMPLED]:
+                return first  # looked at before anything is sampled
+            require_recorder(connected["model"])
+            require_prompt(connected["reward"], prompt)
+        return [name for name in SAMPLED if connected[name] is None]
 
     @classmethod
     def execute(cls, prompt: str, dataset: str, model, latent, images, reward, reward_2=None, reward_3=None):
@@ -104,6 +114,7 @@ class RecordProbeData(io.ComfyNode):
             file = cls._run_file(prompt, dataset)
             there = file.exists()
             if not there:
+                require_all(model=model, latent=latent, images=images, reward=reward)
                 rewards = [given for given in (reward, reward_2, reward_3) if given is not None]
                 pool = recorded_prompts(dataset_path(dataset))
                 others = [*other_prompts(prompt, pool), *other_parts(prompt, pool)]
@@ -128,17 +139,41 @@ class RecordProbeData(io.ComfyNode):
         return nodes_before(cls.hidden.dynprompt.get_node, cls.hidden.unique_id)
 
 
+def require_all(**connected) -> None:
+    """Refuse nothing where something has to be.
+
+    Raises:
+        ValueError: names the input.
+    """
+    if missing := [name for name, value in connected.items() if value is None]:
+        raise ValueError(f"the {missing[0]} is missing: nothing came in. Connect what makes one.")
+
+
+def require_recorder(model) -> None:
+    """Refuse a MODEL whose runs don't show all that is recorded.
+
+    Raises:
+        ValueError: says which one to connect.
+    """
+    if frozenset(NEEDS) - frozenset(probe_of(model).needs):
+        raise ValueError(
+            "this MODEL comes from Attach Probe, which captures what its probe needs and no more. "
+            "Connect the MODEL from Attach Recorder, here and to the sampler."
+        )
+
+
 def _finished_run(model, latent, images, rewards: list, prompt: str, others: list, workflow: dict) -> FinishedRun:
+    require_recorder(model)
     records, moments = finished_rows(model, latent)
     labels = {}
     for reward in rewards:
-        require_prompt(reward, prompt)
-        if reward.label in labels:
-            raise ValueError(f"two rewards measure {reward.label}. Connect each reward once.")
-        labels[reward.label] = reward(images, [prompt] * len(images)).tolist()
+        label = label_of(reward)
+        if label in labels:
+            raise ValueError(f"two rewards measure {plain(label)}. Connect each reward once.")
+        labels[label] = judged(reward, images, prompt)
     parts = prompt_parts(prompt, len(moments[0][0].words))
     read = list(dict.fromkeys([*parts, *others])) if getattr(rewards[0], "reads_prompt", True) else []
-    judged = _judged(rewards[0], images, read)
+    others = _judged(rewards[0], images, read)
     return FinishedRun(
         prompt=prompt,
         seeds=tuple(record.seed.seed for record in records),
@@ -146,8 +181,8 @@ def _finished_run(model, latent, images, rewards: list, prompt: str, others: lis
         moments=moments,
         final=latent["samples"],
         labels=labels,
-        others=judged,
-        parts={part: words for part, words in parts.items() if part in judged},
+        others=others,
+        parts={part: words for part, words in parts.items() if part in others},
         model=_model_file(workflow) or type(model.model).__name__,
         settings={
             "noise": [str(record.seed) for record in records],
@@ -159,19 +194,19 @@ def _finished_run(model, latent, images, rewards: list, prompt: str, others: lis
 
 def _judged(reward, images, prompts: list) -> dict:
     """Scores of the images by each prompt. Of a prompt's parts some may say nothing that the reward can judge."""
-    judged = {}
+    scores = {}
     for prompt in prompts:
         try:
-            judged[prompt] = reward(images, [prompt] * len(images)).tolist()
+            scores[prompt] = images_scored(reward, images, prompt)
         except ValueError:
             continue
-    return judged
+    return scores
 
 
 def _model_file(workflow: dict) -> str:
     names = ("unet_name", "ckpt_name", "model_name")
     found = (node["inputs"].get(name) for node in workflow.values() for name in names)
-    return next((name for name in found if isinstance(name, str)), "")
+    return next((writable(name) for name in found if isinstance(name, str)), "")
 
 
 def _lines(run: FinishedRun, run_bytes: int) -> list[str]:

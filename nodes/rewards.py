@@ -5,7 +5,7 @@ from comfy_api.latest import io
 from ..rewards.catalog import REWARDS, load
 from ..search.ranking import best_first
 from ..search.report import image_scores_report, image_scores_text
-from .errors import named_errors, require_prompt
+from .errors import judged, label_of, named_errors
 from .types import Reward
 
 
@@ -70,12 +70,11 @@ class ScoreImages(io.ComfyNode):
     @classmethod
     def execute(cls, images, reward, prompt: str) -> io.NodeOutput:
         with named_errors("Score Images"):
-            require_prompt(reward, prompt)
-            scores = reward(images, [prompt] * len(images)).tolist()
+            scores = judged(reward, images, prompt)
             best = best_first(scores)[0]
         shown = {
-            "text": [image_scores_text(scores, reward.label)],
-            "diffusion_probe": [image_scores_report(scores, reward.label)],
+            "text": [image_scores_text(scores, label_of(reward))],
+            "diffusion_probe": [image_scores_report(scores, label_of(reward))],
         }
         return io.NodeOutput(scores, best, images[best : best + 1], ui=shown)
 

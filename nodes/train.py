@@ -15,7 +15,7 @@ from ..training import report
 from ..training.choices import recipe_for
 from ..training.dataset import Dataset
 from ..training.probe_training import Progress, train_probe
-from ..training.unfinished import Unfinished, checkpoint_path
+from ..training.unfinished import Unfinished
 from .dataset_folder import dataset_input, dataset_path, dataset_state
 from .device import device_input, free_device
 from .errors import named_errors
@@ -96,7 +96,7 @@ class TrainProbe(io.ComfyNode):
                 output_name,
                 if_exists == REPLACE,
                 lambda path: Unfinished(path, data, recipe).goes_on(),
-                lambda path: checkpoint_path(path).exists(),
+                lambda path: Unfinished(path, data, recipe).is_there(),
             )
             live = LiveCurve(steps, out.name)
             with torch.random.fork_rng(devices=[]):

@@ -11,6 +11,9 @@ Scores = io.Custom("DIFFUSION_PROBE_SCORES")
 Reward = io.Custom("DIFFUSION_PROBE_REWARD")
 """A judge of finished images: ``judge(images [rows, H, W, 3], prompts) → scores [rows]``, with a ``label``."""
 
+NEVER_THE_SAME = float("nan")
+"""A fingerprint of inputs with which a node is run again, whatever it gave before."""
+
 
 def hold_inputs() -> list:
     """What a node takes that lets the user choose on its board. They come last, so that older workflows still load."""

@@ -42,8 +42,6 @@ class EncodeWords(io.ComfyNode):
     @classmethod
     def execute(cls, clip, text: str) -> io.NodeOutput:
         with named_errors("Encode Words"):
-            if clip is None:
-                raise ValueError("the clip is missing: this checkpoint holds no text encoder. Load one with Load CLIP.")
             conditioning, words = encode_words(clip, text)
         return io.NodeOutput(conditioning, ", ".join(word.name for word in words or ()))
 

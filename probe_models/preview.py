@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .features import DENOISED, Features
+from .probe import one_number_each
 
 CHUNK = 2
 """Rows decoded at once: previews should not need more memory than the final decode of a batch, and on a CPU
@@ -83,19 +84,18 @@ class PreviewReward:
         Raises:
             ValueError: the judge gave another number of scores than there are images, or NaN.
         """
-        scores = torch.as_tensor(self.judge(images, [self.prompt] * len(images)), dtype=torch.float32).detach().cpu()
-        if scores.shape != (len(images),):
-            raise ValueError(
-                f"Preview reward: the judge ({self.label}) gave scores of shape {list(scores.shape)} for "
-                f"{len(images)} images; it has to give one number per image."
-            )
+        judged = self.judge(images, [self.prompt] * len(images))
+        scores = one_number_each(f"Preview reward: the judge ({self.label})", judged, len(images), "image").cpu()
         if not scores.isfinite().all():
             bad = (~scores.isfinite()).nonzero().flatten().tolist()
             raise ValueError(f"Preview reward: the judge ({self.label}) gave NaN or infinity for rows {bad}.")
         return scores
 
     def _decoded(self, latents: Tensor) -> Tensor:
-        images = self.decode(latents).detach().float().cpu()
+        images = self.decode(latents)
+        if not isinstance(images, Tensor):
+            raise ValueError("Preview reward: the decoder gave no images. Connect the VAE of the sampled model.")
+        images = images.detach().float().cpu()
         if images.ndim == 5 and images.shape[1] == 1:  # a VAE that knows frames, of one
             images = images[:, 0]
         if images.ndim != 4 or images.shape[0] != len(latents) or images.shape[-1] != 3:

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
+from ..outside.texts import plain
 from .features import NEEDS, Features
 
 
@@ -46,6 +48,44 @@ class Probe(Protocol):
             ValueError: features that the probe needs are missing, or of a shape it can't use.
         """
         ...
+
+
+def scored(probe: Probe, rows: Sequence[Features]) -> Tensor:
+    """A probe's scores of rows captured at one moment, ``[rows]`` float32, whoever wrote the probe.
+
+    Raises:
+        ValueError: it gave something else; or as :meth:`Probe.score`.
+    """
+    return require_scores(probe, probe.score(rows), len(rows))
+
+
+def require_scores(probe: Probe, values: Any, count: int) -> Tensor:
+    """What a probe gave as its scores of ``count`` rows, ``[rows]`` float32.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    return one_number_each(f"the probe {plain(probe.name)}", values, count, "row")
+
+
+def one_number_each(who: str, values: Any, count: int, thing: str) -> Tensor:
+    """Values as numbers, ``[count]`` float32.
+
+    Args:
+        who: gave them, for the error.
+        thing: what each of them is for.
+
+    Raises:
+        ValueError: they are something else.
+    """
+    try:
+        numbers = torch.as_tensor(values).detach().float()
+    except (TypeError, ValueError, RuntimeError):
+        numbers = None
+    if numbers is None or numbers.shape != (count,):
+        given = "no numbers" if numbers is None else f"scores of shape {list(numbers.shape)}"
+        raise ValueError(f"{who} gave {given} for {count} {thing}s; it has to give one number per {thing}.")
+    return numbers
 
 
 @dataclass

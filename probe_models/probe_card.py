@@ -1,17 +1,26 @@
 """What a probe file says about its probe."""
 
 import json
-import math
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
+
+from ..outside.json_text import read_json
+from ..outside.texts import half_character, plain
 
 FORMAT = 1
 """Version of the file's layout. A newer one is refused, as it may mean something else."""
 
 MOST_HEADS = 3
 SKILL = ("progress", "correlation", "spread")
+COUNTS = ("layers", "looking", "seeing", "reading")
+"""Sizes in ``network`` that say how many layers there are."""
+
 MOST_SIZE = 16
 """Most layers in ``network``, and most entries of a list."""
+
+MOST_NUMBER = 1e30
+"""Largest score or figure."""
 
 LARGEST = 65536
 """Largest number there."""
@@ -64,25 +73,19 @@ class ProbeCard:
             if isinstance(getattr(self, name), list):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         checks = {
-            "kind, family, label and command": all(
-                isinstance(value, str) for value in (self.kind, self.family, self.label, self.command)
-            ),
+            "kind, family, label and command": _texts((self.kind, self.family, self.label, self.command)),
             "blocks": _texts(self.blocks) and 0 < len(self.blocks) == len(set(self.blocks)),
             "moments": _texts(self.moments),
             "heads": _texts(self.heads) and 1 <= len(self.heads) <= MOST_HEADS,
             "network": isinstance(self.network, dict)
             and all(isinstance(name, str) and _sizes(value) for name, value in self.network.items())
-            and self.network.get("layers", 1) <= MOST_SIZE,
+            and all(_at_most(self.network.get(name, 1), MOST_SIZE) for name in COUNTS),
             "calibration": _quantiles(self.calibration),
             "label_quantiles": _quantiles(self.label_quantiles),
             "prompts and images": _count(self.prompts) and _count(self.images),
             "held_out": isinstance(self.held_out, dict) and _numbers(self.held_out.values()),
             "skilled": isinstance(self.skilled, bool),
-            "search_skill": self.search_skill is None
-            or isinstance(self.search_skill, dict)
-            and set(self.search_skill) == {*SKILL, "source"}
-            and all(isinstance(self.search_skill[name], list | tuple) for name in SKILL)
-            and all(_numbers(self.search_skill[name]) for name in SKILL),
+            "search_skill": self.search_skill is None or _is_skill(self.search_skill),
         }
         wrong = [name for name, right in checks.items() if not right]
         if wrong:
@@ -99,7 +102,7 @@ class ProbeCard:
         Raises:
             ValueError: no such description, a newer format, or wrong values.
         """
-        record = json.loads(text)
+        record = read_json(text)
         if not isinstance(record, dict) or not _count(record.get("format")):
             raise ValueError("the probe's description has no format version")
         if record["format"] > FORMAT:
@@ -107,21 +110,26 @@ class ProbeCard:
         names = {entry.name for entry in fields(cls)}
         values = {"label_quantiles": ()} | {name: value for name, value in record.items() if name != "format"}
         if set(values) != names or not isinstance(values["network"], dict):
-            raise ValueError(f"the probe's description lacks or adds {', '.join(sorted(set(values) ^ names))}")
+            wrong = ", ".join(sorted(set(values) ^ names)) or "sizes of the network"
+            raise ValueError(f"the probe's description lacks or adds {plain(wrong)}")
         return cls(**values)
 
 
 def _texts(values: Any) -> bool:
-    return isinstance(values, tuple) and all(isinstance(value, str) for value in values)
+    return isinstance(values, tuple) and all(isinstance(each, str) and half_character(each) is None for each in values)
 
 
 def _count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
+def _at_most(value: Any, most: int) -> bool:
+    return _count(value) and value <= most
+
+
 def _sizes(value: Any) -> bool:
     values = value if isinstance(value, list | tuple) else (value,)
-    return 1 <= len(values) <= MOST_SIZE and all(_count(number) and number <= LARGEST for number in values)
+    return 1 <= len(values) <= MOST_SIZE and all(_at_most(number, LARGEST) for number in values)
 
 
 def _quantiles(values: Any) -> bool:
@@ -129,6 +137,25 @@ def _quantiles(values: Any) -> bool:
 
 
 def _numbers(values: Any) -> bool:
-    return not isinstance(values, str) and all(
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) for value in values
+    return isinstance(values, Collection) and not isinstance(values, str | Mapping) and all(map(_number, values))
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MOST_NUMBER
+
+
+def _is_skill(values: Any) -> bool:
+    """Whether these are the fields of ``search.skill.Skill``, as it takes them."""
+    if not isinstance(values, dict) or set(values) != {*SKILL, "source"} or not _texts((values["source"],)):
+        return False
+    if not all(isinstance(values[name], list | tuple) and _numbers(values[name]) for name in SKILL):
+        return False
+    progress, correlation, spread = (list(values[name]) for name in SKILL)
+    return (
+        len(progress) == len(correlation) > 0
+        and len(spread) in (0, len(progress))
+        and progress == sorted(set(progress))
+        and 0 < progress[0] <= progress[-1] < 1
+        and all(-1 <= value <= 1 for value in correlation)
+        and all(value > 0 for value in spread)
     )

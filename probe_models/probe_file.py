@@ -1,6 +1,5 @@
 """A trained probe as one safetensors file, and as what scores."""
 
-import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +9,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..outside.disk import replace_file
+from ..outside.texts import plain, quoted
 from .activation_ranker import ActivationRanker
 from .attention_cnn import AttentionCNN
-from .features import ATTENTION, Features
+from .features import ACTIVATION, ATTENTION, Features
 from .inputs import Inputs, row_inputs, stacked
 from .joint import JointProbe
 from .probe_card import FORMAT, ProbeCard
@@ -128,11 +129,11 @@ def new_network(card: ProbeCard) -> nn.Module:
         ValueError: a kind that isn't known, or sizes that don't fit it.
     """
     if card.kind not in KINDS:
-        raise ValueError(f"it is a probe of kind “{card.kind}”, and this version knows {', '.join(KINDS)}")
+        raise ValueError(f"it is a probe of kind {quoted(card.kind)}, and this version knows {', '.join(KINDS)}")
     try:
         return KINDS[card.kind](len(card.blocks), len(card.heads), **card.network)
-    except (TypeError, ZeroDivisionError) as error:
-        raise ValueError(f"no {card.kind} can be built from {card.network}") from error
+    except (TypeError, ZeroDivisionError, IndexError) as error:
+        raise ValueError(f"no {card.kind} can be built from {plain(card.network)}") from error
 
 
 def save_probe(
@@ -157,12 +158,7 @@ def save_probe(
     if prompts is not None:
         given[PROMPTS] = torch.tensor(prompts, dtype=torch.int32)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in given.items()}
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        save_file(tensors, unfinished, {METADATA: card.to_json()})
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    replace_file(path, lambda unfinished: save_file(tensors, unfinished, {METADATA: card.to_json()}))
 
 
 def load_probe(path: Path) -> LearnedProbe:
@@ -184,16 +180,37 @@ def load_probe(path: Path) -> LearnedProbe:
         with torch.device("meta"):
             network = new_network(card)
         network.load_state_dict(tensors, assign=True)
-        if not all(tensor.is_floating_point() and tensor.isfinite().all() for tensor in tensors.values()):
+        if not all(tensor.is_floating_point() and tensor.float().isfinite().all() for tensor in tensors.values()):
             raise ValueError("its weights hold NaN or infinity")
+        projection, prompts = _checked_projection(projection, card, network), _checked_prompts(prompts)
     except (ValueError, RuntimeError) as error:
         raise ValueError(
             f"{path.name} can't be used: {_first_line(error)}. If a newer Diffusion Probe wrote it (this one writes "
             f"format {FORMAT}), update the pack; if an older one did, or it is damaged, copy or train it again."
         ) from error
-    projection = None if projection is None else projection.float()
-    prompts = None if prompts is None else frozenset(prompts.flatten().tolist())
-    return LearnedProbe(path.stem, card, network, projection, prompts)
+    return LearnedProbe(plain(path.stem, 255), card, network, projection, prompts)
+
+
+def _checked_projection(projection: Tensor | None, card: ProbeCard, network: nn.Module) -> Tensor | None:
+    """In full precision; None for a network that reads no activation."""
+    if projection is None or ACTIVATION not in network.needs:
+        return None
+    kept = card.network.get("activation")
+    if projection.ndim != 2 or projection.shape[0] != kept or 0 in projection.shape:
+        raise ValueError(
+            f"its projection has the shape {list(projection.shape)}, and its network reads {kept} channels of it"
+        )
+    if not projection.is_floating_point() or not projection.float().isfinite().all():
+        raise ValueError("its projection holds NaN, infinity or no real numbers")
+    return projection.float()
+
+
+def _checked_prompts(prompts: Tensor | None) -> frozenset[int] | None:
+    if prompts is None:
+        return None
+    if prompts.is_floating_point() or prompts.is_complex():
+        raise ValueError("its training prompts are no whole numbers")
+    return frozenset(prompts.flatten().tolist())
 
 
 def _read(path: Path) -> tuple[str | None, dict[str, Tensor]]:

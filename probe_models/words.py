@@ -5,11 +5,19 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from ..outside.texts import plain
+
 JOINERS = "'\u2019-\u2010\u2011"
 """Apostrophes and hyphens: inside of a word they belong to it."""
 
 EMOJI = ((0x2600, 0x27BF), (0x1F000, 0x1FAFF))
 EMOJI_JOINER = "\u200d"
+
+MOST_ASKED = 256
+"""Words that can be asked for at once."""
+
+LISTED = 1000
+"""Characters of a prompt's words that an error lists."""
 
 WITHOUT_SPACES = ("CJK ", "HIRAGANA", "KATAKANA", "HALFWIDTH KATAKANA")
 """Unicode names of characters whose writing puts no spaces between words."""
@@ -107,20 +115,25 @@ def asked_for(words: Sequence[Word], text: str) -> tuple[Word, ...]:
     of several characters), which count as one. Upper and lower case are the same.
 
     Raises:
-        ValueError: an entry is not among the words; the message lists them.
+        ValueError: an entry is not among the words, and the message lists them; or there are too many entries.
     """
-    return tuple(_one(words, entry.strip()) for entry in text.split(",") if entry.strip())
+    entries = dict.fromkeys(entry.strip() for entry in text.split(",") if entry.strip())
+    if len(entries) > MOST_ASKED:
+        raise ValueError(f"{len(entries)} words are named. Name at most {MOST_ASKED}.")
+    named: dict[str, Word] = {}
+    for word in words:
+        named.setdefault(word.name.casefold(), word)
+    spellings = [word.name.casefold().rsplit(" (", 1)[0] for word in words]
+    return tuple(named.get(entry.casefold()) or _run(words, spellings, entry) for entry in entries)
 
 
-def _one(words: Sequence[Word], entry: str) -> Word:
-    names = [word.name.casefold() for word in words]
+def _run(words: Sequence[Word], spellings: Sequence[str], entry: str) -> Word:
+    """Words that follow each other as one."""
     wanted = entry.casefold()
-    if wanted in names:
-        return words[names.index(wanted)]
-    spellings = [name.rsplit(" (", 1)[0] for name in names]
     parts = [wanted[start:end] for start, end in word_spans(wanted)]
     for first in range(len(words)):
         if parts and spellings[first : first + len(parts)] == parts:
             run = words[first : first + len(parts)]
             return Word(entry, tuple(sorted({position for word in run for position in word.positions})))
-    raise ValueError(f'"{entry}" is not in the prompt. Its words are: {", ".join(word.name for word in words)}.')
+    listed = ", ".join(word.name for word in words)
+    raise ValueError(f'"{plain(entry)}" is not in the prompt. Its words are: {plain(listed, LISTED)}.')

@@ -8,6 +8,7 @@ from pathlib import Path
 import comfy.ops
 import torch
 
+from ..outside.texts import plain
 from . import clip, image_reward
 from .files import RewardFile, fill, find, other_layout, read_tensors
 from .judge import RewardModel
@@ -46,7 +47,7 @@ def load(name: str) -> RewardModel:
         ValueError: a file is damaged or of another layout, or there is no such reward model.
     """
     if name not in REWARDS:
-        raise ValueError(f'there is no reward model "{name}". There are: {", ".join(REWARDS)}.')
+        raise ValueError(f'there is no reward model "{plain(name)}". There are: {", ".join(REWARDS)}.')
     return REWARDS[name].build(name, find(name, REWARDS[name].files))
 
 
@@ -96,12 +97,14 @@ def _aesthetic(name: str, paths: list[Path]) -> RewardModel:
 
 @contextmanager
 def _unfilled(path: Path) -> Iterator[None]:
-    """Build a network without memory for its tensors; a tensor that tells a size has to be there."""
+    """Build a network without memory for its tensors; a tensor that tells a size has to be there, and tell one."""
     try:
         with torch.device("meta"):
             yield
     except KeyError as error:
         raise other_layout(path, f"there is no tensor {error}") from error
+    except (IndexError, TypeError, ValueError, ArithmeticError, RuntimeError, AssertionError) as error:
+        raise other_layout(path, "its tensors have shapes that no such network has") from error
 
 
 REWARDS = {

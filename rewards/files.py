@@ -62,19 +62,23 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file, or of a .pt or .pth by torch's reader of tensors only.
 
     Raises:
-        ValueError: the file is cut off, no such file at all, or holds Python objects besides tensors.
+        ValueError: the file is cut off, no such file at all, or holds Python objects besides tensors, or no tensors
+            that have names.
     """
     try:
         content = comfy.utils.load_torch_file(str(path), safe_load=True)
+    except (AttributeError, TypeError):  # ComfyUI's reader wants a dictionary
+        content = None
     except Exception as error:  # each of the two readers has its own errors for a broken file
         raise ValueError(
             f"{path} can't be read: {_first_words(error)}\n"
             "It is cut off or damaged, or holds more than tensors, which is refused because such a file can run code. "
             "Compare its size with the official file's, and get it again, as safetensors if there is one."
         ) from error
-    tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    named = content.items() if isinstance(content, dict) else ()
+    tensors = {name: value for name, value in named if isinstance(name, str) and isinstance(value, Tensor)}
     if not tensors:
-        raise ValueError(f"{path} holds no tensors. Put the official file there.")
+        raise ValueError(f"{path} holds no tensors by name. Put the official file there.")
     return tensors
 
 

@@ -75,6 +75,12 @@ class ActivationMaps:
 
     def take(self, uuid: UUID, images: Tensor) -> None:
         """One entry's ``[rows, channels, height, width]``."""
+        if self.projection is not None and images.shape[1] != self.projection.shape[1]:
+            self.refuse(
+                f"the probe reads activations of {self.projection.shape[1]} channels, and this model's block gives "
+                f"{images.shape[1]}. Connect the model that the probe was trained for"
+            )
+            return
         small = on_grid(images.detach().float())
         if self.projection is not None:
             small = project_channels(small, self.projection)

@@ -27,6 +27,10 @@ BYTE_BLANK = "\u0120"
 AGREE = 3
 """Text and pieces are together again where this many characters, or all that are left, agree."""
 
+MOST_BRIDGED = 2**18
+"""Characters times pieces between two places that agree, up to which all of the one are taken for all of the other.
+Where more of a text is unknown to a tokenizer, nothing tells what spells what."""
+
 BYTE_PIECE = re.compile("<0x[0-9A-F]{2}>")
 """How SentencePiece writes a byte of what it has no piece for."""
 
@@ -61,6 +65,8 @@ def _owners(text: str, spelled: list[Owned]) -> list[set[int]]:
     spelled = _folded(spelled)
     for some, others in _agreement("".join(c for c, _ in written), "".join(c for c, _ in spelled)):
         pieces = frozenset().union(*(numbers for _, numbers in spelled[others]))
+        if (some.stop - some.start) * len(pieces) > MOST_BRIDGED:
+            continue
         for _, positions in written[some]:
             for position in positions:
                 owners[position] |= pieces

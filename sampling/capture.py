@@ -5,9 +5,10 @@ from typing import Any
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
+from ..outside.texts import plain
 from ..probe_models.features import NEEDS, Features
 from ..probe_models.preview import Decoding
-from ..probe_models.probe import Probe
+from ..probe_models.probe import Probe, require_scores, scored
 from ..search.scores import Scores
 from .attachment import KEY, WRAPPERS, Attachment
 from .families import family_for, require_fit, require_images
@@ -43,7 +44,9 @@ def attach_probe(model: Any, probe: Probe, moments: str = AUTO, rule: PruneRule 
         )
     asked = parse_moments(moments)
     if rule is not None and asked is not None and len(asked) > 1:
-        raise ValueError(f'"{moments}" are several moments, but rows are dropped at one. Write one, such as "20%".')
+        raise ValueError(
+            f'"{plain(moments)}" are several moments, but rows are dropped at one. Write one, such as "20%".'
+        )
     attachment = Attachment(probe, family, asked)
     model = model.clone()
     model.set_attachments(KEY, attachment)
@@ -83,7 +86,7 @@ def _features(record: RowRecord, needs: frozenset[str], moment: str | None) -> F
         raise ValueError("nothing was captured: " + " ".join(reasons))
     name = moment or next(reversed(record.features))
     if name not in record.features:
-        raise ValueError(f'"{name}" was not captured; captured were: {", ".join(record.features)}.')
+        raise ValueError(f'"{plain(name)}" was not captured; captured were: {", ".join(record.features)}.')
     features = record.features[name]
     if why := why_not_seen(features, needs):
         raise ValueError(f"{why}.")
@@ -161,7 +164,7 @@ def score_latent(model: Any, latent: dict[str, Any], moment: str | None = None) 
     noise levels, whose scores don't compare.
     """
     rows = _comparable(captured(model, latent, moment))
-    return _scores(model, latent, rows, probe_of(model).score(rows))
+    return _scores(model, latent, rows, scored(probe_of(model), rows))
 
 
 def score_with_previews(model: Any, latent: dict[str, Any], moment: str | None = None) -> tuple[Scores, Tensor | None]:
@@ -173,8 +176,8 @@ def score_with_previews(model: Any, latent: dict[str, Any], moment: str | None =
     rows, probe = _comparable(captured(model, latent, moment)), probe_of(model)
     if isinstance(probe, Decoding):
         values, images = probe.score_and_decode(rows)
-        return _scores(model, latent, rows, values), images
-    return _scores(model, latent, rows, probe.score(rows)), preview_images(model, rows)
+        return _scores(model, latent, rows, require_scores(probe, values, len(rows))), images
+    return _scores(model, latent, rows, scored(probe, rows)), preview_images(model, rows)
 
 
 def _comparable(rows: list[Features]) -> list[Features]:

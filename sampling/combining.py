@@ -23,7 +23,7 @@ def combine_probes(trained: Any, preview: PreviewReward) -> CombinedProbe:
     card = getattr(trained, "card", None)
     if card is None:
         raise ValueError(f"“trained” is {trained.name}. Connect Load Probe.")
-    if not card.search_skill or "label_spread" not in card.held_out:
+    if not card.search_skill or not card.held_out.get("label_spread", 0) > 0:
         raise ValueError(
             f"the file of {trained.name} doesn't say how well it predicts. Train it again with this version."
         )
@@ -35,5 +35,10 @@ def combine_probes(trained: Any, preview: PreviewReward) -> CombinedProbe:
 
 def _percents(card: Any) -> list[float]:
     """Noise levels at which the skill of a trained probe was measured; its file rounds them."""
-    levels = [float(moment.rstrip("%")) / 100 for moment in card.moments]
-    return levels if len(levels) == len(card.search_skill["progress"]) else list(card.search_skill["progress"])
+    progress = list(card.search_skill["progress"])
+    try:
+        levels = [float(moment.rstrip("%")) / 100 for moment in card.moments]
+    except ValueError:
+        return progress
+    rising = levels == sorted(set(levels)) and all(0 <= level <= 1 for level in levels)
+    return levels if rising and len(levels) == len(progress) else progress

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..outside.texts import log_encoding, writable
 from .model_state import ModelState
 from .model_wrappers import ModelCall
 from .moments import SIGMA_TOLERANCE
@@ -184,7 +185,8 @@ class Run:
             with self.in_place():
                 returned = switch()
         except Exception as error:
-            logging.warning("Diffusion Probe: a candidate failed: %s", "".join(traceback.format_exception(error)))
+            said = writable("".join(traceback.format_exception(error)), log_encoding())
+            logging.warning("Diffusion Probe: a candidate failed: %s", said)
             self.error = error.with_traceback(None)
         else:
             self._stands(returned)

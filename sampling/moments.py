@@ -13,9 +13,16 @@ from typing import Any
 
 from torch import Tensor
 
+from ..outside.texts import plain
+
 AUTO = "auto"
 FEW_STEPS = 8
 """Schedules of at most this many steps reach 20 % after one evaluation: auto takes the next one."""
+
+MOST_MOMENTS = 256
+
+PERCENT = re.compile(r"([0-9]{1,40}(?:\.[0-9]{1,40})?)\s*%")
+STEP = re.compile(r"step\s*([0-9]{1,9})")
 
 SIGMA_TOLERANCE = 1e-3
 """Relative. Schedulers read sigmas from a table of 1000 and round."""
@@ -39,27 +46,29 @@ def parse_moments(text: str) -> tuple[Moment, ...] | None:
     """Moments from what a user typed: ``auto`` (gives None), or ``20%, 40%, step 5``.
 
     Raises:
-        ValueError: something else, a fraction outside of 0 to 100 %, a step below 1, nothing at all.
+        ValueError: something else, a fraction outside of 0 to 100 %, a step below 1, nothing at all, too many.
     """
     parts = [part.strip().lower() for part in text.split(",") if part.strip()]
     if parts == [AUTO]:
         return None
     moments: list[Moment] = []
     for part in parts:
-        percent = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", part)
-        step = re.fullmatch(r"step\s*(\d+)", part)
+        percent, step = PERCENT.fullmatch(part), STEP.fullmatch(part)
         if percent and 0 < float(percent[1]) < 100:
             moments.append(Moment(percent=float(percent[1]) / 100))
         elif step and int(step[1]) >= 1:
             moments.append(Moment(step=int(step[1])))
         else:
             raise ValueError(
-                f'"{part}" is no moment. Accepted, separated by commas: a noise level between 0 and 100 % '
+                f'"{plain(part)}" is no moment. Accepted, separated by commas: a noise level between 0 and 100 % '
                 f'such as "20%", an evaluation counted from 1 such as "step 5", or "auto" alone.'
             )
     if not moments:
         raise ValueError('no moment is given. Write "auto", or for example "20%" or "20%, step 8".')
-    return tuple(dict.fromkeys(moments))
+    moments = list(dict.fromkeys(moments))
+    if len(moments) > MOST_MOMENTS:
+        raise ValueError(f"{len(moments)} moments are given. Write at most {MOST_MOMENTS}.")
+    return tuple(moments)
 
 
 def one_moment(text: str) -> str | None:
@@ -72,7 +81,9 @@ def one_moment(text: str) -> str | None:
         return None
     moments = parse_moments(text)
     if moments is None or len(moments) > 1:
-        raise ValueError(f'"{text}" is not one moment. Write one, such as "20%" or "step 5"; nothing means the latest.')
+        raise ValueError(
+            f'"{plain(text)}" is not one moment. Write one, such as "20%" or "step 5"; nothing means the latest.'
+        )
     return str(moments[0])
 
 

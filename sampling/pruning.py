@@ -15,6 +15,7 @@ from comfy.model_management import InterruptProcessingException
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
+from ..probe_models.probe import scored
 from ..search.scores import Scores
 from ..search.select import OFF, Selection, select
 from .attachment import KEY, Attachment
@@ -211,7 +212,7 @@ def _scores(
     if why := why_not_seen(rows[0], probe.needs):
         raise ValueError(f"{why}.")
     with loaded_again([guider]), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
-        values = probe.score(rows)
+        values = scored(probe, rows)
     scores = Scores(
         values=tuple(float(value) for value in values),
         seeds=tuple(attachment.seed_names(recording, latent_image)),

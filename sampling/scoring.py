@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..probe_models.features import ACTIVATION, ATTENTION, NEEDS, Features
 from ..probe_models.preview import Decoding
-from ..probe_models.probe import Probe
+from ..probe_models.probe import Probe, require_scores, scored
 from .activation import NO_ACTIVATION
 from .maps import NO_ATTENTION
 
@@ -85,8 +85,9 @@ def _verdict(value: float, picture: Tensor | None) -> Verdict:
 def score_and_show(probe: Probe, rows: list[Features]) -> tuple[Tensor, Tensor | None]:
     """Scores ``[rows]``, and small pictures ``[rows, H, W, 3]`` of what a probe that decodes its rows judged."""
     if not isinstance(probe, Decoding):
-        return probe.score(rows), None
-    scores, images = probe.score_and_decode(rows)
+        return scored(probe, rows), None
+    values, images = probe.score_and_decode(rows)
+    scores = require_scores(probe, values, len(rows))
     scale = min(1.0, PREVIEW_PX / max(images.shape[1:3]))
     size = [max(1, round(side * scale)) for side in images.shape[1:3]]
     small = torch.nn.functional.interpolate(images.movedim(-1, 1), size, mode="area").movedim(1, -1)

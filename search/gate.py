@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from ..outside.texts import quoted
 from .calibration import percentile_of_calibration, require_calibration
 from .ranking import best_first, percentiles_in_batch
 from .scores import Scores
@@ -77,9 +78,9 @@ def _score(scores: Scores, rows: str) -> float:
 
 def _check(scores: Scores, threshold: float, threshold_on: str, rows: str) -> None:
     if threshold_on not in GATE_THRESHOLDS:
-        raise ValueError(f"threshold on is “{threshold_on}”. It takes {_listed(GATE_THRESHOLDS)}.")
+        raise ValueError(f"threshold on is {quoted(threshold_on)}. It takes {_listed(GATE_THRESHOLDS)}.")
     if rows not in ROWS:
-        raise ValueError(f"rows is “{rows}”. It takes {_listed(ROWS)}.")
+        raise ValueError(f"rows is {quoted(rows)}. It takes {_listed(ROWS)}.")
     if not len(scores):
         raise ValueError("there are no scores. Connect scores of at least one row.")
     if not math.isfinite(threshold):

@@ -1,11 +1,11 @@
 """What the file of a finished row says about it: its seed, its score, its rank."""
 
 import math
-import re
 from dataclasses import dataclass
 
 from .ranking import ranks
 from .scores import Scores, SeedName
+from .seeds import seed_names
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def row_labels(rows: int, scores: Scores | None = None, seeds: str = "") -> list
             "seeds of Seed Batch; without them, use Save Image."
         )
     if scores is None:
-        labels = [RowLabel(seed) for seed in _named(seeds)]
+        labels = [RowLabel(seed) for seed in seed_names(seeds)]
     else:
         scored_by = f"{scores.probe} at {scores.moment}: {scores.label}"
         scored = [row for row, value in enumerate(scores.values) if not math.isnan(value)]
@@ -71,12 +71,3 @@ def row_labels(rows: int, scores: Scores | None = None, seeds: str = "") -> list
             "Connect those of the rows that were finished: kept_scores of Early Seed Filter or Seed Search."
         )
     return labels
-
-
-def _named(text: str) -> list[SeedName]:
-    rest = re.sub(r"\d+( row \d+)?", "", text)
-    if not re.fullmatch(r"[\s,;]*", rest):
-        wrong = re.search(r"[^\s,;].*", rest).group()
-        raise ValueError(f"“{wrong}” in the seeds is not a seed. Write numbers with commas between them: 7, 8, 42.")
-    found = re.finditer(r"(\d+)(?: row (\d+))?", text)
-    return [SeedName(int(seed), None if row is None else int(row)) for seed, row in (match.groups() for match in found)]

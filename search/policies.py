@@ -8,6 +8,7 @@ and hands to the engine. No policy ever spends more than ``budget`` evaluations;
 therefore never start.
 """
 
+from ..outside.texts import quoted
 from .policy import Policy
 from .schedules import Cuts, UntilGoodEnough, halving
 from .sequential import Sequential
@@ -74,7 +75,7 @@ def policy_named(
     if name == HALVING:
         return halving(budget, steps, candidates, survivors)
     if name != GOOD_ENOUGH:
-        raise ValueError(f"there is no policy {name!r}; there are {', '.join(POLICIES)}")
+        raise ValueError(f"there is no policy {quoted(name)}; there are {', '.join(POLICIES)}")
     if target is None:
         raise ValueError("“until good enough” needs a target: the score of the probe at which to stop looking")
     return UntilGoodEnough(target, budget, survivors, share=share)

@@ -1,9 +1,21 @@
 """Seeds as the user writes them."""
 
-import re
+from collections import Counter
+
+from ..outside.texts import quoted
+from .scores import SeedName
 
 LARGEST_SEED = 2**64 - 1
 MOST_SEEDS = 4096
+MOST_TEXT = 256 * 1024
+"""Characters of a list of seeds: the most seeds, each with its row, take less."""
+
+DIGITS = 20
+"""Of the largest seed."""
+
+SEPARATORS = str.maketrans(",;", "  ")
+SHOWN = 8
+"""So many seeds are named in an error."""
 
 
 def seed_list(first_seed: int, count: int, text: str = "") -> list[int]:
@@ -19,34 +31,64 @@ def seed_list(first_seed: int, count: int, text: str = "") -> list[int]:
         ValueError: no seed, one that isn't a number or has more than 64 bits, or one given twice
             (the same image would be paid for twice).
     """
-    if text.strip():
-        seeds = _parse(text)
-    else:
-        seeds = list(range(first_seed, first_seed + count))
-    if not seeds:
+    written = _alone(seed_names(text)) if text.strip() else None
+    many = count if written is None else len(written)
+    if many < 1:
         raise ValueError("There is no seed. Set count to 1 or more, or write seeds into the list: 7, 8, 42.")
-    if len(seeds) > MOST_SEEDS:
-        raise ValueError(f"{len(seeds)} seeds are more than one batch takes. Give at most {MOST_SEEDS}.")
-    if max(seeds) > LARGEST_SEED or min(seeds) < 0:
-        wrong = next(seed for seed in seeds if not 0 <= seed <= LARGEST_SEED)
-        raise ValueError(f"The seed {wrong} is out of range. Seeds go from 0 to {LARGEST_SEED} (64 bits).")
-    twice = sorted({seed for seed in seeds if seeds.count(seed) > 1}) if len(set(seeds)) < len(seeds) else []
+    if many > MOST_SEEDS:
+        raise ValueError(f"{many} seeds are more than one batch takes. Give at most {MOST_SEEDS}.")
+    seeds = list(range(first_seed, first_seed + count)) if written is None else written
+    for seed in seeds:
+        if not 0 <= seed <= LARGEST_SEED:
+            raise ValueError(_out_of_range(seed))
+    twice = [str(seed) for seed, times in Counter(seeds).items() if times > 1]
     if twice:
-        raise ValueError(f"Seed {', '.join(map(str, twice))} is in the list more than once. Give each seed once.")
+        more = f" and {len(twice) - SHOWN} more are" if len(twice) > SHOWN else " is"
+        raise ValueError(f"Seed {', '.join(twice[:SHOWN])}{more} in the list more than once. Give each seed once.")
     return seeds
 
 
-def _parse(text: str) -> list[int]:
-    if found := re.search(r"\d+ row \d+", text):
+def seed_names(text: str) -> list[SeedName]:
+    """The seeds that a text names, each alone or as a row of a batch ("7 row 2"); in one pass over the text.
+
+    Raises:
+        ValueError: a word that is no seed, or a text that is too long to be a list of seeds.
+    """
+    if len(text) > MOST_TEXT:
         raise ValueError(
-            f"“{found.group()}” is a row of a batch that was drawn from one seed, so it can't be drawn alone. "
+            f"the list of seeds has {len(text)} characters. Give at most {MOST_SEEDS} seeds, which take fewer than "
+            f"{MOST_TEXT}."
+        )
+    words = text.translate(SEPARATORS).split()
+    names, at = [], 0
+    while at < len(words):
+        is_row = words[at + 1 : at + 2] == ["row"] and at + 2 < len(words)
+        names.append(SeedName(_number(words[at]), _number(words[at + 2]) if is_row else None))
+        at += 3 if is_row else 1
+    return names
+
+
+def _alone(names: list[SeedName]) -> list[int]:
+    row = next((name for name in names if name.batch_index is not None), None)
+    if row is not None:
+        raise ValueError(
+            f"“{row}” is a row of a batch that was drawn from one seed, so it can't be drawn alone. "
             "Sample with Seed Batch from the start: then every row has a seed of its own."
         )
-    words = [word for word in re.split(r"[\s,;]+", text) if word]
-    wrong = [word for word in words if not re.fullmatch(r"[0-9]+", word)]
-    if wrong:
+    return [name.seed for name in names]
+
+
+def _number(word: str) -> int:
+    if not (word.isascii() and word.isdecimal()):
         raise ValueError(
-            f"“{wrong[0]}” in the list of seeds is not a whole number. "
+            f"{quoted(word)} in the list of seeds is not a whole number. "
             "Write seeds as digits, separated by commas, spaces or new lines: 7, 8, 42."
         )
-    return [int(word) for word in words]
+    digits = word.lstrip("0")
+    if len(digits) > DIGITS:
+        raise ValueError(_out_of_range(quoted(word, DIGITS)))
+    return int(digits or "0")
+
+
+def _out_of_range(seed: object) -> str:
+    return f"The seed {seed} is out of range. Seeds go from 0 to {LARGEST_SEED} (64 bits)."

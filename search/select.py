@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from ..outside.texts import quoted
 from .marks import NO_MARKS, Marks
 from .ranking import best_first, percentiles_in_batch
 from .scores import Scores
@@ -91,7 +92,7 @@ def check_limits(top_k: int, threshold: float, threshold_on: str) -> None:
     if top_k < 0:
         raise ValueError(f"top k is {top_k}. It takes 0 (no limit) or the number of rows to keep.")
     if threshold_on not in THRESHOLDS:
-        raise ValueError(f"threshold on is “{threshold_on}”. It takes {', '.join(f'“{t}”' for t in THRESHOLDS)}.")
+        raise ValueError(f"threshold on is {quoted(threshold_on)}. It takes {', '.join(f'“{t}”' for t in THRESHOLDS)}.")
     if not math.isfinite(threshold):
         raise ValueError(f"The threshold is {threshold}. Enter a number, or set threshold on to “{OFF}”.")
     if threshold_on == PERCENTILE and not 0 <= threshold <= 100:

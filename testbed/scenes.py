@@ -10,6 +10,8 @@ import random
 import re
 from dataclasses import dataclass
 
+from ..outside.texts import quoted
+
 COLOURS = {  # RGB in 0…1; hues far enough apart that a blurred pixel still falls to its own colour
     "red": (0.87, 0.11, 0.13),
     "yellow": (0.96, 0.83, 0.10),
@@ -73,8 +75,8 @@ def parse_prompt(prompt: str) -> Scene:
     found = list(_OBJECT.finditer(text))
     if not found:
         raise ValueError(
-            f"The prompt {prompt!r} names no testbed object. Write e.g. 'a small red circle above a blue square': "
-            f"colours {', '.join(COLOURS)}; shapes {', '.join(SHAPES)}."
+            f"The prompt {quoted(prompt)} names no testbed object. Write e.g. 'a small red circle above a blue "
+            f"square': colours {', '.join(COLOURS)}; shapes {', '.join(SHAPES)}."
         )
     relations = []
     for previous, current in zip(found, found[1:]):

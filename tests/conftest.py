@@ -4,6 +4,8 @@ import os
 import runpy
 import sys
 from pathlib import Path
+from random import Random
+from types import SimpleNamespace
 
 import pytest
 
@@ -49,3 +51,17 @@ def write_probe():
         return card, network
 
     return write
+
+
+@pytest.fixture(scope="session")
+def hostile():
+    """Draws hostile values, see ``hostile.py``."""
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("hostile.py"))))
+
+
+@pytest.fixture
+def draws(hostile):
+    """Hostile inputs are drawn with ``Random(seed)`` for each seed of this, ten in all. The long run draws more, and
+    others: ``HOSTILE_DRAWS=200 HOSTILE_SEED=7 python -m runtime.test -k hostile``."""
+    first, count = int(os.environ.get("HOSTILE_SEED", 0)), int(os.environ.get("HOSTILE_DRAWS", 10))
+    return [Random(f"{first} {number}") for number in range(count)]

@@ -5,31 +5,34 @@ from dataclasses import replace
 import torch
 from diffusion_probe.probe_models.features import Features
 from diffusion_probe.probe_models.words import Word
-from diffusion_probe.training.dataset import Header, RecordedMoment, RunRecord, run_key
-from diffusion_probe.training.projection import dataset_projection
-from diffusion_probe.training.writing import DatasetWriter, run_tensors
+from diffusion_probe.training.dataset import run_key
+from diffusion_probe.training.header import Header
+from diffusion_probe.training.projection import dataset_projection, fit_projection, keep_projection
+from diffusion_probe.training.run_record import RunRecord
+from diffusion_probe.training.writing import DatasetWriter, recorded_moments, run_tensors
 
 ROWS, BLOCKS, CHANNELS, RAW = 6, 2, 4, 5
 PERCENTS = (0.1, 0.2)
 
 
-def record(folder, prompts=24, seed=0, family="FLUX", name="prompt", **changes):
+def record(folder, prompts=24, seed=0, family="FLUX", name="prompt", rows=ROWS, **changes):
     """A dataset whose label is the mean of the first latent channel, which noise hides the earlier the more."""
     generator = torch.Generator().manual_seed(seed)
 
     def noise(*shape):
         return torch.randn(*shape, generator=generator)
 
-    projection = dataset_projection(folder, noise(8, RAW, 4, 4))
+    fitted, there = fit_projection(noise(8, RAW, 4, 4)), dataset_projection(folder)
+    projection = keep_projection(folder, fitted) if there is None else there
     writer = DatasetWriter(folder, Header(family, ("double 0", "double 1"), len(projection)))
     for number in range(prompts):
         prompt = f"{name} {number}"
-        label = noise(ROWS)
-        final = label[:, None, None, None].expand(ROWS, CHANNELS, 6, 4)
+        label = noise(rows)
+        final = label[:, None, None, None].expand(rows, CHANNELS, 6, 4)
         moments = []
         for step, percent in enumerate(PERCENTS, start=1):
             level = 0.3 / percent * 0.1
-            hidden = final + level * noise(ROWS, 1, 1, 1)
+            hidden = final + level * noise(rows, 1, 1, 1)
             maps = torch.sigmoid(hidden[:, :1, :3, :2, None] + torch.zeros(5)).permute(0, 1, 4, 2, 3) / 10
             moments.append(
                 [
@@ -47,14 +50,14 @@ def record(folder, prompts=24, seed=0, family="FLUX", name="prompt", **changes):
                         activation=hidden[row][:1, :3, :2].expand(len(projection), -1, -1).half(),
                         text=torch.ones(5, 7).half() * number / prompts,
                     )
-                    for row in range(ROWS)
+                    for row in range(rows)
                 ]
             )
-        recorded = tuple(RecordedMoment(rows[0].step, rows[0].sigma, rows[0].percent) for rows in moments)
+        recorded = recorded_moments(moments)
         run = RunRecord(
             key=run_key(prompt),
             prompt=prompt,
-            seeds=tuple(range(ROWS)),
+            seeds=tuple(range(rows)),
             steps=10,
             words=("a", "circle"),
             moments=recorded,

@@ -9,7 +9,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..probe_models.features import ATTENTION, DENOISED, LATENT
 from ..probe_models.inputs import spelled
-from .dataset import Dataset, RunRecord
+from .dataset import Dataset
+from .run_record import RunRecord
 
 PARTS = 3
 """So many parts of prompts for each whole one."""

@@ -11,7 +11,8 @@ from torch import Tensor
 from ..probe_models.features import ACTIVATION, ALL_TEXT, ATTENTION, DENOISED, LATENT, TEXT
 from ..probe_models.inputs import Inputs, spelled
 from .asking import Asking, OtherPrompts, Row
-from .dataset import Dataset, RunRecord
+from .dataset import Dataset
+from .run_record import RunRecord
 
 TENSORS = {ATTENTION: "maps", ACTIVATION: "activation", LATENT: "latent", DENOISED: "denoised"}
 

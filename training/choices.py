@@ -16,7 +16,7 @@ def recipe_for(dataset: Dataset, kind: str, labels: str = "", **given: Any) -> R
 
     Args:
         kind: a name in ``probe_file.KINDS``.
-        labels: what to learn, names with commas between them, the score first; empty: what the dataset has.
+        labels: what to learn, names with commas between them, the score first; empty: what all of its runs have.
         given: fields of the recipe that are not as usual.
 
     Raises:
@@ -28,7 +28,8 @@ def recipe_for(dataset: Dataset, kind: str, labels: str = "", **given: Any) -> R
             f"a probe has at most {MOST_HEADS} heads, and {len(names)} labels are named. Leave some out; the first is "
             "the score."
         )
-    recipe = Recipe(kind, names or tuple(dataset.runs[0].labels)[:MOST_HEADS], **given)
+    in_all = [label for label in dataset.runs[0].labels if all(label in run.labels for run in dataset.runs)]
+    recipe = Recipe(kind, names or tuple(in_all or dataset.runs[0].labels)[:MOST_HEADS], **given)
     if min(recipe.steps, recipe.prompts) < 1 or recipe.rows < 2:
         raise ValueError(
             f"{recipe.steps} steps with {recipe.prompts} prompts and {recipe.rows} rows of each: give at least 1 of "

@@ -8,109 +8,29 @@ wrote, list the finished ones in readable form; ``dataset.json`` says what all h
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ..outside.json_text import read_json
+from ..outside.texts import plain, quoted
+from .header import read_header
+from .run_file import Shapes, channels, read_run, why_not_of
+from .run_record import RunRecord
+
 FOLDER = "probe_data"
 """Where ComfyUI keeps datasets, below its output folder."""
 
-FORMAT = 1
-HEADER = "dataset.json"
 RUNS = "runs"
-METADATA = "diffusion_probe_run"
 VALIDATION_ONE_IN = 10
 
-
-@dataclass(frozen=True)
-class Header:
-    """What all runs of a dataset have in common.
-
-    Attributes:
-        family: as ``Features.family``.
-        blocks: whose maps were recorded, names as in ``Features.blocks``.
-        activation_channels: of the projected activation, 0 if none was recorded.
-        model: which model, for people.
-        label: the unit of the first label of every run; empty where nobody said.
-    """
-
-    family: str
-    blocks: tuple[str, ...]
-    activation_channels: int
-    model: str = ""
-    label: str = ""
-
-
-@dataclass(frozen=True)
-class RecordedMoment:
-    """Which evaluation, and its noise level, as in ``Features``."""
-
-    step: int
-    sigma: float
-    percent: float
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """One sampler run: rows of one prompt.
-
-    Attributes:
-        key: names the run; of the same prompt, seeds and settings always the same.
-        prompt: its text.
-        seeds: of the rows.
-        steps: of the whole run.
-        words: what the words of the maps are called.
-        moments: at which it was looked at, in order.
-        labels: by unit, one number per row: what became of it. The first is what probes learn.
-        others: the first label of the same images, had other prompts been meant; one number per row.
-            Judging an image costs little beside making it, and teaches what words look like.
-        parts: those of the others that are parts of the prompt, and which of its words each has.
-        settings: anything else of interest to people.
-        grids: height and width of what is kept of it, by name; known of runs that were read.
-    """
-
-    key: str
-    prompt: str
-    seeds: tuple[int, ...]
-    steps: int
-    words: tuple[str, ...]
-    moments: tuple[RecordedMoment, ...]
-    labels: dict[str, tuple[float, ...]]
-    others: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    parts: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
-    grids: tuple[tuple[str, int, int], ...] = ()
-
-    def to_json(self) -> str:
-        """One line."""
-        values = asdict(self)
-        del values["grids"]  # the tensors say it
-        return json.dumps({"format": FORMAT, **values}, allow_nan=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> "RunRecord":
-        """Read what :meth:`to_json` wrote.
-
-        Raises:
-            ValueError: no such line, or of a newer format.
-        """
-        try:
-            values = json.loads(text)
-            if values.pop("format") > FORMAT:
-                raise ValueError(f"it is of a newer format than {FORMAT}; update the pack")
-            moments = tuple(RecordedMoment(**moment) for moment in values.pop("moments"))
-            labels, others, parts = (
-                {name: tuple(numbers) for name, numbers in values.pop(part, {}).items()}
-                for part in ("labels", "others", "parts")
-            )
-            lists = {name: tuple(values.pop(name)) for name in ("seeds", "words")}
-            return cls(moments=moments, labels=labels, others=others, parts=parts, **lists, **values)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"it is no record of a run ({error})") from error
+GRIDS = ("final", "0.maps", "0.activation", "0.latent", "0.denoised")
+"""Tensors whose height and width tell runs of one size from those of another."""
 
 
 def run_key(prompt: str, *settings: Any) -> str:
@@ -142,11 +62,11 @@ class Dataset:
 
     Attributes:
         header: what the runs have in common.
-        runs: all whose file can be read, sorted by key.
-        damaged: names of the files that can't, each with why.
+        runs: all whose file can be used, in the order of their files.
+        damaged: names of the files that can't, or are copies, each with why.
 
     Raises:
-        ValueError: no dataset, a newer format, or not one run that can be read; the message says what to do.
+        ValueError: no dataset, a newer format, or not one run that can be used; the message says what to do.
     """
 
     def __init__(self, folder: Path):
@@ -155,24 +75,60 @@ class Dataset:
         self.runs: list[RunRecord] = []
         self.damaged: dict[str, str] = {}
         listed = listed_keys(self.folder)  # before the files, which may become more
-        for path in sorted((self.folder / RUNS).glob("[!.]*.safetensors")):
-            try:
-                self.runs.append(read_record(path))
-            except (ValueError, SafetensorError, OSError) as error:
-                self.damaged[path.name] = str(error).splitlines()[0]
+        self._add_alike(list(self._read()))
+        self._leave_copies_out()
         for missing in sorted(listed - {run.key for run in self.runs}):
             self.damaged.setdefault(f"{missing}.safetensors", "it is listed, but not there")
         if self.damaged:
-            some = "; ".join(f"{name}: {why}" for name, why in list(self.damaged.items())[:3])
+            some = "; ".join(f"{plain(name, 255)}: {plain(why, 255)}" for name, why in list(self.damaged.items())[:3])
             logging.warning(
-                f"Dataset {self.folder.name}: {len(self.damaged)} of {len(self.runs) + len(self.damaged)} recorded "
-                f"runs can't be read and are left out ({some}). Delete these files and record again to have them back."
+                f"Dataset {self.folder.name}: {len(self.damaged)} of {len(self.runs) + len(self.damaged)} "
+                f"recorded runs can't be used and are left out ({some}). Delete these files, and record again what you "
+                "miss of them."
             )
         if not self.runs:
             raise ValueError(
-                f"the dataset {self.folder} holds no run that can be read. Record some: Record Probe Data, or "
+                f"the dataset {self.folder} holds no run that can be used. Record some: Record Probe Data, or "
                 "python -m training record."
             )
+
+    def _read(self) -> Iterator[tuple[RunRecord, Shapes]]:
+        """The runs that hold together, and what their files hold; the others are noted as damaged."""
+        for path in sorted((self.folder / RUNS).glob("[!.]*.safetensors")):
+            try:
+                run, shapes = read_run(path)
+                if why := why_not_of(self.header, run, shapes):
+                    raise ValueError(why)
+            except (ValueError, SafetensorError, OSError) as error:
+                self.damaged[path.name] = str(error).splitlines()[0]
+            else:
+                grids = [(name, *shape[-2:]) for name, shape in shapes.items() if name in GRIDS]
+                yield replace(run, grids=tuple(sorted(grids)), file=path.name), shapes
+
+    def _add_alike(self, found: Sequence[tuple[RunRecord, Shapes]]) -> None:
+        """The runs that can be learnt from together: with the dataset's label, and of as many channels as most."""
+        if not found:
+            return
+        usual = _most_common(channels(shapes) for _, shapes in found)
+        label = self.header.label or _most_common(next(iter(run.labels)) for run, _ in found)
+        for run, shapes in found:
+            if label not in run.labels:
+                self.damaged[run.file] = f"it lacks the label {quoted(label)}"
+            elif channels(shapes) != usual:
+                self.damaged[run.file] = "its tensors have other numbers of channels than those of most runs"
+            else:
+                self.runs.append(run)
+
+    def _leave_copies_out(self) -> None:
+        """A run counts once: of files with one content or key that which is named after its key."""
+        kept: dict[str, RunRecord] = {}
+        for run in sorted(self.runs, key=lambda run: run.file != f"{run.key}.safetensors"):
+            twin = kept.get(run.content()) or kept.get(run.key)
+            if twin is not None:
+                self.damaged[run.file] = f"it is a copy of {twin.file}"
+            else:
+                kept[run.content()] = kept[run.key] = run
+        self.runs = [run for run in self.runs if run.file not in self.damaged]
 
     def split(self) -> tuple[list[RunRecord], list[RunRecord]]:
         """Runs for training and for validation, no prompt in both."""
@@ -180,31 +136,26 @@ class Dataset:
         return [run for run in self.runs if not is_validation(run.prompt)], validation
 
     def load(self, run: RunRecord, names: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """The tensors of a run by name, all or those named: see ``writing.run_tensors``."""
-        with safe_open(str(run_path(self.folder, run.key)), "pt") as file:
-            return {name: file.get_tensor(name) for name in (file.keys() if names is None else names)}
+        """The tensors of a run by name, all or those named: see ``writing.run_tensors``.
+
+        Raises:
+            ValueError: they hold NaN or infinity, or the file has changed since; the message names it.
+        """
+        path = self.folder / RUNS / run.file
+        try:
+            with safe_open(str(path), "pt") as file:
+                tensors = {name: file.get_tensor(name) for name in (file.keys() if names is None else names)}
+        except (SafetensorError, OSError) as error:
+            raise ValueError(
+                f"{path} can't be read any more ({error}). Copy it again or delete it, and start again."
+            ) from error
+        if not all(tensor.isfinite().all() for tensor in tensors.values()):
+            raise ValueError(f"{path} holds NaN or infinity. Delete it, and record again what you miss of it.")
+        return tensors
 
 
-def read_header(folder: Path) -> Header:
-    """What the runs of a dataset have in common.
-
-    Raises:
-        ValueError: the folder holds no dataset, or one of a newer format.
-    """
-    try:
-        values = json.loads((folder / HEADER).read_text())
-        if values.pop("format") > FORMAT:
-            raise ValueError(f"the dataset {folder} is of a newer format than {FORMAT}. Update the pack.")
-        return Header(**{**values, "blocks": tuple(values["blocks"])})
-    except FileNotFoundError:
-        raise ValueError(
-            f"{folder} holds no dataset: {HEADER} isn't there. Name a folder that Record Probe Data or "
-            "python -m training record wrote."
-        ) from None
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"{folder / HEADER} is damaged ({error}). Copy it again from where it was recorded."
-        ) from error
+def _most_common(values: Iterable[Any]) -> Any:
+    return Counter(values).most_common(1)[0][0]
 
 
 def listed_keys(folder: Path) -> set[str]:
@@ -213,23 +164,9 @@ def listed_keys(folder: Path) -> set[str]:
     for path in folder.glob("runs-*.jsonl"):
         for line in path.read_bytes().split(b"\n")[:-1]:
             try:
-                keys.add(json.loads(line)["key"])
+                key = read_json(line)["key"]
             except (ValueError, KeyError, TypeError):
                 continue
+            if isinstance(key, str):
+                keys.add(key)
     return keys
-
-
-def read_record(path: Path) -> RunRecord:
-    """The record in a run's file.
-
-    Raises:
-        ValueError: another kind of file, or a newer format.
-        SafetensorError, OSError: it is damaged or not there.
-    """
-    with safe_open(str(path), "pt") as file:
-        text = (file.metadata() or {}).get(METADATA)
-        if text is None:
-            raise ValueError("it is a safetensors file, but no recorded run")
-        kept = [name for name in ("final", "0.maps", "0.activation") if name in file.keys()]
-        grids = tuple((name, *file.get_slice(name).get_shape()[-2:]) for name in kept)
-    return replace(RunRecord.from_json(text), grids=grids)

@@ -13,10 +13,11 @@ from ..probe_models.features import ACTIVATION
 from ..probe_models.probe_file import LearnedProbe
 from . import accuracy, protocol
 from .batches import Batches
-from .dataset import Dataset, RunRecord, is_validation, prompt_digest
+from .dataset import Dataset, is_validation, prompt_digest
 from .figures import progress_by_moment
 from .fit import check_labels
 from .projection import dataset_projection
+from .run_record import RunRecord
 from .validation import Scored, score_groups, with_enough_rows
 
 BY = "moment"
@@ -110,7 +111,7 @@ def evaluate_probe(
     scored = score_groups(network, batches, torch.device(device))
     shares = progress_by_moment(runs)
     if dataset.damaged:
-        left_out += (f"{len(dataset.damaged)} recorded runs can't be read and are left out; the log names them.",)
+        left_out += (f"{len(dataset.damaged)} recorded runs can't be used and are left out; the log names them.",)
     return Evaluation(probe.name, probe.label, which, scored, moment_rows(scored, shares, probe.name, seed), left_out)
 
 

@@ -7,8 +7,8 @@ import numpy as np
 from ..probe_models.probe_card import ProbeCard
 from ..search.skill import Skill
 from . import accuracy, protocol
-from .dataset import RunRecord
 from .fit import Fit
+from .run_record import RunRecord
 from .validation import Scored
 
 DEFAULT_PERCENT = 0.2

@@ -9,16 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..outside.texts import plain, quoted
 from ..probe_models.inputs import Inputs
 from ..probe_models.probe_file import KINDS
 from ..probe_models.word_judge import WordJudge
 from . import losses
 from .batches import Batch, Batches
-from .dataset import Dataset, RunRecord
+from .dataset import Dataset
+from .run_record import RunRecord
 from .stage import Stage, generator_for
 from .word_losses import TEMPERATURE, judged_scores
 
@@ -95,7 +96,7 @@ class Fit:
         device: where the network computes.
 
     Raises:
-        ValueError: labels that were not recorded, are not finite, or don't differ within any prompt.
+        ValueError: labels that were not recorded, or don't differ within any prompt.
     """
 
     def __init__(
@@ -181,21 +182,14 @@ def check_labels(runs: Sequence[RunRecord], labels: Sequence[str]) -> None:
     """
     missing = sorted({name for name in labels for run in runs if name not in run.labels})
     if missing:
-        raise ValueError(
-            f"the dataset has no label “{', '.join(missing)}” in some runs; it has {', '.join(runs[0].labels)}."
-        )
-    broken = [run.key for run in runs if not np.isfinite([run.labels[name] for name in labels]).all()]
-    if broken:
-        raise ValueError(
-            f"some labels are NaN or infinite: those of {len(broken)} runs, such as {broken[0]}. Delete their files "
-            "from the dataset's folder “runs” and record them again."
-        )
+        wanted, there = (", ".join(names) for names in (missing, runs[0].labels))
+        raise ValueError(f"the dataset has no label {quoted(wanted)} in some runs; it has {plain(there)}.")
     by_prompt = defaultdict(set)
     for run in runs:
         by_prompt[run.prompt].update(run.labels[labels[0]])
     if all(len(values) == 1 for values in by_prompt.values()):
         raise ValueError(
-            f"the label “{labels[0]}” is the same for all seeds of each prompt, so there is no choice to learn. "
+            f"the label {quoted(labels[0])} is the same for all seeds of each prompt, so there is no choice to learn. "
             "Record several seeds per prompt, and label them with a reward model."
         )
 

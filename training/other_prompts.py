@@ -8,8 +8,9 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from ..probe_models.words import word_spans
-from .dataset import RUNS, read_record
+from .dataset import RUNS
 from .prompt_parts import prompt_parts
+from .run_file import read_record
 
 OTHERS = 3
 """Other prompts of either kind that a reward model judges images by, out of so many ``CANDIDATES``."""

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from .dataset import HEADER
+from .header import HEADER
 from .writing import PROJECTION, write_once
 
 CHANNELS = 48
@@ -35,13 +35,11 @@ def fit_projection(activations: Tensor, channels: int = CHANNELS) -> Tensor:
     return (axes * largest.sign() / variance.clamp(min=1e-8).sqrt()[:, None]).float()
 
 
-def dataset_projection(folder: Path, activations: Tensor | None = None) -> Tensor | None:
-    """The projection of a dataset; fitted to ``activations`` and kept, if it has none yet.
-
-    Several processes may come first at once: all get what the first of them kept.
+def dataset_projection(folder: Path) -> Tensor | None:
+    """The projection of a dataset, None where nothing was recorded yet.
 
     Raises:
-        ValueError: the activations have another number of channels, or what was kept is damaged or gone.
+        ValueError: it is damaged or gone.
     """
     path = folder / PROJECTION
     if not path.exists():
@@ -50,17 +48,44 @@ def dataset_projection(folder: Path, activations: Tensor | None = None) -> Tenso
                 f"{path} is missing, without which the activations of this dataset can't be read or added to. "
                 "Copy it again from where it was recorded."
             )
-        if activations is None:
-            return None
-        folder.mkdir(parents=True, exist_ok=True)
-        write_once(path, save({"activation": fit_projection(activations)}))
+        return None
     try:
         projection = load_file(path)["activation"]
     except (SafetensorError, KeyError) as error:
-        raise ValueError(f"{path} is damaged ({error}). Copy it again from where it was recorded.") from error
-    if activations is not None and activations.shape[1] != projection.shape[1]:
+        raise _damaged(path, error) from error
+    if projection.ndim != 2 or 0 in projection.shape or not projection.is_floating_point():
+        raise _damaged(path, f"it has the shape {list(projection.shape)} of {projection.dtype}")
+    projection = projection.float()
+    if not projection.isfinite().all():
+        raise _damaged(path, "it holds NaN or infinity")
+    return projection
+
+
+def keep_projection(folder: Path, fitted: Tensor) -> Tensor:
+    """Make a projection that of a dataset, and return the one that it has now.
+
+    Several processes may come first at once: all get what the first of them kept.
+
+    Raises:
+        ValueError: what was kept is damaged.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_once(folder / PROJECTION, save({"activation": fitted}))
+    return dataset_projection(folder)
+
+
+def require_width(projection: Tensor, folder: Path, channels: int) -> None:
+    """Refuse activations of another width than those that a dataset was recorded with.
+
+    Raises:
+        ValueError: says what to do.
+    """
+    if channels != projection.shape[1]:
         raise ValueError(
             f"the dataset {folder} was recorded with a model of width {projection.shape[1]}, and this one has "
-            f"{activations.shape[1]}. One dataset is of one model: record into another folder."
+            f"{channels}. One dataset is of one model: record into another folder."
         )
-    return projection
+
+
+def _damaged(path: Path, why: object) -> ValueError:
+    return ValueError(f"{path} is damaged ({why}). Copy it again from where it was recorded.")

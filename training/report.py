@@ -1,11 +1,15 @@
 """A training and an evaluation as pictures: how it went, how well the probe ranks, what its scores mean."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from ..outside.disk import replace_file
+from ..outside.texts import plain
 from .dataset import Dataset
 from .evaluation import Evaluation, moment_rows, table_of
 from .figures import default_moment, progress_by_moment
@@ -13,6 +17,8 @@ from .probe_training import Progress, Trained
 from .validation import Scored
 
 BINS = 10
+LONGEST_LABEL = 60
+"""Characters of a label that are drawn."""
 INTERVALS = {"within_spearman": "within_ci", "oracle_share": "oracle_share_ci"}
 SMOOTHED = 50
 """Steps over which the loss is averaged."""
@@ -35,10 +41,10 @@ def require_drawing() -> None:
 
 def curve(progress: Progress) -> np.ndarray:
     """Loss and checks so far as a small picture, uint8 ``[height, width, 3]``."""
-    figure = _figure(5.2, 3.2)
-    _draw_losses(figure.subplots(), progress)
-    figure.tight_layout()
-    return pixels(figure)
+    with _figure(5.2, 3.2) as figure:
+        _draw_losses(figure.subplots(), progress)
+        figure.tight_layout()
+        return pixels(figure)
 
 
 def training_report(name: str, trained: Trained, dataset: Dataset) -> Any:
@@ -73,7 +79,7 @@ def image(figure: Any) -> torch.Tensor:
 
 def save(figure: Any, path: Path) -> None:
     """Write a figure as PNG."""
-    figure.savefig(path, format="png")
+    replace_file(path, lambda unfinished: figure.savefig(unfinished, format="png"))
 
 
 def training_text(name: str, trained: Trained, damaged: int = 0) -> str:
@@ -96,41 +102,50 @@ def training_text(name: str, trained: Trained, damaged: int = 0) -> str:
             "drops nothing unless you say “use anyway”. Record more prompts."
         )
     if damaged:
-        lines.append(f"{damaged} recorded runs can't be read and were left out; the log names them.")
+        lines.append(f"{damaged} recorded runs can't be used and were left out; the log names them.")
     return "\n".join(lines)
 
 
-def _figure(width: float, height: float) -> Any:
+@contextmanager
+def _figure(width: float, height: float) -> Iterator[Any]:
+    """A figure to draw on in the block. Its texts stand there as they are written: a dollar sign begins no formula.
+
+    Raises:
+        ValueError: there is no matplotlib.
+    """
     try:
+        import matplotlib
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ValueError(
             "reports are drawn by matplotlib, which is not installed. In the pack's folder run "
             "pip install -r requirements.txt with ComfyUI's Python, and restart ComfyUI."
         ) from error
-    return Figure((width, height), dpi=100)
+    with matplotlib.rc_context({"text.parse_math": False, "text.usetex": False}):
+        yield Figure((width, height), dpi=100)
 
 
 def _report(label: str, scored: Scored, rows: list[dict[str, Any]], progress: Progress | None) -> Any:
+    label = plain(label, LONGEST_LABEL)
     text = _columns(table_of(rows))
     below = LINE * (text.count("\n") + 2)
     height = PANELS + below
-    figure = _figure(10, height)
-    inside = {"top": 1 - 0.35 / height, "bottom": (below + 0.7) / height, "left": 0.08, "right": 0.97}
-    grid = figure.add_gridspec(2, 2, hspace=0.4, wspace=0.4, **inside)
-    first, second, third, fourth = (figure.add_subplot(grid[place // 2, place % 2]) for place in range(4))
-    _draw_figure_by_moment(second, rows, "oracle_share", "oracle share")
-    if progress is None:
-        _draw_figure_by_moment(first, rows, "within_spearman", "ρ within prompts")
-    else:
-        _draw_losses(first, progress)
-    percent = default_moment(scored)
-    scores, labels = (values.ravel() for values in scored[percent])
-    third.scatter(scores, labels, s=3, alpha=0.3)
-    third.set(title=f"at {percent:.0%}", xlabel="score", ylabel=label)
-    _draw_calibration(fourth, scores, labels, label)
-    figure.text(0.03, below / height, text, family="monospace", fontsize=7, va="top")
-    return figure
+    with _figure(10, height) as figure:
+        inside = {"top": 1 - 0.35 / height, "bottom": (below + 0.7) / height, "left": 0.08, "right": 0.97}
+        grid = figure.add_gridspec(2, 2, hspace=0.4, wspace=0.4, **inside)
+        first, second, third, fourth = (figure.add_subplot(grid[place // 2, place % 2]) for place in range(4))
+        _draw_figure_by_moment(second, rows, "oracle_share", "oracle share")
+        if progress is None:
+            _draw_figure_by_moment(first, rows, "within_spearman", "ρ within prompts")
+        else:
+            _draw_losses(first, progress)
+        percent = default_moment(scored)
+        scores, labels = (values.ravel() for values in scored[percent])
+        third.scatter(scores, labels, s=3, alpha=0.3)
+        third.set(title=f"at {percent:.0%}", xlabel="score", ylabel=label)
+        _draw_calibration(fourth, scores, labels, label)
+        figure.text(0.03, below / height, text, family="monospace", fontsize=7, va="top")
+        return figure
 
 
 def _columns(markdown: str) -> str:

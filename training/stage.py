@@ -5,18 +5,20 @@ exactly as if it had not been interrupted.
 """
 
 import json
+import logging
 import math
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from tqdm import trange
+
+from .checkpoints import Checkpoint, load_checkpoint, save_checkpoint, texts
 
 CHECKPOINT_EVERY = 250
 OPTIMIZER_STATE = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")
+SETTINGS = "settings"
 WARMUP_STEPS = 50
 RESTART_SHARE = 0.75
 _INSIDE = re.compile(r"(blocks|layers|stages|looking|seeing|reading|judging)\.\d+\.")
@@ -111,26 +113,26 @@ class Stage:
                 for key, value in optimizer.state.get(self.optimized[name], {}).items():
                     tensors[f"optimizer.{key}.{name}"] = value
         tensors["losses"] = torch.tensor(self.losses)
-        partial = self.path.with_suffix(".partial")
-        save_file({k: v.cpu().contiguous() for k, v in tensors.items()}, partial, {"settings": self.settings})
-        partial.replace(self.path)
+        save_checkpoint(self.path, tensors, {SETTINGS: self.settings})
 
     def resume(self) -> None:
-        """Continue from the checkpoint if there is one.
+        """Continue from the newest checkpoint that can be read, if there is one.
 
         Raises:
             ValueError: it was made with other settings.
         """
-        if not self.path.is_file():
+        found = next((text[SETTINGS] for text in texts(self.path) if SETTINGS in text), self.settings)
+        if found != self.settings:
+            raise ValueError(
+                f"The checkpoint {self.path} was made with {found}, now asked: {self.settings}. "
+                "Use the same settings to resume, or another --out."
+            )
+        checkpoint = load_checkpoint(self.path, self._is_whole)
+        if checkpoint is None:
+            if self.path.exists():
+                logging.warning(f"{self.path.name} is damaged, and none is before it: the training starts anew.")
             return
-        with safe_open(self.path, "pt") as file:
-            found = file.metadata()["settings"]
-            if found != self.settings:
-                raise ValueError(
-                    f"The checkpoint {self.path} was made with {found}, now asked: {self.settings}. "
-                    "Use the same settings to resume, or another --out."
-                )
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        tensors = checkpoint[1]
         self.losses = tensors["losses"].tolist()
         for name, parameter in self.parameters.items():
             parameter.data.copy_(tensors[f"weight.{name}"])
@@ -141,6 +143,16 @@ class Stage:
                     keys = [key for key in OPTIMIZER_STATE if f"optimizer.{key}.{name}" in tensors]
                     moments = {key: tensors[f"optimizer.{key}.{name}"] for key in keys}
                     optimizer.state[optimized] = {k: v if k == "step" else v.to(optimized) for k, v in moments.items()}
+
+    def _is_whole(self, checkpoint: Checkpoint) -> bool:
+        """Whether it has the weights of this module, and says of how many steps."""
+        wanted = {
+            f"{kind}.{name}": parameter.shape
+            for name, parameter in self.parameters.items()
+            for kind in ("weight", "average")
+        }
+        shapes = {name: tensor.shape for name, tensor in checkpoint[1].items()}
+        return SETTINGS in checkpoint[0] and "losses" in shapes and wanted.items() <= shapes.items()
 
     def run(
         self, until: int | None = None, watch: Callable[[int, float], bool] = lambda step, loss: False

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from ..outside.json_text import read_json
+from .checkpoints import load_checkpoint, remove_checkpoint, save_checkpoint, texts
 from .dataset import Dataset, run_key
 from .fit import Recipe, default_sizes
 
@@ -25,13 +26,17 @@ class Unfinished:
     """
 
     def __init__(self, out: Path, dataset: Dataset, recipe: Recipe):
-        self.checkpoint = checkpoint_path(out)
+        self.checkpoint = out.with_name(f".{out.stem}.checkpoint.safetensors")
         self.best = out.with_name(f".{out.stem}.best.safetensors")
         self.key = run_key(repr(recipe), default_sizes(recipe.kind), sorted(run.key for run in dataset.runs))
 
     def goes_on(self) -> bool:
         """Whether the same training was stopped here, so that it can be continued."""
-        return self.checkpoint.is_file() and self._metadata().get(KEY) == self.key
+        return self.is_there() and any(text.get(KEY) == self.key for text in texts(self.best))
+
+    def is_there(self) -> bool:
+        """Whether some training was stopped here that can be continued."""
+        return any(True for _ in texts(self.checkpoint))
 
     def require_same(self) -> None:
         """Refuse to continue what another training left.
@@ -39,7 +44,7 @@ class Unfinished:
         Raises:
             ValueError: it had another recipe, or other data.
         """
-        if self.checkpoint.is_file() and self.best.is_file() and not self.goes_on():
+        if self.is_there() and any(True for _ in texts(self.best)) and not self.goes_on():
             raise ValueError(
                 f"{self.checkpoint} is left by a training with other settings or other data that was stopped. "
                 "Choose another name, or delete that file."
@@ -47,35 +52,22 @@ class Unfinished:
 
     def keep(self, network: nn.Module, checks: dict[int, float]) -> None:
         """Write the best network so far, and what the checks gave, by step."""
-        partial = self.best.with_suffix(".partial")
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
-        save_file(tensors, partial, {KEY: self.key, CHECKS: json.dumps(checks)})
-        partial.replace(self.best)
+        save_checkpoint(self.best, network.state_dict(), {KEY: self.key, CHECKS: json.dumps(checks)})
 
     def kept(self) -> tuple[dict[str, Tensor], dict[int, float]] | None:
         """What :meth:`keep` wrote, None unless the training goes on."""
         if not self.goes_on():
             return None
-        with safe_open(str(self.best), "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-        return tensors, {int(step): rho for step, rho in json.loads(self._metadata()[CHECKS]).items()}
+        found = load_checkpoint(self.best, lambda best: best[0].get(KEY) == self.key)
+        if found is None:
+            return None
+        text, tensors = found
+        return tensors, {int(step): rho for step, rho in read_json(text[CHECKS]).items()}
 
     def remove(self) -> None:
         """Nothing is left that a training could go on from."""
-        self.checkpoint.unlink(missing_ok=True)
-        self.best.unlink(missing_ok=True)
-
-    def _metadata(self) -> dict[str, str]:
-        try:
-            with safe_open(str(self.best), "pt") as file:
-                return file.metadata() or {}
-        except (SafetensorError, OSError):
-            return {}
-
-
-def checkpoint_path(out: Path) -> Path:
-    """Where a training that writes to a file keeps what it needs to go on."""
-    return out.with_name(f".{out.stem}.checkpoint.safetensors")
+        remove_checkpoint(self.checkpoint)
+        remove_checkpoint(self.best)
 
 
 @contextmanager

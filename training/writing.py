@@ -12,22 +12,27 @@ from pathlib import Path
 from uuid import uuid4
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors.torch import save
 from torch import Tensor
 
+from ..outside.disk import replace_file, unfinished_file
 from ..probe_models.features import ALL_TEXT, Features, as_image, on_grid
-from .dataset import FORMAT, HEADER, METADATA, RUNS, Header, RecordedMoment, RunRecord, read_header, run_path
+from .dataset import RUNS, run_path
+from .header import HEADER, Header, read_header
+from .run_record import FORMAT, METADATA, RecordedMoment, RunRecord
 
 PROJECTION = "projection.safetensors"
 DISK_FULL = "the disk is full"
-UNFINISHED = (f".{HEADER}.*", f".{PROJECTION}.*", f"{RUNS}/.*.safetensors")
+UNFINISHED = (f".{HEADER}.*", f".{PROJECTION}.*", f"{RUNS}/.*.safetensors", f"{RUNS}/.*.safetensors.*")
+LOCK = ".lock"
 UNFINISHED_SECONDS = 3600
 """Older files with unfinished names are left by a process that was killed."""
 
 THIS_PROCESS = uuid4().hex[:12]
 """Each process has a list of its own, because two may not write to one file."""
 
-LOCK_SECONDS, LOCK_TRIES = 0.05, 200
+LOCK_SECONDS = 10
 """How long one waits for another that has the lock, which it needs for microseconds."""
 
 
@@ -70,14 +75,9 @@ class DatasetWriter:
             OSError: the disk is full, or the folder can't be written to; what was recorded before stays.
         """
         content = save({name: tensor.contiguous() for name, tensor in tensors.items()}, {METADATA: run.to_json()})
-        unfinished = run_path(self.folder, f".{run.key}.{uuid4().hex[:8]}")
-        try:
-            with _nothing_lost(self.folder):
-                _write(unfinished, content)
-                os.replace(unfinished, run_path(self.folder, run.key))
-                _append_line(self.folder / f"runs-{THIS_PROCESS}.jsonl", run.to_json().encode())
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with _nothing_lost(self.folder):
+            replace_file(run_path(self.folder, run.key), lambda path: _write(path, content))
+            _append_line(self.folder / f"runs-{THIS_PROCESS}.jsonl", run.to_json().encode())
 
 
 @contextmanager
@@ -99,15 +99,13 @@ def _remove_unfinished(folder: Path) -> None:
     """Remove what killed processes left, and none of the other hidden files that a user may keep there."""
     for left in (path for pattern in UNFINISHED for path in folder.glob(pattern)):
         with suppress(OSError):  # another process has just finished it
-            if time.time() - left.stat().st_mtime > UNFINISHED_SECONDS:
+            if left.suffix != LOCK and time.time() - left.stat().st_mtime > UNFINISHED_SECONDS:
                 left.unlink()
 
 
 def write_once(path: Path, content: bytes) -> bool:
     """Write a file that several processes may want to be first to write; whether this one was."""
-    unfinished = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    try:
-        _write(unfinished, content)
+    with unfinished_file(path, lambda unfinished: _write(unfinished, content)) as unfinished:
         try:
             os.link(unfinished, path)
         except FileExistsError:
@@ -115,29 +113,19 @@ def write_once(path: Path, content: bytes) -> bool:
         except OSError:
             return _rename_once(unfinished, path)
         return True
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _rename_once(unfinished: Path, path: Path) -> bool:
-    """Where a file system has no links: whoever gets to make the lock gives the file its name."""
-    lock = path.with_name(f".{path.name}.lock")
-    for _ in range(LOCK_TRIES):
-        if path.exists():
-            return False
-        try:
-            lock.touch(exist_ok=False)
-        except FileExistsError:
-            time.sleep(LOCK_SECONDS)
-            continue
-        try:
+    """Where a file system has no links: whoever gets the lock gives the file its name."""
+    lock = path.with_name(f".{path.name}{LOCK}")
+    try:
+        with FileLock(lock, timeout=LOCK_SECONDS):
             if path.exists():
                 return False
             os.replace(unfinished, path)
             return True
-        finally:
-            lock.unlink(missing_ok=True)
-    raise OSError(errno.EBUSY, f"{lock} is in the way: another recording was killed. Delete that file")
+    except Timeout:
+        raise OSError(errno.EBUSY, f"another recording has held {lock} for {LOCK_SECONDS} s") from None
 
 
 def _append_line(path: Path, line: bytes) -> None:
@@ -152,10 +140,7 @@ def _append_line(path: Path, line: bytes) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    path.write_bytes(content)
 
 
 def run_tensors(moments: Sequence[Sequence[Features]], final: Tensor) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ...outside.texts import plain
 from .predict import PREDICTORS, Predictor
 
 INTERVALS = {"quality": 2, "balanced": 3, "fast": 4}
@@ -60,9 +61,9 @@ class StepCacheConfig:
             )
         for name in (self.predictor, self.early):
             if isinstance(name, str) and name not in PREDICTORS:
-                raise ValueError(f'"{name}" is no predictor. Accepted: {", ".join(PREDICTORS)}.')
+                raise ValueError(f'"{plain(name)}" is no predictor. Accepted: {", ".join(PREDICTORS)}.')
         if self.space not in SPACES:
-            raise ValueError(f'"{self.space}" is no space. Accepted: {", ".join(SPACES)}.')
+            raise ValueError(f'"{plain(self.space)}" is no space. Accepted: {", ".join(SPACES)}.')
         if self.trust < 0 or self.damping < 0:
             raise ValueError(f"trust {self.trust:g} and damping {self.damping:g} can't be negative.")
 

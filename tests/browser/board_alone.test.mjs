@@ -119,6 +119,38 @@ test("malformed and foreign events change nothing", async () => {
   assert.equal(await page.innerHTML("body"), before);
 });
 
+test("random hostile events and saved boards break nothing, and the next event is shown", async () => {
+  await show(2);
+  await page.evaluate(async () => {
+    const { board, event_of, execute, nodes, row, tell } = window.fake;
+    let state = 7; // of a generator, so that a failure comes again
+    const draw = (count) => (state = (state * 48271) % 2147483647) % count;
+    const texts = ["", "\ud800", "9".repeat(5000), "<img src=x>", "__proto__", "constructor", "data:image/png;,", "\u202e"];
+    const numbers = [NaN, Infinity, -1, 1e308, 2 ** 64, 0.5, 3];
+    const value = (depth) =>
+      [
+        () => texts[draw(texts.length)], () => numbers[draw(numbers.length)], () => null, () => undefined, () => true,
+        () => (depth ? [value(depth - 1), value(depth - 1)] : []),
+        () => (depth ? { [texts[draw(texts.length)]]: value(depth - 1), rows: value(depth - 1) } : {}),
+      ][draw(7)]();
+    const changed = (right) => {
+      if (typeof right !== "object" || right === null || draw(8) === 0) return value(3);
+      const found = Array.isArray(right) ? [...right] : { ...right };
+      const names = Object.keys(found);
+      if (names.length) found[names[draw(names.length)]] = changed(found[names[draw(names.length)]]);
+      return found;
+    };
+    for (let number = 0; number < 300; number++) {
+      const right = board([row(0), row(1)], { words: ["red"] });
+      tell(changed(event_of("7", 2, right)));
+      if (number % 10 === 0) execute(nodes["7"], changed({ diffusion_probe_board: [right], text: ["a report"] }));
+    }
+    tell(event_of("7", 1, board([row(3)]), { prompt_id: "run 2", full: true }));
+  });
+  await page.waitForFunction(() => document.querySelector(".dp-seed")?.textContent === "1003");
+  assert.deepEqual(await seeds(), ["1003"]);
+});
+
 test("what is wrong in a row is left out, and the rest is shown", async () => {
   await show(2);
   await page.evaluate(() => {
@@ -148,10 +180,37 @@ test("after a gap in the events, and after a lost connection, it asks for the wh
   await page.waitForFunction(() => document.querySelectorAll(".dp-tile").length === 1);
 });
 
-test("says hello when it is asked, for the run and node that ask", async () => {
+test("says hello when it is asked, for the run and node that ask, with the secret of that board", async () => {
   await show(1);
-  await page.evaluate(() => window.fake.tell(window.fake.event_of("7", 1, { ask: true })));
-  assert.deepEqual(await sent(), [{ do: "hello", prompt_id: "run 1", node_id: "7" }]);
+  await page.evaluate(() => window.fake.tell(window.fake.event_of("7", 2, { ask: true })));
+  assert.deepEqual(await sent(), [{ do: "hello", prompt_id: "run 1", node_id: "7", secret: "of 7" }]);
+});
+
+test("asks for the boards whose secrets this tab was told, and for none if it was told none", async () => {
+  const asked = () => page.evaluate(() => window.fake.sent.filter((body) => body.do === "boards"));
+  await page.evaluate(() => window.fake.drop());
+  assert.deepEqual(await asked(), []);
+  await show(1);
+  await page.evaluate(() => window.fake.drop());
+  assert.deepEqual((await asked()).at(-1), { do: "boards", secrets: ["of 7"] });
+});
+
+test("secrets outlive a reload, the last 32 of them, and are of this tab alone", async () => {
+  const known = () =>
+    page.evaluate(async () => {
+      const { knownSecrets, secretOf } = await import("/board/store.js");
+      return [knownSecrets().length, secretOf("run 39/7"), secretOf("run 0/7") ?? null];
+    });
+  await page.evaluate(async () => {
+    const { keepSecret } = await import("/board/store.js");
+    for (let run = 0; run < 40; run++) keepSecret(`run ${run}/7`, `secret ${run}`);
+  });
+  assert.deepEqual(await known(), [32, "secret 39", null]);
+  await page.reload();
+  assert.deepEqual(await known(), [32, "secret 39", null]);
+  await page.evaluate(() => sessionStorage.setItem("diffusion-probe.secrets", "{"));
+  await page.reload();
+  assert.deepEqual(await known(), [0, undefined, null]);
 });
 
 test("is worked by keyboard alone: arrows, space, delete, enter", async () => {

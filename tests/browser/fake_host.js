@@ -28,7 +28,14 @@ const host = {
     return (await (await fetch("./en.json")).json()).diffusionProbe;
   },
 };
-const store = { keep: async (key, output) => kept.set(key, output), kept: async (key) => kept.get(key) };
+export const secrets = new Map();
+const store = {
+  keep: async (key, output) => kept.set(key, output),
+  kept: async (key) => kept.get(key),
+  keepSecret: (place, secret) => secrets.set(place, secret),
+  secretOf: (place) => secrets.get(place),
+  knownSecrets: () => [...secrets.values()],
+};
 
 startBoards(host, store);
 export const tell = (detail) => event(detail);
@@ -59,7 +66,7 @@ export const board = (rows, more = {}) => ({
 
 export const event_of = (node, number, content, more = {}) => ({
   prompt_id: "run 1", node_id: node, display_node_id: node, workflow_id: "this workflow", number, ask: false,
-  full: number === 1, ...content, ...more,
+  full: number === 1, ...(number === 1 ? { secret: `of ${node}` } : {}), ...content, ...more,
 });
 
 export const PIXEL =

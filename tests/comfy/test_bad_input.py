@@ -16,8 +16,10 @@ import torch
 from comfy_extras.nodes_easycache import EasyCacheNode, LazyCacheNode
 from diffusion_probe.nodes.attach import AttachProbe, ProbeScore
 from diffusion_probe.nodes.prune import PruneInFlight
+from diffusion_probe.nodes.search import SeedSearch
 from diffusion_probe.nodes.seeds import EarlySeedFilter
 from diffusion_probe.probe_models.focus import AttentionFocus
+from diffusion_probe.testbed.random_models import random_conditioning
 from PIL import Image
 
 from runtime.client import PromptError
@@ -61,6 +63,31 @@ def test_a_probe_that_gives_nan_is_named_with_row_and_fix(flux, ksampler, probe,
     latent = {"samples": ksampler(model, steps=4)}
     with pytest.raises(ValueError, match=r"Probe Score: Row 1 of 2 has no score \(nan\).*wider precision"):
         ProbeScore.execute(latent, model)
+    assert goes_on()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (None, "gave no numbers for 2 rows"),
+        ([0.5], r"gave scores of shape \[1\] for 2 rows; it has to give one number per row"),
+        (torch.zeros(2, 1), r"gave scores of shape \[2, 1\] for 2 rows"),
+        (["high", "low"], "gave no numbers"),
+    ],
+)
+def test_a_probe_that_gives_something_else_than_a_number_per_row_is_named(flux, ksampler, probe, goes_on, given, says):
+    probe.score = lambda rows: given
+    model = AttachProbe.execute(flux, probe, "step 2")[0]
+    latent = {"samples": ksampler(model, steps=4)}
+    with pytest.raises(ValueError, match=f"Probe Score: The probe mean of x0 {says}"):
+        ProbeScore.execute(latent, model)
+    pruned = PruneInFlight.execute(flux, probe, "step 2", 1, "off", 0.0, "keep all")[0]
+    with pytest.raises(ValueError, match=f"Prune in Flight: the probe mean of x0 {says}"):
+        ksampler(pruned, steps=4)
+    search = (flux, probe, random_conditioning(1), random_conditioning(2), {"samples": latent["samples"][:1]})
+    if given is None:
+        with pytest.raises(ValueError, match=r"Seed Search: No candidate was finished, .*gave no numbers for 1 rows"):
+            SeedSearch.execute(*search, 1, 2, 1, 1.5, "one cut", 4, 1.0, "euler", "simple", 1.0)
     assert goes_on()
 
 

@@ -1,6 +1,7 @@
 """The nodes called as ComfyUI calls them, on a small random FLUX."""
 
 import json
+from types import SimpleNamespace
 
 import folder_paths
 import pytest
@@ -15,6 +16,8 @@ from diffusion_probe.testbed.random_models import random_conditioning
 import nodes as comfy_nodes
 
 SEEDS = "7, 40, 41"
+NAN = float("nan")
+THREE_ROWS = {"samples": torch.zeros(3, 16, 8, 12)}
 
 
 @pytest.fixture(autouse=True)
@@ -175,8 +178,25 @@ THREE = Scores((0.1, 0.2, 0.3), tuple(map(SeedName, (1, 2, 3))), "a probe", "qua
             r"Early Seed Filter: .*between 0 and 100",
         ),
         (
-            lambda flux, probe: PreviewRewardProbe.execute(None, None, " \n"),
+            lambda flux, probe: PreviewRewardProbe.execute(SimpleNamespace(decode=None), len, " \n"),
             r"Preview Reward: The prompt is empty.*Write",
+        ),
+        (
+            lambda flux, probe: PreviewRewardProbe.execute(None, len, "a lamp"),
+            r"Preview Reward: The vae is missing: this checkpoint holds no VAE\. Load one",
+        ),
+        (
+            lambda flux, probe: AttachProbe.execute("flux", probe, "20%"),
+            r"Attach Probe: “model” takes a MODEL, and what came in is the text “flux”\. Connect a MODEL",
+        ),
+        (lambda flux, probe: AttachProbe.execute(flux, flux, "20%"), r"“probe” takes a probe, .* is a MODEL\. Connect"),
+        (lambda flux, probe: AttachProbe.execute(flux, probe, "\ud800"), r"“moments” holds half a character"),
+        (lambda flux, probe: SeedBatch.execute(0, 10**9), r"Seed Batch: “count” is 1000000000\. It takes .* 1 to 4096"),
+        (lambda flux, probe: chosen({"samples": None}, THREE), r"“latent” takes a LATENT of images, .* something else"),
+        (lambda flux, probe: chosen(THREE_ROWS, THREE, threshold=NAN), r"“threshold” is nan\. It takes numbers from"),
+        (
+            lambda flux, probe: chosen(THREE_ROWS, THREE, unskilled="maybe"),
+            r"“unskilled_scores” has no choice “maybe”\. It takes “keep all”, “use anyway”",
         ),
     ],
 )

@@ -1,5 +1,7 @@
 """A reward model's files: absent, damaged, of another model, or with code in them. One clear message each."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from diffusion_probe.nodes.probes import PreviewRewardProbe
@@ -60,6 +62,45 @@ def test_a_file_that_is_cut_off_is_refused(reward_models, name):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(ValueError, match=f"(?s){name} can't be read: .*cut off"):
         catalog.load("ImageReward")
+
+
+ODD = {
+    "a list": [torch.zeros(2), torch.zeros(2)],
+    "a list of one": [torch.zeros(2)],
+    "a tensor": torch.zeros(2),
+    "numbers for names": {0: torch.zeros(2)},
+    "a dictionary in one": {"state_dict": {"blip": torch.zeros(2)}},
+    "nothing": {},
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_a_file_of_anything_but_tensors_by_name_is_refused(image_reward, kind, hostile):
+    (image_reward / "ImageReward.safetensors").unlink()
+    torch.save(ODD[kind], image_reward / "ImageReward.pt")
+    said = "Load Reward Model: .*ImageReward.pt (holds no tensors by name|can't be read|is another)"
+    with pytest.raises(ValueError, match=said) as refused:
+        LoadRewardModel.execute("ImageReward")
+    assert hostile.is_sentence(str(refused.value))
+
+
+def test_hostile_tensors_of_a_reward_are_refused_in_one_sentence_or_judge(image_reward, hostile, draws):
+    """One of the tensors is of another shape or type, or is gone; those that tell sizes more often."""
+    whole, path = tensors_there(), image_reward / "ImageReward.safetensors"
+    telling = [name for name in whole if "embed" in name or "qkv" in name or "intermediate" in name]
+    for rng in draws:
+        tensors = dict(whole)
+        name = rng.choice(telling if rng.random() < 0.7 else sorted(tensors))
+        tensor = tensors.pop(name)
+        changes = [None, tensor[:0], tensor.flatten(), tensor[None], tensor.to(torch.int8), tensor[..., :1], tensor * 0]
+        changed = rng.choice(changes)
+        write_tensors(tensors if changed is None else {**tensors, name: changed.contiguous()}, path)
+        try:
+            judge = LoadRewardModel.execute("ImageReward")[0]
+            assert len(ScoreImages.execute(IMAGES, judge, "a cat")[0]) == 3
+        except ValueError as error:
+            assert str(error).startswith(("Load Reward Model: ", "Score Images: ")), error
+            assert hostile.is_sentence(str(error)), error
 
 
 def test_an_empty_file_is_refused(image_reward):
@@ -178,7 +219,7 @@ def test_an_empty_prompt_is_refused_unless_the_reward_reads_none(image_reward):
     with pytest.raises(ValueError, match="Score Images: The prompt is empty"):
         ScoreImages.execute(IMAGES, judge, " ")
     with pytest.raises(ValueError, match="Preview Reward: The prompt is empty"):
-        PreviewRewardProbe.execute(None, judge, " ")
+        PreviewRewardProbe.execute(SimpleNamespace(decode=None), judge, " ")
 
     class Looks:
         label, reads_prompt = "looks", False

@@ -6,6 +6,7 @@ The browser is played by a client that answers as told; how the real one does is
 import json
 import time
 from urllib.error import HTTPError
+from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
 
@@ -51,13 +52,14 @@ class Browser:
 
     def __init__(self, client, when_held=(("go", None),), hello=True):
         self.client, self.when_held, self.hello = client, list(when_held), hello
-        self.told, self.answers = [], []
+        self.told, self.answers, self.secret = [], [], None
 
     def __call__(self, event):
         if event["type"] != EVENT:
             return
         data = event["data"]
         self.told.append(data)
+        self.secret = data.get("secret", self.secret)
         if data["ask"] and self.hello:
             self.answer(data, "hello")
         if data.get("state") == "held":
@@ -67,7 +69,7 @@ class Browser:
 
     def answer(self, data, action, row=None):
         named = {name: data[name] for name in ("prompt_id", "node_id")}
-        body = {**named, "client_id": self.client.client_id, "do": action, "row": row}
+        body = {**named, "secret": self.secret, "do": action, "row": row}
         return post(self.client, body)[0]
 
 
@@ -150,20 +152,27 @@ def test_cancel_works_while_it_holds_and_the_board_is_told(client, prompt):
     assert browser.answer(browser.told[0], "go") == 404, "nothing is left open"
 
 
-def test_only_the_client_that_queued_is_told_and_only_its_answers_count(server, client, prompt):
+def test_only_the_client_that_queued_is_told_and_knowing_the_queue_is_not_enough(server, client, prompt):
     with ComfyClient(server.url) as other:
-        foreign = Browser(other)
 
         def meddle(event):
             browser(event)
             if event["data"].get("state") == "held":
-                refused.append(foreign.answer(event["data"], "go"))
-                refused.append(post(other, {"do": "boards", "client_id": other.client_id}))
+                queue = other._get("/queue").decode()
+                assert client.client_id in queue and browser.secret not in queue
+                known = {name: event["data"][name] for name in ("prompt_id", "node_id")}
+                known |= {"client_id": client.client_id, "do": "go"}
+                tried = [{}, {"secret": None}, {"secret": ""}, {"secret": "é"}, {"secret": [browser.secret]}]
+                refused.extend(post(other, {**known, **each})[0] for each in tried)
+                asked = {"do": "boards", "client_id": client.client_id}
+                refused.append(post(other, asked)[0])
+                refused.append(post(other, {**asked, "secrets": [client.client_id, None, browser.secret[:-1]]}))
 
         refused, browser = [], Browser(client, when_held=[])
         prompt["search"]["inputs"]["hold_seconds"] = 2
         client.run(prompt, meddle)
-        assert refused[0] == 404 and refused[1] == (200, {"boards": []})
+        assert refused == [404] * 5 + [400, (200, {"boards": []})]
+        assert [told.get("secret") for told in browser.told[1:]] == [None] * (len(browser.told) - 1), "told once"
         heard = [other._events.get_nowait() for _ in range(other._events.qsize())]
         assert not [event for event in heard if event["type"] == EVENT]
 
@@ -175,7 +184,7 @@ def test_what_is_no_answer_is_refused_and_a_lost_page_gets_the_whole_board(clien
             wrong = [("explode", None), ("pin", 99), ("pin", "0"), ("pin", True), ("pin", None)]
             found["refused"] = [browser.answer(event["data"], *each) for each in wrong]
             found["not json"] = [post(client, body)[0] for body in ([], "pin", {"do": 3})]
-            found["whole"] = post(client, {"do": "boards", "client_id": client.client_id})[1]["boards"]
+            found["whole"] = post(client, {"do": "boards", "secrets": [browser.secret]})[1]["boards"]
             browser.answer(event["data"], "go")
 
     found, browser = {}, Browser(client, when_held=[])
@@ -183,7 +192,27 @@ def test_what_is_no_answer_is_refused_and_a_lost_page_gets_the_whole_board(clien
     assert found["refused"] == [400] * 5 and found["not json"] == [400] * 3
     (whole,) = found["whole"]
     assert whole["full"] and whole["state"] == "held" and len(whole["rows"]) == 3
-    assert json.dumps(whole) and "client_id" not in whole
+    assert json.dumps(whole) and "client_id" not in whole and browser.secret not in json.dumps(whole)
+
+
+RAW = {
+    "nested": (b"[" * 50_000, "application/json"),
+    "an unknown charset": (b'{"do": "hello"}', "application/json; charset=nonsense"),
+    "no text": (b"\xff\xfe\xfd", "application/json"),
+    "half a character": (b'{"do": "\\ud800", "prompt_id": "\\ud800", "node_id": {}}', "application/json"),
+    "a long number": (b'{"do": "pin", "row": ' + b"9" * 5000 + b"}", "application/json"),
+    "nothing": (b"", "application/json"),
+    "a megabyte": (b'"' + b"x" * 2**20 + b'"', "application/json"),
+}
+
+
+@pytest.mark.parametrize("kind", RAW)
+def test_a_body_that_is_no_answer_is_refused_with_a_sentence(server, kind):
+    body, charset = RAW[kind]
+    request = Request(server.url + ROUTE, body, {"Content-Type": charset})
+    with pytest.raises(HTTPError) as refused:
+        build_opener(ProxyHandler({})).open(request, timeout=30)
+    assert refused.value.code in (400, 404) and json.loads(refused.value.read())["error"]
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Train Probe and Evaluate Probe in process: names of files, what a user sees meanwhile, and what is refused."""
 
+import math
 import sys
 
 import comfy.model_management
@@ -103,7 +104,8 @@ def test_an_interrupt_keeps_the_best_so_far_says_so_and_the_same_again_goes_on(
     shown.clear()
     assert trained(steps=5).result[0].name == "my-probe"
     assert shown[0][0] == 4  # three were done
-    assert sorted(path.name for path in probes.iterdir()) == ["my-probe.png", "my-probe.safetensors"]
+    left = sorted(path.name for path in probes.iterdir())
+    assert left == [".my-probe.training", "my-probe.png", "my-probe.safetensors"]
 
 
 def test_who_stops_at_once_loses_no_file_that_would_have_been_replaced(probes, data, shown, monkeypatch, write_probe):
@@ -138,11 +140,31 @@ def test_another_training_does_not_touch_what_an_interrupted_one_left(probes, da
 
 
 @pytest.mark.parametrize(
-    "name", ["", "../faces", "/faces", "C:\\faces", "testbed/flux/joint", "a/../../b", "mine/", "mine\\", ".mine"]
-)
+    "name",
+    [
+        "", "../faces", "/faces", "C:\\faces", "testbed/flux/joint", "a/../../b", "mine/", "mine\\", ".mine",
+        "./testbed/flux/joint", ".//testbed/joint", "testbed\\joint", "TESTBED/joint", "a/./../testbed/joint",
+        "a\0b", "a\nb", "a" * 230, "é" * 120,
+    ],
+)  # fmt: skip
 def test_a_name_outside_of_the_folder_or_that_no_list_shows_is_refused(probes, data, name):
     with pytest.raises(ValueError, match="Train Probe: .* is no name for a probe"):
         trained(name=name)
+
+
+def test_a_long_name_is_that_of_its_checkpoints_and_locks_too(probes, data):
+    longest = "n" * (255 - len(".safetensors") - probe_folder.LONGER_BY + len(".safetensors"))
+    assert trained(name=longest).result[0].name == longest
+    trained(name=longest, seed=1)
+    assert {len(path.name) for path in probes.iterdir() if not path.name.startswith(".")} <= set(range(256))
+
+
+def test_a_dataset_or_probe_that_comes_over_a_link_is_looked_at_when_it_is_known(probes):
+    """Before the run ComfyUI asks with None for it."""
+    for fingerprint in (TrainProbe.fingerprint_inputs, EvaluateProbe.fingerprint_inputs):
+        assert math.isnan(fingerprint(dataset=None))
+    assert math.isnan(LoadProbe.fingerprint_inputs(name=None))
+    assert math.isnan(LoadProbe.fingerprint_inputs(name="gone.safetensors"))
 
 
 def test_a_name_may_lead_into_a_subfolder_and_end_as_a_file_does(probes):
@@ -170,6 +192,7 @@ def test_probes_that_come_with_the_pack_are_listed_and_found(probes, tmp_path, m
 WRONG = {
     "no dataset": ({"dataset": "none"}, "none holds no dataset"),
     "a dataset elsewhere": ({"dataset": "../mine"}, "is no name of a dataset"),
+    "a name that no folder has": ({"dataset": "a\0b"}, r"“a\\x00b” is no name of a dataset"),
     "an unknown label": ({"labels": "beauty"}, "no label “beauty”.*it has reward, other"),
     "too many labels": ({"labels": "a,b,c,d"}, "at most 3 heads"),
     "no GPU": ({"device": "gpu"}, "ComfyUI uses no GPU"),

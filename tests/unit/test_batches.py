@@ -6,9 +6,10 @@ import pytest
 import torch
 from diffusion_probe.training.asking import OtherPrompts
 from diffusion_probe.training.batches import Batches, grouped
-from diffusion_probe.training.dataset import METADATA, Dataset, is_validation
+from diffusion_probe.training.dataset import Dataset, is_validation
 from diffusion_probe.training.fit import Fit, Recipe
 from diffusion_probe.training.probe_training import train_probe
+from diffusion_probe.training.run_record import METADATA
 from diffusion_probe.training.word_losses import scores_of_others
 from safetensors.torch import save_file
 
@@ -111,11 +112,13 @@ def test_what_sees_words_maps_alone_is_asked_about_its_own_words_alone(folder):
 
 
 def test_a_batch_is_of_one_size_and_every_size_is_drawn_and_measured(tmp_path, record):
-    """Of final latents, of maps, or of activations: each may differ where the others don't."""
+    """Of latents, of maps, or of activations: each may differ where the others don't."""
     folder = record(tmp_path / "data", prompts=24)
     training, validation = Dataset(folder).split()
-    maps = ("0.maps", "1.maps")
-    for names, runs in ((("final",), training[::3]), (maps, training[1::3]), (maps, validation[:1])):
+    maps, latents = (
+        [f"{moment}.{name}" for moment in (0, 1) for name in names] for names in (["maps"], ["latent", "denoised"])
+    )
+    for names, runs in ((["final", *latents], training[::3]), (maps, training[1::3]), (maps, validation[:1])):
         for run in runs:
             tensors = Dataset(folder).load(run)
             tensors |= {name: torch.cat([tensors[name], tensors[name]], -1) for name in names}

@@ -9,37 +9,41 @@ import signal
 import subprocess
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from diffusion_probe.outside.disk import replace_file
 from diffusion_probe.probe_models.features import Features, project_channels
 from diffusion_probe.probe_models.words import Word
-from diffusion_probe.training import writing
-from diffusion_probe.training.dataset import (
-    Dataset,
-    Header,
-    RecordedMoment,
-    RunRecord,
-    is_validation,
-    run_key,
-    run_path,
-)
-from diffusion_probe.training.projection import dataset_projection, fit_projection
+from diffusion_probe.training import report, writing
+from diffusion_probe.training.checkpoints import save_checkpoint
+from diffusion_probe.training.dataset import Dataset, is_validation, run_key, run_path
+from diffusion_probe.training.header import Header
+from diffusion_probe.training.projection import dataset_projection, fit_projection, keep_projection
 from diffusion_probe.training.recorder import FinishedRun, dataset_size, record_run
+from diffusion_probe.training.run_record import RecordedMoment, RunRecord
 from diffusion_probe.training.writing import DatasetWriter, write_once
+from filelock import FileLock
+from matplotlib.figure import Figure
 
+SIDES = {"0.activation": 2, "0.denoised": 8, "0.latent": 8, "0.maps": 2, "final": 8}
+GRIDS = tuple((name, side, side) for name, side in SIDES.items())
 HEADER = Header("FLUX", ("double 0", "single 1"), 4, "a model", "ImageReward")
 processes = multiprocessing.get_context("fork")
 
 
 def record(prompt="a red fox", seeds=(1, 2), **changes):
-    given = {"words": ("red", "fox"), "moments": (RecordedMoment(5, 0.8, 0.2),), "labels": {"ImageReward": (0.5, 1.25)}}
+    labels = {"ImageReward": tuple(0.5 + row for row in range(len(seeds)))}
+    given = {"words": ("red", "fox"), "moments": (RecordedMoment(5, 0.8, 0.2),), "labels": labels}
     return RunRecord(run_key(prompt, seeds), prompt, seeds, 25, **{**given, **changes})
 
 
 def tensors(seed=0, rows=2):
     latent = torch.randn(rows, 4, 8, 8, generator=torch.Generator().manual_seed(seed)).half()
-    return {"0.latent": latent, "final": torch.zeros(rows, 1, 3, 2)}
+    activation, maps = torch.zeros(rows, 4, 2, 2).half(), torch.zeros(rows, 2, 2, 2, 2).half()
+    text, held = torch.zeros(2, 5).half(), {"0.activation": activation, "0.maps": maps}
+    return {"text": text, "final": latent, "0.latent": latent.clone(), "0.denoised": latent.clone(), **held}
 
 
 def features(seed=0, channels=12, **changes):
@@ -83,9 +87,10 @@ def test_what_was_written_comes_back(tmp_path):
     dataset = Dataset(tmp_path)
     assert dataset.header == HEADER and not dataset.damaged
     assert {run.prompt: run for run in dataset.runs} == {
-        prompt: replace(run, grids=(("final", 3, 2),)) for prompt, run in written.items()
+        prompt: replace(run, grids=GRIDS, file=f"{run.key}.safetensors") for prompt, run in written.items()
     }
-    assert torch.equal(dataset.load(written["two cats"])["0.latent"], tensors(1)["0.latent"])
+    (cats,) = (run for run in dataset.runs if run.prompt == "two cats")
+    assert torch.equal(dataset.load(cats)["0.latent"], tensors(1)["0.latent"])
     assert [json.loads(line)["prompt"] for path in tmp_path.glob("*.jsonl") for line in path.open()] == list(written)
 
 
@@ -174,9 +179,8 @@ def test_a_list_that_ends_in_half_a_line_goes_on_with_whole_ones(tmp_path):
 
 def _write_all(folder, started):
     started.wait()
-    projection = dataset_projection(
-        folder, torch.randn(3, 12, 4, 4, generator=torch.Generator().manual_seed(os.getpid()))
-    )
+    rows = torch.randn(3, 12, 4, 4, generator=torch.Generator().manual_seed(os.getpid()))
+    projection = keep_projection(folder, fit_projection(rows))
     writer = DatasetWriter(folder, HEADER)
     for number in range(20):
         writer.add(record(f"prompt {number}"), tensors(number))
@@ -197,6 +201,10 @@ def test_two_processes_at_once_write_one_whole_dataset(tmp_path):
     assert len({path.read_text() for path in tmp_path.glob("*.sum")}) == 1, "both work with one projection"
 
 
+MANY = tuple(range(128))
+"""Seeds of a run that takes much of a small disk."""
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of its own, of 1 MiB."""
@@ -214,7 +222,7 @@ def test_a_full_disk_is_one_clear_error_and_all_before_is_intact(small_disk):
     written = []
     with pytest.raises(OSError, match="the disk is full. Everything recorded before is intact in .*; make room"):
         for number in range(100):
-            writer.add(record(f"prompt {number}"), tensors(number, rows=128))
+            writer.add(record(f"prompt {number}", MANY), tensors(number, rows=128))
             written.append(number)
     dataset = Dataset(small_disk / "data")
     assert len(written) > 3 and len(dataset.runs) == len(written) and not dataset.damaged
@@ -261,15 +269,26 @@ def test_without_hard_links_one_of_many_still_is_first(tmp_path, monkeypatch):
         thread.start()
     for thread in threads:
         thread.join()
-    assert path.read_text() == str(*first) * 1000 and not unfinished(tmp_path)
+    assert path.read_text() == str(*first) * 1000 and unfinished(tmp_path) == [".file.lock"]
 
 
-def test_a_lock_that_a_killed_process_left_is_named(tmp_path, monkeypatch):
+def _hold(path, held):
+    with FileLock(path):
+        held.set()
+        signal.pause()
+
+
+def test_a_lock_counts_as_long_as_its_process_lives_and_not_after_it_was_killed(tmp_path, monkeypatch):
     monkeypatch.setattr(writing.os, "link", lambda *_: (_ for _ in ()).throw(OSError(errno.EPERM, "no")))
-    monkeypatch.setattr(writing, "LOCK_TRIES", 2)
-    (tmp_path / ".file.lock").touch()
-    with pytest.raises(OSError, match=r"\.file\.lock is in the way.*Delete that file"):
+    monkeypatch.setattr(writing, "LOCK_SECONDS", 0.2)
+    held = processes.Event()
+    process = in_a_process(_hold, tmp_path / ".file.lock", held)
+    assert held.wait(60)
+    with pytest.raises(OSError, match=r"another recording has held .*\.file\.lock"):
         write_once(tmp_path / "file", b"1")
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert write_once(tmp_path / "file", b"1")
 
 
 @pytest.fixture
@@ -320,7 +339,7 @@ def test_a_damaged_run_is_named_and_the_others_are_read(three, caplog, damage, s
     assert [run.key for run in dataset.runs] == [files[0].stem, files[2].stem]
     ((name, why),) = dataset.damaged.items()
     assert name == files[1].name and re.search(says, why), why
-    assert "1 of 3 recorded runs can't be read and are left out" in caplog.text and files[1].name in caplog.text
+    assert "1 of 3 recorded runs can't be used and are left out" in caplog.text and files[1].name in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -331,7 +350,7 @@ def test_a_damaged_run_is_named_and_the_others_are_read(three, caplog, damage, s
         ('{"format": 1}', "dataset.json is damaged"),
         ("[]", "dataset.json is damaged"),
         ('{"format": 9, "blocks": []}', "of a newer format than 1. Update the pack"),
-        ('{"format": 1, "family": "FLUX", "blocks": [], "activation_channels": 4}', "holds no run that can be read"),
+        ('{"format": 1, "family": "FLUX", "blocks": [], "activation_channels": 4}', "holds no run that can be used"),
     ],
 )
 def test_a_folder_without_a_readable_dataset_is_one_clear_error(tmp_path, content, says):
@@ -436,6 +455,96 @@ def test_what_is_no_number_is_refused_before_anything_is_written(tmp_path, chang
     with pytest.raises(ValueError, match=says):
         record_run(tmp_path / "data", "first", finished(**changes))
     assert not (tmp_path / "data").exists()
+
+
+TOO_LARGE = {
+    "x0": {"moments": [[features(), features(1, denoised=torch.full((4, 8, 8), 7e4))]]},
+    "finished latents": {"final": torch.full((2, 4, 8, 8), -1e6)},
+    "an activation with a large mean": {
+        "moments": [[features(row, activation=60_000 + torch.randn(12, 4, 4).clamp(-1, 1)) for row in range(2)]]
+    },
+}
+
+
+@pytest.mark.parametrize("kind", TOO_LARGE)
+def test_what_half_precision_does_not_hold_is_refused_before_anything_is_written(tmp_path, kind):
+    """An activation's projection divides by its deviation: a large mean may make it too large."""
+    with pytest.raises(ValueError, match=r"larger than half precision holds.*so nothing of it was recorded"):
+        record_run(tmp_path / "data", "first", finished(**TOO_LARGE[kind]))
+    assert not (tmp_path / "data").exists()
+    record_run(tmp_path / "data", "second", finished())
+    before = sorted((tmp_path / "data").rglob("*"))
+    with pytest.raises(ValueError, match="nothing of it was recorded"):
+        record_run(tmp_path / "data", "third", finished("a cat", **TOO_LARGE[kind]))
+    assert sorted((tmp_path / "data").rglob("*")) == before and len(Dataset(tmp_path / "data").runs) == 1
+
+
+def test_what_lies_just_within_half_precision_comes_back(tmp_path):
+    record_run(tmp_path, "first", finished(final=torch.full((2, 4, 8, 8), 65504.0)))
+    dataset = Dataset(tmp_path)
+    assert (dataset.load(dataset.runs[0])["final"] == 65504).all()
+
+
+def test_settings_that_json_does_not_know_are_kept_as_text(tmp_path):
+    record_run(tmp_path, "first", finished(settings={"workflow": {"1": {"inputs": {"cfg": float("nan")}}}}))
+    (run,) = Dataset(tmp_path).runs
+    assert run.settings == {"workflow": {"1": {"inputs": {"cfg": "nan"}}}}
+
+
+@pytest.mark.parametrize("changes", [{"labels": {"\ud800": (0.1, 0.2)}}, {"seeds": (-1, 2)}, {"steps": 0}])
+def test_a_run_that_no_reader_would_take_is_not_written(tmp_path, changes):
+    with pytest.raises(ValueError, match="nothing of this run was recorded: its record has a wrong value for"):
+        record_run(tmp_path / "data", "first", finished(**changes))
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.fixture
+def synced(monkeypatch):
+    """What is put on the disk, in order: files and folders by name, and renames."""
+    done, sync, replace_ = [], os.fsync, os.replace
+
+    def fsync(number):
+        done.append(("sync", Path(os.readlink(f"/proc/self/fd/{number}")).name))
+        sync(number)
+
+    def replaced(source, target):
+        done.append(("rename", Path(target).name))
+        replace_(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replaced)
+    return done
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are read from /proc")
+def test_every_file_is_on_the_disk_before_it_gets_its_name_and_its_folder_after(tmp_path, synced, write_probe):
+    def check(path, write):
+        synced.clear()
+        write(path)
+        at = synced.index(("rename", path.name))
+        assert synced[at - 1][0] == "sync" and synced[at - 1][1].startswith(f".{path.name}.")
+        assert ("sync", path.parent.name) in synced[at + 1 :] and not unfinished(path.parent)
+
+    check(tmp_path / "any.txt", lambda path: replace_file(path, lambda to: to.write_text("text")))
+    check(tmp_path / "probe.safetensors", write_probe)
+    check(tmp_path / "some.checkpoint.safetensors", lambda path: save_checkpoint(path, tensors(), {"a": "b"}))
+    check(tmp_path / "report.png", lambda path: report.save(Figure(), path))
+    writer = DatasetWriter(tmp_path / "data", HEADER)
+    run = record()
+    check(run_path(tmp_path / "data", run.key), lambda path: writer.add(run, tensors()))
+
+
+def test_a_write_that_fails_leaves_the_file_that_was_there_and_nothing_else(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("before")
+
+    def fails(to):
+        to.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        replace_file(path, fails)
+    assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(("words", "rows"), [(40, 8), (40, 4), (12, 1)])

@@ -12,10 +12,11 @@ from diffusion_probe.probe_models.probe_card import ProbeCard
 from diffusion_probe.probe_models.probe_file import LearnedProbe, load_probe
 from diffusion_probe.training import command, report
 from diffusion_probe.training.choices import recipe_for
-from diffusion_probe.training.dataset import METADATA, Dataset, is_validation, prompt_digest
+from diffusion_probe.training.dataset import Dataset, is_validation, prompt_digest
 from diffusion_probe.training.evaluation import evaluate_probe, moment_rows
 from diffusion_probe.training.fit import Fit
 from diffusion_probe.training.probe_training import Progress, train_probe
+from diffusion_probe.training.run_record import METADATA
 from diffusion_probe.training.unfinished import Unfinished
 from diffusion_probe.training.writing import PROJECTION
 from safetensors import safe_open
@@ -216,8 +217,8 @@ def test_runs_that_cannot_be_read_are_left_out_and_counted(tmp_path, record, cap
     first.write_bytes(first.read_bytes()[:-100])
     second.unlink()
     found = evaluate_probe(probe(), folder)
-    assert found.rows[0]["prompts"] == 10 and "2 recorded runs can't be read" in found.text()
-    assert "2 of 12 recorded runs can't be read" in caplog.text
+    assert found.rows[0]["prompts"] == 10 and "2 recorded runs can't be used" in found.text()
+    assert "2 of 12 recorded runs can't be used" in caplog.text
 
 
 def with_labels(folder, values, key="*"):
@@ -231,19 +232,12 @@ def with_labels(folder, values, key="*"):
     return folder
 
 
-def test_labels_that_are_no_numbers_are_refused_by_training_and_evaluation(tmp_path, record):
-    folder = with_labels(record(tmp_path / "data", prompts=20), [float("nan")] * ROWS)
-    with pytest.raises(ValueError, match="labels are NaN or infinite"):
-        evaluate_probe(probe(), folder)
-    with pytest.raises(ValueError, match="labels are NaN or infinite"):
-        train_probe(folder, tmp_path / "p.safetensors", recipe_for(Dataset(folder), "joint", network=SMALL))
-
-
-def test_labels_that_are_no_numbers_are_found_in_the_validation_split_too(tmp_path, record):
-    folder = record(tmp_path / "data", prompts=20)
-    with_labels(folder, [0.0] * (ROWS - 1) + [float("inf")], Dataset(folder).split()[1][0].key)
-    with pytest.raises(ValueError, match="those of 1 runs, such as"):
-        train_probe(folder, tmp_path / "p.safetensors", recipe_for(Dataset(folder), "joint", network=SMALL))
+@pytest.mark.parametrize("values", [[float("nan")] * ROWS, [0.0] * (ROWS - 1) + [float("inf")], ["high"] * ROWS])
+def test_a_run_whose_labels_are_no_numbers_is_left_out_by_name(values, tmp_path, record):
+    folder = with_labels(record(tmp_path / "data", prompts=12), values)
+    ((name, why),) = Dataset(folder).damaged.items()
+    assert name == min(path.name for path in (folder / "runs").iterdir()) and "wrong value for labels" in why
+    assert evaluate_probe(probe(), folder).rows[0]["prompts"] == 11
 
 
 def test_a_recipe_learns_what_was_recorded_unless_labels_are_named(folder):
@@ -278,7 +272,7 @@ def test_only_the_same_training_goes_on_from_what_a_stopped_one_left(folder, tmp
         train_probe(folder, out, other)
     assert Unfinished(out, dataset, recipe).goes_on()
     assert len(train_probe(folder, out, other, anew=True).progress.losses) == 9
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["p.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".p.training", "p.safetensors"]
 
 
 def test_a_stopped_training_does_not_go_on_with_another_dataset_of_as_many_runs(folder, tmp_path, record):
@@ -353,7 +347,7 @@ def test_what_cannot_be_trained_is_one_sentence_of_the_command_line(wrong, folde
     with pytest.raises(SystemExit) as ended:
         command.main(["train", str(folder), "--out", str(tmp_path / "p.safetensors"), *given])
     assert says in f"{ended.value} {capsys.readouterr().err}"
-    assert list(tmp_path.iterdir()) == []
+    assert {path.name for path in tmp_path.iterdir()} <= {".p.training"}
 
 
 def test_an_interrupt_at_the_command_line_is_one_sentence(folder, tmp_path, monkeypatch):

@@ -1,21 +1,31 @@
 """Training on small recorded datasets: it learns, resumes, stops, keeps the best, and says what it can't use."""
 
+import json
 import math
+import multiprocessing
 import os
+import shutil
+import signal
+import threading
+from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from diffusion_probe.probe_models.probe_file import load_probe
-from diffusion_probe.training import losses, probe_training
+from diffusion_probe.training import losses, probe_training, report, stage
 from diffusion_probe.training.batches import Batches
 from diffusion_probe.training.dataset import Dataset
 from diffusion_probe.training.figures import default_moment, skill_of
 from diffusion_probe.training.fit import Fit, Recipe
 from diffusion_probe.training.probe_training import only_one, train_probe
 from diffusion_probe.training.projection import dataset_projection
+from diffusion_probe.training.run_record import METADATA
+from diffusion_probe.training.unfinished import Unfinished
 from diffusion_probe.training.validation import score_groups, within_by_moment
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from scipy.stats import spearmanr
 
 ROWS, CHANNELS = 6, 4
@@ -110,6 +120,11 @@ def test_an_interrupt_keeps_the_best_network_so_far(folder, tmp_path, monkeypatc
     assert len(trained.progress.losses) == 40 and list(trained.progress.checks)[:4] == [5, 10, 13, 15]
 
 
+def left(folder):
+    """Names of the files in a folder, without the lock, which stays."""
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".training")
+
+
 def stopped_at(step):
     def stop(progress):
         if len(progress.losses) == step:
@@ -157,7 +172,7 @@ def test_a_training_that_diverges_keeps_the_best_says_so_and_leaves_nothing_to_g
     path = tmp_path / "probe.safetensors"
     with pytest.raises(ValueError, match="diverged: after 5 steps .* The best network before that is kept"):
         train_probe(folder, path, recipe())
-    assert load_probe(path).card.kind == "joint" and [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert load_probe(path).card.kind == "joint" and left(tmp_path) == [path.name]
 
 
 @pytest.mark.parametrize("share, least", [(0.0, 12), (0.5, 30)])
@@ -227,7 +242,7 @@ def test_one_prompt_is_too_few(tmp_path, record):
 
 
 def test_one_seed_of_each_prompt_teaches_no_choice(tmp_path, record):
-    data = record(tmp_path / "data", seeds=(0,), labels={"reward": (0.5,)})
+    data = record(tmp_path / "data", rows=1)
     with pytest.raises(ValueError, match="the same for all seeds of each prompt.*Record several seeds per prompt"):
         train_probe(data, tmp_path / "probe.safetensors", recipe(labels=("reward",)))
 
@@ -247,17 +262,102 @@ def test_two_trainings_into_one_file_are_refused(folder, tmp_path):
     path = tmp_path / "probe.safetensors"
     with only_one(path), pytest.raises(ValueError, match="another training is writing probe.safetensors"):
         train_probe(folder, path, recipe())
-    lock = tmp_path / ".probe.training"
-    lock.write_text("")  # just being written
-    with pytest.raises(ValueError, match="another training"), only_one(path):
-        pass
-    # Of processes that are gone; the number of the second was given to this one, as it is in containers.
-    for left in ("999999999 0.0", f"{os.getpid()} 5.0"):
-        lock.write_text(left)
-        with only_one(path):
-            pass
     train_probe(folder, path, recipe(steps=2))
-    assert path.exists() and not (tmp_path / ".probe.training").exists()
+    assert left(tmp_path) == [path.name]
+
+
+def _train_into(path, held):
+    with only_one(path):
+        held.set()
+        signal.pause()
+
+
+def test_a_lock_is_held_by_a_living_process_whatever_the_clock_and_by_no_dead_one(tmp_path, monkeypatch):
+    path, processes = tmp_path / "probe.safetensors", multiprocessing.get_context("fork")
+    held = processes.Event()
+    process = processes.Process(target=_train_into, args=(path, held))
+    process.start()
+    assert held.wait(60)
+    began = psutil.Process.create_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: began(self) - 3600)  # a clock that was set
+    with pytest.raises(ValueError, match="another training is writing probe.safetensors"), only_one(path):
+        pass
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    with only_one(path):
+        pass
+
+
+def test_of_two_trainings_that_find_what_a_killed_one_left_one_goes_on(tmp_path, monkeypatch):
+    """Both look before either takes it; what is left is of a process that is gone, as earlier versions wrote it."""
+    path, inside, refused = tmp_path / "probe.safetensors", [], []
+    (tmp_path / ".probe.training").write_text("999999999 0.0")
+    looked, leaves, unlink = threading.Barrier(2), threading.Barrier(2), Path.unlink
+
+    def unlinked(self, *given, **more):
+        looked.wait(5)
+        unlink(self, *given, **{**more, "missing_ok": True})
+
+    monkeypatch.setattr(Path, "unlink", unlinked)
+
+    def train():
+        try:
+            with only_one(path):
+                inside.append(1)
+                leaves.wait(5)
+        except ValueError:
+            refused.append(1)
+            leaves.wait(5)
+
+    threads = [threading.Thread(target=train) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(inside), len(refused)) == (1, 1)
+
+
+@pytest.mark.parametrize("torn", ["checkpoint", "best", "both"])
+def test_a_training_whose_files_were_torn_goes_on_and_is_never_blocked(folder, tmp_path, monkeypatch, torn):
+    monkeypatch.setattr(probe_training, "CHECK_EVERY", 3)
+    monkeypatch.setattr(stage, "CHECKPOINT_EVERY", 3)
+    small = recipe("activation ranker", steps=9, others=0)
+    whole = train_probe(folder, tmp_path / "whole.safetensors", small)
+    path = tmp_path / "probe.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        train_probe(folder, path, small, watch=stopped_at(7))
+    for name in ("checkpoint", "best"):
+        if torn in (name, "both"):
+            left = tmp_path / f".probe.{name}.safetensors"
+            left.write_bytes(left.read_bytes()[:100])
+    unfinished = Unfinished(path, Dataset(folder), small)
+    assert unfinished.goes_on()
+    watched = []
+    trained = train_probe(folder, path, small, watch=lambda progress: watched.append(len(progress.losses)))
+    assert watched[0] == (7 if torn != "best" else 8) and len(trained.progress.losses) == 9
+    np.testing.assert_allclose(trained.scored[0.2][0], whole.scored[0.2][0], rtol=1e-4, atol=1e-5)
+
+
+def test_names_and_labels_with_signs_of_formulas_are_drawn_as_they_are_written(folder, tmp_path):
+    odd = r"$x^{$ \frac{ _" + "y" * 300
+    train = record_labels(folder, tmp_path / "odd", odd)
+    small = recipe("activation ranker", labels=(odd,), steps=2, others=0)
+    trained = train_probe(train, tmp_path / "probe.safetensors", small)
+    figure = report.training_report("$\\sum_{", trained, Dataset(train))
+    assert report.pixels(figure).std() > 0
+    labels = [axes.get_ylabel() for axes in figure.axes]
+    assert any(text.startswith(r"$x^{$ \frac{") for text in labels)
+
+
+def record_labels(folder, to, label):
+    """A copy of a dataset whose first label is called otherwise."""
+    shutil.copytree(folder, to)
+    for path in (to / "runs").iterdir():
+        with safe_open(str(path), "pt") as file:
+            run, tensors = json.loads(file.metadata()[METADATA]), {name: file.get_tensor(name) for name in file.keys()}
+        run["labels"] = {label: run["labels"]["reward"], "other": run["labels"]["other"]}
+        save_file(tensors, path, {METADATA: json.dumps(run)})
+    return to
 
 
 def test_the_default_moment_is_one_that_many_prompts_were_recorded_at():

@@ -27,12 +27,20 @@ export function startBoards(host, store) {
   const told = async (detail) => {
     await ready; // in the order in which they came
     const event = readEvent(detail);
-    if (!event || (event.place.workflow && event.place.workflow !== host.workflowId())) return;
+    if (!event) return;
+    if (event.secret) store.keepSecret(keyOf(event.place), event.secret);
+    if (event.place.workflow && event.place.workflow !== host.workflowId()) return;
     boards.get(host.runningNode(event.place.display))?.told(event, ask);
   };
-  const ask = async () => (await host.answer({ do: "boards" }))?.forEach(told);
+  const ask = async () => {
+    const secrets = store.knownSecrets();
+    if (secrets.length) (await host.answer({ do: "boards", secrets }))?.forEach(told);
+  };
   host.listen(told, ask);
 }
+
+/** What tells a board from others. */
+const keyOf = (place) => `${place.prompt}/${place.node}`;
 
 class NodeBoard {
   /** `ready`: a promise of the texts; nothing is shown before. */
@@ -80,11 +88,16 @@ class NodeBoard {
   }
 
   told(event, ask) {
-    if (event.ask) this.host.answer({ do: "hello", prompt_id: event.place.prompt, node_id: event.place.node });
+    if (event.ask) this.send(event.place, { do: "hello" });
     if (!event.board) return;
     const state = received(this.state, event);
     if (state) this.show(state);
     else ask();
+  }
+
+  send(place, body) {
+    const secret = this.store.secretOf(keyOf(place));
+    return this.host.answer({ ...body, prompt_id: place.prompt, node_id: place.node, secret });
   }
 
   async act(action, value) {
@@ -123,8 +136,7 @@ class NodeBoard {
   }
 
   async answer(body) {
-    const { prompt, node } = this.state.place;
-    const taken = await this.host.answer({ ...body, prompt_id: prompt, node_id: node });
+    const taken = await this.send(this.state.place, body);
     if (!taken) this.view.say(text("notOpen"));
     return taken;
   }

@@ -63,7 +63,10 @@ export function readBoard(value) {
   return { ...read(BOARD, value), rows: rows.filter((row) => row.row < MOST_ROWS) };
 }
 
-/** An event of the server: where it belongs, what it tells, and whether it asks for an answer; null if malformed. */
+/**
+ * An event of the server: where it belongs, what it tells, and whether it asks for an answer; null if malformed.
+ * The first one of a board brings the secret that answers have to hold.
+ */
 export function readEvent(detail) {
   if (typeof detail !== "object" || detail === null) return null;
   const { prompt_id: prompt, node_id: node, display_node_id: display, workflow_id: workflow } = detail;
@@ -72,5 +75,6 @@ export function readEvent(detail) {
   }
   const place = { prompt, node, display, workflow: string(workflow) ?? "" };
   const [ask, board] = [detail.ask === true, readBoard(detail)];
-  return board || ask ? { place, ask, number: detail.number, full: detail.full === true, board } : null;
+  const told = { secret: string(detail.secret), number: detail.number, full: detail.full === true };
+  return board || ask ? { place, ask, board, ...told } : null;
 }

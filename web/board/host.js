@@ -109,7 +109,7 @@ export async function answer(body) {
     const response = await api.fetchApi(ROUTE, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ ...body, client_id: api.clientId ?? api.initialClientId }),
+      body: JSON.stringify(body),
     });
     return response.ok ? (await response.json()).boards : null;
   } catch {

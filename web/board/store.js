@@ -23,6 +23,37 @@ async function boards(mode) {
   return (await database).transaction(BOARDS, mode).objectStore(BOARDS);
 }
 
+const SECRETS = "diffusion-probe.secrets";
+const MOST_SECRETS = 32;
+let secrets;
+
+/** By the places of boards, oldest first. This tab keeps them, so a page that is loaded again can still answer. */
+function allSecrets() {
+  try {
+    secrets ??= new Map(JSON.parse(sessionStorage.getItem(SECRETS) ?? "[]"));
+  } catch {
+    secrets = new Map(); // what is there is of someone else
+  }
+  return secrets;
+}
+
+/** Keeps what answers to a board have to hold; of many boards the last ones. */
+export function keepSecret(place, secret) {
+  const all = allSecrets().set(place, secret);
+  for (const old of [...all.keys()].slice(0, -MOST_SECRETS)) all.delete(old);
+  try {
+    sessionStorage.setItem(SECRETS, JSON.stringify([...all]));
+  } catch {
+    // a browser that keeps nothing: until the page is left
+  }
+}
+
+/** What answers to a board have to hold, undefined if it isn't known. */
+export const secretOf = (place) => allSecrets().get(place);
+
+/** The secrets of all boards that are known. */
+export const knownSecrets = () => [...allSecrets().values()];
+
 /** Keeps what a node showed; of more than `MOST` the oldest go. A browser that keeps nothing is no error. */
 export async function keep(key, output) {
   try {

@@ -1,0 +1,102 @@
+"""What stands before and behind every node: inputs are what its schema says, and all it says can be written down.
+
+ComfyUI checks types and ranges of what is written into a node, not of what comes over a link: an output of any type
+(a switch, Prompt Gate) can be connected to every input, and NaN lies in every range.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..outside.texts import can_be_logged, log_encoding, writable, writable_values
+from .errors import named_errors
+from .inputs import KINDS, require_inputs
+from .types import NEVER_THE_SAME
+
+LONGEST = 4000
+"""Characters of an error that a user sees."""
+
+
+def guarded(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
+    """Put the guard around what ComfyUI calls of a node, in place."""
+    for name, wrap in (("execute", _execute), ("check_lazy_status", _lazy), ("fingerprint_inputs", _fingerprint)):
+        if name in vars(node):
+            setattr(node, name, classmethod(wrap(vars(node)[name].__func__)))
+    return node
+
+
+def _execute(execute: Callable) -> Callable:
+    @functools.wraps(execute)
+    def guard(cls, *args, **kwargs) -> io.NodeOutput:
+        with writable_errors():
+            given = _checked(cls, execute, args, kwargs)
+            absent = {each.id for each in cls.define_schema().inputs if each.optional and each.get_io_type() in KINDS}
+            # Nothing that came over a link to an optional input is no link: then its default counts.
+            given = {name: value for name, value in given.items() if value is not None or name not in absent}
+            return _writable_output(execute(cls, **given))
+
+    return guard
+
+
+def _lazy(check: Callable) -> Callable:
+    @functools.wraps(check)
+    def guard(cls, *args, **kwargs) -> list[str]:
+        with writable_errors():
+            return check(cls, **_checked(cls, check, args, kwargs))
+
+    return guard
+
+
+def _fingerprint(fingerprint: Callable) -> Callable:
+    @functools.wraps(fingerprint)
+    def guard(cls, *args, **kwargs) -> Any:
+        try:
+            given = _by_name(fingerprint, cls, *args, **kwargs)
+            known = {name: value for name, value in given.items() if value is not None}  # not what comes over a link
+            require_inputs(cls.define_schema().inputs, known)
+            return fingerprint(cls, *args, **kwargs)
+        except (ValueError, OSError):
+            return NEVER_THE_SAME
+
+    return guard
+
+
+def _checked(cls: type[io.ComfyNode], function: Callable, args: tuple, kwargs: dict) -> dict[str, Any]:
+    """What a function of a node was given, by name; refused unless it is what the schema says."""
+    schema = cls.define_schema()  # anew, because files may have come
+    given = _by_name(function, cls, *args, **kwargs)
+    with named_errors(schema.display_name):
+        require_inputs(schema.inputs, given)
+    return given
+
+
+def _by_name(function: Callable, cls: type[io.ComfyNode], *args, **kwargs) -> dict[str, Any]:
+    signature = inspect.signature(function)
+    given = dict(signature.bind(cls, *args, **kwargs).arguments)
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            given |= given.pop(name, {})
+    return {name: value for name, value in given.items() if value is not cls}
+
+
+def _writable_output(output: io.NodeOutput) -> io.NodeOutput:
+    output.args = tuple(writable(each) if isinstance(each, str) else each for each in output.args)
+    if isinstance(output.ui, dict):
+        output.ui = writable_values(output.ui)
+    return output
+
+
+@contextmanager
+def writable_errors() -> Iterator[None]:
+    """Let no error out that ComfyUI's log can't take: that would end the thread that runs everyone's prompts."""
+    try:
+        yield
+    except Exception as error:
+        if can_be_logged(error) and len(str(error)) <= LONGEST:
+            raise
+        message = writable(str(error)[:LONGEST], log_encoding())
+        raise ValueError(message) from None

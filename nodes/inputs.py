@@ -1,0 +1,138 @@
+"""Whether what a node was given is what its schema says."""
+
+import numbers
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..outside.texts import half_character, plain, quoted
+from ..probe_models import probe as probes
+from ..search import scores
+from .types import Probe, Reward, Scores
+
+SHOWN = 24
+"""Digits of a number in an error."""
+
+
+class FileCombo(io.Combo.Input):
+    """A choice among files. Who reads the file refuses what isn't among them, and says where files belong."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a socket of one type carries.
+
+    Attributes:
+        fits: whether a value is that.
+        noun: what it is called.
+        missing: what to do if a loader gave nothing.
+    """
+
+    fits: Callable[[Any], bool]
+    noun: str
+    missing: str = ""
+
+
+def _has(*names: str) -> Callable[[Any], bool]:
+    return lambda value: all(hasattr(value, name) for name in names)
+
+
+def _is_latent(value: Any) -> bool:
+    samples = value.get("samples") if isinstance(value, dict) else None
+    return isinstance(samples, Tensor) and samples.ndim >= 3 and len(samples) > 0
+
+
+def _is_image(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.ndim == 4 and 0 not in value.shape and value.shape[-1] in (3, 4)
+
+
+def _is_conditioning(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(entry, list | tuple) and len(entry) == 2 and isinstance(entry[1], dict) for entry in value
+    )
+
+
+KINDS = {
+    io.Model.io_type: Kind(
+        _has("model_options", "clone", "get_wrappers"),
+        "a MODEL",
+        "this checkpoint holds no diffusion model. Load one with Load Diffusion Model",
+    ),
+    io.Clip.io_type: Kind(
+        _has("tokenize", "encode_from_tokens_scheduled"),
+        "a CLIP",
+        "this checkpoint holds no text encoder. Load one with Load CLIP",
+    ),
+    io.Vae.io_type: Kind(_has("decode"), "a VAE", "this checkpoint holds no VAE. Load one with Load VAE"),
+    io.Latent.io_type: Kind(_is_latent, "a LATENT of images"),
+    io.Image.io_type: Kind(_is_image, "an IMAGE"),
+    io.Conditioning.io_type: Kind(_is_conditioning, "a CONDITIONING"),
+    Probe.io_type: Kind(lambda value: isinstance(value, probes.Probe), "a probe"),
+    Scores.io_type: Kind(lambda value: isinstance(value, scores.Scores), "scores, such as those of Probe Score"),
+    Reward.io_type: Kind(callable, "a reward, such as that of Load Reward Model"),
+    io.String.io_type: Kind(lambda value: isinstance(value, str), "text"),
+    io.Combo.io_type: Kind(lambda value: isinstance(value, str), "one of its choices"),
+    io.Int.io_type: Kind(lambda value: isinstance(value, numbers.Integral), "a whole number"),
+    io.Float.io_type: Kind(lambda value: isinstance(value, numbers.Real), "a number"),
+    io.Boolean.io_type: Kind(lambda value: isinstance(value, numbers.Integral), "true or false"),
+}
+"""By the type of a socket; others carry anything."""
+
+
+def require_inputs(inputs: Sequence[io.Input], given: Mapping[str, Any]) -> None:
+    """Refuse values that aren't what a schema says. Optional inputs may be None, and lazy ones that weren't asked for.
+
+    Args:
+        inputs: of the schema.
+        given: by the names of the inputs; others don't count.
+
+    Raises:
+        ValueError: a value is of another type, out of its range or none of the choices; the message names the input.
+    """
+    for each in inputs:
+        if each.id not in given or given[each.id] is None and (each.optional or each.lazy):
+            continue
+        value, kind = given[each.id], KINDS.get(each.get_io_type())
+        if kind is not None:
+            _require_kind(each.id, value, kind)
+            _require_range(each, value)
+
+
+def _require_kind(name: str, value: Any, kind: Kind) -> None:
+    if kind.fits(value):
+        return
+    if value is None:
+        raise ValueError(f"the {name} is missing: {kind.missing or f'nothing came in. Connect {kind.noun}'}.")
+    raise ValueError(f"“{name}” takes {kind.noun}, and what came in is {_described(value)}. Connect {kind.noun}.")
+
+
+def _require_range(each: io.Input, value: Any) -> None:
+    if isinstance(value, str):
+        if (at := half_character(value)) is not None:
+            raise ValueError(
+                f"the text of “{each.id}” holds half a character (a lone surrogate, number {at + 1} of its "
+                "characters), which no file and no text encoder can hold. Delete it or write the text again."
+            )
+        if type(each) is io.Combo.Input and value not in each.options:
+            raise ValueError(f"“{each.id}” has no choice {quoted(value)}. It takes {_listed(each.options)}.")
+    low, high = getattr(each, "min", None), getattr(each, "max", None)
+    if isinstance(value, numbers.Real) and low is not None and not low <= value <= high:
+        raise ValueError(f"“{each.id}” is {plain(value, SHOWN)}. It takes numbers from {low} to {high}.")
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, str):
+        return f"the text {quoted(value)}"
+    if isinstance(value, bool) or isinstance(value, numbers.Real):
+        return f"the number {quoted(value)}"
+    if isinstance(value, list | tuple) and not _is_conditioning(value):
+        return "a list"
+    known = (kind.noun for kind in KINDS.values() if kind.fits(value))
+    return next(known, "something else")
+
+
+def _listed(options: Sequence[str]) -> str:
+    return ", ".join(quoted(option) for option in options)
