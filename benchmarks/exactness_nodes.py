@@ -1,0 +1,136 @@
+"""With which arguments each core node acts on the small models, or why it is left out."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import node_helpers
+import torch
+
+from benchmarks.exactness_models import HYPERNETWORK_FILE, LORA_FILE, Parts
+from benchmarks.exactness_registry import inputs_of, patching_nodes
+
+Given = Callable[[Parts], Mapping[str, Any]]
+
+
+def nothing(parts: Parts) -> Mapping[str, Any]:
+    """No argument beside the widgets' defaults."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Use:
+    """How a node is used so that it acts.
+
+    Attributes:
+        arguments: what differs from its widgets' defaults, beside the MODEL.
+        job: what the KSampler is given instead, by field of :class:`Job`.
+        model: what the small model has that it otherwise lacks, of :func:`small_model`.
+        after: a node that comes before it, which makes the model one that it works on.
+    """
+
+    arguments: Given = nothing
+    job: Given = nothing
+    model: Mapping[str, Any] = field(default_factory=dict)
+    after: str | None = None
+
+
+def use(job: Given = nothing, after: str | None = None, **arguments: Any) -> Use:
+    """The same arguments for every model."""
+    return Use(lambda parts: arguments, job, after=after)
+
+
+def inpainted(parts: Parts) -> Mapping[str, Any]:
+    """A picture with a mask that rises from left to right."""
+    height, width = parts.job.latent["samples"].shape[-2:]
+    mask = torch.linspace(0, 1, 8 * width).expand(1, 8 * height, -1)
+    return {"latent": parts.image_latent(noise_mask=mask)}
+
+
+def with_reference(parts: Parts) -> Mapping[str, Any]:
+    """A prompt with a reference picture, as Reference Latent gives it."""
+    picture = parts.image_latent()["samples"]
+    given = {"reference_latents": [picture]}
+    return {
+        name: node_helpers.conditioning_set_values(getattr(parts.job, name), given) for name in ("positive", "negative")
+    }
+
+
+WINDOWS = {"context_schedule": "standard_static", "fuse_method": "pyramid"}
+LAYERS = {"double_layers": "0", "single_layers": "0", "start_percent": 0.0, "end_percent": 1.0}
+
+USES: dict[str, Use] = {
+    "APG": use(eta=0.5, norm_threshold=5.0, momentum=-0.5),
+    "CFGNorm": use(),
+    "CFGOverride": use(cfg=1.5, start_percent=0.2, end_percent=0.8),
+    "CFGZeroStar": use(),
+    "ContextWindowsManual": use(**WINDOWS, context_length=10, context_overlap=4, dim=2, freenoise=True),
+    "DifferentialDiffusion": use(inpainted),
+    "EasyCache": use(reuse_threshold=1.0),
+    "Epsilon Scaling": use(scaling_factor=1.1),
+    "FluxKVCache": Use(job=with_reference, model={"guidance_embed": False}),
+    "FreSca": use(freq_cutoff=3),
+    "FreeU": use(),
+    "FreeU_V2": use(),
+    "HyperTile": use(tile_size=32, swap_size=3, max_depth=1),
+    "HypernetworkLoader": use(hypernetwork_name=HYPERNETWORK_FILE),
+    "LTXVContextWindows": use(**WINDOWS, context_length=73, context_overlap=32),
+    "LatentApplyOperationCFG": use(operation=lambda latent, **_: latent.tanh()),
+    "LazyCache": use(reuse_threshold=1.0),
+    "LoraLoader": use(clip=None, lora_name=LORA_FILE),
+    "LoraLoaderBypass": use(clip=None, lora_name=LORA_FILE),
+    "LoraLoaderBypassModelOnly": use(lora_name=LORA_FILE),
+    "LoraLoaderModelOnly": use(lora_name=LORA_FILE),
+    "LoraModelLoader": Use(lambda parts: {"lora": parts.lora()}),
+    "Mahiro": use(),
+    "MiniMaxH3SigmaShift": use(),
+    "ModelComputeDtype": Use(lambda parts: {"dtype": "fp32"}, model={"dtype": torch.bfloat16}),
+    "ModelMergeAdd": Use(lambda parts: {"model2": parts.second_model}),
+    "ModelNoiseScale": use(noise_scale=1.5, after="ModelSamplingSD3"),
+    "ModelSamplingAuraFlow": use(),
+    "ModelSamplingContinuousEDM": use(sampling="edm"),
+    "ModelSamplingContinuousV": use(),
+    "ModelSamplingDiscrete": use(sampling="v_prediction"),
+    "ModelSamplingFlux": use(max_shift=2.0),
+    "ModelSamplingLTXV": use(),
+    "ModelSamplingSD3": use(),
+    "ModelSamplingStableCascade": use(),
+    "MultiGPU_WorkUnits": use(),
+    "NAGuidance": use(),
+    "PatchModelAddDownscale": use(),
+    "PerpNeg": Use(lambda parts: {"empty_conditioning": parts.conditioning(9)}),
+    "PerturbedAttentionGuidance": use(),
+    "RenormCFG": use(),
+    "RescaleCFG": use(),
+    "ScaleROPE": use(scale_x=1.5, shift_y=3.0),
+    "SelectModelDevice": use(),
+    "SelfAttentionGuidance": use(),
+    "SkipLayerGuidanceDiT": use(**LAYERS, rescaling_scale=0.5),
+    "SkipLayerGuidanceDiTSimple": use(**LAYERS),
+    "SkipLayerGuidanceSD3": use(layers="0", start_percent=0.0, end_percent=1.0),
+    "TCFG": use(),
+    "TemporalScoreRescaling": use(tsr_k=0.8),
+    "TomePatchModel": use(ratio=0.5),
+    "TorchCompileModel": use(backend="eager"),
+    "UNetCrossAttentionMultiply": use(q=1.5, v=1.3),
+    "UNetSelfAttentionMultiply": use(q=1.5, v=1.3),
+    "UNetTemporalAttentionMultiply": use(self_structural=1.3, cross_structural=0.7),
+    "VideoLinearCFGGuidance": use(),
+    "VideoTriangleCFGGuidance": use(),
+    "WanContextWindowsManual": use(**WINDOWS, context_length=37, context_overlap=16),
+    "wanBlockSwap": use(),
+}
+
+LEFT_OUT: dict[str, str] = {}
+"""Core nodes that are for other models than these, with the reason."""
+
+
+def use_of(name: str) -> Use | None:
+    """How a node is used; None if nobody has said."""
+    return USES.get(name) or (merged(name) if name.startswith("ModelMerge") else None)
+
+
+def merged(name: str) -> Use:
+    """Half of a second model, in every part that the node knows."""
+    parts_of_it = [key for key, kind in inputs_of(patching_nodes()[name]).items() if kind[0] == "FLOAT"]
+    return Use(lambda parts: {**dict.fromkeys(parts_of_it, 0.5), "model2": parts.second_model})
