@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from benchmarks import report
 from benchmarks.exactness_models import MODELS, Parts, files_of
-from benchmarks.exactness_nodes import LEFT_OUT, use_of
+from benchmarks.exactness_nodes import LEFT_OUT, USES, use_of
 from benchmarks.exactness_registry import patching_nodes
 from benchmarks.exactness_ways import WAYS, StockFails, Trial, Way
 
@@ -64,7 +64,7 @@ def node_rows(name: str, parts: Parts) -> list[Row]:
     try:
         effect = trial.effect()
     except StockFails as error:
-        parts.forget_model()
+        parts.forget_models()
         return [{"verdict": ELSEWHERE, "note": f"the stock KSampler fails with it: {error}"}]
     return [
         {"way": title, "order": order, "effect": effect, **cell(trial, way, order, effect)}
@@ -75,7 +75,7 @@ def node_rows(name: str, parts: Parts) -> list[Row]:
 
 def cell(trial: Trial, way: Way, order: str, effect: float) -> Row:
     """One way of running the model, compared with stock."""
-    marks = trial.parts.marks(**trial.use.model)
+    marks = trial.marks()
     row: Row = {"limit": way.limit, "difference": None, "refused": None, "error": None, "note": ""}
     try:
         found = way.run(trial, order)
@@ -85,9 +85,9 @@ def cell(trial: Trial, way: Way, order: str, effect: float) -> Row:
         row |= {"refused": said} if refused else {"error": said}
     else:
         row |= {"difference": found.difference, "note": found.note}
-    row["left"] = sorted(trial.parts.marks(**trial.use.model) - marks)
+    row["left"] = sorted(trial.marks() - marks)
     if row["left"]:
-        trial.parts.forget_model()
+        trial.parts.forget_models()
     return {**row, "verdict": verdict(row, effect)}
 
 
@@ -149,6 +149,15 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
     return {"counts": counts, "no_effect": silent}
 
 
+def homes() -> dict[str, list[str]]:
+    """Other kinds of models, and the nodes that are for them."""
+    found: dict[str, list[str]] = {}
+    for name, use in USES.items():
+        if use.home:
+            found.setdefault(use.home, []).append(name)
+    return found
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Let ComfyUI and the pack say nothing of single runs."""
@@ -166,17 +175,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0, help="of weights, prompts and noise")
     parser.add_argument("--only", nargs="+", default=[], help="core nodes by name")
-    parser.add_argument("--model", nargs="+", choices=MODELS, default=MODELS)
+    parser.add_argument("--model", nargs="+", choices=(*MODELS, *homes()), default=(*MODELS, *homes()))
     given = parser.parse_args(arguments)
     names = given.only or list(patching_nodes())
     if unknown := [name for name in names if name not in patching_nodes()]:
         raise SystemExit(f"no core node that patches a MODEL is called {', '.join(unknown)}.")
     rows: list[Row] = []
-    with torch.inference_mode(), quiet(), tqdm(total=len(names) * len(given.model), mininterval=2) as bar:
+    with torch.inference_mode(), quiet():
         for model in given.model:
-            for found in rows_of(names, Parts(model, given.seed)):
+            wanted = names if model in MODELS else [name for name in names if name in homes().get(model, ())]
+            for found in tqdm(rows_of(wanted, Parts(model, given.seed)), model, len(wanted), mininterval=2):
                 rows += found
-                bar.update()
     print(table(rows), *sentences(rows), sep="\n")
     figures = summary(rows)
     print(figures)

@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import comfy.utils
 import folder_paths
 import node_helpers
 import torch
-from diffusion_probe.testbed.random_models import random_conditioning, random_flux, random_sdxl
+from diffusion_probe.testbed.random_models import random_conditioning, random_flux, random_model
 from torch import Tensor
 
 import nodes as comfy_nodes
@@ -41,12 +40,16 @@ def small_model(name: str, seed: int, dtype: torch.dtype = torch.float32, **chan
     """A MODEL with random weights, which computes in ``dtype``, and attention that is far from flat.
 
     Args:
-        name: one of :data:`MODELS`.
+        name: one of :data:`MODELS`, or of ``SMALL_MODELS`` of the testbed's random models.
         seed: of the weights.
         dtype: of the weights and of what is computed.
         changes: of :data:`SHAPES`.
     """
-    model = (random_flux if name == FLUX else random_sdxl)(seed, dtype, scale=1.5, **{**SHAPES[name], **changes})
+    shape = {**SHAPES.get(name, {}), **changes}
+    if name == FLUX:
+        model = random_flux(seed, dtype, scale=1.5, **shape)
+    else:
+        model = random_model(name, seed, dtype, scale=1.5, **shape)
     if dtype != torch.float32:
         model.set_model_compute_dtype(dtype)  # on a CPU FLUX would compute in float32
     return model
@@ -74,7 +77,8 @@ class Job:
 
     def of_rows(self, rows: int) -> dict[str, Any]:
         """The latent as a batch of so many rows."""
-        return {**self.latent, "samples": self.latent["samples"].repeat(rows, 1, 1, 1)}
+        samples = self.latent["samples"]
+        return {**self.latent, "samples": samples.repeat(rows, *[1] * (samples.ndim - 1))}
 
     def sample(self, model: Any, seed: int, rows: int = 1) -> Tensor:
         """What the stock KSampler node gives, ``[rows, channels, height, width]``."""
@@ -82,13 +86,13 @@ class Job:
         return comfy_nodes.KSampler().sample(model, seed, *settings, self.of_rows(rows))[0]["samples"]
 
 
-def small_job(name: str, seed: int) -> Job:
-    """A prompt, a negative prompt and an empty latent for one of :data:`MODELS`."""
-    latent = {"samples": torch.zeros(1, 16 if name == FLUX else 4, HEIGHT, WIDTH)}
+def small_job(model: Any, seed: int) -> Job:
+    """A prompt, a negative prompt and an empty latent for a MODEL."""
+    latent_format = model.get_model_object("latent_format")
+    frames = [1] if latent_format.latent_dimensions == 3 else []
+    latent = {"samples": torch.zeros(1, latent_format.latent_channels, *frames, HEIGHT, WIDTH)}
     positive, negative = random_conditioning(seed + 1), random_conditioning(seed + 2)
-    if name == FLUX:
-        positive = node_helpers.conditioning_set_values(positive, {"guidance": 2.5})
-    return Job(positive, negative, latent)
+    return Job(node_helpers.conditioning_set_values(positive, {"guidance": 2.5}), negative, latent)
 
 
 @dataclass
@@ -96,7 +100,7 @@ class Parts:
     """What the nodes of one model are built from.
 
     Attributes:
-        name: one of :data:`MODELS`.
+        name: of the model's kind.
         seed: of all random weights and noise.
         job: see :class:`Job`.
         plain_images: what was sampled without any node, each after what it was sampled with.
@@ -108,12 +112,19 @@ class Parts:
     plain_images: list[tuple[Any, Tensor]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.job = small_job(self.name, self.seed)
-        self.model = cache(partial(small_model, self.name, self.seed))
+        self._models: dict[str, Any] = {}
+        self.job = small_job(self.model(), self.seed)
 
-    def forget_model(self) -> None:
-        """Build the model anew when it is next asked for."""
-        self.model.cache_clear()
+    def model(self, **changes: Any) -> Any:
+        """The MODEL, the same for the same changes of :func:`small_model`."""
+        key = repr(sorted(changes.items()))
+        if key not in self._models:
+            self._models[key] = small_model(self.name, self.seed, **changes)
+        return self._models[key]
+
+    def forget_models(self) -> None:
+        """Build models anew when they are next asked for."""
+        self._models.clear()
 
     def marks(self, **changes: Any) -> set[str]:
         """What a run may leave on the shared model: another class of it, a ``forward`` put over a module's own."""
@@ -131,8 +142,10 @@ class Parts:
         return small_model(self.name, self.seed + 100)
 
     @property
-    def is_flux(self) -> bool:
-        return self.name == FLUX
+    def picture(self) -> Tensor:
+        """An IMAGE of the size of the latent, ``[1, height, width, 3]`` in 0 … 1."""
+        height, width = self.job.latent["samples"].shape[-2:]
+        return self.random(1, 8 * height, 8 * width, 3).sigmoid()
 
     def random(self, *shape: int) -> Tensor:
         """Normal random numbers, always the same."""

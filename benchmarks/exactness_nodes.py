@@ -1,14 +1,23 @@
 """With which arguments each core node acts on the small models, or why it is left out."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import node_helpers
 import torch
 
-from benchmarks.exactness_models import HYPERNETWORK_FILE, LORA_FILE, Parts
+from benchmarks.exactness_models import HYPERNETWORK_FILE, LORA_FILE, SDXL, Parts
 from benchmarks.exactness_registry import inputs_of, patching_nodes
+from benchmarks.exactness_stand_ins import (
+    PlainVae,
+    SeenImage,
+    qwen_control,
+    supir,
+    uso,
+    wan_control,
+    z_image_control,
+)
 
 Given = Callable[[Parts], Mapping[str, Any]]
 
@@ -27,17 +36,51 @@ class Use:
         job: what the KSampler is given instead, by field of :class:`Job`.
         model: what the small model has that it otherwise lacks, of :func:`small_model`.
         after: a node that comes before it, which makes the model one that it works on.
+        home: another kind of model that it is for.
     """
 
     arguments: Given = nothing
     job: Given = nothing
-    model: Mapping[str, Any] = field(default_factory=dict)
+    model: Given = nothing
     after: str | None = None
+    home: str | None = None
 
 
 def use(job: Given = nothing, after: str | None = None, **arguments: Any) -> Use:
     """The same arguments for every model."""
     return Use(lambda parts: arguments, job, after=after)
+
+
+def control(stand_in: Callable[[int], Any], image: str = "image", **arguments: Any) -> Given:
+    """Arguments of a node that takes a model patch, a VAE and a picture."""
+
+    def given(parts: Parts) -> Mapping[str, Any]:
+        samples = parts.job.latent["samples"]
+        vae = PlainVae(samples.shape[1], samples.ndim == 5)
+        return {"model_patch": stand_in(parts.seed + 4), "vae": vae, image: parts.picture, **arguments}
+
+    return given
+
+
+def style(parts: Parts) -> Mapping[str, Any]:
+    """A picture as an image encoder sees it, and what makes text of it."""
+    return {"model_patch": uso(parts.seed + 4), "clip_vision_output": SeenImage(parts.random(1, 21, 9, 16))}
+
+
+def large(parts: Parts) -> Mapping[str, Any]:
+    """A latent with more than 32 positions between its edges."""
+    samples = parts.job.latent["samples"]
+    return {"latent": {"samples": samples.new_zeros(*samples.shape[:-2], 72, 72)}, "steps": 3}
+
+
+def attention_at_half_size(parts: Parts) -> Mapping[str, Any]:
+    """An SDXL without attention at its first depth, as the real one, for large latents."""
+    return {"transformer_depth": [0, 1], "transformer_depth_output": [1, 1, 0, 0]} if parts.name == SDXL else {}
+
+
+def without_guidance(parts: Parts) -> Mapping[str, Any]:
+    """One row per call, for what can't take more."""
+    return {"cfg": 1.0}
 
 
 def inpainted(parts: Parts) -> Mapping[str, Any]:
@@ -68,10 +111,14 @@ USES: dict[str, Use] = {
     "DifferentialDiffusion": use(inpainted),
     "EasyCache": use(reuse_threshold=1.0),
     "Epsilon Scaling": use(scaling_factor=1.1),
-    "FluxKVCache": Use(job=with_reference, model={"guidance_embed": False}),
+    "ChromaRadianceOptions": use(nerf_tile_size=16),
+    "FluxKVCache": Use(job=with_reference, home="FLUX.2 Klein"),
     "FreSca": use(freq_cutoff=3),
     "FreeU": use(),
     "FreeU_V2": use(),
+    "HiDreamO1PatchSeamSmoothing": Use(
+        lambda parts: {"start_percent": 0.0}, large, attention_at_half_size, after="ModelSamplingSD3"
+    ),
     "HyperTile": use(tile_size=32, swap_size=3, max_depth=1),
     "HypernetworkLoader": use(hypernetwork_name=HYPERNETWORK_FILE),
     "LTXVContextWindows": use(**WINDOWS, context_length=73, context_overlap=32),
@@ -84,7 +131,7 @@ USES: dict[str, Use] = {
     "LoraModelLoader": Use(lambda parts: {"lora": parts.lora()}),
     "Mahiro": use(),
     "MiniMaxH3SigmaShift": use(),
-    "ModelComputeDtype": Use(lambda parts: {"dtype": "fp32"}, model={"dtype": torch.bfloat16}),
+    "ModelComputeDtype": Use(lambda parts: {"dtype": "fp32"}, model=lambda parts: {"dtype": torch.bfloat16}),
     "ModelMergeAdd": Use(lambda parts: {"model2": parts.second_model}),
     "ModelNoiseScale": use(noise_scale=1.5, after="ModelSamplingSD3"),
     "ModelSamplingAuraFlow": use(),
@@ -100,8 +147,10 @@ USES: dict[str, Use] = {
     "PatchModelAddDownscale": use(),
     "PerpNeg": Use(lambda parts: {"empty_conditioning": parts.conditioning(9)}),
     "PerturbedAttentionGuidance": use(),
+    "QwenImageDiffsynthControlnet": Use(control(qwen_control), home="Qwen-Image"),
     "RenormCFG": use(),
     "RescaleCFG": use(),
+    "SUPIRApply": Use(control(supir, restore_cfg=1.0)),
     "ScaleROPE": use(scale_x=1.5, shift_y=3.0),
     "SelectModelDevice": use(),
     "SelfAttentionGuidance": use(),
@@ -112,16 +161,25 @@ USES: dict[str, Use] = {
     "TemporalScoreRescaling": use(tsr_k=0.8),
     "TomePatchModel": use(ratio=0.5),
     "TorchCompileModel": use(backend="eager"),
+    "USOStyleReference": Use(style, without_guidance),
     "UNetCrossAttentionMultiply": use(q=1.5, v=1.3),
     "UNetSelfAttentionMultiply": use(q=1.5, v=1.3),
     "UNetTemporalAttentionMultiply": use(self_structural=1.3, cross_structural=0.7),
     "VideoLinearCFGGuidance": use(),
     "VideoTriangleCFGGuidance": use(),
     "WanContextWindowsManual": use(**WINDOWS, context_length=37, context_overlap=16),
+    "WanUni3CControlnetApply": Use(control(wan_control, "render_video"), home="Wan 2.1"),
+    "ZImageFunControlnet": Use(control(z_image_control), home="Z-Image"),
     "wanBlockSwap": use(),
 }
 
-LEFT_OUT: dict[str, str] = {}
+LEFT_OUT = {
+    "ARVideoI2V": "it acts through the sampler of autoregressive video models alone",
+    "AnimaLLLiteApply": "it patches blocks that Anima alone has",
+    "LTXVReferenceAudio": "it needs LTX's audio VAE, and a model that reads reference audio",
+    "TripoSplatSamplingPreview": "it shows previews of TripoSplat's splats, and needs its VAE",
+    "WanInfiniteTalkToVideo": "it needs an audio encoder's output and a 40-layer patch of Wan",
+}
 """Core nodes that are for other models than these, with the reason."""
 
 

@@ -60,9 +60,13 @@ class Trial:
     def job(self) -> Job:
         return self.parts.job.changed(**self.use.job(self.parts))
 
+    def marks(self) -> set[str]:
+        """What may be left on the shared model."""
+        return self.parts.marks(**self.use.model(self.parts))
+
     def plain(self) -> Any:
         """The MODEL without the node."""
-        model = self.parts.model(**self.use.model)
+        model = self.parts.model(**self.use.model(self.parts))
         return apply_node(self.use.after, model, {}) if self.use.after else model
 
     def node(self, model: Any) -> Any:
@@ -164,15 +168,15 @@ def prune_in_flight(trial: Trial, order: str) -> Found:
 
 def seed_search(trial: Trial, order: str, max_rows: int = 0) -> Found:
     """Seed Search: two survivors of three seeds, each beside the stock KSampler of its seed."""
-    job = trial.job
+    job, alone = trial.job, {seed: trial.alone(seed) for seed in SEEDS}
     outputs = SeedSearch.execute(
         trial.node(trial.plain()), LOOKS_AT_ALL, job.positive, job.negative, job.of_rows(1), 0, 1, len(KEPT), 0.0,
         ONE_CUT, job.steps, job.cfg, job.sampler, job.scheduler, 1.0, seeds=", ".join(map(str, SEEDS)),
         max_rows=max_rows, unskilled_scores=REFUSE,
     ).result  # fmt: skip
     latents, seeds = outputs[0]["samples"], [int(seed) for seed in outputs[1].split(", ")]
-    alone = torch.cat([trial.alone(seed) for seed in seeds])
-    return Found(relative(latents, alone), f"{len(seeds)} survivors" if len(seeds) < len(KEPT) else "")
+    expected = torch.cat([alone[seed] for seed in seeds])
+    return Found(relative(latents, expected), f"{len(seeds)} survivors" if len(seeds) < len(KEPT) else "")
 
 
 def one_row_search(trial: Trial, order: str) -> Found:
