@@ -16,7 +16,6 @@ MODEL × a small FLUX and a small SDXL with random weights. Per row of ``rows``:
 
 import argparse
 import logging
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,7 +30,8 @@ from benchmarks import report
 from benchmarks.exactness_models import MODELS, Parts, files_of
 from benchmarks.exactness_nodes import LEFT_OUT, USES, use_of
 from benchmarks.exactness_registry import patching_nodes
-from benchmarks.exactness_ways import WAYS, StockFails, Trial, Way
+from benchmarks.exactness_trial import StockFails, Trial
+from benchmarks.exactness_ways import WAYS, Way, is_refusal
 
 EFFECT = 1e-3
 """A node that changes the stock image by less says nothing about the pack."""
@@ -39,9 +39,6 @@ EFFECT = 1e-3
 EXACT, DIFFERS, REFUSED, FAILS, NO_EFFECT = "exact", "differs", "refused", "fails", "no effect"
 ELSEWHERE, UNKNOWN = "not for this model", "no arguments known"
 BAD = (DIFFERS, FAILS, UNKNOWN)
-
-SOME_FAILED = re.compile(r"[1-9]\d* of \d+ failed")
-OURS = ("Attach Probe: ", "Prune in Flight: ", "Seed Search: ", "TC-Padé Cache: ")
 
 Row = dict[str, Any]
 
@@ -80,9 +77,7 @@ def cell(trial: Trial, way: Way, order: str, effect: float) -> Row:
     try:
         found = way.run(trial, order)
     except Exception as error:
-        said = f"{error}" if str(error).startswith(OURS) else f"{type(error).__name__}: {error}"
-        refused = isinstance(error, ValueError) and said.startswith(OURS) and not SOME_FAILED.search(said)
-        row |= {"refused": said} if refused else {"error": said}
+        row |= {"refused": str(error)} if is_refusal(error) else {"error": f"{type(error).__name__}: {error}"}
     else:
         row |= {"difference": found.difference, "note": found.note}
     row["left"] = sorted(trial.marks() - marks)

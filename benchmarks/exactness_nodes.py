@@ -67,15 +67,15 @@ def style(parts: Parts) -> Mapping[str, Any]:
     return {"model_patch": uso(parts.seed + 4), "clip_vision_output": SeenImage(parts.random(1, 21, 9, 16))}
 
 
-def large(parts: Parts) -> Mapping[str, Any]:
-    """A latent with more than 32 positions between its edges."""
-    samples = parts.job.latent["samples"]
-    return {"latent": {"samples": samples.new_zeros(*samples.shape[:-2], 72, 72)}, "steps": 3}
+def few_steps(parts: Parts) -> Mapping[str, Any]:
+    """As many as are looked at, for the many nodes that do the same."""
+    return {"steps": 4}
 
 
-def attention_at_half_size(parts: Parts) -> Mapping[str, Any]:
-    """An SDXL without attention at its first depth, as the real one, for large latents."""
-    return {"transformer_depth": [0, 1], "transformer_depth_output": [1, 1, 0, 0]} if parts.name == SDXL else {}
+def quick_to_trace(parts: Parts) -> Mapping[str, Any]:
+    """An SDXL of few layers."""
+    blocks = {"num_res_blocks": [1], "channel_mult": [1], "transformer_depth": [1], "transformer_depth_output": [1, 1]}
+    return blocks if parts.name == SDXL else {}
 
 
 def without_guidance(parts: Parts) -> Mapping[str, Any]:
@@ -116,9 +116,6 @@ USES: dict[str, Use] = {
     "FreSca": use(freq_cutoff=3),
     "FreeU": use(),
     "FreeU_V2": use(),
-    "HiDreamO1PatchSeamSmoothing": Use(
-        lambda parts: {"start_percent": 0.0}, large, attention_at_half_size, after="ModelSamplingSD3"
-    ),
     "HyperTile": use(tile_size=32, swap_size=3, max_depth=1),
     "HypernetworkLoader": use(hypernetwork_name=HYPERNETWORK_FILE),
     "LTXVContextWindows": use(**WINDOWS, context_length=73, context_overlap=32),
@@ -160,7 +157,7 @@ USES: dict[str, Use] = {
     "TCFG": use(),
     "TemporalScoreRescaling": use(tsr_k=0.8),
     "TomePatchModel": use(ratio=0.5),
-    "TorchCompileModel": use(backend="eager"),
+    "TorchCompileModel": Use(lambda parts: {"backend": "eager"}, model=quick_to_trace),
     "USOStyleReference": Use(style, without_guidance),
     "UNetCrossAttentionMultiply": use(q=1.5, v=1.3),
     "UNetSelfAttentionMultiply": use(q=1.5, v=1.3),
@@ -176,6 +173,7 @@ USES: dict[str, Use] = {
 LEFT_OUT = {
     "ARVideoI2V": "it acts through the sampler of autoregressive video models alone",
     "AnimaLLLiteApply": "it patches blocks that Anima alone has",
+    "HiDreamO1PatchSeamSmoothing": "it blends the 32-pixel patches of a model that has pixels instead of latents",
     "LTXVReferenceAudio": "it needs LTX's audio VAE, and a model that reads reference audio",
     "TripoSplatSamplingPreview": "it shows previews of TripoSplat's splats, and needs its VAE",
     "WanInfiniteTalkToVideo": "it needs an audio encoder's output and a 40-layer patch of Wan",
@@ -191,4 +189,4 @@ def use_of(name: str) -> Use | None:
 def merged(name: str) -> Use:
     """Half of a second model, in every part that the node knows."""
     parts_of_it = [key for key, kind in inputs_of(patching_nodes()[name]).items() if kind[0] == "FLOAT"]
-    return Use(lambda parts: {**dict.fromkeys(parts_of_it, 0.5), "model2": parts.second_model})
+    return Use(lambda parts: {**dict.fromkeys(parts_of_it, 0.5), "model2": parts.second_model}, few_steps)

@@ -1,8 +1,8 @@
 """The ways in which the pack runs a MODEL, each beside the stock run that it has to equal."""
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,15 +17,13 @@ from diffusion_probe.search.policies import ONE_CUT
 from diffusion_probe.search.select import OFF
 from torch import Tensor
 
-from benchmarks.exactness_models import Job, Parts
-from benchmarks.exactness_nodes import Use
-from benchmarks.exactness_registry import apply_node
+from benchmarks.exactness_trial import AFTER, BEFORE, Trial, relative
 
-ROWS, KEPT = 3, [0, 2]
+KEPT = [0, 2]
+"""Of the rows of a batch, which is three."""
 SEEDS = (5, 6, 7)
 MOMENTS = "step 2, step 4"
 MOMENT = "step 2"
-BEFORE, AFTER = "before", "after"
 
 
 class ByRow:
@@ -44,90 +42,9 @@ LOOKS_AT_ALL = ByRow(DENOISED, ATTENTION, ACTIVATION)
 LOOKS_AT_X0 = ByRow(DENOISED)
 
 
-class StockFails(Exception):
-    """Without the pack the node doesn't run on this model either."""
-
-
-@dataclass
-class Trial:
-    """One node on one model, with the stock runs that everything is compared with."""
-
-    name: str
-    use: Use
-    parts: Parts
-
-    @cached_property
-    def job(self) -> Job:
-        return self.parts.job.changed(**self.use.job(self.parts))
-
-    def marks(self) -> set[str]:
-        """What may be left on the shared model."""
-        return self.parts.marks(**self.use.model(self.parts))
-
-    def plain(self) -> Any:
-        """The MODEL without the node."""
-        model = self.parts.model(**self.use.model(self.parts))
-        return apply_node(self.use.after, model, {}) if self.use.after else model
-
-    def node(self, model: Any) -> Any:
-        """What the node makes of a MODEL; made anew for each run, so that nothing is left of another."""
-        return apply_node(self.name, model, self.use.arguments(self.parts))
-
-    def patched(self, ours: Callable[[Any], Any], order: str) -> Any:
-        """The MODEL with the node and one of the pack's; ``order`` says where the core node stands."""
-        return ours(self.node(self.plain())) if order == BEFORE else self.node(ours(self.plain()))
-
-    @cached_property
-    def batch(self) -> Tensor:
-        """What the stock KSampler gives: three rows, or one where the node can't do more."""
-        try:
-            return self._stock(ROWS, self.parts.seed)
-        except StockFails:
-            return self._stock(1, self.parts.seed)
-
-    @property
-    def rows(self) -> int:
-        """Of the batches."""
-        return len(self.batch)
-
-    def sample(self, model: Any) -> Tensor:
-        """What it gives of a model with one of the pack's nodes."""
-        return self.job.sample(model, self.parts.seed, self.rows)
-
-    def alone(self, seed: int) -> Tensor:
-        """What it gives for one seed, ``[1, …]``."""
-        if seed not in self._alone:
-            self._alone[seed] = self._stock(1, seed)
-        return self._alone[seed]
-
-    @cached_property
-    def _alone(self) -> dict[int, Tensor]:
-        return {}
-
-    def _stock(self, rows: int, seed: int) -> Tensor:
-        try:
-            result = self.job.sample(self.node(self.plain()), seed, rows)
-        except Exception as error:
-            raise StockFails(f"{type(error).__name__}: {error}") from error
-        if not result.isfinite().all():
-            raise StockFails("the image is not finite")
-        return result
-
-    def effect(self) -> float:
-        """By how much the node changes the stock image."""
-        key = (self.use.model, self.use.job, self.use.after, self.rows)
-        plain = self.parts.plain_images
-        known = next((image for given, image in plain if given == key), None)
-        if known is None:
-            known = self.sample(self.plain())
-            plain.append((key, known))
-        return relative(self.batch, known)
-
-
-def relative(result: Tensor, expected: Tensor) -> float:
-    """‖result − expected‖ / ‖expected‖ of the worst row."""
-    rows = (result - expected).flatten(1).norm(dim=1) / expected.flatten(1).norm(dim=1)
-    return float(rows.max())
+SOME_FAILED = re.compile(r"[1-9]\d* of \d+ failed")
+OURS = ("Attach Probe: ", "Prune in Flight: ", "Seed Search: ", "TC-Padé Cache: ")
+"""How a sentence of the pack's begins."""
 
 
 @dataclass(frozen=True)
@@ -141,16 +58,37 @@ class Found:
     note: str = ""
 
 
+def is_refusal(error: Exception) -> bool:
+    """Whether it is a sentence of one of the pack's nodes, and not what ended a run on the way."""
+    said = str(error)
+    return isinstance(error, ValueError) and said.startswith(OURS) and not SOME_FAILED.search(said)
+
+
+def looking(run: Callable[[ByRow], Found]) -> Found:
+    """What is found with a probe that looks at all there is; where that is refused, with one of x0 alone."""
+    try:
+        return run(LOOKS_AT_ALL)
+    except ValueError as error:
+        if not is_refusal(error):
+            raise
+        found = run(LOOKS_AT_X0)
+        return replace(found, note=f"with a probe of x0 alone, because with one of all: {error}")
+
+
 def attach_probe(trial: Trial, order: str) -> Found:
     """Attach Probe, which must leave every bit as it is."""
-    model = trial.patched(lambda given: AttachProbe.execute(given, LOOKS_AT_ALL, MOMENTS).result[0], order)
-    samples = trial.sample(model)
-    try:
-        seen = captured(model, {"samples": samples})
-        note = "" if seen[0].attention is not None else "no attention captured"
-    except ValueError as error:
-        note = str(error)
-    return Found(relative(samples, trial.batch), note)
+
+    def attached(probe: ByRow) -> Found:
+        model = trial.patched(lambda given: AttachProbe.execute(given, probe, MOMENTS).result[0], order)
+        samples = trial.sample(model)
+        try:
+            captured(model, {"samples": samples})
+            note = ""
+        except ValueError as error:
+            note = str(error)
+        return Found(relative(samples, trial.batch), note)
+
+    return looking(attached)
 
 
 def prune_in_flight(trial: Trial, order: str) -> Found:
@@ -169,14 +107,18 @@ def prune_in_flight(trial: Trial, order: str) -> Found:
 def seed_search(trial: Trial, order: str, max_rows: int = 0) -> Found:
     """Seed Search: two survivors of three seeds, each beside the stock KSampler of its seed."""
     job, alone = trial.job, {seed: trial.alone(seed) for seed in SEEDS}
-    outputs = SeedSearch.execute(
-        trial.node(trial.plain()), LOOKS_AT_ALL, job.positive, job.negative, job.of_rows(1), 0, 1, len(KEPT), 0.0,
-        ONE_CUT, job.steps, job.cfg, job.sampler, job.scheduler, 1.0, seeds=", ".join(map(str, SEEDS)),
-        max_rows=max_rows, unskilled_scores=REFUSE,
-    ).result  # fmt: skip
-    latents, seeds = outputs[0]["samples"], [int(seed) for seed in outputs[1].split(", ")]
-    expected = torch.cat([alone[seed] for seed in seeds])
-    return Found(relative(latents, expected), f"{len(seeds)} survivors" if len(seeds) < len(KEPT) else "")
+
+    def searched(probe: ByRow) -> Found:
+        latent, seeds, *_ = SeedSearch.execute(
+            trial.node(trial.plain()), probe, job.positive, job.negative, job.of_rows(1), 0, 1, len(KEPT), 0.0,
+            ONE_CUT, job.steps, job.cfg, job.sampler, job.scheduler, 1.0, seeds=", ".join(map(str, SEEDS)),
+            max_rows=max_rows, unskilled_scores=REFUSE,
+        ).result  # fmt: skip
+        finished = [int(seed) for seed in seeds.split(", ")]
+        note = "" if len(finished) == len(KEPT) else "not every candidate was scored"
+        return Found(relative(latent["samples"], torch.cat([alone[seed] for seed in finished])), note)
+
+    return looking(searched)
 
 
 def one_row_search(trial: Trial, order: str) -> Found:
