@@ -2,9 +2,10 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,7 @@ class Parts:
 
     def __post_init__(self) -> None:
         self._models: dict[str, Any] = {}
+        self._patches: dict[Callable[[int], Any], Any] = {}
         self.job = small_job(self.model(), self.seed)
 
     def model(self, **changes: Any) -> Any:
@@ -136,10 +138,16 @@ class Parts:
             found |= {f"{name}.{key}" for key in vars(module) if key.startswith("forward")}
         return found
 
-    @property
+    @cached_property
     def second_model(self) -> Any:
         """Another MODEL of the same kind."""
         return small_model(self.name, self.seed + 100)
+
+    def model_patch(self, build: Callable[[int], Any]) -> Any:
+        """A MODEL_PATCH that a function of the seed builds; loaded once, as by a loader node."""
+        if build not in self._patches:
+            self._patches[build] = build(self.seed + 4)
+        return self._patches[build]
 
     @property
     def picture(self) -> Tensor:

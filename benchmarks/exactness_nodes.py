@@ -57,14 +57,14 @@ def control(stand_in: Callable[[int], Any], image: str = "image", **arguments: A
     def given(parts: Parts) -> Mapping[str, Any]:
         samples = parts.job.latent["samples"]
         vae = PlainVae(samples.shape[1], samples.ndim == 5)
-        return {"model_patch": stand_in(parts.seed + 4), "vae": vae, image: parts.picture, **arguments}
+        return {"model_patch": parts.model_patch(stand_in), "vae": vae, image: parts.picture, **arguments}
 
     return given
 
 
 def style(parts: Parts) -> Mapping[str, Any]:
     """A picture as an image encoder sees it, and what makes text of it."""
-    return {"model_patch": uso(parts.seed + 4), "clip_vision_output": SeenImage(parts.random(1, 21, 9, 16))}
+    return {"model_patch": parts.model_patch(uso), "clip_vision_output": SeenImage(parts.random(1, 21, 9, 16))}
 
 
 def few_steps(parts: Parts) -> Mapping[str, Any]:
