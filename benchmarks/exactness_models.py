@@ -140,8 +140,11 @@ class Parts:
 
     @cached_property
     def second_model(self) -> Any:
-        """Another MODEL of the same kind."""
-        return small_model(self.name, self.seed + 100)
+        """Another MODEL of the same kind, with smaller weights, so that sums of both amplify no rounding."""
+        model = small_model(self.name, self.seed + 100)
+        for weight in model.model_state_dict("diffusion_model.").values():
+            weight.mul_(0.5)
+        return model
 
     def model_patch(self, build: Callable[[int], Any]) -> Any:
         """A MODEL_PATCH that a function of the seed builds; loaded once, as by a loader node."""

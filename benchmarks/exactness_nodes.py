@@ -37,6 +37,8 @@ class Use:
         model: what the small model has that it otherwise lacks, of :func:`small_model`.
         after: a node that comes before it, which makes the model one that it works on.
         home: another kind of model that it is for.
+        lasting: whether its MODEL is made once for all runs, because it holds nothing but weights or a schedule that
+            take long to make. Of other nodes each run has a MODEL of its own.
     """
 
     arguments: Given = nothing
@@ -44,6 +46,7 @@ class Use:
     model: Given = nothing
     after: str | None = None
     home: str | None = None
+    lasting: bool = False
 
 
 def use(job: Given = nothing, after: str | None = None, **arguments: Any) -> Use:
@@ -129,7 +132,8 @@ USES: dict[str, Use] = {
     "Mahiro": use(),
     "MiniMaxH3SigmaShift": use(),
     "ModelComputeDtype": Use(lambda parts: {"dtype": "fp32"}, model=lambda parts: {"dtype": torch.bfloat16}),
-    "ModelMergeAdd": Use(lambda parts: {"model2": parts.second_model}),
+    "ModelMergeAdd": Use(lambda parts: {"model2": parts.second_model}, few_steps, lasting=True),
+    "ModelMergeSubtract": Use(lambda parts: {"model2": parts.second_model, "multiplier": 0.3}, few_steps, lasting=True),
     "ModelNoiseScale": use(noise_scale=1.5, after="ModelSamplingSD3"),
     "ModelSamplingAuraFlow": use(),
     "ModelSamplingContinuousEDM": use(sampling="edm"),
@@ -138,7 +142,7 @@ USES: dict[str, Use] = {
     "ModelSamplingFlux": use(max_shift=2.0),
     "ModelSamplingLTXV": use(),
     "ModelSamplingSD3": use(),
-    "ModelSamplingStableCascade": use(),
+    "ModelSamplingStableCascade": Use(lasting=True),
     "MultiGPU_WorkUnits": use(),
     "NAGuidance": use(),
     "PatchModelAddDownscale": use(),
@@ -188,5 +192,5 @@ def use_of(name: str) -> Use | None:
 
 def merged(name: str) -> Use:
     """Half of a second model, in every part that the node knows."""
-    parts_of_it = [key for key, kind in inputs_of(patching_nodes()[name]).items() if kind[0] == "FLOAT"]
-    return Use(lambda parts: {**dict.fromkeys(parts_of_it, 0.5), "model2": parts.second_model}, few_steps)
+    halves = {key: 0.5 for key, kind in inputs_of(patching_nodes()[name]).items() if kind[0] == "FLOAT"}
+    return Use(lambda parts: {**halves, "model2": parts.second_model}, few_steps, lasting=True)

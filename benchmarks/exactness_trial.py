@@ -1,7 +1,7 @@
 """One core node on one model, and the stock runs that everything is compared with."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -26,6 +26,7 @@ class Trial:
     name: str
     use: Use
     parts: Parts
+    _made: tuple[Any, Any] | None = field(default=None, init=False)
 
     @cached_property
     def job(self) -> Job:
@@ -41,12 +42,21 @@ class Trial:
         return apply_node(self.use.after, model, {}) if self.use.after else model
 
     def node(self, model: Any) -> Any:
-        """What the node makes of a MODEL; made anew for each run, so that nothing is left of another."""
+        """What the node makes of a MODEL."""
         return apply_node(self.name, model, self.use.arguments(self.parts))
+
+    def with_node(self) -> Any:
+        """The MODEL with the node and nothing of the pack's."""
+        plain = self.plain()
+        if not self.use.lasting:
+            return self.node(plain)
+        if self._made is None or self._made[0] is not plain:
+            self._made = plain, self.node(plain)
+        return self._made[1]
 
     def patched(self, ours: Callable[[Any], Any], order: str) -> Any:
         """The MODEL with the node and one of the pack's; ``order`` says where the core node stands."""
-        return ours(self.node(self.plain())) if order == BEFORE else self.node(ours(self.plain()))
+        return ours(self.with_node()) if order == BEFORE else self.node(ours(self.plain()))
 
     @cached_property
     def batch(self) -> Tensor:
@@ -77,7 +87,7 @@ class Trial:
 
     def _stock(self, rows: int, seed: int) -> Tensor:
         try:
-            result = self.job.sample(self.node(self.plain()), seed, rows)
+            result = self.job.sample(self.with_node(), seed, rows)
         except Exception as error:
             raise StockFails(f"{type(error).__name__}: {error}") from error
         if not result.isfinite().all():

@@ -110,7 +110,7 @@ def seed_search(trial: Trial, order: str, max_rows: int = 0) -> Found:
 
     def searched(probe: ByRow) -> Found:
         latent, seeds, *_ = SeedSearch.execute(
-            trial.node(trial.plain()), probe, job.positive, job.negative, job.of_rows(1), 0, 1, len(KEPT), 0.0,
+            trial.with_node(), probe, job.positive, job.negative, job.of_rows(1), 0, 1, len(KEPT), 0.0,
             ONE_CUT, job.steps, job.cfg, job.sampler, job.scheduler, 1.0, seeds=", ".join(map(str, SEEDS)),
             max_rows=max_rows, unskilled_scores=REFUSE,
         ).result  # fmt: skip
