@@ -21,15 +21,12 @@ from .attachment import KEY, Attachment
 from .loaded import loaded_again
 from .recording import Recording
 from .rows import cut_entry, why_not_cut
+from .samplers import ADAPTIVE, ADAPTIVE_NOTE
 from .tap import NO_ATTENTION
 
 PRUNING_KEY = "diffusion_probe_pruning"
 
-BATCH_COUPLED = ("dpm_adaptive_function", "sample_dpm_adaptive")
-BATCH_COUPLED_NOTE = (
-    "dpm_adaptive chooses its steps by all rows together, so the images of the rows that go on are not quite those "
-    "of the whole batch."
-)
+BATCH_COUPLED_NOTE = f"{ADAPTIVE_NOTE}, so the images of the rows that go on are not quite those of the whole batch."
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ class RowPruning:
         self.moment, self.held = scores.moment, x0
         self.kept, self.dropped = selection.kept, selection.dropped
         self.note = f"Prune in Flight at {scores.moment}: {selection.reason}"
-        if self.dropped and scores.sampler in BATCH_COUPLED:
+        if self.dropped and scores.sampler in ADAPTIVE:
             self.note += f" {BATCH_COUPLED_NOTE}"
         logging.info(self.note)
 
