@@ -65,15 +65,16 @@ def cut_entry(entry: dict[str, Any], rows: Sequence[int], controls: dict[Any, An
             prepares its hint once, and entries share a call only if they share its object.
     """
     cut = entry.copy()
-    cut["model_conds"] = {name: _cut_cond(cond, rows) for name, cond in entry["model_conds"].items()}
+    cut["model_conds"] = {name: cut_cond(cond, rows) for name, cond in entry["model_conds"].items()}
     if "mask" in entry:
         cut["mask"] = cut_tensor(entry["mask"], rows)
     if "control" in entry:
-        cut["control"] = _cut_control(entry["control"], rows, controls)
+        cut["control"] = cut_control(entry["control"], rows, controls)
     return cut
 
 
-def _cut_cond(cond: Any, rows: Sequence[int]) -> Any:
+def cut_cond(cond: Any, rows: Sequence[int]) -> Any:
+    """One of ComfyUI's COND objects for some rows; one of another kind as it is."""
     if type(cond) in PER_ROW:
         return type(cond)(cut_tensor(cond.cond, rows))
     if type(cond) is comfy.conds.CONDList:
@@ -81,8 +82,8 @@ def _cut_cond(cond: Any, rows: Sequence[int]) -> Any:
     return cond
 
 
-def _cut_control(control: Any, rows: Sequence[int], controls: dict[Any, Any]) -> Any:
-    """A ControlNet in mid-run with the hints of some rows, still to be prepared."""
+def cut_control(control: Any, rows: Sequence[int], controls: dict[Any, Any]) -> Any:
+    """A ControlNet of a known kind with the hints of some rows, still to be prepared; see :func:`cut_entry`."""
     if control is None:
         return None
     if control not in controls:
@@ -93,6 +94,7 @@ def _cut_control(control: Any, rows: Sequence[int], controls: dict[Any, Any]) ->
             cut.cond_hint_original = hints[of_hints]
             cut.extra_concat_orig = [cut_tensor(extra, of_hints) for extra in control.extra_concat_orig]
         cut.cond_hint = cut.control_input = None
-        cut.previous_controlnet = _cut_control(control.previous_controlnet, rows, controls)
+        cut.multigpu_clones = {}  # theirs have the hints of all rows
+        cut.previous_controlnet = cut_control(control.previous_controlnet, rows, controls)
         controls[control] = cut
     return controls[control]
