@@ -1,5 +1,7 @@
 """Seed Batch and Early Seed Filter: many seeds go in, the promising ones go on."""
 
+from dataclasses import replace
+
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
@@ -9,14 +11,13 @@ from ..sampling.conditioning import cut_conditioning
 from ..sampling.latents import keep_rows
 from ..sampling.seeds import SeedBatchNoise, use_seeds
 from ..search.marks import Marks
-from ..search.report import seeds_text, selection_report, selection_text
+from ..search.report import SIDES, seeds_text, selection_report, selection_text
 from ..search.seeds import LARGEST_SEED, MOST_SEEDS, seed_list
 from ..search.select import OFF, THRESHOLDS, Selection, require_rows, select
 from .errors import named_errors
 from .types import Scores, hold_inputs
 
 KEEP_ALL, USE_ANYWAY = "keep all", "use anyway"
-SIDES = ("positive", "negative")
 
 
 class SeedBatch(io.ComfyNode):
@@ -130,8 +131,8 @@ class EarlySeedFilter(io.ComfyNode):
                     io.Conditioning.Input(
                         side,
                         optional=True,
-                        tooltip=f"The {side} conditioning of the first sampler. Needed where it has a prompt, a mask or "
-                        f"a picture for each row: connect kept {side} to the second sampler.",
+                        tooltip=f"The {side} conditioning of the first sampler. Needed where each row has a prompt, a "
+                        f"mask or a picture of its own: connect kept {side} to the second sampler.",
                     )
                     for side in SIDES
                 ),
@@ -169,6 +170,9 @@ class EarlySeedFilter(io.ComfyNode):
         positive=None,
         negative=None,
     ) -> io.NodeOutput:
+        connected = {side for side, given in zip(SIDES, (positive, negative), strict=True) if given is not None}
+        scores = replace(scores, per_row=tuple(part for part in scores.per_row if part[0] not in connected))
+
         def choose(marks: Marks) -> Selection:
             return select(scores, top_k, threshold, threshold_on, unskilled_scores == USE_ANYWAY, marks)
 
@@ -182,7 +186,7 @@ class EarlySeedFilter(io.ComfyNode):
             if hold_for_me:
                 channel.hold(hold_seconds, board)
             chosen, shown = choose(channel.marks), {BOARD: [board()]}
-            conditioning = {"positive": positive, "negative": negative}
+            conditioning = dict(zip(SIDES, (positive, negative), strict=True))
             kept_sides, rejected_sides = (
                 _conditioning_of(rows, len(scores), conditioning) for rows in (chosen.kept, chosen.dropped)
             )

@@ -20,6 +20,7 @@ from ..search.select import OFF, Selection, select
 from .attachment import KEY, Attachment
 from .loaded import loaded_again
 from .recording import Recording
+from .row_check import why_not_apart
 from .rows import cut_entry, why_not_cut
 from .samplers import ADAPTIVE, ADAPTIVE_NOTE
 from .tap import NO_ATTENTION
@@ -107,10 +108,15 @@ class RowPruning:
         if why is None and x.shape != self.held.shape:
             why = "the batch reaches the model in parts"
         if why is not None:
-            note = f"Nothing is saved: {why}, so all rows are computed, and the rejected ones dropped at the end."
-            logging.warning("Prune in Flight: %s", note)
-            self.note += f" {note}"
+            self.compute_all(why)
         return why
+
+    def compute_all(self, why: str) -> None:
+        """Let all rows be computed to the end, and say why."""
+        self.uncut = why
+        note = f"Nothing is saved: {why}, so all rows are computed, and the rejected ones dropped at the end."
+        logging.warning("Prune in Flight: %s", note)
+        self.note += f" {note}"
 
 
 def add_pruning(model: Any, rule: PruneRule) -> None:
@@ -153,7 +159,7 @@ def _predict_noise(executor, x, timestep, model_options, seed=None):
         return executor(x, timestep, model_options, seed)
     pruning = recording.pruning
     if pruning.moment is None and recording.snapshots and not recording.capturing:
-        _decide(pruning, recording, executor.class_obj, x)
+        _decide(pruning, recording, executor.class_obj, x, model_options)
     x0 = executor(x, timestep, model_options, seed)
     return pruning.hold(x0, pruning.held) if pruning.dropped and not pruning.uncut else x0
 
@@ -165,7 +171,7 @@ def _calc_cond_batch(executor, model, conds, x, timestep, model_options):
     return recording.pruning.calc_cond_batch(executor, model, conds, x, timestep, model_options)
 
 
-def _decide(pruning: RowPruning, recording: Recording, guider: Any, x: Tensor) -> None:
+def _decide(pruning: RowPruning, recording: Recording, guider: Any, x: Tensor, model_options: dict) -> None:
     """Score the rows where the run stands; random numbers and loaded models are the sampler's again afterwards."""
     attachment: Attachment = guider.model_patcher.get_attachment(KEY)
     probe = attachment.probe
@@ -189,5 +195,8 @@ def _decide(pruning: RowPruning, recording: Recording, guider: Any, x: Tensor) -
             calibration=tuple(probe.calibration),
         )
         pruning.decide(scores, snapshot.denoised.to(x))
+        why = why_not_apart(recording.watch, guider, model_options) if pruning.dropped else None
+        if why is not None:
+            pruning.compute_all(why)
     except ValueError as error:
         raise ValueError(f"Prune in Flight: {error}") from error

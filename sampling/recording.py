@@ -52,6 +52,7 @@ class Recording:
     Attributes:
         capturing: whether the evaluation that runs is one of the moments.
         pruning: the run's :class:`pruning.RowPruning`, or None. Nothing is captured once it has decided.
+        watch: the run's :class:`run_watch.RunWatch`, or None.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Recording:
         self.snapshots: dict[Moment, Snapshot] = {}
         self.capturing = False
         self.pruning: Any = None
+        self.watch: Any = None
 
     def begin(self, model_sampling: Any, sigmas: Tensor, sampler: str, noise: Tensor, seed: int | None) -> None:
         """The sampler starts: what it starts from, and on which schedule."""

@@ -116,8 +116,13 @@ def with_row_noise(sampler: Any, seeds: Sequence[int]) -> Any:
             extra["noise_sampler"] = RowNoise(draw, x, sigmas, seeds)
         return function(model, x, sigmas, *args, **extra)
 
-    mine.sampler_function = by_row
+    mine.sampler_function, mine.diffusion_probe_draws_by_row = by_row, draw is not None
     return mine
+
+
+def draws_by_row(sampler: Any) -> bool:
+    """Whether a SAMPLER is one of :func:`with_row_noise` that draws its noise row by row."""
+    return getattr(sampler, "diffusion_probe_draws_by_row", False)
 
 
 def inpaint_noise(noise: Tensor, seeds: Sequence[int]) -> Tensor:

@@ -26,6 +26,11 @@ CACHES = {"easycache": "EasyCache or LazyCache", "rel_l1_thresh": "TeaCache"}
 """Marks in ``transformer_options`` of nodes that keep whole batches from one evaluation to the next."""
 
 
+def cache_on(options: dict[str, Any]) -> str:
+    """Name of a cache that is known to keep whole batches, by its mark in ``transformer_options``; empty for none."""
+    return next((name for mark, name in CACHES.items() if mark in options), "")
+
+
 def why_not_cut(conds: Sequence[list[dict] | None], options: dict[str, Any]) -> str | None:
     """What in an evaluation can't be cut to some of its rows, or None if all can.
 
@@ -33,9 +38,8 @@ def why_not_cut(conds: Sequence[list[dict] | None], options: dict[str, Any]) -> 
         conds: the lists of conditioning entries, as a guider processed them.
         options: the evaluation's ``transformer_options``.
     """
-    for mark, name in CACHES.items():
-        if mark in options:
-            return f"{name} keeps whole batches from one evaluation to the next"
+    if cache := cache_on(options):
+        return f"{cache} keeps whole batches from one evaluation to the next"
     for entry in (entry for entries in conds for entry in entries or ()):
         for name, cond in entry["model_conds"].items():
             if type(cond) not in (*PER_ROW, comfy.conds.CONDList, comfy.conds.CONDConstant):
@@ -53,6 +57,19 @@ def cut_tensor(values: Tensor, rows: Sequence[int]) -> Tensor:
     if values.shape[0] == 1:
         return values
     return values[[row % values.shape[0] for row in rows]]
+
+
+def part_of_row(values: Tensor, row: int, count: int, apart: bool = False) -> Tensor:
+    """What belongs to one of ``count`` rows of anything with as many entries, or as many for each; else all of it.
+
+    Args:
+        apart: of several entries for each row the first ones of all rows come first, as conditionings lie in a model
+            call; else a row's entries follow each other, as heads do.
+    """
+    if values.ndim == 0 or len(values) % count:
+        return values.clone()
+    size = len(values) // count
+    return (values[row::count] if apart else values[row * size : (row + 1) * size]).clone()
 
 
 def cut_entry(entry: dict[str, Any], rows: Sequence[int], controls: dict[Any, Any]) -> dict[str, Any]:

@@ -67,7 +67,7 @@ class StepNoise:
         """The evaluation gave ``x0``."""
         if not self.found and self._known:
             given = (values for values in (x0, self._without) if values is not None and values.shape == x0.shape)
-            self._known[-1] += [vector for vector in map(self._vector, given)]
+            self._known[-1] += map(self._vector, given)
         self._without = None
 
     def _vector(self, values: Tensor) -> Tensor:
