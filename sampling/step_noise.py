@@ -1,7 +1,8 @@
 """Whether a sampler adds noise on its way: found by looking at what it does, whatever it is called.
 
 Between two model evaluations a sampler without noise combines what it has been given: latents that it had before, and
-what the model made of them. A latent that is no such combination holds something new.
+what the model made of them. A latent that is no such combination holds something new. Some thousand numbers of each
+latent are enough to see it.
 """
 
 from collections import deque
@@ -11,7 +12,13 @@ import torch
 from torch import Tensor
 
 WINDOW = 6
-"""Evaluations that a latent may be a combination of; ComfyUI's samplers look back at most four."""
+"""Evaluations that a latent may be a combination of, at least; ComfyUI's samplers look back at most four."""
+
+MOST_VECTORS = 64
+"""That are compared with a latent, before those of older evaluations are left out."""
+
+NUMBERS = 2048
+"""Of a row's latent that are looked at."""
 
 LEAST_NOISE = 1e-4
 """Share of a latent that is no combination. ComfyUI's samplers without noise leave 5e-6 at most, which is rounding;
@@ -35,9 +42,11 @@ class StepNoise:
 
     def __init__(self, mask: Tensor | None = None):
         self.found = False
-        self._inside = None if mask is None else (mask == 1).float()
-        self.blind = mask is not None and not bool((mask == 1).flatten(1).any(1).all())
+        self._places = None if mask is None else _places(mask)
+        self.blind = self._places is not None and self._places.shape[1] == 0
         self._known: deque[list[Tensor]] = deque(maxlen=WINDOW)
+        self._basis: Tensor | None = None
+        self._shape: torch.Size | None = None
         self._without: Tensor | None = None
 
     def listen(self, model_options: dict[str, Any]) -> None:
@@ -52,44 +61,65 @@ class StepNoise:
     def begins(self, x: Tensor) -> None:
         """An evaluation of ``x``, ``[rows, channels, ...]``, is about to begin."""
         self._without = None
-        if self.found:
+        if self.found or self.blind:
             return
+        if x.shape != self._shape:
+            self._shape, self._basis = x.shape, None
+            self._known.clear()
         vector = self._vector(x)
-        if self._known and self._known[-1][0].shape != vector.shape:
-            self._known.clear()
-        self.found = bool(self._known) and self._holds_something_new(vector)
-        if self.found:
-            self._known.clear()
-        else:
-            self._known.append([vector])
+        if self._basis is not None:
+            rest = _rest(vector, self._basis)
+            self.found = bool((_length(rest) > LEAST_NOISE * _length(vector)).any())
+        self._known.append([])
+        self._keep(vector)
 
     def ends(self, x0: Tensor) -> None:
         """The evaluation gave ``x0``."""
-        if not self.found and self._known:
-            given = (values for values in (x0, self._without) if values is not None and values.shape == x0.shape)
-            self._known[-1] += map(self._vector, given)
+        if self._known and not self.found:
+            for values in (x0, self._without):
+                if values is not None and values.shape == self._shape:
+                    self._keep(self._vector(values))
         self._without = None
 
     def _vector(self, values: Tensor) -> Tensor:
-        """A copy, since samplers write into their latents; one vector per row."""
-        vector = values.detach().float().clone()
-        return (vector if self._inside is None else vector * self._inside).flatten(1)
+        """A copy of some numbers of each row, ``[rows, numbers]``; samplers write into their latents."""
+        flat = values.detach().flatten(1)
+        if self._places is not None:
+            return flat.gather(1, self._places.to(flat.device)).float()
+        return flat[:, :: 1 + (flat.shape[1] - 1) // NUMBERS].float().clone()
 
-    def _holds_something_new(self, vector: Tensor) -> bool:
-        basis: list[Tensor] = []
-        newest_first = (known for evaluation in reversed(self._known) for known in evaluation)
-        for known in newest_first:
-            rest = _rest(known, basis)
-            length, whole = _length(rest), _length(known)
-            basis.append(torch.where(length > LEAST_LENGTH * whole, rest / length.clamp_min(1e-30), 0.0))
-        share = _length(_rest(vector, basis)) / _length(vector).clamp_min(1e-30)
-        return float(share.max()) > LEAST_NOISE
+    def _keep(self, vector: Tensor) -> None:
+        self._known[-1].append(vector)
+        if self._basis is not None and self._basis.shape[1] >= MOST_VECTORS:
+            self._basis = None
+            for known in self._known:
+                for older in known:
+                    self._basis = _with(self._basis, older)
+        else:
+            self._basis = _with(self._basis, vector)
 
 
-def _rest(vector: Tensor, basis: list[Tensor]) -> Tensor:
-    """What orthonormal vectors leave of ``vector``, all ``[rows, numbers]``; twice, for the rounding."""
-    for direction in (*basis, *basis):
-        vector = vector - direction * (direction * vector).sum(1, keepdim=True)
+def _places(mask: Tensor) -> Tensor:
+    """Where each row's mask is 1, as many places for each row, ``[rows, numbers]``; from all over the row."""
+    inside = (mask == 1).flatten(1)
+    count = min(NUMBERS, int(inside.sum(1).min()))
+    spread = torch.rand(inside.shape, generator=torch.Generator().manual_seed(0)).to(mask.device)
+    return (inside * (1 + spread)).topk(count, 1).indices
+
+
+def _with(basis: Tensor | None, vector: Tensor) -> Tensor:
+    """Orthonormal vectors ``[rows, vectors, numbers]``, and what a further one adds to them."""
+    rest = vector if basis is None else _rest(vector, basis)
+    length = _length(rest)
+    direction = torch.where(length > LEAST_LENGTH * _length(vector), rest / length.clamp_min(1e-30), 0.0)[:, None]
+    return direction if basis is None else torch.cat([basis, direction], 1)
+
+
+def _rest(vector: Tensor, basis: Tensor) -> Tensor:
+    """What orthonormal vectors leave of ``vector``; twice, for the rounding."""
+    for _ in range(2):
+        share = torch.bmm(basis, vector[:, :, None])
+        vector = vector - torch.bmm(basis.mT, share)[:, :, 0]
     return vector
 
 
