@@ -17,6 +17,7 @@ from ..search.calibration import percentile_of_calibration
 from ..search.marks import NO_MARKS, Marks
 from ..search.outcome import Outcome
 from ..search.ranking import percentiles_in_batch, ranks
+from ..search.report import alone_note, continuation_note
 from ..search.scores import Look, Scores
 from ..search.select import OFF, PERCENTILE, RAW, Selection
 
@@ -88,7 +89,8 @@ def with_rows(board: Board, rows: list[dict[str, Any]], looks: Sequence[Look | N
 def score_board(scores: Scores) -> Board:
     """Of Probe Score: every row with its score, none decided on."""
     bars = Bars(scores.values, scores.calibration)
-    board = header("score", DONE, scores, bars.scale, reason=scores.note)
+    said = " ".join(note for note in (scores.note, alone_note(scores)) if note)
+    board = header("score", DONE, scores, bars.scale, reason=said)
     return with_rows(board, _rows(scores, bars, None, NO_MARKS), scores.looks or [None] * len(scores))
 
 
@@ -103,7 +105,8 @@ def filter_board(
     """Of Early Seed Filter: which rows go on."""
     bars = Bars(scores.values, scores.calibration)
     least = _least_passing(scores, threshold, threshold_on)
-    board = header("filter", state, scores, bars.scale, reason=selection.reason, line=bars.place(least))
+    said = " ".join(note for note in (selection.reason, continuation_note(scores) if selection.kept else "") if note)
+    board = header("filter", state, scores, bars.scale, reason=said, line=bars.place(least))
     return with_rows(board, _rows(scores, bars, selection, marks), scores.looks or [None] * len(scores))
 
 

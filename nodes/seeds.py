@@ -1,14 +1,17 @@
 """Seed Batch and Early Seed Filter: many seeds go in, the promising ones go on."""
 
+from dataclasses import replace
+
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..board.channel import open_board
 from ..board.values import BOARD, Board, filter_board
+from ..sampling.conditioning import cut_conditioning
 from ..sampling.latents import keep_rows
 from ..sampling.seeds import SeedBatchNoise, use_seeds
 from ..search.marks import Marks
-from ..search.report import seeds_text, selection_report, selection_text
+from ..search.report import SIDES, seeds_text, selection_report, selection_text
 from ..search.seeds import LARGEST_SEED, MOST_SEEDS, seed_list
 from ..search.select import OFF, THRESHOLDS, Selection, require_rows, select
 from .errors import named_errors
@@ -124,12 +127,28 @@ class EarlySeedFilter(io.ComfyNode):
                     "drops nothing, unless this says use anyway.",
                 ),
                 *hold_inputs(),
+                *(
+                    io.Conditioning.Input(
+                        side,
+                        optional=True,
+                        tooltip=f"The {side} conditioning of the first sampler. Needed where each row has a prompt, a "
+                        f"mask or a picture of its own: connect kept {side} to the second sampler.",
+                    )
+                    for side in SIDES
+                ),
             ],
             outputs=[
                 io.Latent.Output(display_name="kept", tooltip="The rows that go on, in their order. Empty: skipped."),
                 io.String.Output(display_name="kept_seeds", tooltip="Their seeds as text, as Seed Batch takes them."),
                 Scores.Output(display_name="kept_scores", tooltip="Their scores."),
                 io.Latent.Output(display_name="rejected", tooltip="All other rows. None rejected: skipped."),
+                *(
+                    io.Conditioning.Output(
+                        display_name=f"{which} {side}", tooltip=f"What of {side} belongs to the {which} rows."
+                    )
+                    for which in ("kept", "rejected")
+                    for side in SIDES
+                ),
             ],
         )
 
@@ -139,8 +158,21 @@ class EarlySeedFilter(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, latent, scores, top_k, threshold_on, threshold, unskilled_scores, hold_for_me=False, hold_seconds=300
+        cls,
+        latent,
+        scores,
+        top_k,
+        threshold_on,
+        threshold,
+        unskilled_scores,
+        hold_for_me=False,
+        hold_seconds=300,
+        positive=None,
+        negative=None,
     ) -> io.NodeOutput:
+        connected = {side for side, given in zip(SIDES, (positive, negative), strict=True) if given is not None}
+        scores = replace(scores, per_row=tuple(part for part in scores.per_row if part[0] not in connected))
+
         def choose(marks: Marks) -> Selection:
             return select(scores, top_k, threshold, threshold_on, unskilled_scores == USE_ANYWAY, marks)
 
@@ -154,6 +186,10 @@ class EarlySeedFilter(io.ComfyNode):
             if hold_for_me:
                 channel.hold(hold_seconds, board)
             chosen, shown = choose(channel.marks), {BOARD: [board()]}
+            conditioning = dict(zip(SIDES, (positive, negative), strict=True))
+            kept_sides, rejected_sides = (
+                _conditioning_of(rows, len(scores), conditioning) for rows in (chosen.kept, chosen.dropped)
+            )
         nothing = ExecutionBlocker(None)  # silent: a rejected seed is a normal result
         kept = (nothing, nothing, nothing)
         if chosen.kept:
@@ -161,7 +197,24 @@ class EarlySeedFilter(io.ComfyNode):
             kept = (keep_rows(latent, chosen.kept), seeds_text(subset), subset)
         rejected = keep_rows(latent, chosen.dropped) if chosen.dropped else nothing
         shown |= {"text": [selection_text(chosen, scores)], "diffusion_probe": [selection_report(chosen, scores)]}
-        return io.NodeOutput(*kept, rejected, ui=shown)
+        return io.NodeOutput(*kept, rejected, *kept_sides, *rejected_sides, ui=shown)
+
+
+def _conditioning_of(rows: tuple[int, ...], batch: int, conditioning: dict) -> list:
+    """What of each side belongs to some rows; nothing for no rows, and a message where nothing is connected."""
+    controls = {}
+    return [
+        ExecutionBlocker(None if given is not None else NO_CONDITIONING.format(side))
+        if given is None or not rows
+        else cut_conditioning(given, rows, batch, controls)
+        for side, given in conditioning.items()
+    ]
+
+
+NO_CONDITIONING = (
+    "Early Seed Filter: an output for {0} is in use, but nothing is connected to its input {0}. "
+    "Connect the conditioning that the first sampler has."
+)
 
 
 NODES = [SeedBatch, EarlySeedFilter]

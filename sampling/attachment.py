@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..probe_models.probe import Probe
 from ..search.scores import SeedName
+from .exactness import cut_needs, why_not_alone, why_not_cut
 from .families import Family
 from .latents import row_keys
 from .look import unexpected
@@ -26,17 +27,6 @@ from .store import RecordStore, RowRecord
 from .tap import tapped_call
 
 KEY = "diffusion_probe"
-
-EXACT_WHEN_CUT = (
-    "sample_euler",
-    "sample_euler_cfg_pp",
-    "sample_heun",
-    "sample_dpm_2",
-    "sample_exp_heun_2_x0",
-)
-"""Samplers that keep no history and draw no noise: cut in two nodes they give what one run gives.
-``ddim`` is Euler's sampler function. The other 38 of ComfyUI's 44 lose their history or restart
-their noise stream; a test measures all of them."""
 
 
 @dataclass
@@ -98,8 +88,10 @@ class Attachment:
     def _keep(self, recording: Recording, latent_image: Tensor, results: list[Tensor], latent_out: Any) -> None:
         keys = list(zip(*(row_keys(result) for result in results), strict=True))
         seeds = self.seed_names(recording, latent_image)
-        missing, run, pruning = recording.missing(), uuid4(), recording.pruning
+        missing, run, pruning, watch = recording.missing(), uuid4(), recording.pruning, recording.watch
         sigmas = recording.sigmas
+        finished = sigmas[-1] == 0
+        originals = watch.originals(finished)
         self.store.add_run(
             [
                 (
@@ -108,13 +100,17 @@ class Attachment:
                         missing=missing,
                         seed=seeds[row],
                         sampler=recording.sampler,
-                        exact_continuation=recording.sampler in EXACT_WHEN_CUT,
+                        why_not_cut=why_not_cut(watch, recording.sampler),
                         model_rows=recording.model_rows,
                         run=run,
                         steps=len(sigmas) - 1,
-                        finished=sigmas[-1] == 0,
+                        finished=finished,
                         dropped_at=pruning and pruning.dropped_at(row),
                         note="\n".join(filter(None, (pruning.note if pruning else "", *recording.notes()))),
+                        cut_needs=cut_needs(watch),
+                        per_row=watch.per_row,
+                        why_not_alone=why_not_alone(watch, recording.sampler),
+                        original=originals[row],
                     ),
                     keys[row],
                 )

@@ -1,5 +1,6 @@
 """Attach a probe to a MODEL, and read what it saw from the latent that left the sampler."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from comfy.patcher_extension import WrappersMP
@@ -16,6 +17,7 @@ from .latents import row_keys
 from .moments import AUTO, parse_moments
 from .previews import preview_images
 from .pruning import PruneRule, add_pruning
+from .run_watch import add_watch
 from .scoring import why_missing, why_not_seen
 from .store import RowRecord
 
@@ -53,6 +55,7 @@ def attach_probe(model: Any, probe: Probe, moments: str = AUTO, rule: PruneRule 
     model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, attachment.outer_sample)
     for kind, wrapper in WRAPPERS.items():
         model.add_wrapper_with_key(kind, KEY, wrapper)
+    add_watch(model)
     if rule is not None:
         add_pruning(model, rule)
     return model
@@ -199,10 +202,20 @@ def _scores(model: Any, latent: dict[str, Any], rows: list[Features], values: Te
         moment=rows[0].moment,
         step=rows[0].step,
         skilled=probe.skilled,
-        exact_continuation=all(record.exact_continuation for record in records),
+        exact_continuation=not any(record.why_not_cut for record in records),
+        why_not_cut=_together(record.why_not_cut for record in records),
+        cut_needs=_together(record.cut_needs for record in records),
+        per_row=_together(record.per_row.items() for record in records),
+        why_not_alone=_together(record.why_not_alone for record in records),
+        finished=all(record.finished for record in records),
         sampler=records[0].sampler,
         model_rows=sum({record.run: record.model_rows for record in records}.values()),
         calibration=tuple(probe.calibration),
         dropped_at=dropped_at if any(dropped_at) else (),
         note="\n".join(dict.fromkeys(record.note for record in records if record.note)),
     )
+
+
+def _together(of_records: Iterable[Iterable[Any]]) -> tuple[Any, ...]:
+    """What is said of any of the records, once."""
+    return tuple(dict.fromkeys(said for record in of_records for said in record))

@@ -22,15 +22,13 @@ from .attachment import KEY, Attachment
 from .loaded import loaded_again
 from .recording import Recording
 from .rows import cut_entry, why_not_cut
+from .rows_alone import why_not_apart
+from .samplers import ADAPTIVE, ADAPTIVE_NOTE
 from .scoring import why_not_seen
 
 PRUNING_KEY = "diffusion_probe_pruning"
 
-BATCH_COUPLED = ("dpm_adaptive_function", "sample_dpm_adaptive")
-BATCH_COUPLED_NOTE = (
-    "dpm_adaptive chooses its steps by all rows together, so the images of the rows that go on are not quite those "
-    "of the whole batch."
-)
+BATCH_COUPLED_NOTE = f"{ADAPTIVE_NOTE}, so the images of the rows that go on are not quite those of the whole batch."
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ class RowPruning:
         self.moment, self.held = scores.moment, x0
         self.kept, self.dropped = selection.kept, selection.dropped
         self.note = f"Prune in Flight at {scores.moment}: {selection.reason}"
-        if self.dropped and scores.sampler in BATCH_COUPLED:
+        if self.dropped and scores.sampler in ADAPTIVE:
             self.note += f" {BATCH_COUPLED_NOTE}"
         logging.info(self.note)
 
@@ -124,10 +122,15 @@ class RowPruning:
         if why is None and x.shape != self.held.shape:
             why = "the batch reaches the model in parts"
         if why is not None:
-            note = f"Nothing is saved: {why}, so all rows are computed, and the rejected ones dropped at the end."
-            logging.warning("Prune in Flight: %s", note)
-            self.note += f" {note}"
+            self.compute_all(why)
         return why
+
+    def compute_all(self, why: str) -> None:
+        """Let all rows be computed to the end, and say why."""
+        self.uncut = why
+        note = f"Nothing is saved: {why}, so all rows are computed, and the rejected ones dropped at the end."
+        logging.warning("Prune in Flight: %s", note)
+        self.note += f" {note}"
 
 
 def add_pruning(model: Any, rule: PruneRule) -> None:
@@ -170,7 +173,7 @@ def _predict_noise(executor, x, timestep, model_options, seed=None):
         return executor(x, timestep, model_options, seed)
     pruning = recording.pruning
     if not pruning.decided and recording.snapshots and not recording.capturing:
-        _decide(pruning, recording, executor.class_obj, x)
+        _decide(pruning, recording, executor.class_obj, x, model_options)
     x0 = executor(x, timestep, model_options, seed)
     return pruning.hold(x0, pruning.held) if pruning.dropped and not pruning.uncut else x0
 
@@ -182,12 +185,15 @@ def _calc_cond_batch(executor, model, conds, x, timestep, model_options):
     return recording.pruning.calc_cond_batch(executor, model, conds, x, timestep, model_options)
 
 
-def _decide(pruning: RowPruning, recording: Recording, guider: Any, x: Tensor) -> None:
+def _decide(pruning: RowPruning, recording: Recording, guider: Any, x: Tensor, model_options: dict) -> None:
     """Score the rows where the run stands; random numbers and loaded models are the sampler's again afterwards."""
     attachment: Attachment = guider.model_patcher.get_attachment(KEY)
     try:
         scores, x0 = _scores(attachment, recording, pruning.latent_image, guider, x)
         pruning.decide(scores, x0)
+        why = why_not_apart(recording.watch, guider, model_options) if pruning.dropped else None
+        if why is not None:
+            pruning.compute_all(why)
     except InterruptProcessingException:
         raise
     except ValueError as error:

@@ -28,6 +28,7 @@ class Recording:
     Attributes:
         capturing: whether the evaluation that runs is one of the moments.
         pruning: the run's :class:`pruning.RowPruning`, or None. Nothing is captured once it has decided.
+        watch: the run's :class:`run_watch.RunWatch`, or None.
         why_not: for moments that came and could not be captured, why.
         broken: why nothing more is captured in this run; empty as long as something is.
     """
@@ -53,6 +54,7 @@ class Recording:
         self.snapshots: dict[Moment, Snapshot] = {}
         self.capturing = False
         self.pruning: Any = None
+        self.watch: Any = None
         self.why_not: dict[Moment, str] = {}
         self.broken = ""
 

@@ -28,6 +28,11 @@ CACHES = {"easycache": "EasyCache or LazyCache", "rel_l1_thresh": "TeaCache"}
 """Marks in ``transformer_options`` of nodes that keep whole batches from one evaluation to the next."""
 
 
+def cache_on(options: dict[str, Any]) -> str:
+    """Name of a cache that is known to keep whole batches, by its mark in ``transformer_options``; empty for none."""
+    return next((name for mark, name in CACHES.items() if mark in options), "")
+
+
 def why_not_cut(conds: Sequence[list[dict] | None], options: dict[str, Any]) -> str | None:
     """What in an evaluation can't be cut to some of its rows, or None if all can.
 
@@ -35,9 +40,8 @@ def why_not_cut(conds: Sequence[list[dict] | None], options: dict[str, Any]) -> 
         conds: the lists of conditioning entries, as a guider processed them.
         options: the evaluation's ``transformer_options``.
     """
-    for mark, name in CACHES.items():
-        if mark in options:
-            return f"{name} keeps whole batches from one evaluation to the next"
+    if cache := cache_on(options):
+        return f"{cache} keeps whole batches from one evaluation to the next"
     for entry in (entry for entries in conds for entry in entries or ()):
         for name, cond in entry["model_conds"].items():
             if type(cond) not in (*PER_ROW, comfy.conds.CONDList, comfy.conds.CONDConstant):
@@ -57,6 +61,19 @@ def cut_tensor(values: Tensor, rows: Sequence[int]) -> Tensor:
     return values[[row % values.shape[0] for row in rows]]
 
 
+def part_of_row(values: Tensor, row: int, count: int, apart: bool = False) -> Tensor:
+    """What belongs to one of ``count`` rows of anything with as many entries, or as many for each; else all of it.
+
+    Args:
+        apart: of several entries for each row the first ones of all rows come first, as conditionings lie in a model
+            call; else a row's entries follow each other, as heads do.
+    """
+    if values.ndim == 0 or len(values) % count:
+        return values.clone()
+    size = len(values) // count
+    return (values[row::count] if apart else values[row * size : (row + 1) * size]).clone()
+
+
 def cut_entry(entry: dict[str, Any], rows: Sequence[int], controls: dict[Any, Any]) -> dict[str, Any]:
     """One conditioning entry for some rows.
 
@@ -67,15 +84,16 @@ def cut_entry(entry: dict[str, Any], rows: Sequence[int], controls: dict[Any, An
             prepares its hint once, and entries share a call only if they share its object.
     """
     cut = entry.copy()
-    cut["model_conds"] = {name: _cut_cond(cond, rows) for name, cond in entry["model_conds"].items()}
+    cut["model_conds"] = {name: cut_cond(cond, rows) for name, cond in entry["model_conds"].items()}
     if "mask" in entry:
         cut["mask"] = cut_tensor(entry["mask"], rows)
     if "control" in entry:
-        cut["control"] = _cut_control(entry["control"], rows, controls)
+        cut["control"] = cut_control(entry["control"], rows, controls)
     return cut
 
 
-def _cut_cond(cond: Any, rows: Sequence[int]) -> Any:
+def cut_cond(cond: Any, rows: Sequence[int]) -> Any:
+    """One of ComfyUI's COND objects for some rows; one of another kind as it is."""
     if type(cond) in PER_ROW:
         return type(cond)(cut_tensor(cond.cond, rows))
     if type(cond) is comfy.conds.CONDList:
@@ -83,8 +101,8 @@ def _cut_cond(cond: Any, rows: Sequence[int]) -> Any:
     return cond
 
 
-def _cut_control(control: Any, rows: Sequence[int], controls: dict[Any, Any]) -> Any:
-    """A ControlNet in mid-run with the hints of some rows, still to be prepared."""
+def cut_control(control: Any, rows: Sequence[int], controls: dict[Any, Any]) -> Any:
+    """A ControlNet of a known kind with the hints of some rows, still to be prepared; see :func:`cut_entry`."""
     if control is None:
         return None
     if control not in controls:
@@ -95,6 +113,7 @@ def _cut_control(control: Any, rows: Sequence[int], controls: dict[Any, Any]) ->
             cut.cond_hint_original = hints[of_hints]
             cut.extra_concat_orig = [cut_tensor(extra, of_hints) for extra in control.extra_concat_orig]
         cut.cond_hint = cut.control_input = None
-        cut.previous_controlnet = _cut_control(control.previous_controlnet, rows, controls)
+        cut.multigpu_clones = {}  # theirs have the hints of all rows
+        cut.previous_controlnet = cut_control(control.previous_controlnet, rows, controls)
         controls[control] = cut
     return controls[control]

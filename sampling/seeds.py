@@ -1,7 +1,7 @@
-"""Noise per row: each row of a batch starts from what a single run of its own seed starts from.
+"""Noise per row: each row of a batch is what a single run of its own seed is.
 
 ``comfy.sample.prepare_noise`` draws a whole batch from one generator, so that row 3 of a batch can't
-be had alone. Here every row has a generator of its own.
+be had alone. Here every row has a generator of its own, and where the sampler adds noise on its way as well.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,8 @@ import comfy.sample
 import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
+
+from .row_noise import with_row_noise
 
 KEY = "diffusion_probe_seeds"
 
@@ -62,7 +64,7 @@ class SeedBatchNoise:
 
 
 class _SwapNoise:
-    """OUTER_SAMPLE wrapper. Where a run adds noise, it adds that of the seeds instead."""
+    """OUTER_SAMPLE wrapper. Where a run adds noise, it adds that of the seeds instead, and so does its sampler."""
 
     def __init__(self, seeds: Sequence[int]):
         self.seed = BatchSeed(seeds)
@@ -74,15 +76,16 @@ class _SwapNoise:
                 noise = batch_noise(noise, self.seed.seeds).to(noise)
             except ValueError as error:
                 raise ValueError(f"Seed Batch: {error}") from error
-            seed = self.seed
+            seed, sampler = self.seed, with_row_noise(sampler, self.seed.seeds)
         return executor(noise, latent_image, sampler, sigmas, mask, callback, disable_pbar, seed, **kw)
 
 
 def use_seeds(model: Any, seeds: Sequence[int]) -> Any:
-    """A clone of a MODEL whose samplers start row i from the noise of ``seeds[i]``.
+    """A clone of a MODEL whose samplers make row i as a run of ``seeds[i]`` alone does.
 
-    For KSampler and KSampler Advanced, which draw a batch's noise from one seed. A run with noise
-    switched off (the second half of a cut) is left alone. A later call replaces an earlier one.
+    The noise it starts from is that of the seed, and so is the noise of ComfyUI's ancestral and SDE samplers (see
+    ``row_noise``). A run with noise switched off (the second half of a cut) is left alone. A later call replaces an
+    earlier one.
     """
     model = model.clone()
     model.remove_wrappers_with_key(WrappersMP.OUTER_SAMPLE, KEY)

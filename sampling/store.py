@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 from ..probe_models.features import Features
 from ..search.scores import SeedName
+from .continuing import Original
 
 STORE_BYTES = 512 * 2**20
 STORE_ROWS = 4096
@@ -21,31 +22,40 @@ class RowRecord:
         missing: for each moment that was asked for and not captured, why.
         seed: name of the row's initial noise.
         sampler: name of the sampler function.
-        exact_continuation: whether the sampler can be cut in two nodes without changing the result.
+        why_not_cut: sentences on why a second sampler node wouldn't go on as one run does; empty if it does.
         model_rows: forwards of one latent for one cond that the run spent on all its rows.
         run: which run the row was part of.
         steps: of the run's schedule.
         finished: whether the schedule went on to the end of the noise; None if that isn't known.
         dropped_at: the moment after which the row was not computed any more, None if it went on.
         note: what happened to the run's rows in flight, for the user.
+        cut_needs: sentences on what a second sampler node needs for that.
+        per_row: what of each conditioning differs from row to row, by the conditioning's name.
+        why_not_alone: sentences on why a run of the row's seed alone gives something else; empty if it doesn't.
+        original: what a masked run that was cut has outside of its mask, where that is known.
     """
 
     features: dict[str, Features]
     missing: dict[str, str]
     seed: SeedName
     sampler: str
-    exact_continuation: bool
+    why_not_cut: tuple[str, ...]
     model_rows: int
     run: UUID
     steps: int
     finished: bool | None
     dropped_at: str | None = None
     note: str = ""
+    cut_needs: tuple[str, ...] = ()
+    per_row: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    why_not_alone: tuple[str, ...] = ()
+    original: Original | None = None
     id: UUID = field(default_factory=uuid4)
 
     def bytes(self) -> int:
         """Memory that the captured tensors take."""
-        tensors = (tensor for features in self.features.values() for tensor in features.tensors())
+        held = [*self.features.values(), *([self.original] if self.original else [])]
+        tensors = (tensor for part in held for tensor in part.tensors())
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from .ranking import ranks
+from .report import alone_note, continuation_note
 from .scores import Scores, SeedName
 from .seeds import seed_names
 
@@ -16,12 +17,14 @@ class RowLabel:
         seed: the name of its noise.
         score, rank: None where only the seed is known; rank 1 is the best of the rows labelled together.
         scored_by: probe, moment and unit of the score.
+        notes: what else has to be known of the image, by keyword.
     """
 
     seed: SeedName
     score: float | None = None
     rank: int | None = None
     scored_by: str = ""
+    notes: tuple[tuple[str, str], ...] = ()
 
     @property
     def file_name(self) -> str:
@@ -34,8 +37,9 @@ class RowLabel:
         """Text chunks by keyword."""
         seed = self.seed.seed if self.seed.batch_index is None else str(self.seed)
         if self.score is None:
-            return {"seed": seed}
-        return {"seed": seed, "score": self.score, "rank": self.rank, "scored_by": self.scored_by}
+            return {"seed": seed, **dict(self.notes)}
+        scored = {"score": self.score, "rank": self.rank, "scored_by": self.scored_by}
+        return {"seed": seed, **scored, **dict(self.notes)}
 
 
 def row_labels(rows: int, scores: Scores | None = None, seeds: str = "") -> list[RowLabel]:
@@ -61,8 +65,12 @@ def row_labels(rows: int, scores: Scores | None = None, seeds: str = "") -> list
         scored_by = f"{scores.probe} at {scores.moment}: {scores.label}"
         scored = [row for row, value in enumerate(scores.values) if not math.isnan(value)]
         places = dict(zip(scored, ranks([scores.values[row] for row in scored])))
+        said = {"cut_note": continuation_note(scores), "alone_note": alone_note(scores)}
+        notes = tuple((keyword, note) for keyword, note in said.items() if note)
         labels = [
-            RowLabel(seed, scores.values[row], places[row], scored_by) if row in places else RowLabel(seed)
+            RowLabel(seed, scores.values[row], places[row], scored_by, notes)
+            if row in places
+            else RowLabel(seed, notes=notes)
             for row, seed in enumerate(scores.seeds)
         ]
     if len(labels) != rows:

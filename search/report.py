@@ -7,6 +7,9 @@ from .ranking import best_first, percentiles_in_batch, ranks
 from .scores import Scores
 from .select import Selection
 
+SIDES = ("positive", "negative")
+"""The conditionings that Early Seed Filter can cut with the latent."""
+
 
 def score_rows(scores: Scores) -> list[dict]:
     """One JSON object per row, in row order. Seeds are text: JavaScript rounds 64-bit numbers."""
@@ -42,8 +45,7 @@ def score_text(scores: Scores) -> str:
     head = [f"{scores.probe} at {scores.moment} (step {scores.step}), {scores.label}, higher is better"]
     if not scores.skilled:
         head.append("This score has no measured skill: look, but don't trust it.")
-    if scores.note:
-        head.append(scores.note)
+    head += [note for note in (scores.note, alone_note(scores)) if note]
     rows = sorted(score_rows(scores), key=lambda row: row["rank"])
     return "\n".join(head + [_line(row) for row in rows])
 
@@ -76,14 +78,15 @@ def selection_report(selection: Selection, scores: Scores) -> dict:
         "dropped": [rows[row] for row in selection.dropped],
         "reason": selection.reason,
         "continuation": continuation_note(scores),
+        "alone": alone_note(scores),
     }
 
 
 def selection_text(selection: Selection, scores: Scores) -> str:
-    """The reason, what was kept, and a warning where continuing the run changes the image."""
+    """The reason, what was kept, and warnings where continuing the run, or sampling a seed alone, changes the image."""
     kept = [f"kept seed {scores.seeds[row]}: {scores.values[row]:.4g}" for row in selection.kept if selection.dropped]
-    note = continuation_note(scores) if selection.kept else ""
-    return "\n".join([selection.reason, *kept, *([note] if note else [])])
+    notes = [note for note in (continuation_note(scores), alone_note(scores)) if note and selection.kept]
+    return "\n".join([selection.reason, *kept, *notes])
 
 
 def gate_report(decision: Decision, blocked: bool) -> dict:
@@ -104,15 +107,37 @@ def gate_text(decision: Decision, blocked: bool) -> str:
     return f"{decision.reason} Took {'passing' if decision.passed else 'otherwise'}."
 
 
-def continuation_note(scores: Scores) -> str:
-    """A sentence for samplers whose run, cut here and continued in another node, ends elsewhere."""
-    if scores.exact_continuation is not False:
-        return ""
-    sampler = scores.sampler.removeprefix("sample_") or "This sampler"
+def history_note(sampler: str) -> str:
+    """Why a run of most samplers, cut here and continued in another node, ends elsewhere."""
+    name = sampler.removeprefix("sample_") or "This sampler"
     return (
-        f"{sampler} does not continue exactly when a run is cut in two nodes: the finished images differ from those "
-        "of one uninterrupted run. Exact are euler, euler_cfg_pp, ddim, heun, dpm_2 and exp_heun_2_x0."
+        f"{name} does not continue exactly when a run is cut in two nodes: the finished images differ from those of "
+        "one uninterrupted run. Exact are euler, euler_cfg_pp, ddim, heun, dpm_2 and exp_heun_2_x0."
     )
+
+
+def continuation_note(scores: Scores) -> str:
+    """What has to be known of a second sampler that goes on from the rows; empty for nothing, and for finished rows."""
+    if scores.finished:
+        return ""
+    reasons = scores.why_not_cut or ((history_note(scores.sampler),) if scores.exact_continuation is False else ())
+    advice = ("Prune in Flight and Seed Search need no cut.",) if reasons else ()
+    return " ".join([*reasons, *advice, *scores.cut_needs, *(_per_row_note(*part) for part in scores.per_row)])
+
+
+def _per_row_note(side: str, parts: tuple[str, ...]) -> str:
+    own = f"Each row has its own {' and '.join(parts)} in {side}"
+    if side not in SIDES:
+        return f"{own}, which can't be cut with the latent: use Prune in Flight or Seed Search."
+    return (
+        f"{own}: connect {side} here, and kept {side} to the second sampler. Otherwise kept rows go on with those of "
+        "other rows."
+    )
+
+
+def alone_note(scores: Scores) -> str:
+    """Why a seed alone gives another image than its row; empty if it gives the same."""
+    return " ".join(["A seed alone gives another image.", *scores.why_not_alone]) if scores.why_not_alone else ""
 
 
 def seeds_text(scores: Scores) -> str:

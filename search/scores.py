@@ -53,6 +53,11 @@ class Scores:
         calibration: scores of the probe on images it was not trained on, sorted, at equal steps from
             the lowest to the highest quantile. Empty: the probe has none.
         looks: what each row looked like. Empty: not known.
+        why_not_cut: sentences on why ``exact_continuation`` is False. Empty: not known, or it is True.
+        cut_needs: sentences on what a second sampler node needs for an exact continuation.
+        per_row: (name of a conditioning, what of it) that differed from row to row.
+        why_not_alone: sentences on why a run of a row's seed alone gives something else. Empty: it gives the same.
+        finished: the rows' runs went to the end of the noise, so that nothing is to be continued.
     """
 
     values: tuple[float, ...]
@@ -69,6 +74,11 @@ class Scores:
     note: str = ""
     calibration: tuple[float, ...] = ()
     looks: tuple[Look, ...] = ()
+    why_not_cut: tuple[str, ...] = ()
+    cut_needs: tuple[str, ...] = ()
+    per_row: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    why_not_alone: tuple[str, ...] = ()
+    finished: bool = False
 
     def __post_init__(self) -> None:
         if len(self.values) != len(self.seeds):

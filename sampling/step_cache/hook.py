@@ -20,7 +20,8 @@ from ..coroutine import next_look
 from ..families import FLUX, find_family
 from ..look import LOOKING
 from ..model_wrappers import CACHE, ModelCall, in_front
-from ..samplers import adapts_steps, draws_noise, sampler_name
+from ..samplers import adapts_steps, sampler_name
+from ..step_noise import StepNoise
 from .blocks import JOB, BlockJob, replace_blocks
 from .config import StepCacheConfig
 from .plan import Plan
@@ -70,14 +71,14 @@ class StepCache:
         if plan.why_nothing is not None:
             return plainly(plan.why_nothing)
         original = guider.model_options
-        run = CacheRun(self.config, plan, draws_noise(sampler))
-        if run.rough:
-            notes.append(f"{sampler_name(sampler)} draws noise on the way: outputs were reused, not extrapolated")
+        seen = StepNoise(args[0] if args else kwargs.get("denoise_mask"))
+        run = CacheRun(self.config, plan, seen.blind, seen)
         guider.model_options = comfy.model_patcher.create_model_options_clone(original)
         try:
             notes += _install(run, guider)
             output = executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
             summary = run.summary() if run.number else "nothing was predicted, in context windows or on several GPUs"
+            notes += _why_rough(seen, sampler)
             logging.info(". ".join([f"{NAME}: {summary}", *notes]) + ".")
             return output
         finally:
@@ -85,10 +86,19 @@ class StepCache:
             guider.model_options = original
 
 
+def _why_rough(seen: StepNoise, sampler: Any) -> list[str]:
+    if seen.blind:
+        return ["the noise mask is 1 nowhere, so noise of the sampler can't be told: outputs were reused"]
+    if seen.found:
+        return [f"{sampler_name(sampler)} draws noise on the way: outputs were reused, not extrapolated"]
+    return []
+
+
 def _install(run: CacheRun, guider: Any) -> list[str]:
     """Put the hooks into the run's own options; what the user should know about it."""
     options, notes = guider.model_options.setdefault("transformer_options", {}), []
     options[KEY] = run
+    run.noise.listen(guider.model_options)
     wrappers = options.setdefault("wrappers", {})
     wrappers[WrappersMP.PREDICT_NOISE] = {KEY: [_predict_noise], **wrappers.get(WrappersMP.PREDICT_NOISE, {})}
     if run.config.space == "blocks":
@@ -113,10 +123,14 @@ def _predict_noise(executor, x, timestep, model_options, seed=None):
     several = "multigpu_clones" in model_options or model_options.get("context_handler") is not None
     if run is None or several:  # windows and devices change from one evaluation to the next
         return executor(x, timestep, model_options, seed)
+    run.noise.begins(x)
+    run.rough = run.rough or run.noise.found
     run.begin(float(timestep.flatten()[0]))
     try:
         with in_front(model_options, CACHE, _model_call):
-            return executor(x, timestep, model_options, seed)
+            x0 = executor(x, timestep, model_options, seed)
+        run.noise.ends(x0)
+        return x0
     finally:
         run.end()
 

@@ -9,6 +9,7 @@ from uuid import UUID
 import torch
 from torch import Tensor
 
+from ..step_noise import StepNoise
 from .config import StepCacheConfig
 from .plan import Plan
 from .predict import REUSE, predict, turn, usable
@@ -56,11 +57,12 @@ class CacheRun:
     Args:
         config: the settings.
         plan: for the run's schedule.
-        rough: whether the sampler draws noise on the way; outputs are reused then.
+        rough: whether the sampler is known to draw noise on the way; outputs are reused then.
+        noise: watches it, to find that out.
     """
 
-    def __init__(self, config: StepCacheConfig, plan: Plan, rough: bool):
-        self.config, self.plan, self.rough = config, plan, rough
+    def __init__(self, config: StepCacheConfig, plan: Plan, rough: bool, noise: StepNoise | None = None):
+        self.config, self.plan, self.rough, self.noise = config, plan, rough, noise or StepNoise()
         self.histories: dict[Key, History] = {}
         self.in_blocks = config.space == "blocks"
         self.inside = False

@@ -5,8 +5,8 @@ import comfy.samplers
 import pytest
 import torch
 from diffusion_probe.sampling import moments
-from diffusion_probe.sampling.attachment import EXACT_WHEN_CUT
 from diffusion_probe.sampling.capture import attach_probe, captured
+from diffusion_probe.sampling.exactness import EXACT_WHEN_CUT
 from diffusion_probe.testbed.random_models import random_flux
 
 

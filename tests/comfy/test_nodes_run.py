@@ -92,7 +92,7 @@ def test_the_moment_may_be_written_loosely_but_must_be_one(flux, probe):
 
 def test_the_filter_keeps_the_best_rows_and_their_places(flux, probe):
     _, latent, output = scored(flux, probe)
-    kept, seeds, kept_scores, rejected = chosen(latent, output[0], top_k=2).result
+    kept, seeds, kept_scores, rejected, *_ = chosen(latent, output[0], top_k=2).result
     worst = min(range(3), key=lambda row: output[0].values[row])
     rows = [row for row in range(3) if row != worst]
     assert kept["batch_index"] == rows and torch.equal(kept["samples"], latent["samples"][rows])

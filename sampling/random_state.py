@@ -1,0 +1,25 @@
+"""The state of all random numbers that nodes draw without a generator of their own, read and set."""
+
+import random
+from typing import Any
+
+import numpy
+import torch
+
+
+def random_state(device: torch.device) -> tuple[Any, ...]:
+    """Of Python, numpy, torch on the CPU, and the GPU if the device is one; states that are equal compare equal."""
+    kind, keys, *rest = numpy.random.get_state()
+    of_torch = [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+    return random.getstate(), (kind, keys.tobytes(), *rest), *(bytes(state.numpy()) for state in of_torch)
+
+
+def set_random_state(state: tuple[Any, ...], device: torch.device) -> None:
+    """Go on with random numbers from a state of :func:`random_state`."""
+    of_python, (kind, keys, *rest), *of_torch = state
+    random.setstate(of_python)
+    numpy.random.set_state((kind, numpy.frombuffer(keys, dtype=numpy.uint32), *rest))
+    states = [torch.frombuffer(bytearray(held), dtype=torch.uint8) for held in of_torch]
+    torch.set_rng_state(states[0])
+    for of_gpu in states[1:]:
+        torch.cuda.set_rng_state(of_gpu, device)
