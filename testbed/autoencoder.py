@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..training.precision import bfloat16_is_fast
 from ..training.stage import Stage, generator_for
 from .autograd import differentiable
 from .render import render
@@ -61,13 +62,13 @@ def autoencoder_loss(
     """
     coloured = (images.amax(1, keepdim=True) - images.amin(1, keepdim=True)) > 0.05
     weight = 1 + (OBJECT_WEIGHT - 1) * coloured
-    device_type = images.device.type
-    with torch.autocast(device_type, torch.bfloat16):
+    half = torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16_is_fast(images.device))
+    with half:
         latent = model.taesd_encoder(images).float()
     # Noise of any strength up to a third: neighbouring latents must mean neighbouring images.
     strength = torch.rand((len(images), 1, 1, 1), generator=generator) * 0.3
     noise = (torch.randn(latent.shape, generator=generator) * strength).to(latent)
-    with torch.autocast(device_type, torch.bfloat16):
+    with half:
         decoded = model.taesd_decoder(latent + noise).float()
     error = (decoded - images).abs()
     reconstruction = (weight * (error + 4 * error.square())).mean()

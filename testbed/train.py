@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tqdm import trange
 
+from ..training.precision import bfloat16_is_fast
 from ..training.stage import Stage, generator_for
 from .autoencoder import train_autoencoder
 from .autograd import differentiable
@@ -61,7 +62,7 @@ def training_latents(
         chosen = enumerate(scenes[start : start + ENCODE_BATCH], start)
         images = np.stack([render(scene, f"{seed}-{number}") for number, scene in chosen])
         batch = torch.from_numpy(images).movedim(-1, 1).to(device, memory_format=torch.channels_last)
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_is_fast(device)):
             raw = vae.encode(batch * 2 - 1)
         rows.append(latent_format.process_in(raw.float()).half().cpu())
     latents = torch.cat(rows).contiguous()
@@ -92,7 +93,7 @@ def train_diffusion(
         inside = (torch.arange(chosen.shape[1]) > 0) & (chosen != empty[0, 1])  # neither start nor end tokens
         chosen[words & inside] = encoder.unknown_row
         chosen[torch.rand(module.BATCH, generator=generator) < EMPTY_PROMPT_RATE] = empty[0]
-        with differentiable(), torch.autocast(device.type, torch.bfloat16):
+        with differentiable(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_is_fast(device)):
             context, pooled = encoder(chosen.to(device))
             return module.diffusion_loss(model, latents[picked].float().to(device), context, pooled, generator)
 

@@ -19,6 +19,7 @@ from ..probe_models.word_judge import WordJudge
 from . import losses
 from .batches import Batch, Batches
 from .dataset import Dataset
+from .precision import bfloat16_is_fast
 from .run_record import RunRecord
 from .stage import Stage, generator_for
 from .word_losses import TEMPERATURE, judged_scores
@@ -149,7 +150,7 @@ class Fit:
         labels = ((batch.labels - self.mean) / self.std).to(self.device)
         inputs = batch.inputs.to(self.device)
         # Not for the ranker on a CPU: oneDNN's bfloat16 gradient of a strided convolution is NaN on very small grids.
-        half = self.device.type != "cpu" or isinstance(self.network, WordJudge)
+        half = bfloat16_is_fast(self.device) and (self.device.type != "cpu" or isinstance(self.network, WordJudge))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             scores, extra = self._scores(inputs, batch, labels)
         scores = scores.unflatten(0, labels.shape[:2])

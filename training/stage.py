@@ -15,6 +15,7 @@ import torch
 from tqdm import trange
 
 from .checkpoints import Checkpoint, load_checkpoint, save_checkpoint, texts
+from .precision import bfloat16_is_fast
 
 CHECKPOINT_EVERY = 250
 OPTIMIZER_STATE = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")
@@ -57,9 +58,18 @@ def optimizers_for(
     chosen: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=peak_rate, betas=(0.9, 0.98), weight_decay=0.01)]
     if inside:
         matrices = [parameters[name] for name in inside]
-        muon = torch.optim.Muon(matrices, lr=matrix_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
-        chosen.append(muon)
+        chosen.append(
+            _muon(matrices[0].device)(matrices, lr=matrix_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
+        )
     return chosen
+
+
+def _muon(device: torch.device) -> type[torch.optim.Optimizer]:
+    if bfloat16_is_fast(device):
+        return torch.optim.Muon
+    from .muon import SinglePrecisionMuon  # an older torch has no Muon to derive it from
+
+    return SinglePrecisionMuon
 
 
 def as_matrix(parameter: torch.nn.Parameter) -> torch.nn.Parameter:
