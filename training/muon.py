@@ -7,8 +7,8 @@ from torch import Tensor
 class SinglePrecisionMuon(torch.optim.Muon):
     """torch's Muon for two-dimensional parameters, with the matrix products of its update in float32.
 
-    torch casts them to bfloat16, which a processor without AVX-512 multiplies seventy times slower. The state is that of
-    torch's Muon, so that a checkpoint goes on with either.
+    torch casts them to bfloat16, which a processor without AVX-512 multiplies seventy times slower. The state is that
+    of torch's Muon, so that a checkpoint goes on with either.
     """
 
     @torch.no_grad()

@@ -1,5 +1,7 @@
 """Muon in float32, beside torch's own, which multiplies in bfloat16."""
 
+import copy
+
 import pytest
 import torch
 from diffusion_probe.training.muon import SinglePrecisionMuon
@@ -10,7 +12,7 @@ def stepped(kind, shape, state=None, steps=3, **settings):
     parameter = torch.nn.Parameter(torch.randn(shape, generator=generator))
     optimizer = kind([parameter], lr=0.02, weight_decay=0.01, **settings)
     if state is not None:
-        optimizer.load_state_dict(state)
+        optimizer.load_state_dict(copy.deepcopy(state))
     for _ in range(steps):
         parameter.grad = torch.randn(shape, generator=generator)
         optimizer.step()
