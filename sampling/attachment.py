@@ -77,7 +77,7 @@ class Attachment:
                 missing={AUTO: f"{unexpected(error)}."},
                 seed=SeedName(0),
                 sampler=recording.sampler,
-                exact_continuation=False,
+                why_not_cut=("What was seen of the run could not be kept.",),
                 model_rows=recording.model_rows,
                 run=uuid4(),
                 steps=0,

@@ -160,6 +160,8 @@ class Recording:
             row: which row of the batch.
             latent_out: the model's ``process_latent_out``.
         """
+        if self.plan is None:  # nothing could be planned, so nothing was captured
+            return {}
         by_step = sorted(self.snapshots.items(), key=lambda item: item[1].step)
         of_model = self.family.name, self.plan.model_sampling, latent_out
         return {str(moment): snapshot.features(row, moment, *of_model) for moment, snapshot in by_step}

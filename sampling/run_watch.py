@@ -105,7 +105,8 @@ class RunWatch:
     ) -> Tensor:
         """One evaluation, which isn't changed by being watched."""
         self._evaluations += 1
-        self.noise.begins(x)
+        with self._whatever_happens():
+            self.noise.begins(x)
         random, looking = random_state(x.device), capturing and bool(self._roots)
         if looking:
             with self._whatever_happens():
@@ -114,7 +115,8 @@ class RunWatch:
             x0 = executor(x, timestep, model_options, seed)
         finally:
             evaluation, self._evaluation = self._evaluation, None
-        self.noise.ends(x0)
+        with self._whatever_happens():
+            self.noise.ends(x0)
         self.draws = self.draws or random_state(x.device) != random
         if looking and self._roots:
             with self._whatever_happens():
@@ -233,4 +235,4 @@ def _calc_cond_batch(executor, model, conds, x, timestep, model_options):
 
 
 def _watch(model_options: dict[str, Any]) -> RunWatch | None:
-    return getattr(model_options["transformer_options"].get(KEY), "watch", None)
+    return getattr(model_options.get("transformer_options", {}).get(KEY), "watch", None)

@@ -145,8 +145,8 @@ SCORES = {
     "any error": (raising(KeyError, "nose"), "the rows could not be scored (KeyError: 'nose')"),
     "no memory": (raising(torch.OutOfMemoryError, "full"), "the rows could not be scored (OutOfMemoryError: full)"),
     "NaN": (lambda rows: torch.tensor([0.5, float("nan")]), "Row 1 of 2 has no score (nan)"),
-    "too many": (lambda rows: torch.zeros(3), "3 scores for 2 rows"),
-    "nothing": (lambda rows: None, "the rows could not be scored (TypeError"),
+    "too many": (lambda rows: torch.zeros(3), "gave scores of shape [3] for 2 rows"),
+    "nothing": (lambda rows: None, "gave no numbers for 2 rows"),
 }
 
 

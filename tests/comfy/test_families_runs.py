@@ -3,6 +3,7 @@
 Each on a small model of ComfyUI's own class with random weights.
 """
 
+import functools
 import logging
 
 import pytest
@@ -37,13 +38,18 @@ def relative_error(result, expected):
 
 
 @pytest.fixture
-def rows(small):
+def rows(small, monkeypatch):
     """How many rows each call of the diffusion model has."""
-    seen = []
-    network = small.model.model.diffusion_model
-    hook = network.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].shape[0]))
-    yield seen
-    hook.remove()
+    seen, kind = [], type(small.model.model.diffusion_model)
+    forward = kind.forward
+
+    @functools.wraps(forward)
+    def counting(self, x, *args, **kwargs):
+        seen.append(len(x))
+        return forward(self, x, *args, **kwargs)
+
+    monkeypatch.setattr(kind, "forward", counting)  # of the class: what hangs on the model itself is a patch
+    return seen
 
 
 def test_survivors_of_a_search_are_the_images_that_ksampler_gives_for_their_seeds(small, probe, rows):

@@ -402,7 +402,7 @@ def test_the_filter_skips_on_when_everything_was_dropped(small_flux, tmp_path, m
     [
         (lambda flux: node(flux, ByRow(), "20%, 40%"), "Prune in Flight: .*are several moments.*Write one"),
         (lambda flux: node(flux, ByRow(), "soon"), "Prune in Flight: .*is no moment"),
-        (lambda flux: node(flux, ByRow(), top_k=-1), "Prune in Flight: Top k is -1. It takes 0"),
+        (lambda flux: node(flux, ByRow(), top_k=-1), "Prune in Flight: “top_k” is -1. It takes numbers from 0"),
         (
             lambda flux: node(AttachProbe.execute(flux, ByRow(), "20%")[0], ByRow()),
             "Prune in Flight: A probe .*already attached.*connect this one",

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from diffusion_probe.board import channel
+from diffusion_probe.board import place
 from diffusion_probe.sampling.candidates import ksampler_candidate
 from diffusion_probe.sampling.search_run import seed_search
 from diffusion_probe.search.marks import NO_MARKS
@@ -125,7 +125,7 @@ def test_a_prompt_that_was_queued_without_its_workflow_has_a_board(extra, monkey
         prompt_queue=SimpleNamespace(get_current_queue_volatile=lambda: ([(0, "p", {}, extra, [])], [])),
     )
     shown = SimpleNamespace(dynprompt=SimpleNamespace(get_display_node_id=lambda node: node))
-    monkeypatch.setattr(channel, "server", lambda: running)
-    monkeypatch.setattr(channel, "get_executing_context", lambda: SimpleNamespace(prompt_id="p", node_id="7"))
-    monkeypatch.setattr(channel, "get_progress_state", lambda: shown)
-    assert channel.running_place() == ("p", "7", "7", "", "me")
+    monkeypatch.setattr(place, "server", lambda: running)
+    monkeypatch.setattr(place, "get_executing_context", lambda: SimpleNamespace(prompt_id="p", node_id="7"))
+    monkeypatch.setattr(place, "get_progress_state", lambda: shown)
+    assert place.running_place() == ("p", "7", "7", "", "me")

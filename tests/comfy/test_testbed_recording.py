@@ -42,8 +42,8 @@ def test_the_same_prompts_at_another_size_are_other_runs_of_the_dataset(tmp_path
     for size in ((128, 128), (96, 160)):
         TestbedRecorder("flux", tmp_path, seeds=2, seed=4, size=size).record(1)
     usual, wide = sorted(Dataset(tmp_path).runs, key=lambda run: run.settings["size"], reverse=True)
-    assert usual.prompt == wide.prompt and usual.grids[0] == ("final", 16, 16)
-    assert wide.grids == (("final", 12, 20), ("0.maps", 6, 10), ("0.activation", 6, 10))
+    assert usual.prompt == wide.prompt and ("final", 16, 16) in usual.grids
+    assert {("0.activation", 6, 10), ("0.maps", 6, 10), ("final", 12, 20)} <= set(wide.grids)
 
 
 def test_other_prompts_are_some_at_random_and_some_alike_never_the_prompt_itself():

@@ -36,8 +36,9 @@ def test_newer_and_unknown_versions_are_not_refused(version):
 
 
 @pytest.mark.parametrize(("version", "warned"), [("0.3.40", True), (OLDEST, False)])
-def test_a_comfyui_that_asks_no_entrypoint_is_warned_on_import(comfyui, caplog, version, warned):
+def test_a_comfyui_that_asks_no_entrypoint_is_warned_on_import(comfyui, caplog, monkeypatch, version, warned):
     comfyui(version)
+    monkeypatch.setitem(sys.modules, "comfy_api.latest", None)  # an old version has none
     spec = importlib.util.spec_from_file_location(
         "probe_in_old_comfyui", PACK_ROOT / "__init__.py", submodule_search_locations=[str(PACK_ROOT)]
     )
