@@ -11,6 +11,7 @@ import benchmarks  # noqa: E402, F401  (found once, its modules are importable; 
 
 sys.path.remove(str(PACK_ROOT))
 
+import comfy.model_management  # noqa: E402
 import pytest  # noqa: E402
 
 from runtime.client import ComfyClient  # noqa: E402
@@ -35,6 +36,15 @@ def client(server):
     """A client of that server with its own event stream."""
     with ComfyClient(server.url) as connected:
         yield connected
+
+
+@pytest.fixture(autouse=True)
+def nothing_dead_stays_loaded():
+    """ComfyUI collects garbage at each load as long as it has a model whose patchers are gone, which takes seconds in
+    a process with many modules."""
+    yield
+    loaded = comfy.model_management.current_loaded_models
+    loaded[:] = [model for model in loaded if not model.is_dead()]
 
 
 class Run:
