@@ -2,17 +2,23 @@
 #   make demo COMFYUI_PATH=/path/to/ComfyUI    use that installation instead of a fresh one
 #   make test ARGS="tests/unit -k focus"       pytest's arguments
 #   make test ARGS="--comfyui /path/to/ComfyUI"    the core of the tests against another ComfyUI
+#   make unit                                  the tests that need no ComfyUI
+#   make test-all                              long tests, 200 hostile inputs for each reader, and exactness as well
 #   make screenshots                           the pictures of README and help pages, from the running server
 #   make parity                                is ImageReward the number of the image-reward package?
 PYTHON ?= python3
 
-.PHONY: setup demo test parity screenshots
+.PHONY: setup demo unit test test-all parity screenshots
 setup:
 	@$(PYTHON) -m runtime.setup
 demo:
 	@$(PYTHON) -m runtime.demo
+unit:
+	@$(PYTHON) -m runtime.test tests/unit -n 2 $(ARGS)
 test:
 	@$(PYTHON) -m runtime.test $(ARGS)
+test-all:
+	@$(PYTHON) -m runtime.test --all $(ARGS)
 screenshots:
 	@$(PYTHON) -m runtime.screenshots $(ARGS)
 parity:

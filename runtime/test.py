@@ -1,4 +1,7 @@
-"""Run the tests: ``python -m runtime.test [--no-browser] [--comfyui FOLDER] [pytest's arguments]``, or ``make test``.
+"""Run the tests: ``python -m runtime.test [--all] [--no-browser] [--comfyui FOLDER] [pytest's arguments]``.
+
+``make test`` leaves out those marked ``long`` and short runs of benchmarks; ``make test-all`` (``--all``) runs all of
+them, with 200 hostile inputs for everything that reads any instead of ten, and then ``benchmarks.exactness``.
 
 With ``--comfyui`` they run against that ComfyUI, in the Python that ``COMFYUI_PYTHON`` names or that belongs to it,
 and if no tests are named only those of ``CORE``: what a version of ComfyUI can break. The pack is linked into its
@@ -15,6 +18,8 @@ from .setup import ensure_or_exit
 
 SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile")
 """The whole suite in two processes, a file in one of them: most tests keep one core busy."""
+
+QUICK = ("-m", "not long and not benchmark")
 
 CORE = tuple(
     f"tests/comfy/test_{name}.py"
@@ -33,7 +38,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m runtime.test", description=description, allow_abbrev=False)
     parser.add_argument("--no-browser", action="store_true", help="leave out the tests in Chromium")
     parser.add_argument("--comfyui", metavar="FOLDER", help="the ComfyUI to test against; of the tests, the core")
+    parser.add_argument("--all", action="store_true", help="long tests, many hostile inputs and exactness as well")
     given, arguments = parser.parse_known_args()
+    if given.all:
+        os.environ.setdefault("HOSTILE_DRAWS", "200")
     if given.comfyui:
         os.environ["COMFYUI_PATH"] = given.comfyui
         arguments = arguments if _names_tests(arguments) else [*CORE, *arguments]
@@ -43,9 +51,13 @@ def main() -> None:
     if not arguments:
         style = _run(python, "-m", "ruff", "check", "--quiet", ".")
         arguments += SIDE_BY_SIDE if (os.cpu_count() or 1) > 1 else ()
+        arguments += () if given.all else QUICK
     if not browser:
         arguments += ["--ignore", "tests/browser"]
     tests = _run(python, "-m", "pytest", *arguments)
+    if given.all:
+        out = str(PACK_ROOT / "output" / "exactness.json")
+        tests = _run(python, "-m", "benchmarks.exactness", "--seed", "0", "--out", out) or tests
     if style:
         print("ruff's findings are above the tests; `ruff check --fix .` mends most.", file=sys.stderr)
     raise SystemExit(tests or style)

@@ -28,6 +28,7 @@ export async function openFrontend(url, { width = 1600, height = 1000, settings 
   const browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
   const context = await browser.newContext({ viewport: { width, height } });
   const page = await context.newPage();
+  page.setDefaultTimeout(90_000); // two busy cores draw slowly
   const errors = [];
   const add = (text) => NOT_OURS.some((pattern) => pattern.test(text)) || errors.push(text);
   page.on("pageerror", (error) => add(`uncaught: ${error.stack}`));

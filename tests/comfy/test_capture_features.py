@@ -282,6 +282,7 @@ def test_finished_rows_are_those_of_every_moment_once(model, sample):
     assert [record.steps for record in records] == [4, 4] and all(record.finished for record in records)
 
 
+@pytest.mark.long
 def test_a_full_run_of_every_sampler_can_be_recorded(ksampler):
     recorder = attached(random_flux(hidden_size=128, depth=1, depth_single_blocks=1), "8%, 20%, 40%, 60%")
     for sampler in comfy.samplers.SAMPLER_NAMES:

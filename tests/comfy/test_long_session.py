@@ -51,6 +51,7 @@ def grown_mb(sizes: list[float]) -> float:
     return sorted(last)[5] - sorted(first)[5]
 
 
+@pytest.mark.long
 @pytest.mark.benchmark
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="resident memory is read from /proc")
 def test_the_servers_memory_stays_flat_over_many_prompts(server, client):
@@ -66,6 +67,7 @@ def test_the_servers_memory_stays_flat_over_many_prompts(server, client):
     assert grown_mb(sizes) < MOST_GROWTH_MB, sizes[::10]
 
 
+@pytest.mark.long
 def test_one_attached_model_keeps_no_more_than_its_limits_over_many_runs(flux, ksampler, probe):
     model = attach_probe(flux, probe, "step 1", PruneRule(top_k=1))
     store = model.get_attachment(KEY).store

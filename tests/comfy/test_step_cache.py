@@ -454,6 +454,7 @@ def test_the_node_follows_its_preset_and_names_itself_in_errors(small, ksampler,
         node(node(small).args[0])
 
 
+@pytest.mark.long
 def test_on_the_trained_testbed_pade_beats_reuse_and_the_published_formula_does_not():
     """Median over training prompts: single images may tip over to another composition."""
     testbed = candidates.Testbed.load("flux")

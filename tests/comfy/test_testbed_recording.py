@@ -38,6 +38,7 @@ def test_two_prompts_are_recorded_once_with_their_labels(tmp_path):
     assert all(scores == pytest.approx(truth[other], abs=0.02) for other, scores in run.others.items())
 
 
+@pytest.mark.long
 def test_the_same_prompts_at_another_size_are_other_runs_of_the_dataset(tmp_path):
     for size in ((128, 128), (96, 160)):
         TestbedRecorder("flux", tmp_path, seeds=2, seed=4, size=size).record(1)

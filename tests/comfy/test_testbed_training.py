@@ -201,6 +201,7 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
         _stage(tmp_path / "stage.safetensors", seed=2).run()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("module", "channels"), [(flux, 16), (sdxl, 4)], ids=["flux", "sdxl"])
 def test_the_same_seed_trains_the_same_model(tmp_path, monkeypatch, module, channels):
     monkeypatch.setattr(module, "BATCH", 4)
@@ -213,6 +214,7 @@ def test_the_same_seed_trains_the_same_model(tmp_path, monkeypatch, module, chan
     assert runs[0] == runs[1] and not comfy.model_management.in_training
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("module", [flux, sdxl], ids=["flux", "sdxl"])
 def test_every_stage_runs_end_to_end_and_the_result_loads(tmp_path, monkeypatch, module):
     from diffusion_probe.testbed.load import load_testbed
