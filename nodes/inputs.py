@@ -41,8 +41,17 @@ def _has(*names: str) -> Callable[[Any], bool]:
 
 
 def _is_latent(value: Any) -> bool:
-    samples = value.get("samples") if isinstance(value, dict) else None
-    return isinstance(samples, Tensor) and samples.ndim >= 3 and len(samples) > 0
+    if not isinstance(value, dict):
+        return False
+    samples, mask, places = value.get("samples"), value.get("noise_mask"), value.get("batch_index")
+    if not (isinstance(samples, Tensor) and samples.ndim >= 3 and len(samples) > 0):
+        return False
+    whole = places is None or (
+        isinstance(places, list | tuple | range)
+        and len(places) >= len(samples)
+        and all(isinstance(place, numbers.Integral) for place in places)
+    )
+    return whole and (mask is None or (isinstance(mask, Tensor) and mask.ndim >= 2 and len(mask) > 0))
 
 
 def _is_image(value: Any) -> bool:

@@ -20,6 +20,7 @@ from diffusion_probe.nodes.prune import PruneInFlight
 from diffusion_probe.nodes.search import SeedSearch
 from diffusion_probe.nodes.seeds import EarlySeedFilter
 from diffusion_probe.probe_models.focus import AttentionFocus
+from diffusion_probe.search.scores import Scores, SeedName
 from diffusion_probe.testbed.random_models import random_conditioning
 from PIL import Image
 
@@ -252,3 +253,13 @@ def test_wrong_wiring_fails_at_its_node_and_the_right_one_runs_afterwards(client
         client.run(prompt)
     assert says in str(failure.value)
     assert len(pixels(client, client.run(right), right)) == 4
+
+
+@pytest.mark.parametrize(
+    "more", [{"noise_mask": "mask"}, {"noise_mask": torch.zeros(())}, {"batch_index": "0"}, {"batch_index": [0, 0.5]}]
+)
+def test_a_latent_whose_mask_or_places_are_none_is_refused_in_one_sentence(more):
+    latent = {"samples": torch.zeros(2, 16, 8, 8), **more}
+    scores = Scores((0.25, 0.75), (SeedName(7), SeedName(8)), "a probe", "quality", "20%", 5, True)
+    with pytest.raises(ValueError, match=r"Early Seed Filter: .*latent.* takes a LATENT of images"):
+        EarlySeedFilter.execute(latent, scores, 1, "off", 0.0, "keep all")
