@@ -1,6 +1,6 @@
 """How far does Seed Search stay from stock with each of ComfyUI's samplers, and how far does rounding alone go?
 
-``python -m benchmarks.sampler_exactness --seed S --out FILE.json [--steps 20]``
+``python -m benchmarks.sampler_exactness --seed S --out FILE.json [--steps 20] [--model FLUX] [--without SAMPLER …]``
 
 Every sampler of core × a small FLUX and a small SDXL with random weights, in fp32. Per row of ``rows``:
 
@@ -68,10 +68,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0, help="of weights, prompts and noise")
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--model", nargs="+", choices=MODELS, default=MODELS)
+    parser.add_argument("--without", nargs="+", default=[], help="samplers; dpm_adaptive takes hundreds of evaluations")
     given = parser.parse_args(arguments)
     with torch.inference_mode(), quiet():
-        parts = [Parts(name, given.seed) for name in MODELS]
-        cells = [(sampler, of) for of in parts for sampler in comfy.samplers.SAMPLER_NAMES]
+        parts = [Parts(name, given.seed) for name in given.model]
+        names = [name for name in comfy.samplers.SAMPLER_NAMES if name not in given.without]
+        cells = [(sampler, of) for of in parts for sampler in names]
         rows = [row_of(sampler, given.steps, of) for sampler, of in tqdm(cells)]
     for row in sorted(rows, key=lambda row: -row["search"]):
         figures = "  ".join(f"{name} {row[name]:.1e}" for name in ("search", "one_row", "rounding"))
