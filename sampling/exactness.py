@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..search.report import history_note
+from .patches import together
 from .samplers import ADAPTIVE, ADAPTIVE_NOTE
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def why_not_cut(run: RunWatch, sampler: str) -> tuple[str, ...]:
         sampler: name of its sampler function.
     """
     name, guidance, exact = _called(sampler), run.guidance, sampler in EXACT_WHEN_CUT
-    together = guidance.couples or guidance.counts
+    coupling = guidance.couples or guidance.counts
     reasons = [
         (not exact, history_note(sampler)),
         (exact and run.noise.found, f"{name} adds noise on the way with these settings, and a second run adds other."),
@@ -56,15 +57,15 @@ def why_not_cut(run: RunWatch, sampler: str) -> tuple[str, ...]:
         (run.guarantees, GUARANTEED_STEPS),
         (run.cache, f"{run.cache} starts anew in a second run."),
         (guidance.remembers, f"{guidance.remembers} goes by earlier steps, which a second run hasn't seen."),
-        (together, f"{together} works on all rows of the batch together, and a second run has other rows."),
+        (coupling, f"{coupling} works on all rows of the batch together, and a second run has other rows."),
         (guidance.unknown, f"It could not be seen whether {guidance.unknown} takes each row and step by itself."),
         (
             run.remembers and not run.cache,
-            f"{_listed(run.remembers)} goes by earlier steps, which a second run hasn't seen.",
+            f"{together(run.remembers)} goes by earlier steps, which a second run hasn't seen.",
         ),
         (
             run.may_remember and not run.cache,
-            f"It could not be seen whether {_listed(run.may_remember)} needs earlier steps.",
+            f"It could not be seen whether {together(run.may_remember)} needs earlier steps.",
         ),
         (run.draws, f"{RANDOM_INSIDE}, and a second run draws others."),
     ]
@@ -81,24 +82,20 @@ def why_not_alone(run: RunWatch, sampler: str) -> tuple[str, ...]:
     if run.rows == 1:
         return ()
     guidance = run.guidance
-    together = guidance.couples or guidance.counts
+    coupling = guidance.couples or guidance.counts
     reasons = [
         (run.noise.found and not run.by_row, f"{_called(sampler)} {STEPS_TOGETHER}"),
         (sampler in ADAPTIVE, f"{ADAPTIVE_NOTE}."),
-        (together, f"{together} works on all rows of the batch together."),
+        (coupling, f"{coupling} works on all rows of the batch together."),
         (guidance.unknown, f"It could not be seen whether {guidance.unknown} takes each row by itself."),
         (run.cache and run.cache_couples, f"{run.cache} decides for all rows of the batch together."),
         (
             run.holds_rows & run.remembers and not run.cache,
-            f"{_listed(run.holds_rows & run.remembers)} keeps whole batches from one step to the next.",
+            f"{together(run.holds_rows & run.remembers)} keeps whole batches from one step to the next.",
         ),
         (run.draws, f"{RANDOM_INSIDE}, others than for a row alone."),
     ]
     return tuple(sentence for applies, sentence in reasons if applies)
-
-
-def _listed(names: frozenset[str]) -> str:
-    return " and ".join(sorted(names))
 
 
 def _called(sampler: str) -> str:

@@ -15,7 +15,7 @@ from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor
 
 from .kept_state import Place, Snapshot
-from .patches import OURS, inner_wrappers
+from .patches import OURS, inner_wrappers, together
 from .random_state import random_state, set_random_state
 from .rows import part_of_row
 
@@ -102,7 +102,7 @@ class GuidedEvaluation:
             x0: what it gave, ``[rows, channels, ...]``.
         """
         end, around = Snapshot(self.guidance), Snapshot(self.around, copies=False)
-        random, names = random_state(self.x.device), " and ".join(self.guidance)
+        random, names = random_state(self.x.device), together(self.guidance)
         attributes, left = dict(vars(self.guider)), comfy.model_patcher.create_model_options_clone(model_options)
 
         def holds(state: Snapshot, row: int | None = None, later: bool = False, **changes: Any) -> bool:

@@ -43,7 +43,6 @@ class Hub:
         model: the MODEL to sample; the runs have to use :attr:`model`, a clone of it.
         max_rows: most rows (one latent for one cond) per model call; 0 leaves it to ComfyUI's
             memory estimate. A run whose own call is larger is not split.
-
         shared: what the runs share besides the model, such as a guider or a sampler: where patches may keep state.
         check: which rows of joined calls are compared with calls of their own; None: none.
 

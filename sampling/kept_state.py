@@ -18,13 +18,14 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from .origins import is_ours
+
 MOST_PLACES = 4096
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.Size)
 _RANDOM = (random.Random, numpy.random.Generator, numpy.random.RandomState)
 _CONTAINERS = (dict, list, deque, set, Tensor, torch.Generator)
 _NOT_LOOKED_INTO = (torch.nn.Module, ModelPatcher, type, types.ModuleType, types.BuiltinFunctionType)
-_PACK = __name__.rpartition(".sampling.")[0] + "."
 
 Cut = Callable[[Tensor], Tensor]
 
@@ -131,7 +132,9 @@ class Snapshot:
         waiting, seen = [root], set()
         while waiting and len(self._places) < MOST_PLACES:
             value = waiting.pop()
-            if id(value) in seen or isinstance(value, (*_PLAIN, *_NOT_LOOKED_INTO)) or _is_ours(value):
+            if id(value) in seen or isinstance(value, (*_PLAIN, *_NOT_LOOKED_INTO)):
+                continue
+            if is_ours(value) and not isinstance(value, OfModule):
                 continue
             seen.add(id(value))
             self.complete = self.complete and not (hasattr(value, "__next__") or isinstance(value, _RANDOM))
@@ -154,13 +157,6 @@ def _key(owner: Any) -> Any:
     if isinstance(owner, _Globals):
         return id(owner.module), owner.names
     return id(owner.module) if isinstance(owner, OfModule) else id(owner)
-
-
-def _is_ours(value: Any) -> bool:
-    if isinstance(value, OfModule):
-        return False
-    module = value.__module__ if isinstance(value, types.FunctionType) else type(value).__module__
-    return f"{module}.".startswith(_PACK)
 
 
 def _owners(value: Any) -> list[Any]:

@@ -1,10 +1,13 @@
 """What other nodes have put on a MODEL: guidance, which sees the whole batch, and patches inside of the model."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from comfy.patcher_extension import WrappersMP
 from comfy.samplers import CFGGuider
 from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
+
+from .origins import is_ours
 
 GUIDANCE = (
     "sampler_calc_cond_batch_function",
@@ -37,7 +40,7 @@ def guidance_of(guider: Any) -> dict[str, Any]:
     found += _wrappers(guider.model_options, AROUND)
     if type(guider).predict_noise is not CFGGuider.predict_noise:
         found.append(type(guider).predict_noise)
-    return _named(function for function in found if not _is_ours(function))
+    return _named(function for function in found if not is_ours(function))
 
 
 def patches_of(guider: Any) -> dict[str, Any]:
@@ -52,7 +55,7 @@ def patches_of(guider: Any) -> dict[str, Any]:
         for value in _leaves(held)
     ]
     found += _changed_forwards(guider.model_patcher.model.diffusion_model)
-    return _named(value for value in found if not _is_ours(value))
+    return _named(value for value in found if not is_ours(value))
 
 
 def _changed_forwards(module: Any) -> list[Any]:
@@ -109,9 +112,6 @@ def _leaves(value: Any) -> list[Any]:
     return [] if value is None or isinstance(value, (bool, int, float, str)) else [value]
 
 
-def _is_ours(value: Any) -> bool:
-    module = getattr(value, "__module__", None) or type(value).__module__
-    return f"{module}.".startswith(_PACK)
-
-
-_PACK = __name__.rpartition(".sampling.")[0] + "."
+def together(names: Iterable[str]) -> str:
+    """Several names as the one subject of a sentence."""
+    return " with ".join(sorted(names))

@@ -11,7 +11,7 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from .patches import inner_wrappers
+from .patches import inner_wrappers, together
 from .random_state import random_state, set_random_state
 from .rows import cut_entry, part_of_row, why_not_cut
 from .step_cache.state import KEY as STEP_CACHE_KEY
@@ -44,7 +44,7 @@ def why_not_apart(run: RunWatch, guider: Any, model_options: dict[str, Any]) -> 
     if run.cache or not run.patches:
         return None
     if keeping:
-        return f"{' and '.join(sorted(keeping))} keeps whole batches from one evaluation to the next"
+        return f"{together(keeping)} keeps whole batches from one evaluation to the next"
     if run.first_call is None or run.rows == 1:
         return None
     return OneRow(run, guider, model_options).why_not()
@@ -66,7 +66,7 @@ class OneRow:
             return None  # which says why by itself
         kept, random = self.run.kept(), random_state(self.x.device)
         if not kept.complete:
-            return f"it could not be seen whether {' and '.join(self.run.patches)} takes each row by itself"
+            return f"it could not be seen whether {together(self.run.patches)} takes each row by itself"
         try:
             return self._differs(kept)
         except Exception:  # a patch that can't take one row can't take fewer, either
@@ -88,9 +88,7 @@ class OneRow:
         for part in self.parts:
             kept.put_back(part)
             if not self._same(self._call(moved), fresh):
-                return (
-                    f"{' and '.join(sorted(self.run.holds_rows))} keeps whole batches from one evaluation to the next"
-                )
+                return f"{together(self.run.holds_rows)} keeps whole batches from one evaluation to the next"
         return None
 
     def _call(self, x: Tensor) -> list[Tensor]:

@@ -183,6 +183,21 @@ def ksampler():
 
 
 @pytest.fixture
+def row_counts(monkeypatch):
+    """The rows of every model call, counted from outside: a wrapper on the MODEL would be one of another pack."""
+    import comfy.model_base
+
+    counts, original = [], comfy.model_base.BaseModel._apply_model
+
+    def apply_model(self, x, *args, **kwargs):
+        counts.append(len(x))
+        return original(self, x, *args, **kwargs)
+
+    monkeypatch.setattr(comfy.model_base.BaseModel, "_apply_model", apply_model)
+    return counts
+
+
+@pytest.fixture
 def probe():
     """A probe that needs everything and scores by the mean of x0."""
     import torch

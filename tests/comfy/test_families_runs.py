@@ -3,7 +3,6 @@
 Each on a small model of ComfyUI's own class with random weights.
 """
 
-import functools
 import logging
 
 import pytest
@@ -37,22 +36,7 @@ def relative_error(result, expected):
     return float((result - expected).norm() / expected.norm())
 
 
-@pytest.fixture
-def rows(small, monkeypatch):
-    """How many rows each call of the diffusion model has."""
-    seen, kind = [], type(small.model.model.diffusion_model)
-    forward = kind.forward
-
-    @functools.wraps(forward)
-    def counting(self, x, *args, **kwargs):
-        seen.append(len(x))
-        return forward(self, x, *args, **kwargs)
-
-    monkeypatch.setattr(kind, "forward", counting)  # of the class: what hangs on the model itself is a patch
-    return seen
-
-
-def test_survivors_of_a_search_are_the_images_that_ksampler_gives_for_their_seeds(small, probe, rows):
+def test_survivors_of_a_search_are_the_images_that_ksampler_gives_for_their_seeds(small, probe, row_counts):
     def one_cut(steps):
         return policy_named(ONE_CUT, steps, len(SEEDS), 2, share=0.5)
 
@@ -60,19 +44,19 @@ def test_survivors_of_a_search_are_the_images_that_ksampler_gives_for_their_seed
     with torch.inference_mode():
         candidates = [ksampler_candidate(seed, *given) for seed in SEEDS]
         result = seed_search(small.model, candidates, probe, one_cut, 2)
-    assert len(result.survivors) == 2 and rows == [6, 6, 4, 4], "all candidates and both prompts in each call"
+    assert len(result.survivors) == 2 and row_counts == [6, 6, 4, 4], "all candidates and both prompts in each call"
     for latent, number in zip(result.latents, result.survivors, strict=True):
         assert relative_error(latent[None], small.sample(rows=1, seed=SEEDS[number], steps=STEPS)) < 1e-5
 
 
-def test_rows_that_stay_in_a_pruned_run_end_as_in_the_whole_batch(small, probe, rows):
+def test_rows_that_stay_in_a_pruned_run_end_as_in_the_whole_batch(small, probe, row_counts):
     whole = small.sample(use_seeds(small.model, SEEDS), rows=3, steps=STEPS)
-    rows.clear()
+    row_counts.clear()
     model = attach_probe(use_seeds(small.model, SEEDS), probe, "step 2", PruneRule(top_k=1))
     pruned = small.sample(model, rows=3, steps=STEPS)
     scores = score_latent(model, {"samples": pruned})
     (kept,) = [row for row in range(3) if scores.dropped_at[row] is None]
-    assert rows == [6, 6, 2, 2] and relative_error(pruned[kept], whole[kept]) < 1e-5
+    assert row_counts == [6, 6, 2, 2] and relative_error(pruned[kept], whole[kept]) < 1e-5
 
 
 def test_a_cache_that_predicts_nothing_changes_nothing_and_one_that_predicts_leaves_the_probe_its_moment(

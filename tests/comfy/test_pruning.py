@@ -55,32 +55,19 @@ def pruned(model, moment="step 3", rule=None):
     return attach_probe(model, ByRow(), moment, rule or PruneRule(top_k=2))
 
 
-@pytest.fixture
-def counting(monkeypatch):
-    """Notes the rows of every model call, from outside: a wrapper on the MODEL would be one of another pack."""
-    counts, original = [], comfy.model_base.BaseModel._apply_model
-
-    def apply_model(self, x, *args, **kwargs):
-        counts.append(len(x))
-        return original(self, x, *args, **kwargs)
-
-    monkeypatch.setattr(comfy.model_base.BaseModel, "_apply_model", apply_model)
-    return counts
-
-
 def relative_error(result, expected):
     return float((result - expected).norm() / expected.norm())
 
 
 @pytest.fixture
-def both(ksampler, counting):
+def both(ksampler, row_counts):
     """One sampler run of a model and of its pruned clone: results, and rows per model call of the pruned one."""
 
     def run(model, moment="step 3", rule=None, channels=16, steps=7, **options):
         options.setdefault("latent", torch.zeros(4, channels, 8, 12))
         expected, patched = ksampler(model, steps=steps, **options), pruned(model, moment, rule)
-        counting.clear()
-        return expected, ksampler(patched, steps=steps, **options), patched, list(counting)
+        row_counts.clear()
+        return expected, ksampler(patched, steps=steps, **options), patched, list(row_counts)
 
     return run
 

@@ -53,19 +53,6 @@ def models():
     }
 
 
-@pytest.fixture
-def calls(monkeypatch):
-    """Rows of each call of the diffusion model."""
-    counts, original = [], comfy.model_base.BaseModel._apply_model
-
-    def apply_model(self, x, *args, **kwargs):
-        counts.append(len(x))
-        return original(self, x, *args, **kwargs)
-
-    monkeypatch.setattr(comfy.model_base.BaseModel, "_apply_model", apply_model)
-    return counts
-
-
 @torch.inference_mode()
 def sample(model, channels, guider=None, sides=SIDES, seed=5, size=(8, 8)):
     latent = torch.zeros(ROWS, channels, *size)
@@ -82,14 +69,14 @@ def pruned(model):
     return attach_probe(model, ByRow(), "step 3", PruneRule(top_k=2))
 
 
-def check(build, plain, channels, calls, guider=None, **options):
+def check(build, plain, channels, row_counts, guider=None, **options):
     """The kept rows of a pruned run are those of the stock run; its note, and the rows of its calls after the cut."""
     model = build()
     stock = sample(model, channels, guider and guider(model), **options)
-    calls.clear()
+    row_counts.clear()
     model = pruned(build())
     result = sample(model, channels, guider and guider(model), **options)
-    after = calls[-1]
+    after = row_counts[-1]
     error = float((result[KEPT] - stock[KEPT]).norm() / stock[KEPT].norm())
     assert error < 1e-5, error
     bare = sample(plain, channels, None, **options)
@@ -105,25 +92,25 @@ TOGETHER = {
 
 @pytest.mark.parametrize("family", ["flux", "sdxl"])
 @pytest.mark.parametrize("node", TOGETHER)
-def test_guidance_that_takes_rows_together_computes_all_of_them(models, calls, family, node):
+def test_guidance_that_takes_rows_together_computes_all_of_them(models, row_counts, family, node):
     model, channels = models[family]
-    note, after = check(lambda: TOGETHER[node](model), model, channels, calls)
+    note, after = check(lambda: TOGETHER[node](model), model, channels, row_counts)
     assert f"Nothing is saved: {node} works on all rows of the batch together" in note and after >= ROWS
 
 
-def test_guidance_that_reads_the_models_attention_computes_all_rows(models, calls):
+def test_guidance_that_reads_the_models_attention_computes_all_rows(models, row_counts):
     model, channels = models["sdxl"]
-    note, after = check(lambda: SelfAttentionGuidance.execute(model, 0.5, 2.0)[0], model, channels, calls)
+    note, after = check(lambda: SelfAttentionGuidance.execute(model, 0.5, 2.0)[0], model, channels, row_counts)
     assert "SelfAttentionGuidance takes more from the model's calls" in note and after == ROWS
 
 
-def test_a_guider_that_takes_rows_together_computes_all_of_them(models, calls):
+def test_a_guider_that_takes_rows_together_computes_all_of_them(models, row_counts):
     model, channels = models["sdxl"]
 
     def guider(model):
         return PerpNegGuider.execute(model, *SIDES, random_conditioning(9), 2.5, 1.0)[0]
 
-    note, _ = check(lambda: model, model, channels, calls, guider)
+    note, _ = check(lambda: model, model, channels, row_counts, guider)
     assert "Guider_PerpNeg works on all rows of the batch together" in note
 
 
@@ -146,9 +133,9 @@ APART = {
 
 
 @pytest.mark.parametrize("node", APART)
-def test_a_node_of_comfyui_that_takes_each_row_by_itself_is_cut(models, calls, node):
+def test_a_node_of_comfyui_that_takes_each_row_by_itself_is_cut(models, row_counts, node):
     model, channels = models["sdxl"]
-    note, after = check(lambda: APART[node](model), model, channels, calls)
+    note, after = check(lambda: APART[node](model), model, channels, row_counts)
     assert "Nothing is saved" not in note and after == 2 * len(KEPT)
 
 
@@ -246,17 +233,17 @@ def clean(models):
 
 @pytest.mark.parametrize("family", ["flux", "sdxl"])
 @pytest.mark.parametrize("cache", CACHES)
-def test_a_cache_of_another_pack_keeps_its_whole_batches(models, calls, clean, family, cache):
+def test_a_cache_of_another_pack_keeps_its_whole_batches(models, row_counts, clean, family, cache):
     model, channels = models[family]
-    note, _ = check(lambda: CACHES[cache](model), model, channels, calls)
+    note, _ = check(lambda: CACHES[cache](model), model, channels, row_counts)
     assert "Nothing is saved" in note and "keeps whole batches from one evaluation to the next" in note
 
 
-def test_the_reference_cache_of_flux_keeps_its_whole_batches(models, calls):
+def test_the_reference_cache_of_flux_keeps_its_whole_batches(models, row_counts):
     model, channels = models["klein"]
     reference = torch.randn((1, channels, 4, 4), generator=torch.Generator().manual_seed(0))
     sides = tuple([[part[0][0], {**part[0][1], "reference_latents": [reference]}]] for part in SIDES)
-    note, _ = check(lambda: FluxKVCache.execute(model)[0], model, channels, calls, sides=sides)
+    note, _ = check(lambda: FluxKVCache.execute(model)[0], model, channels, row_counts, sides=sides)
     assert "KV_Attn_Input keeps whole batches" in note
 
 
@@ -303,13 +290,13 @@ INSIDE = {build.__name__: build for build in (picture_for_each_row, attention_to
 
 
 @pytest.mark.parametrize("patch", INSIDE)
-def test_a_patch_that_gives_a_row_alone_something_else_computes_all_rows(models, calls, patch):
+def test_a_patch_that_gives_a_row_alone_something_else_computes_all_rows(models, row_counts, patch):
     model, channels = models["sdxl"]
-    note, after = check(lambda: INSIDE[patch](model), model, channels, calls)
+    note, after = check(lambda: INSIDE[patch](model), model, channels, row_counts)
     assert f"{patch} gives a row something else alone than in the batch" in note and after == 2 * ROWS
 
 
-def test_one_row_is_asked_alone_and_counted_and_nothing_else_is_different(models, calls):
+def test_one_row_is_asked_alone_and_counted_and_nothing_else_is_different(models, row_counts):
     model, channels = models["sdxl"]
     patched = model.clone()
     patched.set_model_attn2_patch(lambda q, k, v, options: (q, 1.1 * k, v))
@@ -322,16 +309,16 @@ def test_one_row_is_asked_alone_and_counted_and_nothing_else_is_different(models
     patched.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, "count", count)
     stock = sample(patched, channels)
     stock_counts = list(counts)
-    counts.clear(), calls.clear()
+    counts.clear(), row_counts.clear()
     model = pruned(patched)
     result = sample(model, channels)
     assert torch.equal(result[KEPT], stock[KEPT]) or float((result - stock)[KEPT].norm() / stock[KEPT].norm()) < 1e-5
-    assert calls == [8, 8, 8, 2, 4, 4]
-    assert score_latent(model, {"samples": result}).model_rows == sum(calls)
+    assert row_counts == [8, 8, 8, 2, 4, 4]
+    assert score_latent(model, {"samples": result}).model_rows == sum(row_counts)
     assert all(map(torch.equal, counts, stock_counts)), "no random number was taken from the run"
 
 
-def test_a_counter_in_a_patch_goes_on_where_it_stood(models, calls):
+def test_a_counter_in_a_patch_goes_on_where_it_stood(models, row_counts):
     """The row that is asked alone is not a step of the run."""
     model, channels = models["sdxl"]
 
@@ -345,7 +332,7 @@ def test_a_counter_in_a_patch_goes_on_where_it_stood(models, calls):
         patched.set_model_attn2_patch(attn2)
         return patched
 
-    note, after = check(build, model, channels, calls)
+    note, after = check(build, model, channels, row_counts)
     assert "Nothing is saved" not in note and after == 2 * len(KEPT)
 
 
@@ -374,13 +361,13 @@ def random_guidance(model):
 
 
 @pytest.mark.parametrize("build", [global_average, random_guidance])
-def test_guidance_with_a_memory_or_random_numbers_is_not_disturbed_by_being_tried(models, calls, build):
+def test_guidance_with_a_memory_or_random_numbers_is_not_disturbed_by_being_tried(models, row_counts, build):
     model, channels = models["flux"]
-    note, after = check(lambda: build(model), model, channels, calls)
+    note, after = check(lambda: build(model), model, channels, row_counts)
     assert "Nothing is saved" not in note and after == 2 * len(KEPT)
 
 
-def test_guidance_that_cannot_be_tried_computes_all_rows(models, calls):
+def test_guidance_that_cannot_be_tried_computes_all_rows(models, row_counts):
     model, channels = models["flux"]
 
     def build():
@@ -392,7 +379,7 @@ def test_guidance_that_cannot_be_tried_computes_all_rows(models, calls):
         patched.set_model_sampler_post_cfg_function(post_cfg)
         return patched
 
-    model_note, after = check(build, model, channels, calls)
+    model_note, after = check(build, model, channels, row_counts)
     assert "it could not be seen whether" in model_note and after == 2 * ROWS
 
 
