@@ -24,12 +24,13 @@ QUICK = ("-m", "not long and not benchmark")
 CORE = tuple(
     f"tests/comfy/test_{name}.py"
     for name in (
-        "nodes_schemas", "capture_maps", "families_capture", "words", "pruning", "hub", "search_exact", "step_cache",
+        "comfy_versions", "nodes_schemas", "capture_maps", "families_capture", "words", "pruning", "rows_apart",
+        "cut_exactness", "cut_conditioning", "hub", "search_exact", "search_beside_patches", "step_cache", "step_noise",
         "server_seed_search", "workflow_seed_selection",
     )
 )  # fmt: skip
-"""Tests of what touches ComfyUI: its nodes, the maps of every model family, words, pruned and searched runs against
-the stock sampler, the cache, and a search and a selection on its server."""
+"""Tests of what touches ComfyUI: its nodes, the maps of every model family, words, pruned, cut and searched runs
+against the stock sampler, also beside its own nodes, the cache, and a search and a selection on its server."""
 
 
 def main() -> None:
