@@ -10,16 +10,16 @@ PYTHON ?= python3
 
 .PHONY: setup demo unit test test-all parity screenshots
 setup:
-	@$(PYTHON) -m runtime.setup
+	@$(PYTHON) -m dev.setup
 demo:
-	@$(PYTHON) -m runtime.demo
+	@$(PYTHON) -m dev.demo
 unit:
-	@$(PYTHON) -m runtime.test tests/unit -n 2 $(ARGS)
+	@$(PYTHON) -m dev.test tests/unit -n 2 $(ARGS)
 test:
-	@$(PYTHON) -m runtime.test $(ARGS)
+	@$(PYTHON) -m dev.test $(ARGS)
 test-all:
-	@$(PYTHON) -m runtime.test --all $(ARGS)
+	@$(PYTHON) -m dev.test --all $(ARGS)
 screenshots:
-	@$(PYTHON) -m runtime.screenshots $(ARGS)
+	@$(PYTHON) -m dev.screenshots $(ARGS)
 parity:
-	@$(PYTHON) -m runtime.parity $(ARGS)
+	@$(PYTHON) -m dev.parity $(ARGS)

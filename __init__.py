@@ -1,6 +1,6 @@
 """Diffusion Probe: early seed and prompt selection for ComfyUI."""
 
-from .runtime.supported import installed_comfyui, warn_where_nodes_are_not_asked_for, why_too_old
+from .engine.core.supported import installed_comfyui, warn_where_nodes_are_not_asked_for, why_too_old
 
 WEB_DIRECTORY = "./web"
 

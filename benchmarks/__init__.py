@@ -1,5 +1,5 @@
 """One module per question: ``python -m benchmarks.NAME … --seed S --out FILE.json``."""
 
-from runtime import loader
+from training.client import loader
 
 loader.use_comfy()

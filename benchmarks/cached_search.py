@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from diffusion_probe.sampling.step_cache.config import INTERVALS, StepCacheConfig
-from diffusion_probe.sampling.step_cache.hook import apply_step_cache
-from diffusion_probe.search.policies import ONE_CUT, SEQUENTIAL
-from diffusion_probe.search.policy import Policy, State
+from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, SEQUENTIAL
+from diffusion_probe.engine.seed_search.policies.policy import Policy, State
+from diffusion_probe.engine.step_cache.config import INTERVALS, StepCacheConfig
+from diffusion_probe.engine.step_cache.hook import apply_step_cache
 from diffusion_probe.testbed import sample, scorer
-from diffusion_probe.training import protocol
-from diffusion_probe.training.replay import replay
+from diffusion_probe.training.metrics import protocol
+from diffusion_probe.training.metrics.replay import replay
 
 from benchmarks.candidates import Testbed, candidate_seeds
 from benchmarks.peers import EvaluationCounter

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusion_probe.probe_models.features import Features
-from diffusion_probe.probe_models.probe import CaptureAll, Probe
-from diffusion_probe.sampling.capture import attach_probe, captured
-from diffusion_probe.sampling.words import encode_words
+from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.capture.prompt.encode import encode_words
+from diffusion_probe.engine.core.features import Features
+from diffusion_probe.engine.core.probe import CaptureAll, Probe
 from diffusion_probe.testbed import sample, scenes, scorer
 from diffusion_probe.testbed.load import MODELS, load_testbed
 from torch import Tensor
 from tqdm import tqdm
 
-from runtime.paths import OUTPUT
+from training.client.paths import OUTPUT
 
 SEEDS_PER_PROMPT = 1000
 """Candidates of different prompts never share a seed, nor do those of different benchmark seeds."""

@@ -19,10 +19,10 @@ from typing import Any
 
 import comfy.sample
 import torch
+from diffusion_probe.dev.testbed_training.train import FAMILIES
+from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.core.probe import CaptureAll
 from diffusion_probe.probe_models.focus import AttentionFocus
-from diffusion_probe.probe_models.probe import CaptureAll
-from diffusion_probe.sampling.capture import attach_probe, captured
-from diffusion_probe.testbed.train import FAMILIES
 from tqdm import trange
 
 from benchmarks import report

@@ -13,7 +13,7 @@ import comfy.utils
 import folder_paths
 import node_helpers
 import torch
-from diffusion_probe.testbed.random_models import random_conditioning, random_flux, random_model
+from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_model
 from torch import Tensor
 
 import nodes as comfy_nodes

@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from diffusion_probe.engine.capture.capture import captured, score_latent
+from diffusion_probe.engine.core.features import ACTIVATION, ATTENTION, DENOISED
+from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT
+from diffusion_probe.engine.selection.select import OFF
 from diffusion_probe.nodes.attach import AttachProbe
 from diffusion_probe.nodes.cache import CUSTOM, TCPadeCache
 from diffusion_probe.nodes.prune import PruneInFlight
 from diffusion_probe.nodes.search import REFUSE, SeedSearch
 from diffusion_probe.nodes.seeds import KEEP_ALL
-from diffusion_probe.probe_models.features import ACTIVATION, ATTENTION, DENOISED
-from diffusion_probe.sampling.capture import captured, score_latent
-from diffusion_probe.search.policies import ONE_CUT
-from diffusion_probe.search.select import OFF
 from torch import Tensor
 
 from benchmarks.exactness_trial import AFTER, BEFORE, Trial, relative

@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from diffusion_probe.dev.testbed_training.train import FAMILIES
+from diffusion_probe.engine.capture.prompt.encode import encode_words
 from diffusion_probe.probe_models.focus import AttentionFocus
-from diffusion_probe.sampling.words import encode_words
-from diffusion_probe.testbed.train import FAMILIES
-from diffusion_probe.training import protocol
+from diffusion_probe.training.metrics import protocol
 from tqdm import tqdm
 
 from benchmarks import report

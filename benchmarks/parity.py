@@ -26,9 +26,9 @@ from PIL import Image
 
 from benchmarks import report
 from benchmarks.parity_reference import PROMPTS
-from runtime.loader import use_comfy
-from runtime.paths import CACHE, comfyui_path
-from runtime.steps import SetupError, run, step
+from dev.steps import SetupError, run, step
+from training.client.loader import use_comfy
+from training.client.paths import CACHE, comfyui_path
 
 PACKAGES = {
     "image-reward": (
@@ -76,7 +76,7 @@ def main() -> None:
 
 def compare(name: str, folder: Path, seed: int) -> dict:
     """One reward model against its original."""
-    from diffusion_probe.rewards.catalog import REWARDS, load
+    from diffusion_probe.engine.rewards.catalog import REWARDS, load
 
     files = REWARDS[name].files
     weights = folder / "reward_models" / files[0].folder

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from comfy.patcher_extension import WrappersMP
 from comfy_extras.nodes_easycache import EasyCacheHolder, EasyCacheNode
-from diffusion_probe.sampling.step_cache.config import StepCacheConfig
-from diffusion_probe.sampling.step_cache.predict import Anchors, Predictor, norm
+from diffusion_probe.engine.step_cache.config import StepCacheConfig
+from diffusion_probe.engine.step_cache.predict import Anchors, Predictor, norm
 from torch import Tensor
 
 PUBLISHED_LAMBDA = 10.0

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusion_probe.search.skill import fit_skill
+from diffusion_probe.dev.testbed_training.train import FAMILIES
+from diffusion_probe.engine.core.skill import fit_skill
 from diffusion_probe.testbed import sample, scorer
-from diffusion_probe.testbed.train import FAMILIES
-from diffusion_probe.training.dataset import Dataset
+from diffusion_probe.training.dataset.folder import Dataset
 from tqdm import tqdm
 
 from benchmarks import report

@@ -3,7 +3,7 @@
 ``python -m benchmarks.probe_accuracy --model {flux,sdxl} --seed S --prompts N --seeds 16 --out FILE.json``
 
 Fresh held-out prompts; every seed is sampled to the end once, probes look on the way, the
-ground-truth scorer judges the finished image. Protocol and statistics: ``training/protocol.py``. ``cost``: what
+ground-truth scorer judges the finished image. Protocol and statistics: ``training/metrics/protocol.py``. ``cost``: what
 scoring the seeds of a prompt takes, as a share of sampling them to 20 % of a run.
 Work that is done stays in ``output/probe_accuracy`` and is taken up again by the same command; for a
 trained probe that is new or has changed, the runs are sampled again as far as it looks.
@@ -21,22 +21,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusion_probe.probe_models.features import Features
+from diffusion_probe.dev.testbed_training.train import FAMILIES
+from diffusion_probe.engine.core.features import Features
+from diffusion_probe.engine.core.probe import CaptureAll, Probe
+from diffusion_probe.probe_models.combining import combine_probes
 from diffusion_probe.probe_models.focus import AttentionFocus
 from diffusion_probe.probe_models.preview import PreviewReward
-from diffusion_probe.probe_models.probe import CaptureAll, Probe
 from diffusion_probe.probe_models.probe_file import load_probe
-from diffusion_probe.sampling.combining import combine_probes
 from diffusion_probe.testbed.load import PROBES
 from diffusion_probe.testbed.sample import STEPS as STEPS_OF_A_RUN
 from diffusion_probe.testbed.scorer import GroundTruth
-from diffusion_probe.testbed.train import FAMILIES
-from diffusion_probe.training import accuracy, protocol
+from diffusion_probe.training.metrics import accuracy, protocol
 from tqdm import tqdm
 
 from benchmarks import report, scoring_cost
 from benchmarks.candidates import Testbed, candidate_seeds
-from runtime.paths import OUTPUT, PACK_ROOT
+from training.client.paths import OUTPUT, PACK_ROOT
 
 MODULE = "benchmarks.probe_accuracy"
 STEPS = (1, 3, 5, 8, 10, 15)
@@ -61,8 +61,9 @@ UNTRAINED: dict[str, Make] = {
 """What is measured besides the trained probes. Names stay: results are read by them."""
 
 CODE = (
-    *("probe_models/features.py", "probe_models/focus.py", "probe_models/preview.py", "probe_models/signatures.py"),
-    *("sampling/attention.py", "sampling/recording.py", "sampling/activation.py", "sampling/words.py"),
+    *("engine/core/features.py", "probe_models/focus.py", "probe_models/preview.py", "probe_models/signatures.py"),
+    *("engine/capture/taps/attention.py", "engine/capture/taps/activation.py", "engine/capture/recording.py"),
+    *("engine/capture/prompt/encode.py",),
     *("testbed/sample.py", "testbed/scenes.py", "testbed/scorer.py", "testbed/segment.py", "benchmarks/candidates.py"),
 )
 """Files that decide the numbers: a checkpoint made with others is not taken up again."""

@@ -18,12 +18,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from diffusion_probe.training import protocol
-from diffusion_probe.training.batches import Batches
-from diffusion_probe.training.dataset import Dataset
-from diffusion_probe.training.fit import Fit, Recipe
-from diffusion_probe.training.run_record import RunRecord
-from diffusion_probe.training.validation import Scored, score_groups, with_enough_rows
+from diffusion_probe.training.dataset.batches import Batches
+from diffusion_probe.training.dataset.folder import Dataset
+from diffusion_probe.training.dataset.run_record import RunRecord
+from diffusion_probe.training.fitting.fit import Fit, Recipe
+from diffusion_probe.training.metrics import protocol
+from diffusion_probe.training.metrics.validation import Scored, score_groups, with_enough_rows
 
 from benchmarks import report
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusion_probe.engine.capture.capture import attach_probe, captured
 from diffusion_probe.probe_models.preview import PreviewReward
-from diffusion_probe.sampling.capture import attach_probe, captured
 from diffusion_probe.testbed import sample
 from diffusion_probe.testbed.scenes import Scene, sample_scenes
 from diffusion_probe.testbed.scorer import GroundTruth
-from diffusion_probe.training import protocol
+from diffusion_probe.training.metrics import protocol
 
 from benchmarks.candidates import Testbed, candidate_seeds, kept_lines
 from benchmarks.search_probes import PREVIEW, Searcher, early_scores

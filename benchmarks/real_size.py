@@ -9,7 +9,7 @@ from typing import Any
 
 import comfy.model_management
 import torch
-from diffusion_probe.testbed.random_models import FLUX_DEV, SDXL_BASE, random_conditioning, random_flux, random_sdxl
+from diffusion_probe.dev.random_models import FLUX_DEV, SDXL_BASE, random_conditioning, random_flux, random_sdxl
 
 MIB = 2**20
 

@@ -19,13 +19,13 @@ from typing import Any
 
 import comfy.sample
 import torch
-from diffusion_probe.probe_models.features import Features
+from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.core.features import Features
+from diffusion_probe.engine.core.probe import CaptureAll, Probe
+from diffusion_probe.engine.core.prompt_words import Word
 from diffusion_probe.probe_models.focus import AttentionFocus
-from diffusion_probe.probe_models.probe import CaptureAll, Probe
 from diffusion_probe.probe_models.probe_card import ProbeCard
 from diffusion_probe.probe_models.probe_file import KINDS, LearnedProbe
-from diffusion_probe.probe_models.words import Word
-from diffusion_probe.sampling.capture import attach_probe, captured
 
 from benchmarks import report
 from benchmarks.candidates import Testbed

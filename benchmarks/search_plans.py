@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from diffusion_probe.search.policies import SEQUENTIAL, policy_named
-from diffusion_probe.search.policy import Policy
-from diffusion_probe.search.schedules import Cuts, UntilGoodEnough, halving
-from diffusion_probe.search.skill import fit_skill
+from diffusion_probe.engine.core.skill import fit_skill
+from diffusion_probe.engine.seed_search.policies.by_name import SEQUENTIAL, policy_named
+from diffusion_probe.engine.seed_search.policies.policy import Policy
+from diffusion_probe.engine.seed_search.policies.schedules import Cuts, UntilGoodEnough, halving
 
 STEPS = 20
 LAST_LOOK = 15

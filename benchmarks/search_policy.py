@@ -4,7 +4,7 @@
 
 FILE holds recorded trajectories of real models: ``{model}_{score}`` ``[evaluation, prompt, image]`` for
 the models flux and sdxl and the scores preview and noise_aware, and ``{model}_preview`` goes on to the
-finished image. Every policy is steered as by the engine (``training/replay.py``), meets the images of
+finished image. Every policy is steered as by the engine (``training/metrics/replay.py``), meets the images of
 a prompt in the same random orders, and is judged by the best of the images it finished.
 
 Whatever is tuned or fitted is so on one half of the prompts and measured on the other, both ways, and
@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from diffusion_probe.search.policy import Policy
-from diffusion_probe.search.schedules import Cuts
-from diffusion_probe.training.protocol import mean_over_prompts, subset_weights
-from diffusion_probe.training.replay import replay
+from diffusion_probe.engine.seed_search.policies.policy import Policy
+from diffusion_probe.engine.seed_search.policies.schedules import Cuts
+from diffusion_probe.training.metrics.protocol import mean_over_prompts, subset_weights
+from diffusion_probe.training.metrics.replay import replay
 
 from benchmarks import report
 from benchmarks.search_plans import FINAL_ORDERS, LAST_LOOK, POLICIES, STEPS, Half

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.core.probe import Probe
+from diffusion_probe.engine.core.skill import PREVIEW as PREVIEW_SKILL
+from diffusion_probe.engine.core.skill import Skill, combine
+from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, SEQUENTIAL, policy_named
+from diffusion_probe.engine.seed_search.policies.policy import Policy
 from diffusion_probe.probe_models.combined import CombinedProbe
+from diffusion_probe.probe_models.combining import combine_probes
 from diffusion_probe.probe_models.focus import AttentionFocus
 from diffusion_probe.probe_models.preview import PreviewReward
-from diffusion_probe.probe_models.probe import Probe
 from diffusion_probe.probe_models.probe_file import LearnedProbe, load_probe
-from diffusion_probe.sampling.capture import attach_probe, captured
-from diffusion_probe.sampling.combining import combine_probes
-from diffusion_probe.search.policies import ONE_CUT, SEQUENTIAL, policy_named
-from diffusion_probe.search.policy import Policy
-from diffusion_probe.search.skill import PREVIEW as PREVIEW_SKILL
-from diffusion_probe.search.skill import Skill, combine
 from diffusion_probe.testbed import sample
 from diffusion_probe.testbed.load import PROBES
 from diffusion_probe.testbed.scorer import GroundTruth

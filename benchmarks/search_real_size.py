@@ -12,9 +12,9 @@ from typing import Any
 
 import comfy.sample
 import torch
-from diffusion_probe.sampling.candidates import ksampler_candidate
-from diffusion_probe.sampling.hub import Hub
-from diffusion_probe.sampling.seeds import batch_noise
+from diffusion_probe.engine.runs.seeds import batch_noise
+from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
+from diffusion_probe.engine.seed_search.hub.hub import Hub
 from torch import Tensor
 from torch._subclasses import FakeTensor
 from torch._subclasses.functional_tensor import FunctionalTensor

@@ -6,14 +6,14 @@ from statistics import median
 from typing import Any
 
 import torch
-from diffusion_probe.probe_models.features import DENOISED
-from diffusion_probe.sampling.candidates import ksampler_candidate
-from diffusion_probe.sampling.hub import Hub
-from diffusion_probe.sampling.search_run import seed_search
-from diffusion_probe.sampling.words import encode_words
-from diffusion_probe.search.outcome import Outcome
-from diffusion_probe.search.policies import ONE_CUT, SEQUENTIAL, policy_named
-from diffusion_probe.search.policy import Policy
+from diffusion_probe.engine.capture.prompt.encode import encode_words
+from diffusion_probe.engine.core.features import DENOISED
+from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
+from diffusion_probe.engine.seed_search.hub.hub import Hub
+from diffusion_probe.engine.seed_search.outcome import Outcome
+from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, SEQUENTIAL, policy_named
+from diffusion_probe.engine.seed_search.policies.policy import Policy
+from diffusion_probe.engine.seed_search.run import seed_search
 from diffusion_probe.testbed import sample
 
 from benchmarks.candidates import Testbed, candidate_seeds

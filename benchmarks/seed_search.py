@@ -24,10 +24,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusion_probe.search.policies import ONE_CUT, SEQUENTIAL
+from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, SEQUENTIAL
 from diffusion_probe.testbed import sample
-from diffusion_probe.training import protocol
-from diffusion_probe.training.replay import replay
+from diffusion_probe.training.metrics import protocol
+from diffusion_probe.training.metrics.replay import replay
 
 from benchmarks import cached_search, prompt_search, report, search_real_size, search_timing
 from benchmarks.candidates import Testbed, candidate_seeds, kept_lines

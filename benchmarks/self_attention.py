@@ -18,17 +18,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusion_probe.probe_models.features import Features
-from diffusion_probe.probe_models.probe import CaptureAll
-from diffusion_probe.probe_models.words import Word
-from diffusion_probe.sampling.capture import attach_probe, finished_rows
-from diffusion_probe.sampling.families import block_names
-from diffusion_probe.sampling.look import LOOKING
+from diffusion_probe.engine.capture.capture import attach_probe, finished_rows
+from diffusion_probe.engine.capture.taps.families import block_names
+from diffusion_probe.engine.core.features import Features
+from diffusion_probe.engine.core.probe import CaptureAll
+from diffusion_probe.engine.core.prompt_words import Word
+from diffusion_probe.engine.runs.keys import LOOKING
 from diffusion_probe.testbed import sample
-from diffusion_probe.training import protocol
-from diffusion_probe.training.dataset import Dataset, is_validation, run_key, run_path
-from diffusion_probe.training.fit import Fit, Recipe
-from diffusion_probe.training.recorder import FinishedRun, record_run
+from diffusion_probe.training.dataset.folder import Dataset, is_validation, run_key, run_path
+from diffusion_probe.training.dataset.recorder import FinishedRun, record_run
+from diffusion_probe.training.fitting.fit import Fit, Recipe
+from diffusion_probe.training.metrics import protocol
 from diffusion_probe.training.testbed_recording import labels_of
 from torch import Tensor
 from tqdm import tqdm

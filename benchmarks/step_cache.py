@@ -32,8 +32,8 @@ from typing import Any
 
 import torch
 from comfy.patcher_extension import WrappersMP
-from diffusion_probe.sampling.step_cache.config import INTERVALS, StepCacheConfig
-from diffusion_probe.sampling.step_cache.hook import apply_step_cache
+from diffusion_probe.engine.step_cache.config import INTERVALS, StepCacheConfig
+from diffusion_probe.engine.step_cache.hook import apply_step_cache
 from diffusion_probe.testbed import sample, scorer
 from torch import Tensor
 from tqdm import tqdm

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusion_probe.dev.testbed_training.train import FAMILIES
 from diffusion_probe.testbed import render, sample, scorer
 from diffusion_probe.testbed.load import load_testbed
 from diffusion_probe.testbed.scenes import Scene, sample_scenes
-from diffusion_probe.testbed.train import FAMILIES
 from tqdm import trange
 
 from benchmarks import report

@@ -2,7 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from ..board.route import add_route
+from ..engine.board.route import add_route
 from . import attach, cache, evaluate, gate, probes, prune, record, rewards, save, search, seeds, testbed, train, words
 from .guard import guarded
 

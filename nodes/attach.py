@@ -4,13 +4,13 @@ from dataclasses import replace
 
 from comfy_api.latest import io, ui
 
-from ..board.pictures import looks
-from ..board.place import previews_off
-from ..board.values import BOARD, score_board
-from ..sampling.capture import attach_probe, captured, score_with_previews
-from ..sampling.moments import AUTO, one_moment
-from ..search.ranking import best_first
-from ..search.report import score_report, score_text
+from ..engine.board.pictures import looks
+from ..engine.board.place import previews_off
+from ..engine.board.values import BOARD, score_board
+from ..engine.capture.capture import attach_probe, captured, score_with_previews
+from ..engine.capture.moments import AUTO, one_moment
+from ..engine.core.ranking import best_first
+from ..engine.selection.report import score_report, score_text
 from .errors import named_errors
 from .types import Probe, Scores
 

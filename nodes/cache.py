@@ -2,9 +2,9 @@
 
 from comfy_api.latest import io
 
-from ..sampling.step_cache.config import INTERVALS, SPACES, StepCacheConfig
-from ..sampling.step_cache.hook import apply_step_cache
-from ..sampling.step_cache.predict import PREDICTORS
+from ..engine.step_cache.config import INTERVALS, SPACES, StepCacheConfig
+from ..engine.step_cache.hook import apply_step_cache
+from ..engine.step_cache.predict import PREDICTORS
 from .errors import named_errors
 
 CUSTOM = "custom"

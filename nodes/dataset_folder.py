@@ -5,9 +5,9 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io
 
-from ..outside.names import can_be_inside
-from ..outside.texts import quoted
-from ..training.dataset import FOLDER, RUNS
+from ..engine.core.names import can_be_inside
+from ..engine.core.texts import quoted
+from ..training.dataset.folder import FOLDER, RUNS
 from .types import NEVER_THE_SAME
 
 

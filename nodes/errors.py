@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ..outside.texts import plain, quoted
-from ..probe_models.probe import one_number_each
+from ..engine.core.probe import one_number_each
+from ..engine.core.texts import plain, quoted
 
 
 @contextmanager

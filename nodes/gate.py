@@ -3,9 +3,9 @@
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..search.gate import BEST, GATE_THRESHOLDS, ROWS, Decision, decide
-from ..search.report import gate_report, gate_text
-from ..search.select import RAW
+from ..engine.selection.gate import BEST, GATE_THRESHOLDS, ROWS, Decision, decide
+from ..engine.selection.report import gate_report, gate_text
+from ..engine.selection.select import RAW
 from .errors import named_errors
 from .types import Scores
 

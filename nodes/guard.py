@@ -12,7 +12,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..outside.texts import can_be_logged, log_encoding, writable, writable_values
+from ..engine.core.texts import can_be_logged, log_encoding, writable, writable_values
 from .errors import named_errors
 from .inputs import KINDS, require_inputs
 from .types import NEVER_THE_SAME

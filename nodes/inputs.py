@@ -8,9 +8,9 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..outside.texts import half_character, plain, quoted
-from ..probe_models import probe as probes
-from ..search import scores
+from ..engine.core import probe as probes
+from ..engine.core import scores
+from ..engine.core.texts import half_character, plain, quoted
 from .types import Probe, Reward, Scores
 
 SHOWN = 24

@@ -7,8 +7,8 @@ from pathlib import Path, PureWindowsPath
 
 import folder_paths
 
-from ..outside.names import can_be_inside, leads_out, parts_of
-from ..outside.texts import quoted
+from ..engine.core.names import can_be_inside, leads_out, parts_of
+from ..engine.core.texts import quoted
 from ..testbed.load import PROBES
 
 FOLDER = "diffusion_probes"

@@ -2,10 +2,10 @@
 
 from comfy_api.latest import io
 
+from ..probe_models.combining import combine_probes
 from ..probe_models.focus import AttentionFocus
 from ..probe_models.preview import PreviewReward
 from ..probe_models.probe_file import load_probe
-from ..sampling.combining import combine_probes
 from .errors import named_errors, require_prompt
 from .inputs import FileCombo
 from .probe_folder import probe_names, probe_path

@@ -2,11 +2,11 @@
 
 from comfy_api.latest import io
 
-from ..sampling.capture import attach_probe
-from ..sampling.moments import AUTO
-from ..sampling.pruning import PruneRule
-from ..search.seeds import MOST_SEEDS
-from ..search.select import OFF, THRESHOLDS, check_limits
+from ..engine.capture.capture import attach_probe
+from ..engine.capture.moments import AUTO
+from ..engine.core.seed_list import MOST_SEEDS
+from ..engine.selection.pruning import PruneRule
+from ..engine.selection.select import OFF, THRESHOLDS, check_limits
 from .errors import named_errors
 from .seeds import KEEP_ALL, USE_ANYWAY
 from .types import Probe

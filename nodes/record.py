@@ -4,15 +4,15 @@ from pathlib import Path
 
 from comfy_api.latest import io
 
-from ..outside.texts import plain, writable
-from ..probe_models.features import ALL_TEXT, NEEDS
-from ..probe_models.probe import CaptureAll
-from ..sampling.capture import attach_probe, finished_rows, probe_of
-from ..training.dataset import run_path
-from ..training.other_prompts import other_parts, other_prompts, recorded_prompts
-from ..training.prompt_parts import prompt_parts
-from ..training.recorder import FinishedRun, dataset_size, record_run, require_sound
-from ..training.workflow_key import NODE, nodes_before, workflow_key
+from ..engine.capture.capture import attach_probe, finished_rows, probe_of
+from ..engine.core.features import ALL_TEXT, NEEDS
+from ..engine.core.probe import CaptureAll
+from ..engine.core.texts import plain, writable
+from ..training.dataset.folder import run_path
+from ..training.dataset.other_prompts import other_parts, other_prompts, recorded_prompts
+from ..training.dataset.prompt_parts import prompt_parts
+from ..training.dataset.recorder import FinishedRun, dataset_size, record_run, require_sound
+from ..training.dataset.workflow_key import NODE, nodes_before, workflow_key
 from .dataset_folder import dataset_path
 from .errors import images_scored, judged, label_of, named_errors, require_prompt
 from .types import Reward

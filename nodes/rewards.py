@@ -2,9 +2,9 @@
 
 from comfy_api.latest import io
 
-from ..rewards.catalog import REWARDS, load
-from ..search.ranking import best_first
-from ..search.report import image_scores_report, image_scores_text
+from ..engine.core.ranking import best_first
+from ..engine.rewards.catalog import REWARDS, load
+from ..engine.selection.report import image_scores_report, image_scores_text
 from .errors import judged, label_of, named_errors
 from .types import Reward
 

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 from comfy_api.latest import io, ui
 
-from ..outside.names import can_be_made
-from ..outside.texts import quoted
-from ..search.naming import row_labels
+from ..engine.core.names import can_be_made
+from ..engine.core.texts import quoted
+from ..engine.selection.naming import row_labels
 from .errors import named_errors
 from .types import Scores
 

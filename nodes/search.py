@@ -3,18 +3,18 @@
 import comfy.samplers
 from comfy_api.latest import io, ui
 
-from ..board.channel import open_board
-from ..board.search import SearchBoard
-from ..board.values import BOARD
-from ..probe_models.features import DENOISED
-from ..sampling.candidates import ksampler_candidate
-from ..sampling.families import require_fit
-from ..sampling.search_result import candidate_pictures
-from ..sampling.search_run import seed_search
-from ..search.outcome import outcome_report, outcome_text
-from ..search.policies import GOOD_ENOUGH, POLICIES, SEQUENTIAL, policy_named
-from ..search.seeds import LARGEST_SEED, MOST_SEEDS, seed_list
-from ..search.skill import PREVIEW, Skill
+from ..engine.board.channel import open_board
+from ..engine.board.search_board import SearchBoard
+from ..engine.board.values import BOARD
+from ..engine.capture.taps.families import require_fit
+from ..engine.core.features import DENOISED
+from ..engine.core.seed_list import LARGEST_SEED, MOST_SEEDS, seed_list
+from ..engine.core.skill import PREVIEW, Skill
+from ..engine.seed_search.candidates import ksampler_candidate
+from ..engine.seed_search.outcome import outcome_report, outcome_text
+from ..engine.seed_search.policies.by_name import GOOD_ENOUGH, POLICIES, SEQUENTIAL, policy_named
+from ..engine.seed_search.result import candidate_pictures
+from ..engine.seed_search.run import seed_search
 from .errors import named_errors
 from .types import Probe, Scores, hold_inputs
 

@@ -5,15 +5,15 @@ from dataclasses import replace
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..board.channel import open_board
-from ..board.values import BOARD, Board, filter_board
-from ..sampling.conditioning import cut_conditioning
-from ..sampling.latents import keep_rows
-from ..sampling.seeds import SeedBatchNoise, use_seeds
-from ..search.marks import Marks
-from ..search.report import SIDES, seeds_text, selection_report, selection_text
-from ..search.seeds import LARGEST_SEED, MOST_SEEDS, seed_list
-from ..search.select import OFF, THRESHOLDS, Selection, require_rows, select
+from ..engine.board.channel import open_board
+from ..engine.board.values import BOARD, Board, filter_board
+from ..engine.core.marks import Marks
+from ..engine.core.seed_list import LARGEST_SEED, MOST_SEEDS, seed_list
+from ..engine.runs.conditioning import cut_conditioning
+from ..engine.runs.latents import keep_rows
+from ..engine.runs.seeds import SeedBatchNoise, use_seeds
+from ..engine.selection.report import SIDES, seeds_text, selection_report, selection_text
+from ..engine.selection.select import OFF, THRESHOLDS, Selection, require_rows, select
 from .errors import named_errors
 from .types import Scores, hold_inputs
 

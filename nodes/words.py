@@ -2,9 +2,9 @@
 
 from comfy_api.latest import io
 
-from ..sampling.attention_preview import ALL_ROWS, MOST_WORDS, attention_preview
-from ..sampling.moments import one_moment
-from ..sampling.words import encode_words
+from ..engine.capture.attention_preview import ALL_ROWS, MOST_WORDS, attention_preview
+from ..engine.capture.moments import one_moment
+from ..engine.capture.prompt.encode import encode_words
 from .errors import named_errors
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .features import ACTIVATION, TEXT
+from ..engine.core.features import ACTIVATION, TEXT
 from .inputs import Inputs
 from .layers import CONDITION, FREQUENCIES, GROUPS, ResidualLayer, noise_embedding
 from .norms import ChannelNorm

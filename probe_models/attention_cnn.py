@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .features import ATTENTION, TEXT
+from ..engine.core.features import ATTENTION, TEXT
 from .inputs import SPELLING, Inputs
 from .layers import CONDITION, FREQUENCIES, GROUPS, ResidualLayer, noise_embedding
 from .map_features import LIE, VIEWS, lie, maps_of, views

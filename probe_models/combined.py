@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .features import Features
+from ..engine.core.features import Features
 from .preview import PreviewReward
 from .probe_file import LearnedProbe
 

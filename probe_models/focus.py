@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..engine.core.features import ATTENTION, Features, over_words
+from ..engine.core.prompt_words import Word
 from . import signatures
-from .features import ATTENTION, Features, over_words
-from .words import Word
 
 WEIGHTS = {
     "concentration": 0.25,  # 1 - entropy: an omitted object's map is diffuse

@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from .features import ACTIVATION, ATTENTION, DENOISED, LATENT, TEXT, Features, as_image, on_grid
+from ..engine.core.features import ACTIVATION, ATTENTION, DENOISED, LATENT, TEXT, Features, as_image, on_grid
 
 SPELLING = 64
 """Signs that stand for a word's spelling."""

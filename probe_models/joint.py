@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .features import ACTIVATION, ATTENTION, DENOISED, LATENT, TEXT
+from ..engine.core.features import ACTIVATION, ATTENTION, DENOISED, LATENT, TEXT
 from .inputs import SPELLING, Inputs
 from .layers import PLACES, AttentionLayer, ResidualLayer, noise_embedding, places
 from .map_features import VIEWS, lie, maps_of, views

@@ -11,8 +11,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from .features import DENOISED, Features
-from .probe import one_number_each
+from ..engine.core.features import DENOISED, Features
+from ..engine.core.probe import one_number_each
 
 CHUNK = 2
 """Rows decoded at once: previews should not need more memory than the final decode of a batch, and on a CPU

@@ -5,8 +5,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from ..outside.json_text import read_json
-from ..outside.texts import half_character, plain
+from ..engine.core.json_text import read_json
+from ..engine.core.texts import half_character, plain
 
 FORMAT = 1
 """Version of the file's layout. A newer one is refused, as it may mean something else."""
@@ -46,7 +46,7 @@ class ProbeCard:
         command: that trained it.
         held_out: its figures on held-out prompts, by name.
         skilled: see ``probe.Probe``.
-        search_skill: the fields of ``search.skill.Skill``, or None.
+        search_skill: the fields of ``engine.core.skill.Skill``, or None.
 
     Raises:
         ValueError: a value is of another type or out of range; the message names the field.
@@ -145,7 +145,7 @@ def _number(value: Any) -> bool:
 
 
 def _is_skill(values: Any) -> bool:
-    """Whether these are the fields of ``search.skill.Skill``, as it takes them."""
+    """Whether these are the fields of ``engine.core.skill.Skill``, as it takes them."""
     if not isinstance(values, dict) or set(values) != {*SKILL, "source"} or not _texts((values["source"],)):
         return False
     if not all(isinstance(values[name], list | tuple) and _numbers(values[name]) for name in SKILL):

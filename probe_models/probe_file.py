@@ -9,11 +9,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..outside.disk import replace_file
-from ..outside.texts import plain, quoted
+from ..engine.core.features import ACTIVATION, ATTENTION, Features
+from ..engine.core.files import replace_file
+from ..engine.core.texts import plain, quoted
 from .activation_ranker import ActivationRanker
 from .attention_cnn import AttentionCNN
-from .features import ACTIVATION, ATTENTION, Features
 from .inputs import Inputs, row_inputs, stacked
 from .joint import JointProbe
 from .probe_card import FORMAT, ProbeCard
@@ -42,7 +42,8 @@ class LearnedProbe:
         card: describes it.
         network: gives the scores.
         projection: of the activation, ``[kept channels, channels]``, where the network reads one.
-        prompts: digests of the prompts that it was trained on, by ``training.dataset.prompt_digest``; None: not known.
+        prompts: digests of the prompts that it was trained on, by
+            ``training.dataset.folder.prompt_digest``; None: not known.
     """
 
     def __init__(

@@ -7,8 +7,8 @@ import comfy.sample
 import comfy.sd
 import torch
 
-from ..sampling.families import family_of
-from ..sampling.seeds import batch_noise
+from ..engine.capture.taps.families import family_of
+from ..engine.runs.seeds import batch_noise
 
 STEPS = 25
 CFG = {"FLUX": 2.0, "SDXL": 3.0}

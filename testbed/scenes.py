@@ -10,7 +10,7 @@ import random
 import re
 from dataclasses import dataclass
 
-from ..outside.texts import quoted
+from ..engine.core.texts import quoted
 
 COLOURS = {  # RGB in 0…1; hues far enough apart that a blurred pixel still falls to its own colour
     "red": (0.87, 0.11, 0.13),

@@ -15,9 +15,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = str(Path(__file__).resolve().parent.parent)
 sys.path.insert(0, ROOT)
-from runtime import loader  # noqa: E402
+import dev  # noqa: E402, F401  (found once, its modules are importable; the root leaves the path again)
+import engine  # noqa: E402, F401  (as `dev`, which is used without the pack)
+from training.client import loader  # noqa: E402
 
-loader.use_pack()  # takes the root off sys.path again; `runtime` and `benchmarks` stay importable
+loader.use_pack()  # takes the root off sys.path again
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +64,6 @@ def hostile():
 @pytest.fixture
 def draws(hostile):
     """Hostile inputs are drawn with ``Random(seed)`` for each seed of this, ten in all. The long run draws more, and
-    others: ``HOSTILE_DRAWS=200 HOSTILE_SEED=7 python -m runtime.test -k hostile``."""
+    others: ``HOSTILE_DRAWS=200 HOSTILE_SEED=7 python -m dev.test -k hostile``."""
     first, count = int(os.environ.get("HOSTILE_SEED", 0)), int(os.environ.get("HOSTILE_DRAWS", 10))
     return [Random(f"{first} {number}") for number in range(count)]

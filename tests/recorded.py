@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 import torch
-from diffusion_probe.probe_models.features import Features
-from diffusion_probe.probe_models.words import Word
-from diffusion_probe.training.dataset import run_key
-from diffusion_probe.training.header import Header
-from diffusion_probe.training.projection import dataset_projection, fit_projection, keep_projection
-from diffusion_probe.training.run_record import RunRecord
-from diffusion_probe.training.writing import DatasetWriter, recorded_moments, run_tensors
+from diffusion_probe.engine.core.features import Features
+from diffusion_probe.engine.core.prompt_words import Word
+from diffusion_probe.training.dataset.folder import run_key
+from diffusion_probe.training.dataset.header import Header
+from diffusion_probe.training.dataset.projection import dataset_projection, fit_projection, keep_projection
+from diffusion_probe.training.dataset.run_record import RunRecord
+from diffusion_probe.training.dataset.writing import DatasetWriter, recorded_moments, run_tensors
 
 ROWS, BLOCKS, CHANNELS, RAW = 6, 2, 4, 5
 PERCENTS = (0.1, 0.2)

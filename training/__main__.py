@@ -10,7 +10,7 @@ from pathlib import Path
 _HERE = Path(__file__).resolve().parent
 sys.path[:] = [str(_HERE.parent), *(entry for entry in sys.path if Path(entry).resolve() != _HERE)]
 
-from runtime import loader  # noqa: E402  (after the path)
+from training.client import loader  # noqa: E402  (after the path)
 
 loader.use_comfy()
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from ..probe_models.probe_file import KINDS, load_probe
-from . import recording_client
-from .fit import Recipe
+from .client import record as recording_client
+from .fitting.fit import Recipe
 
 SUFFIX = ".safetensors"
 
@@ -143,9 +143,9 @@ def _device(name: str) -> str:
 
 def _train(given: argparse.Namespace) -> None:
     from . import report
-    from .choices import recipe_for
-    from .dataset import Dataset
-    from .probe_training import train_probe
+    from .dataset.folder import Dataset
+    from .fitting.choices import recipe_for
+    from .fitting.probe_training import train_probe
 
     report.require_drawing()
     dataset = Dataset(given.dataset)

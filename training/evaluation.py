@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..probe_models.features import ACTIVATION
+from ..engine.core.features import ACTIVATION
 from ..probe_models.probe_file import LearnedProbe
-from . import accuracy, protocol
-from .batches import Batches
-from .dataset import Dataset, is_validation, prompt_digest
-from .figures import progress_by_moment
-from .fit import check_labels
-from .projection import dataset_projection
-from .run_record import RunRecord
-from .validation import Scored, score_groups, with_enough_rows
+from .dataset.batches import Batches
+from .dataset.folder import Dataset, is_validation, prompt_digest
+from .dataset.projection import dataset_projection
+from .dataset.run_record import RunRecord
+from .fitting.figures import progress_by_moment
+from .fitting.fit import check_labels
+from .metrics import accuracy, protocol
+from .metrics.validation import Scored, score_groups, with_enough_rows
 
 BY = "moment"
 """The key of the rows' noise level, for people."""

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..outside.disk import replace_file
-from ..outside.texts import plain
-from .dataset import Dataset
+from ..engine.core.files import replace_file
+from ..engine.core.texts import plain
+from .dataset.folder import Dataset
 from .evaluation import Evaluation, moment_rows, table_of
-from .figures import default_moment, progress_by_moment
-from .probe_training import Progress, Trained
-from .validation import Scored
+from .fitting.figures import default_moment, progress_by_moment
+from .fitting.probe_training import Progress, Trained
+from .metrics.validation import Scored
 
 BINS = 10
 LONGEST_LABEL = 60

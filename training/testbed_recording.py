@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..probe_models.probe import CaptureAll
-from ..sampling.capture import attach_probe, finished_rows
-from ..sampling.words import encode_words
+from ..engine.capture.capture import attach_probe, finished_rows
+from ..engine.capture.prompt.encode import encode_words
+from ..engine.core.probe import CaptureAll
 from ..testbed import sample, scenes, scorer
 from ..testbed.load import load_testbed
-from .dataset import run_key, run_path
-from .other_prompts import other_parts, other_prompts
-from .prompt_parts import prompt_parts
-from .recorder import FinishedRun, record_run
+from .dataset.folder import run_key, run_path
+from .dataset.other_prompts import other_parts, other_prompts
+from .dataset.prompt_parts import prompt_parts
+from .dataset.recorder import FinishedRun, record_run
 
 MOMENTS = ((1, 3, 5, 8, 10, 15), (1, 3, 5, 8, 10, 15), (2, 4, 5, 7, 9, 12))
 """Evaluations of a 25-step run to look at, in turn: noise levels between those that are measured, too."""

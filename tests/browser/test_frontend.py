@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from runtime.link import linked_name
-from runtime.paths import OUTPUT, PACK_ROOT, comfyui_path
-from runtime.server import ComfyServer
-from runtime.workflow import to_prompt
+from dev.link import linked_name
+from dev.server import ComfyServer
+from training.client.paths import OUTPUT, PACK_ROOT, comfyui_path
+from training.client.workflow import to_prompt
 
 HERE = Path(__file__).parent
 

@@ -2,8 +2,8 @@
 
 import sys
 
-from runtime import loader
-from runtime.paths import PACK_ROOT
+from training.client import loader
+from training.client.paths import PACK_ROOT
 
 loader.use_comfy()
 sys.path.insert(0, str(PACK_ROOT))
@@ -14,8 +14,8 @@ sys.path.remove(str(PACK_ROOT))
 import comfy.model_management  # noqa: E402
 import pytest  # noqa: E402
 
-from runtime.client import ComfyClient  # noqa: E402
-from runtime.server import ComfyServer  # noqa: E402
+from dev.server import ComfyServer  # noqa: E402
+from training.client.server import ComfyClient  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +83,7 @@ def run(client):
 @pytest.fixture
 def flux():
     """A small FLUX with random weights, whose attention is far from flat."""
-    from diffusion_probe.testbed.random_models import random_flux
+    from diffusion_probe.dev.random_models import random_flux
 
     return random_flux(seed=0, scale=1.5)
 
@@ -98,7 +98,7 @@ class SmallModel:
 
     def __init__(self, name):
         import torch
-        from diffusion_probe.testbed.random_models import random_flux, random_model
+        from diffusion_probe.dev.random_models import random_flux, random_model
 
         self.name = name
         self.model = random_flux(scale=1.5) if name == "FLUX" else random_model(name, scale=1.5)
@@ -109,7 +109,7 @@ class SmallModel:
     def prompt(self, seed, tokens=12, **changes):
         """A CONDITIONING for it."""
         import torch
-        from diffusion_probe.testbed.random_models import random_conditioning
+        from diffusion_probe.dev.random_models import random_conditioning
 
         [[context, entry]] = random_conditioning(seed, tokens=tokens)
         if self.name == "HiDream":
@@ -151,7 +151,7 @@ def small_model():
 def reward_models(tmp_path, monkeypatch):
     """An empty folder for reward models, the only one that ComfyUI knows of."""
     import folder_paths
-    from diffusion_probe.rewards.files import FOLDER
+    from diffusion_probe.engine.rewards.files import FOLDER
 
     extensions = folder_paths.folder_names_and_paths[FOLDER][1]
     folder = tmp_path / "reward_models"
@@ -165,7 +165,7 @@ def ksampler():
     """A stock KSampler run in process, on a batch of latents of 8 x 12 (4 x 6 image tokens)."""
     import comfy.sample
     import torch
-    from diffusion_probe.testbed.random_models import random_conditioning
+    from diffusion_probe.dev.random_models import random_conditioning
 
     @torch.inference_mode()
     def run(model, positive=None, negative=None, rows=2, seed=5, steps=12, cfg=2.0, latent=None, noise=None, **options):

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
+from diffusion_probe.dev.random_models import random_conditioning
+from diffusion_probe.engine.capture.attention_preview import MOST_WORDS, attention_preview
+from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.capture.prompt.encode import KEY
 from diffusion_probe.nodes.words import AttentionPreview
 from diffusion_probe.probe_models.focus import AttentionFocus
 from diffusion_probe.probe_models.preview import PreviewReward
-from diffusion_probe.sampling.attention_preview import MOST_WORDS, attention_preview
-from diffusion_probe.sampling.capture import attach_probe, captured
-from diffusion_probe.sampling.words import KEY
-from diffusion_probe.testbed.random_models import random_conditioning
 
 WORDS = (("a", (1,)), ("red", (2, 3)), ("圆", (4,)), ("red", (5,)))
 
@@ -80,7 +80,7 @@ def test_without_names_only_the_first_words_are_drawn(flux, ksampler):
 
 
 def test_a_model_without_a_latent_preview_gets_a_plain_ground(run, monkeypatch):
-    monkeypatch.setattr("diffusion_probe.sampling.attention_preview.preview_images", lambda *_: None)
+    monkeypatch.setattr("diffusion_probe.engine.capture.attention_preview.preview_images", lambda *_: None)
     assert shown(run)[0].shape[0] == 8
 
 

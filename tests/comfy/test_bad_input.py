@@ -15,18 +15,18 @@ import numpy as np
 import pytest
 import torch
 from comfy_extras.nodes_easycache import EasyCacheNode, LazyCacheNode
+from diffusion_probe.dev.random_models import random_conditioning
+from diffusion_probe.engine.core.scores import Scores, SeedName
 from diffusion_probe.nodes.attach import AttachProbe, ProbeScore
 from diffusion_probe.nodes.prune import PruneInFlight
 from diffusion_probe.nodes.search import SeedSearch
 from diffusion_probe.nodes.seeds import EarlySeedFilter
 from diffusion_probe.probe_models.focus import AttentionFocus
-from diffusion_probe.search.scores import Scores, SeedName
-from diffusion_probe.testbed.random_models import random_conditioning
 from PIL import Image
 
-from runtime.client import PromptError
-from runtime.paths import PACK_ROOT
-from runtime.workflow import load_prompt
+from training.client.paths import PACK_ROOT
+from training.client.server import PromptError
+from training.client.workflow import load_prompt
 
 
 @pytest.fixture(autouse=True)

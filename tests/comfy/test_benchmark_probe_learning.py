@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from diffusion_probe.training.dataset import Dataset, is_validation
+from diffusion_probe.training.dataset.folder import Dataset, is_validation
 
 from benchmarks import probe_learning
 

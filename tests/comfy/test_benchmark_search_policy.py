@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from runtime.paths import PACK_ROOT
+from training.client.paths import PACK_ROOT
 
 
 @pytest.mark.benchmark

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from diffusion_probe.dev.random_models import random_flux
 from diffusion_probe.probe_models.probe_file import KINDS
-from diffusion_probe.testbed.random_models import random_flux
 from torch._subclasses import FakeTensorMode
 
 from benchmarks import candidates, prompt_search, scoring_cost, search_probes, search_timing, seed_search

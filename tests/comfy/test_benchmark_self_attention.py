@@ -5,7 +5,7 @@ import json
 import comfy.ldm.flux.math
 import pytest
 import torch
-from diffusion_probe.training.dataset import Dataset, is_validation
+from diffusion_probe.training.dataset.folder import Dataset, is_validation
 
 from benchmarks import candidates, self_attention
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from diffusion_probe.testbed.random_models import random_flux
+from diffusion_probe.dev.random_models import random_flux
 
 from benchmarks import cached_search, candidates, step_cache
 from benchmarks.capture_overhead import Job

@@ -5,8 +5,8 @@ import pytest
 import torch
 from comfy.ldm.modules.attention import optimized_attention
 from comfy_extras.nodes_nag import NAGuidance
-from diffusion_probe.sampling.capture import attach_probe, captured
-from diffusion_probe.testbed.random_models import random_sdxl
+from diffusion_probe.dev.random_models import random_sdxl
+from diffusion_probe.engine.capture.capture import attach_probe, captured
 
 BLOCK = ("input", 3, 0)
 

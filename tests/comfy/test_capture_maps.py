@@ -3,10 +3,10 @@
 import comfy.patcher_extension
 import pytest
 import torch
-from diffusion_probe.sampling import attention
-from diffusion_probe.sampling.capture import attach_probe, captured
-from diffusion_probe.sampling.tokens import Tokens
-from diffusion_probe.testbed.random_models import random_conditioning
+from diffusion_probe.dev.random_models import random_conditioning
+from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.capture.taps import attention
+from diffusion_probe.engine.capture.taps.tokens import Tokens
 
 TOKENS = 12
 

@@ -5,15 +5,14 @@ import pytest
 import torch
 from comfy.ldm.modules.attention import optimized_attention
 from comfy.patcher_extension import WrappersMP
-from diffusion_probe.probe_models.probe import CaptureAll
-from diffusion_probe.sampling.attachment import KEY
-from diffusion_probe.sampling.candidates import ksampler_candidate
-from diffusion_probe.sampling.capture import attach_probe, captured
-from diffusion_probe.sampling.look import LOOKING, TAPS
-from diffusion_probe.sampling.model_call import CALL
-from diffusion_probe.sampling.search_run import seed_search
-from diffusion_probe.search.policies import ONE_CUT, policy_named
-from diffusion_probe.testbed.random_models import random_conditioning, random_flux, random_sdxl
+from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
+from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.capture.taps.model_call import CALL
+from diffusion_probe.engine.core.probe import CaptureAll
+from diffusion_probe.engine.runs.keys import LOOKING, RECORDING, TAPS
+from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
+from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
+from diffusion_probe.engine.seed_search.run import seed_search
 
 SMALL_UNET = {"num_res_blocks": [1], "channel_mult": [1], "transformer_depth": [1], "transformer_depth_output": [1, 1]}
 STEPS = 5
@@ -259,7 +258,7 @@ def test_nothing_of_a_look_is_left_in_the_options_of_a_run(models, sample):
     recorder = attach_probe(outer, CaptureAll(), "step 2")
     sample(recorder)
     assert len(seen) == STEPS and len(set(seen)) == 1, "each evaluation leaves the options as the first one"
-    assert KEY in seen[0] and not any(name in seen[0] for name in (LOOKING, TAPS, CALL, "Tapped", "NamedBlock"))
+    assert RECORDING in seen[0] and not any(name in seen[0] for name in (LOOKING, TAPS, CALL, "Tapped", "NamedBlock"))
     seen.clear()
 
     def fail(q, k, v, options):

@@ -4,10 +4,10 @@ import comfy.patcher_extension
 import comfy.samplers
 import pytest
 import torch
-from diffusion_probe.sampling import moments
-from diffusion_probe.sampling.capture import attach_probe, captured
-from diffusion_probe.sampling.exactness import EXACT_WHEN_CUT
-from diffusion_probe.testbed.random_models import random_flux
+from diffusion_probe.dev.random_models import random_flux
+from diffusion_probe.engine.capture import moments
+from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.core.samplers import traits_of
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_only_the_samplers_said_to_be_exact_survive_a_cut(ksampler, sampler):
     )  # fmt: skip
     error = float((rest - whole).norm() / whole.norm())
     function = comfy.samplers.sampler_object(sampler).sampler_function.__name__
-    assert (error < 1e-5) == (function in EXACT_WHEN_CUT), error
+    assert (error < 1e-5) == (traits_of(function).exact_when_cut), error
 
 
 def test_step_k_is_the_kth_evaluation_also_of_samplers_with_two_per_step(small, ksampler, probe):

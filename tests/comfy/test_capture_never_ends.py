@@ -5,17 +5,19 @@ import comfy.samplers
 import pytest
 import torch
 from comfy.ldm.modules import attention as comfy_attention
+from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
+from diffusion_probe.engine.capture import attachment, recording
+from diffusion_probe.engine.capture.capture import attach_probe, captured, finished_rows, score_latent
+from diffusion_probe.engine.capture.taps import activation, maps, model_call
+from diffusion_probe.engine.capture.taps import wrapper as tap
+from diffusion_probe.engine.core.probe import CaptureAll
+from diffusion_probe.engine.runs.keys import RECORDING
+from diffusion_probe.engine.runs.latents import row_keys
+from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
+from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
+from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.selection.pruning import PruneRule
 from diffusion_probe.nodes.attach import ProbeScore
-from diffusion_probe.probe_models.probe import CaptureAll
-from diffusion_probe.sampling import activation, attachment, maps, model_call, recording, tap
-from diffusion_probe.sampling.attachment import KEY
-from diffusion_probe.sampling.candidates import ksampler_candidate
-from diffusion_probe.sampling.capture import attach_probe, captured, finished_rows, score_latent
-from diffusion_probe.sampling.latents import row_keys
-from diffusion_probe.sampling.pruning import PruneRule
-from diffusion_probe.sampling.search_run import seed_search
-from diffusion_probe.search.policies import ONE_CUT, policy_named
-from diffusion_probe.testbed.random_models import random_conditioning, random_flux, random_sdxl
 
 SMALL_UNET = {"num_res_blocks": [1], "channel_mult": [1], "transformer_depth": [1], "transformer_depth_output": [1, 1]}
 STEPS = 4
@@ -37,7 +39,7 @@ def sample(ksampler):
 
 
 def note_of(model, latent):
-    (note,) = {model.get_attachment(KEY).store.find(key).note for key in row_keys(latent)}
+    (note,) = {model.get_attachment(RECORDING).store.find(key).note for key in row_keys(latent)}
     return note
 
 
@@ -84,7 +86,7 @@ def test_memory_that_a_look_has_not_is_no_end_of_the_run(models, sample, monkeyp
         raise torch.OutOfMemoryError("boom")
 
     monkeypatch.setattr(maps, "attention_pytorch", full, raising=False)
-    monkeypatch.setattr("diffusion_probe.sampling.attention.attention_pytorch", full)
+    monkeypatch.setattr("diffusion_probe.engine.capture.taps.attention.attention_pytorch", full)
     model = attach_probe(models["FLUX"], probe, "step 1, step 3")
     latent = sample(model)
     assert torch.equal(latent, sample(models["FLUX"]))

@@ -6,16 +6,16 @@ import comfy.multigpu
 import comfy.patcher_extension
 import pytest
 import torch
+from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
+from diffusion_probe.engine.capture.capture import attach_probe, captured, finished_rows, score_latent
+from diffusion_probe.engine.core.probe import CaptureAll
+from diffusion_probe.engine.runs.keys import RECORDING
+from diffusion_probe.engine.runs.latents import row_keys
+from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
+from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
+from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.selection.pruning import PruneRule
 from diffusion_probe.probe_models.focus import AttentionFocus
-from diffusion_probe.probe_models.probe import CaptureAll
-from diffusion_probe.sampling.attachment import KEY
-from diffusion_probe.sampling.candidates import ksampler_candidate
-from diffusion_probe.sampling.capture import attach_probe, captured, finished_rows, score_latent
-from diffusion_probe.sampling.latents import row_keys
-from diffusion_probe.sampling.pruning import PruneRule
-from diffusion_probe.sampling.search_run import seed_search
-from diffusion_probe.search.policies import ONE_CUT, policy_named
-from diffusion_probe.testbed.random_models import random_conditioning, random_flux, random_sdxl
 
 ROWS = "another node repeats, splits or leaves out rows before the attention"
 SMALL_UNET = {"num_res_blocks": [1], "channel_mult": [1], "transformer_depth": [2], "transformer_depth_output": [1, 1]}
@@ -233,7 +233,7 @@ def test_pruning_beside_regional_prompts_drops_nothing_and_says_why(models, samp
     model = attach_probe(regional, probe, "step 1", PruneRule(top_k=1))
     latent = sample(model)
     assert torch.equal(latent, sample(regional))
-    notes = {model.get_attachment(KEY).store.find(key).note for key in row_keys(latent)}
+    notes = {model.get_attachment(RECORDING).store.find(key).note for key in row_keys(latent)}
     assert len(notes) == 1
     assert notes.pop().startswith(f"Prune in Flight dropped nothing: nothing was captured, because {ROWS} (8 instead")
 

@@ -7,13 +7,13 @@ import comfy.samplers
 import pytest
 import torch
 from comfy_extras.nodes_custom_sampler import BasicGuider, SamplerCustomAdvanced
+from diffusion_probe.dev.random_models import random_conditioning
+from diffusion_probe.engine.capture.capture import attach_probe, captured, score_latent, score_with_previews
+from diffusion_probe.engine.core.scores import SeedName
+from diffusion_probe.engine.runs import seeds
+from diffusion_probe.engine.runs.keys import RECORDING
+from diffusion_probe.engine.runs.latents import keep_rows, row_keys
 from diffusion_probe.probe_models.preview import PreviewReward
-from diffusion_probe.sampling import seeds
-from diffusion_probe.sampling.attachment import KEY
-from diffusion_probe.sampling.capture import attach_probe, captured, score_latent, score_with_previews
-from diffusion_probe.sampling.latents import keep_rows, row_keys
-from diffusion_probe.search.scores import SeedName
-from diffusion_probe.testbed.random_models import random_conditioning
 
 
 def snapshot(options):
@@ -32,7 +32,7 @@ def test_the_models_options_are_as_before_after_a_run(flux, ksampler, probe):
     before = snapshot(flux.model_options), snapshot(model.model_options)
     ksampler(model)
     assert (snapshot(flux.model_options), snapshot(model.model_options)) == before
-    assert KEY not in model.model_options["transformer_options"] and flux.get_attachment(KEY) is None
+    assert RECORDING not in model.model_options["transformer_options"] and flux.get_attachment(RECORDING) is None
 
 
 @pytest.mark.parametrize("error", [comfy.model_management.InterruptProcessingException(), RuntimeError("broken")])
@@ -46,9 +46,9 @@ def test_an_interrupt_or_an_exception_leaves_the_model_as_it_was(flux, ksampler,
 
     with pytest.raises(type(error)):
         ksampler(model, callback=stop)
-    assert snapshot(model.model_options) == before and len(model.get_attachment(KEY).store) == 0
+    assert snapshot(model.model_options) == before and len(model.get_attachment(RECORDING).store) == 0
     assert torch.equal(ksampler(model), ksampler(flux))
-    assert len(model.get_attachment(KEY).store) == 2
+    assert len(model.get_attachment(RECORDING).store) == 2
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -244,7 +244,7 @@ def test_a_history_sampler_is_known_not_to_survive_a_cut(flux, ksampler, probe):
 
 def test_records_are_bounded_and_the_least_recently_used_go_first(flux, ksampler, probe):
     model = attach_probe(flux, probe)
-    store = model.get_attachment(KEY).store
+    store = model.get_attachment(RECORDING).store
     store.limit_rows = 4
     first, second = ksampler(model, seed=1, steps=2), ksampler(model, seed=2, steps=2)
     captured(model, {"samples": first})

@@ -3,8 +3,8 @@
 import pytest
 import torch
 from comfy.ldm.modules.attention import attention_pytorch
-from diffusion_probe.sampling.capture import attach_probe, captured
-from diffusion_probe.testbed.random_models import random_conditioning, random_sdxl
+from diffusion_probe.dev.random_models import random_conditioning, random_sdxl
+from diffusion_probe.engine.capture.capture import attach_probe, captured
 
 TOKENS = 12
 BLOCKS = ("input 1 0", "input 3 0", "input 3 1")

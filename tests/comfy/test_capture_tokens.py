@@ -6,14 +6,14 @@ import pytest
 import torch
 from comfy.ldm.modules.attention import optimized_attention
 from comfy_extras.nodes_model_downscale import PatchModelAddDownscale
-from diffusion_probe.probe_models.features import NEEDS
+from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
+from diffusion_probe.engine.capture.capture import attach_probe, captured, finished_rows, score_latent
+from diffusion_probe.engine.core.features import NEEDS
+from diffusion_probe.engine.core.probe import CaptureAll
+from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
+from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
+from diffusion_probe.engine.seed_search.run import seed_search
 from diffusion_probe.probe_models.focus import AttentionFocus
-from diffusion_probe.probe_models.probe import CaptureAll
-from diffusion_probe.sampling.candidates import ksampler_candidate
-from diffusion_probe.sampling.capture import attach_probe, captured, finished_rows, score_latent
-from diffusion_probe.sampling.search_run import seed_search
-from diffusion_probe.search.policies import ONE_CUT, policy_named
-from diffusion_probe.testbed.random_models import random_conditioning, random_flux, random_sdxl
 from torch.nn.functional import adaptive_avg_pool2d
 
 TOKENS = "another node changes how many tokens the image has"

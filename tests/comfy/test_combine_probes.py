@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from diffusion_probe.engine.core.skill import Skill, combine
 from diffusion_probe.nodes.attach import AttachProbe, ProbeScore
 from diffusion_probe.nodes.probes import CombineProbes
 from diffusion_probe.probe_models.focus import AttentionFocus
 from diffusion_probe.probe_models.preview import PreviewReward
 from diffusion_probe.probe_models.probe_file import load_probe
-from diffusion_probe.search.skill import Skill, combine
 
 SKILL = {"progress": (0.25, 0.5), "correlation": (0.3, 0.6), "spread": (0.1, 0.2), "source": ""}
 PREVIEW_SKILL = {"progress": (0.25, 0.5), "correlation": (0.2, 0.7), "spread": (1.0, 3.0), "source": ""}

@@ -1,6 +1,6 @@
 """What is not the same in all supported versions of ComfyUI works with each of them.
 
-The other versions are stood in for by what they do differently; `runtime.test --comfyui` runs the core against a whole
+The other versions are stood in for by what they do differently; `dev.test --comfyui` runs the core against a whole
 tree of one.
 """
 
@@ -15,11 +15,16 @@ import comfy.sample
 import pytest
 import torch
 from comfy_extras.nodes_custom_sampler import RandomNoise, SamplerCustomAdvanced
-from diffusion_probe.sampling import comfy_versions
-from diffusion_probe.sampling.candidates import guider_candidate
-from diffusion_probe.sampling.comfy_versions import empty_latent_for, found_embedding, keyframe_state, on_several_gpus
-from diffusion_probe.sampling.stacks import cross_attention
-from diffusion_probe.sampling.tap import TappedAttention
+from diffusion_probe.engine.capture.taps.stacks import cross_attention
+from diffusion_probe.engine.capture.taps.wrapper import TappedAttention
+from diffusion_probe.engine.runs import comfy_versions
+from diffusion_probe.engine.runs.comfy_versions import (
+    empty_latent_for,
+    found_embedding,
+    keyframe_state,
+    on_several_gpus,
+)
+from diffusion_probe.engine.seed_search.candidates import guider_candidate
 
 
 def test_a_keyframe_group_keeps_all_that_a_run_changes_in_it():
@@ -141,8 +146,8 @@ def test_a_tapped_call_reaches_the_kernel_that_the_untapped_call_reaches(monkeyp
 
 
 def test_a_tapped_cross_attention_names_the_kernel_of_its_block(small_model, monkeypatch):
-    import diffusion_probe.sampling.tap as tap
-    from diffusion_probe.sampling.families import family_of
+    import diffusion_probe.engine.capture.taps.wrapper as tap
+    from diffusion_probe.engine.capture.taps.families import family_of
 
     small = small_model("SDXL")
     unet, family = small.model.model.diffusion_model, family_of(small.model)

@@ -4,10 +4,10 @@ import comfy.controlnet
 import pytest
 import torch
 from comfy_execution.graph_utils import ExecutionBlocker
+from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
+from diffusion_probe.engine.capture.capture import attach_probe, score_latent
+from diffusion_probe.engine.runs.conditioning import cut_conditioning, what_differs
 from diffusion_probe.nodes.seeds import EarlySeedFilter
-from diffusion_probe.sampling.capture import attach_probe, score_latent
-from diffusion_probe.sampling.conditioning import cut_conditioning, what_differs
-from diffusion_probe.testbed.random_models import random_conditioning, random_flux, random_sdxl
 
 import nodes as comfy_nodes
 
@@ -148,7 +148,7 @@ def test_a_noise_mask_and_the_batch_index_follow_as_well():
 
 
 def score_of(rows):
-    from diffusion_probe.search.scores import Scores, SeedName
+    from diffusion_probe.engine.core.scores import Scores, SeedName
 
     return Scores((0.1, 0.9, 0.2, 0.8)[:rows], tuple(map(SeedName, range(rows))), "p", "q", "20%", 5, True)
 

@@ -16,15 +16,15 @@ from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from comfy_extras.nodes_perpneg import PerpNeg
 from comfy_extras.nodes_sag import SelfAttentionGuidance
 from comfy_extras.nodes_video_model import VideoTriangleCFGGuidance
+from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
+from diffusion_probe.engine.capture.capture import attach_probe, score_latent
+from diffusion_probe.engine.runs import run_watch
+from diffusion_probe.engine.runs.keys import RECORDING
+from diffusion_probe.engine.runs.latents import row_keys
+from diffusion_probe.engine.selection.pruning import PruneRule
 from diffusion_probe.nodes.cache import TCPadeCache
 from diffusion_probe.nodes.save import row_labels
 from diffusion_probe.nodes.seeds import EarlySeedFilter, SeedBatch
-from diffusion_probe.sampling import run_watch
-from diffusion_probe.sampling.attachment import KEY
-from diffusion_probe.sampling.capture import attach_probe, score_latent
-from diffusion_probe.sampling.latents import row_keys
-from diffusion_probe.sampling.pruning import PruneRule
-from diffusion_probe.testbed.random_models import random_conditioning, random_flux, random_sdxl
 
 import nodes as comfy_nodes
 
@@ -137,7 +137,7 @@ def test_without_a_mask_the_probed_model_goes_on_bit_for_bit_as_any_other(models
     plain = advanced(model, output[0], first=CUT)["samples"]
     assert torch.equal(advanced(probed, output[0], first=CUT)["samples"], plain)
     assert NEEDS_MODEL not in output.ui["text"][0]
-    record = probed.get_attachment(KEY).store.find(row_keys(output[0]["samples"])[0])
+    record = probed.get_attachment(RECORDING).store.find(row_keys(output[0]["samples"])[0])
     assert record.original is None, "nothing is kept that isn't needed"
 
 

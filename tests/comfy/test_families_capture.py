@@ -12,13 +12,13 @@ import pytest
 import torch
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy_extras.nodes_flux import FluxKVCache
-from diffusion_probe.probe_models.probe import CaptureAll
-from diffusion_probe.sampling.attention_preview import attention_preview
-from diffusion_probe.sampling.capture import attach_probe, captured
-from diffusion_probe.sampling.families import FAMILIES
-from diffusion_probe.sampling.previews import preview_images
-from diffusion_probe.sampling.tokens import Attention, Tokens, text_image
-from diffusion_probe.testbed.random_models import SDXL_BASE, SDXL_FIXED, SMALL_MODELS
+from diffusion_probe.dev.random_models import SDXL_BASE, SDXL_FIXED, SMALL_MODELS
+from diffusion_probe.engine.capture.attention_preview import attention_preview
+from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.capture.previews import preview_images
+from diffusion_probe.engine.capture.taps.families import FAMILIES
+from diffusion_probe.engine.capture.taps.tokens import Attention, Tokens, text_image
+from diffusion_probe.engine.core.probe import CaptureAll
 from torch.nn.functional import adaptive_avg_pool2d
 
 SD15 = {

@@ -7,20 +7,20 @@ import logging
 
 import pytest
 import torch
-from diffusion_probe.probe_models.probe import CaptureAll
+from diffusion_probe.dev.random_models import SMALL_MODELS
+from diffusion_probe.engine.capture.capture import attach_probe, captured, finished_rows, score_latent
+from diffusion_probe.engine.core.probe import CaptureAll
+from diffusion_probe.engine.runs.seeds import use_seeds
+from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
+from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
+from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.selection.pruning import PruneRule
+from diffusion_probe.engine.step_cache.config import StepCacheConfig
+from diffusion_probe.engine.step_cache.hook import apply_step_cache
 from diffusion_probe.probe_models.probe_file import load_probe
-from diffusion_probe.sampling.candidates import ksampler_candidate
-from diffusion_probe.sampling.capture import attach_probe, captured, finished_rows, score_latent
-from diffusion_probe.sampling.pruning import PruneRule
-from diffusion_probe.sampling.search_run import seed_search
-from diffusion_probe.sampling.seeds import use_seeds
-from diffusion_probe.sampling.step_cache.config import StepCacheConfig
-from diffusion_probe.sampling.step_cache.hook import apply_step_cache
-from diffusion_probe.search.policies import ONE_CUT, policy_named
-from diffusion_probe.testbed.random_models import SMALL_MODELS
-from diffusion_probe.training.fit import Recipe
-from diffusion_probe.training.probe_training import train_probe
-from diffusion_probe.training.recorder import FinishedRun, record_run
+from diffusion_probe.training.dataset.recorder import FinishedRun, record_run
+from diffusion_probe.training.fitting.fit import Recipe
+from diffusion_probe.training.fitting.probe_training import train_probe
 
 IMAGES = ["FLUX", *(name for name in SMALL_MODELS if name != "Wan 2.1")]
 SEEDS = [5, 6, 7]

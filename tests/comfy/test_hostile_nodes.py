@@ -12,19 +12,19 @@ import pytest
 import torch
 from comfy_api.latest import io
 from comfy_execution.graph import DynamicPrompt
+from diffusion_probe.dev.random_models import random_conditioning
+from diffusion_probe.engine.capture.capture import attach_probe
+from diffusion_probe.engine.core.scores import Scores, SeedName
+from diffusion_probe.engine.core.texts import can_be_logged
 from diffusion_probe.nodes import NODES, train
 from diffusion_probe.nodes.inputs import KINDS
 from diffusion_probe.nodes.probe_folder import FOLDER
-from diffusion_probe.outside.texts import can_be_logged
 from diffusion_probe.probe_models.focus import AttentionFocus
 from diffusion_probe.probe_models.preview import PreviewReward
 from diffusion_probe.probe_models.probe_file import load_probe
-from diffusion_probe.sampling.capture import attach_probe
-from diffusion_probe.search.scores import Scores, SeedName
-from diffusion_probe.testbed.random_models import random_conditioning
-from diffusion_probe.training.choices import recipe_for
+from diffusion_probe.training.fitting.choices import recipe_for
 
-from runtime.paths import PACK_ROOT
+from training.client.paths import PACK_ROOT
 
 BY_NAME = {node.GET_SCHEMA().display_name: node for node in NODES}
 SMALL = {"width": 16, "seeing": 1, "layers": 1}

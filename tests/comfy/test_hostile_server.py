@@ -8,8 +8,8 @@ import pytest
 from diffusion_probe.nodes import NODES
 from diffusion_probe.nodes.probe_folder import FOLDER
 
-from runtime.client import PromptError
-from runtime.paths import PACK_ROOT
+from training.client.paths import PACK_ROOT
+from training.client.server import PromptError
 
 BY_ID = {node.GET_SCHEMA().node_id: node for node in NODES}
 NAMES = tuple(f"{node.GET_SCHEMA().display_name}: " for node in NODES)

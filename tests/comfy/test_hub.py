@@ -5,9 +5,9 @@ import comfy.sample
 import comfy.samplers
 import pytest
 import torch
-from diffusion_probe.sampling.capture import attach_probe, captured
-from diffusion_probe.sampling.hub import Hub
-from diffusion_probe.testbed.random_models import random_conditioning, random_flux, random_sdxl
+from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
+from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.seed_search.hub.hub import Hub
 
 SEEDS = [3, 4, 5]
 STEPS = 6

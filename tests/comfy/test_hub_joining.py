@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 from comfy.patcher_extension import WrappersMP
-from diffusion_probe.sampling import recording
-from diffusion_probe.sampling.batching import joinable
-from diffusion_probe.sampling.coroutine import PAUSED, Run, leave
-from diffusion_probe.sampling.hub import Hub
-from diffusion_probe.sampling.looking import Looker
-from diffusion_probe.sampling.model_wrappers import ModelCall
-from diffusion_probe.testbed.random_models import random_conditioning, random_flux
+from diffusion_probe.dev.random_models import random_conditioning, random_flux
+from diffusion_probe.engine.capture import recording
+from diffusion_probe.engine.runs.model_wrappers import ModelCall
+from diffusion_probe.engine.seed_search.hub.batching import joinable
+from diffusion_probe.engine.seed_search.hub.coroutine import PAUSED, Run, leave
+from diffusion_probe.engine.seed_search.hub.hub import Hub
+from diffusion_probe.engine.seed_search.looking import Looker
 
 STEPS = 4
 

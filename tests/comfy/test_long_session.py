@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusion_probe.sampling.attachment import KEY
-from diffusion_probe.sampling.capture import attach_probe, captured
-from diffusion_probe.sampling.pruning import PruneRule
+from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.runs.keys import RECORDING
+from diffusion_probe.engine.selection.pruning import PruneRule
 
 PROMPTS = 200
 WARM_UP = 50
@@ -70,7 +70,7 @@ def test_the_servers_memory_stays_flat_over_many_prompts(server, client):
 @pytest.mark.long
 def test_one_attached_model_keeps_no_more_than_its_limits_over_many_runs(flux, ksampler, probe):
     model = attach_probe(flux, probe, "step 1", PruneRule(top_k=1))
-    store = model.get_attachment(KEY).store
+    store = model.get_attachment(RECORDING).store
     store.limit_rows, rows, peak = 20, 2, 0
     for seed in range(PROMPTS):
         latent = ksampler(model, seed=seed, steps=2, cfg=1.0, rows=rows)
@@ -89,7 +89,7 @@ def test_one_attached_model_keeps_no_more_than_its_limits_over_many_runs(flux, k
 def test_an_attached_model_that_nobody_holds_is_released_with_its_records(flux, ksampler, probe, rule):
     model = attach_probe(flux, probe, "step 1", rule)
     latent = ksampler(model, steps=3)
-    attachment = model.get_attachment(KEY)
+    attachment = model.get_attachment(RECORDING)
     (tensor,) = {row.denoised for row in captured(model, {"samples": latent})[:1]}
     gone = [weakref.ref(thing) for thing in (model, attachment, attachment.store, tensor)]
     del model, attachment, tensor

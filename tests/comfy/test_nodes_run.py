@@ -7,11 +7,11 @@ import folder_paths
 import pytest
 import torch
 from comfy_execution.graph_utils import ExecutionBlocker
+from diffusion_probe.dev.random_models import random_conditioning
+from diffusion_probe.engine.core.scores import Scores, SeedName
 from diffusion_probe.nodes.attach import AttachProbe, ProbeScore
 from diffusion_probe.nodes.probes import AttentionFocusProbe, PreviewRewardProbe
 from diffusion_probe.nodes.seeds import EarlySeedFilter, SeedBatch
-from diffusion_probe.search.scores import Scores, SeedName
-from diffusion_probe.testbed.random_models import random_conditioning
 
 import nodes as comfy_nodes
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from comfy.cli_args import args
 from comfy_api.latest import io, ui
+from diffusion_probe.engine.core.scores import Scores, SeedName
 from diffusion_probe.nodes.save import SaveSeedImages
-from diffusion_probe.search.scores import Scores, SeedName
 from PIL import Image
 
 import nodes as comfy_nodes

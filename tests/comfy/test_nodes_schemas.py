@@ -7,7 +7,7 @@ import pytest
 from diffusion_probe import comfy_entrypoint
 from diffusion_probe.nodes import NODES
 
-from runtime.paths import PACK_ROOT
+from training.client.paths import PACK_ROOT
 
 IDS = [
     "DiffusionProbeAttachProbe",

@@ -5,17 +5,17 @@ import latent_preview
 import pytest
 import torch
 from comfy.cli_args import LatentPreviewMethod, args
-from diffusion_probe.board.pictures import small_picture
-from diffusion_probe.board.search import SearchBoard
+from diffusion_probe.dev.random_models import random_conditioning, random_flux
+from diffusion_probe.engine.board.pictures import small_picture
+from diffusion_probe.engine.board.search_board import SearchBoard
+from diffusion_probe.engine.capture.previews import preview_images
+from diffusion_probe.engine.core.features import Features
+from diffusion_probe.engine.core.marks import NO_MARKS
+from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
+from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
+from diffusion_probe.engine.seed_search.progress import RowProgress
+from diffusion_probe.engine.seed_search.run import seed_search
 from diffusion_probe.nodes.attach import AttachProbe, ProbeScore
-from diffusion_probe.probe_models.features import Features
-from diffusion_probe.sampling.candidates import ksampler_candidate
-from diffusion_probe.sampling.previews import preview_images
-from diffusion_probe.sampling.progress import RowProgress
-from diffusion_probe.sampling.search_run import seed_search
-from diffusion_probe.search.marks import NO_MARKS
-from diffusion_probe.search.policies import ONE_CUT, policy_named
-from diffusion_probe.testbed.random_models import random_conditioning, random_flux
 from PIL import Image
 
 STEPS = 4

@@ -3,6 +3,8 @@
 import folder_paths
 import pytest
 import torch
+from diffusion_probe.dev.random_models import random_conditioning, random_sdxl
+from diffusion_probe.engine.core.skill import PREVIEW, Skill
 from diffusion_probe.nodes import probe_folder
 from diffusion_probe.nodes.attach import AttachProbe, ProbeScore
 from diffusion_probe.nodes.gate import PromptGate
@@ -10,10 +12,8 @@ from diffusion_probe.nodes.probe_folder import FOLDER
 from diffusion_probe.nodes.probes import LoadProbe
 from diffusion_probe.nodes.prune import PruneInFlight
 from diffusion_probe.nodes.search import SeedSearch, skill_of
-from diffusion_probe.search.skill import PREVIEW, Skill
-from diffusion_probe.testbed.random_models import random_conditioning, random_sdxl
 
-from runtime.client import PromptError
+from training.client.server import PromptError
 
 BLOCKS = ("double 1", "single 0", "single 3")
 NAME = "faces.safetensors"

@@ -13,14 +13,14 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from comfy_extras.nodes_custom_sampler import BasicGuider, SamplerCustomAdvanced
 from comfy_extras.nodes_easycache import EasyCacheNode, LazyCacheNode
 from comfy_extras.nodes_pag import PerturbedAttentionGuidance
+from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
+from diffusion_probe.engine.capture.capture import attach_probe, captured, score_latent
+from diffusion_probe.engine.runs import seeds
+from diffusion_probe.engine.runs.keys import RECORDING
+from diffusion_probe.engine.selection.pruning import PRUNING_KEY, PruneRule
 from diffusion_probe.nodes.attach import AttachProbe, ProbeScore
 from diffusion_probe.nodes.prune import PruneInFlight
 from diffusion_probe.nodes.seeds import EarlySeedFilter
-from diffusion_probe.sampling import seeds
-from diffusion_probe.sampling.attachment import KEY
-from diffusion_probe.sampling.capture import attach_probe, captured, score_latent
-from diffusion_probe.sampling.pruning import PRUNING_KEY, PruneRule
-from diffusion_probe.testbed.random_models import random_conditioning, random_flux, random_sdxl
 
 import nodes as comfy_nodes
 
@@ -347,7 +347,7 @@ def test_an_interrupt_or_an_error_leaves_nothing_and_the_next_run_is_a_fresh_one
     with pytest.raises(type(error)):
         ksampler(model, steps=7, latent=latent, callback=stop)
     options = model.model_options["transformer_options"]
-    assert KEY not in options and PRUNING_KEY not in options and len(model.get_attachment(KEY).store) == 0
+    assert RECORDING not in options and PRUNING_KEY not in options and len(model.get_attachment(RECORDING).store) == 0
     assert small_flux.model.current_patcher is None
     assert torch.equal(ksampler(model, steps=7, latent=latent), ksampler(pruned(small_flux), steps=7, latent=latent))
 

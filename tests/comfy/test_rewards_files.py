@@ -4,16 +4,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from diffusion_probe.nodes.probes import PreviewRewardProbe
-from diffusion_probe.nodes.rewards import LoadRewardModel, ScoreImages
-from diffusion_probe.rewards import catalog
-from diffusion_probe.rewards.random_files import (
+from diffusion_probe.dev.random_rewards import (
     WORDS,
     random_tensors,
     write_aesthetic_head,
     write_image_reward,
     write_tensors,
 )
+from diffusion_probe.engine.rewards import catalog
+from diffusion_probe.nodes.probes import PreviewRewardProbe
+from diffusion_probe.nodes.rewards import LoadRewardModel, ScoreImages
 
 IMAGES = torch.rand(3, 32, 32, 3, generator=torch.Generator().manual_seed(0))
 

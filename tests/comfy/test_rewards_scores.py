@@ -5,9 +5,9 @@ import folder_paths
 import numpy as np
 import pytest
 import torch
-from diffusion_probe.rewards import catalog, pixels
-from diffusion_probe.rewards.image_reward import OFFICIAL, SCORE_MEAN, SCORE_STD, UNUSED, ImageRewardNetwork
-from diffusion_probe.rewards.random_files import SMALL, write_aesthetic_head, write_image_reward, write_tensors
+from diffusion_probe.dev.random_rewards import SMALL, write_aesthetic_head, write_image_reward, write_tensors
+from diffusion_probe.engine.rewards import catalog, pixels
+from diffusion_probe.engine.rewards.image_reward import OFFICIAL, SCORE_MEAN, SCORE_STD, UNUSED, ImageRewardNetwork
 from PIL import Image
 from transformers import BlipTextConfig, BlipTextModel, BlipVisionConfig, BlipVisionModel, CLIPConfig, CLIPModel
 
@@ -68,7 +68,7 @@ def open_clip_layout(tensors: dict) -> dict:
 
 
 def explicit_cosines(model: CLIPModel, images, prompts, view) -> torch.Tensor:
-    from diffusion_probe.rewards.words import clip_words
+    from diffusion_probe.engine.rewards.word_ids import clip_words
 
     with torch.no_grad():
         output = model(pixel_values=view(images, 28), input_ids=clip_words(prompts))
@@ -188,7 +188,7 @@ def test_prompt_and_image_of_the_same_row_are_compared(reward_models):
     model = clip_model(4, hidden_act="gelu")
     red, blue = torch.zeros(2, 28, 28, 3)
     red[..., 0] = blue[..., 2] = 1
-    from diffusion_probe.rewards.words import clip_words
+    from diffusion_probe.engine.rewards.word_ids import clip_words
 
     with torch.no_grad():
         pooled = model.text_model(clip_words(["red", "blue"])).pooler_output

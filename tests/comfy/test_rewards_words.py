@@ -2,8 +2,8 @@
 
 import comfy.sd1_clip
 import pytest
-from diffusion_probe.rewards.random_files import WORDS
-from diffusion_probe.rewards.words import BertWords, clean_clip_words, clip_words
+from diffusion_probe.dev.random_rewards import WORDS
+from diffusion_probe.engine.rewards.word_ids import BertWords, clean_clip_words, clip_words
 from transformers import BertTokenizer
 
 PROMPTS = ["a red circle", "Two CATS, sitting; on a café's mat!", "猫 and naïve dogs (8k) — “so”", "cat " * 60, ""]

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from diffusion_probe.sampling.row_check import ROUNDING, RowCheck, added_code
-from diffusion_probe.testbed.random_models import random_conditioning, random_flux, random_model
+from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_model
+from diffusion_probe.engine.seed_search.hub.row_check import ROUNDING, RowCheck, added_code
 
 
 def small(name, dtype):

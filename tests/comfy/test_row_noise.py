@@ -4,11 +4,11 @@ import comfy.samplers
 import pytest
 import torch
 from comfy_extras.nodes_custom_sampler import CFGGuider, RandomNoise, SamplerCustomAdvanced, SamplerEulerAncestral
+from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
+from diffusion_probe.engine.core.samplers import traits_of
+from diffusion_probe.engine.runs import row_noise
+from diffusion_probe.engine.runs.row_noise import with_row_noise
 from diffusion_probe.nodes.seeds import SeedBatch
-from diffusion_probe.sampling import row_noise
-from diffusion_probe.sampling.row_noise import with_row_noise
-from diffusion_probe.sampling.samplers import ADAPTIVE
-from diffusion_probe.testbed.random_models import random_conditioning, random_flux, random_sdxl
 
 import nodes as comfy_nodes
 
@@ -50,7 +50,7 @@ def test_a_row_is_what_ksampler_makes_of_its_seed_alone(models, kind, sampler):
     batch = ksampler(batched(model)[1], 9, latent_of(2, channels), sampler)
     alone = ksampler(model, SEEDS[1], latent_of(1, channels), sampler)  # the first row of a stock batch may be alike
     function = comfy.samplers.sampler_object(sampler).sampler_function.__name__
-    assert (errors(batch[1:], alone)[0] < 1e-5) == (function not in ADAPTIVE)
+    assert (errors(batch[1:], alone)[0] < 1e-5) == (not traits_of(function).adaptive)
 
 
 def test_the_table_names_the_samplers_that_draw_noise_and_no_other(models):

@@ -26,10 +26,10 @@ from comfy_extras.nodes_sag import SelfAttentionGuidance
 from comfy_extras.nodes_tcfg import TCFG
 from comfy_extras.nodes_tomesd import TomePatchModel
 from comfy_extras.nodes_video_model import VideoLinearCFGGuidance
-from diffusion_probe.sampling.attachment import KEY
-from diffusion_probe.sampling.capture import attach_probe, score_latent
-from diffusion_probe.sampling.pruning import PruneRule
-from diffusion_probe.testbed.random_models import random_conditioning, random_flux, random_model, random_sdxl
+from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_model, random_sdxl
+from diffusion_probe.engine.capture.capture import attach_probe, score_latent
+from diffusion_probe.engine.runs.keys import RECORDING
+from diffusion_probe.engine.selection.pruning import PruneRule
 
 KEPT, ROWS, STEPS = [1, 3], 4, 5
 SIDES = random_conditioning(1), random_conditioning(2)
@@ -390,4 +390,4 @@ def test_a_probed_run_is_bit_identical_beside_all_of_them(models, build):
     for patched in (build(model), attach_probe(build(model), ByRow(), "step 2, step 3")):
         states += [sample(patched, channels), torch.get_rng_state()]
     assert torch.equal(states[0], states[2]) and torch.equal(states[1], states[3])
-    assert KEY not in patched.model_options["transformer_options"]
+    assert RECORDING not in patched.model_options["transformer_options"]

@@ -12,16 +12,10 @@ import node_helpers
 import pytest
 import torch
 from comfy.patcher_extension import WrappersMP
-from diffusion_probe.sampling.candidates import guider_candidate, ksampler_candidate
-from diffusion_probe.sampling.search_run import seed_search
-from diffusion_probe.search.policies import ONE_CUT, policy_named
-from diffusion_probe.testbed.random_models import (
-    SDXL_FIXED,
-    SMALL_SDXL,
-    random_conditioning,
-    random_flux,
-    random_sdxl,
-)
+from diffusion_probe.dev.random_models import SDXL_FIXED, SMALL_SDXL, random_conditioning, random_flux, random_sdxl
+from diffusion_probe.engine.seed_search.candidates import guider_candidate, ksampler_candidate
+from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
+from diffusion_probe.engine.seed_search.run import seed_search
 
 import nodes as comfy_nodes
 
@@ -289,7 +283,7 @@ def test_half_precision_is_as_close_as_another_batch_size_is(probe, dtype):
 
 @torch.inference_mode()
 def batched(workflow):
-    from diffusion_probe.sampling.seeds import use_seeds
+    from diffusion_probe.engine.runs.seeds import use_seeds
 
     latent = {"samples": workflow.latent["samples"].repeat(3, 1, 1, 1)}
     settings = (workflow.steps, workflow.cfg, workflow.sampler, workflow.scheduler)

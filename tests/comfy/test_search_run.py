@@ -13,15 +13,15 @@ import pytest
 import torch
 from comfy.nested_tensor import NestedTensor
 from comfy.patcher_extension import WrappersMP
+from diffusion_probe.dev.random_models import random_conditioning, random_flux
+from diffusion_probe.engine.runs.loaded import loaded_again
+from diffusion_probe.engine.runs.seeds import use_seeds
+from diffusion_probe.engine.seed_search.candidates import Candidate, ksampler_candidate
+from diffusion_probe.engine.seed_search.outcome import outcome_report, outcome_text
+from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, POLICIES, policy_named
+from diffusion_probe.engine.seed_search.result import candidate_pictures
+from diffusion_probe.engine.seed_search.run import seed_search
 from diffusion_probe.probe_models.preview import PreviewReward
-from diffusion_probe.sampling.candidates import Candidate, ksampler_candidate
-from diffusion_probe.sampling.loaded import loaded_again
-from diffusion_probe.sampling.search_result import candidate_pictures
-from diffusion_probe.sampling.search_run import seed_search
-from diffusion_probe.sampling.seeds import use_seeds
-from diffusion_probe.search.outcome import outcome_report, outcome_text
-from diffusion_probe.search.policies import ONE_CUT, POLICIES, policy_named
-from diffusion_probe.testbed.random_models import random_conditioning, random_flux
 
 import nodes as comfy_nodes
 

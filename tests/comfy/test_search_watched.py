@@ -4,12 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from diffusion_probe.board import place
-from diffusion_probe.sampling.candidates import ksampler_candidate
-from diffusion_probe.sampling.search_run import seed_search
-from diffusion_probe.search.marks import NO_MARKS
-from diffusion_probe.search.policies import POLICIES, policy_named
-from diffusion_probe.testbed.random_models import random_conditioning, random_flux
+from diffusion_probe.dev.random_models import random_conditioning, random_flux
+from diffusion_probe.engine.board import place
+from diffusion_probe.engine.core.marks import NO_MARKS
+from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
+from diffusion_probe.engine.seed_search.policies.by_name import POLICIES, policy_named
+from diffusion_probe.engine.seed_search.run import seed_search
 
 import nodes as comfy_nodes
 

@@ -6,20 +6,20 @@ import comfy.sample
 import pytest
 import torch
 from comfy_extras.nodes_custom_sampler import BasicGuider, RandomNoise, SamplerCustomAdvanced
-from diffusion_probe.sampling.attachment import KEY
-from diffusion_probe.sampling.candidates import ksampler_candidate
-from diffusion_probe.sampling.capture import attach_probe, score_latent
-from diffusion_probe.sampling.latents import keep_rows, row_keys
-from diffusion_probe.sampling.pruning import PruneRule
-from diffusion_probe.sampling.search_run import seed_search
-from diffusion_probe.sampling.seed_names import name_seeds
-from diffusion_probe.sampling.seeds import BatchSeed, batch_noise, use_seeds
-from diffusion_probe.search.naming import row_labels
-from diffusion_probe.search.outcome import outcome_text
-from diffusion_probe.search.policies import ONE_CUT, policy_named
-from diffusion_probe.search.scores import SeedName
-from diffusion_probe.search.seeds import LARGEST_SEED, MOST_SEEDS
-from diffusion_probe.testbed.random_models import random_conditioning, random_flux
+from diffusion_probe.dev.random_models import random_conditioning, random_flux
+from diffusion_probe.engine.capture.capture import attach_probe, score_latent
+from diffusion_probe.engine.core.scores import SeedName
+from diffusion_probe.engine.core.seed_list import LARGEST_SEED, MOST_SEEDS
+from diffusion_probe.engine.runs.keys import RECORDING
+from diffusion_probe.engine.runs.latents import keep_rows, row_keys
+from diffusion_probe.engine.runs.seed_names import name_seeds
+from diffusion_probe.engine.runs.seeds import BatchSeed, batch_noise, use_seeds
+from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
+from diffusion_probe.engine.seed_search.outcome import outcome_text
+from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
+from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.selection.naming import row_labels
+from diffusion_probe.engine.selection.pruning import PruneRule
 
 import nodes as comfy_nodes
 
@@ -175,5 +175,5 @@ def test_a_run_that_goes_on_without_noise_inherits_the_places(model, probe):
         rest = comfy_nodes.KSamplerAdvanced().sample(
             attached, "disable", 77, 4, 1.0, "euler", "simple", *sides, cut, 2, 4, "disable"
         )[0]  # fmt: skip
-    records = [attached.get_attachment(KEY).store.find(key) for key in row_keys(rest["samples"])]
+    records = [attached.get_attachment(RECORDING).store.find(key) for key in row_keys(rest["samples"])]
     assert [record.seed for record in records] == [SeedName(5, 4)]

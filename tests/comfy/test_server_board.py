@@ -10,7 +10,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
 
-from runtime.client import ComfyClient, PromptError
+from training.client.server import ComfyClient, PromptError
 
 PROMPT = "a large red circle left of a small blue square"
 EVENT, ROUTE = "diffusion_probe.board", "/diffusion_probe/board"

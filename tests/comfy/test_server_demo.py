@@ -2,8 +2,8 @@
 
 from PIL import Image
 
-from runtime.demo_run import WORKFLOW, run_workflow
-from runtime.workflow import load_prompt
+from dev.demo_run import WORKFLOW, run_workflow
+from training.client.workflow import load_prompt
 
 
 def test_the_demo_leaves_the_survivors_and_a_sheet_of_all(client, tmp_path):

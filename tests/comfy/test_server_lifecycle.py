@@ -9,10 +9,10 @@ import urllib.request
 
 import pytest
 
-from runtime import server as server_module
-from runtime.client import ComfyClient, PromptError
-from runtime.paths import PACK_ROOT
-from runtime.server import ComfyServer, ServerError
+from dev import server as server_module
+from dev.server import ComfyServer, ServerError
+from training.client.paths import PACK_ROOT
+from training.client.server import ComfyClient, PromptError
 
 IMAGE = {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 2, "color": 255}}
 PREVIEW = {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}
@@ -99,7 +99,7 @@ def test_nothing_is_left_behind_when_the_block_is_left_by_an_exception():
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child whose parent was killed")
 def test_the_server_ends_when_its_starter_is_killed_outright(monkeypatch, tmp_path):
     script = (
-        f"import sys, time; sys.path.insert(0, {str(PACK_ROOT)!r}); from runtime import server;"
+        f"import sys, time; sys.path.insert(0, {str(PACK_ROOT)!r}); from dev import server;"
         "s = server.ComfyServer(); s._start(); print(s.process.pid, s.home, flush=True); time.sleep(600)"
     )
     starter = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)

@@ -12,14 +12,14 @@ import torch
 from diffusion_probe.testbed.load import load_testbed
 from diffusion_probe.testbed.sample import sample_latents
 from diffusion_probe.testbed.scorer import GroundTruth
-from diffusion_probe.training import recording_client
-from diffusion_probe.training.dataset import Dataset
-from diffusion_probe.training.recording_jobs import own_seeds
+from diffusion_probe.training.client import record as recording_client
+from diffusion_probe.training.client.jobs import own_seeds
+from diffusion_probe.training.dataset.folder import Dataset
 
-from runtime.client import PromptError
-from runtime.paths import PACK_ROOT
-from runtime.server import free_port
-from runtime.workflow import load_prompt
+from dev.server import free_port
+from training.client.paths import PACK_ROOT
+from training.client.server import PromptError
+from training.client.workflow import load_prompt
 
 PROMPT = "a large red circle to the left of a small blue square"
 OTHER = "a small green triangle above a large blue circle"

@@ -1,9 +1,9 @@
 """Reward models in the real server: Preview Reward judges with one, and Score Images picks the best image."""
 
 import pytest
-from diffusion_probe.rewards.random_files import write_image_reward
+from diffusion_probe.dev.random_rewards import write_image_reward
 
-from runtime.client import PromptError
+from training.client.server import PromptError
 
 PROMPT = "a small red circle above a large blue square"
 STEPS = {"steps": 6, "cfg": 3.0, "sampler_name": "euler", "scheduler": "simple"}

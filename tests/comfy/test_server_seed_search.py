@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime.client import PromptError
-from runtime.paths import PACK_ROOT
-from runtime.workflow import load_prompt
+from training.client.paths import PACK_ROOT
+from training.client.server import PromptError
+from training.client.workflow import load_prompt
 
 PROMPT = "a large red circle left of a small blue square"
 

@@ -5,9 +5,9 @@ import json
 import pytest
 from diffusion_probe.probe_models.probe_file import load_probe
 
-from runtime.client import PromptError
-from runtime.paths import PACK_ROOT
-from runtime.workflow import to_prompt
+from training.client.paths import PACK_ROOT
+from training.client.server import PromptError
+from training.client.workflow import to_prompt
 
 
 def template(client, name, /, **values):

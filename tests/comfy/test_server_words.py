@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import Image
 
-from runtime.client import PromptError
+from training.client.server import PromptError
 
 PROMPT = "a small (red:1.2) circle to the left of a large blue square"
 

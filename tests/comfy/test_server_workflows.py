@@ -2,7 +2,7 @@
 
 import json
 
-from runtime.workflow import to_prompt
+from training.client.workflow import to_prompt
 
 
 def test_a_template_of_comfyui_converts_to_the_prompt_one_would_write(client):

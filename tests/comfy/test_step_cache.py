@@ -12,20 +12,21 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from comfy_api.torch_helpers import set_torch_compile_wrapper
 from comfy_extras.nodes_easycache import EasyCacheNode
+from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
+from diffusion_probe.engine.capture.capture import attach_probe, captured, score_latent
+from diffusion_probe.engine.runs.keys import STEP_CACHE
+from diffusion_probe.engine.runs.model_wrappers import ModelCall
+from diffusion_probe.engine.seed_search.candidates import Candidate
+from diffusion_probe.engine.seed_search.hub.hub import Hub
+from diffusion_probe.engine.seed_search.policies.schedules import Cuts
+from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.selection.pruning import PruneRule
+from diffusion_probe.engine.step_cache import hook
+from diffusion_probe.engine.step_cache.blocks import JOB
+from diffusion_probe.engine.step_cache.config import StepCacheConfig
+from diffusion_probe.engine.step_cache.hook import apply_step_cache
+from diffusion_probe.engine.step_cache.state import CacheRun
 from diffusion_probe.nodes.cache import TCPadeCache
-from diffusion_probe.sampling.candidates import Candidate
-from diffusion_probe.sampling.capture import attach_probe, captured, score_latent
-from diffusion_probe.sampling.hub import Hub
-from diffusion_probe.sampling.model_wrappers import ModelCall
-from diffusion_probe.sampling.pruning import PruneRule
-from diffusion_probe.sampling.search_run import seed_search
-from diffusion_probe.sampling.step_cache import hook
-from diffusion_probe.sampling.step_cache.blocks import JOB
-from diffusion_probe.sampling.step_cache.config import StepCacheConfig
-from diffusion_probe.sampling.step_cache.hook import KEY, apply_step_cache
-from diffusion_probe.sampling.step_cache.state import CacheRun
-from diffusion_probe.search.schedules import Cuts
-from diffusion_probe.testbed.random_models import random_conditioning, random_flux, random_sdxl
 
 from benchmarks import candidates
 from benchmarks.peers import PUBLISHED, EvaluationCounter, unbounded
@@ -122,7 +123,7 @@ def test_nothing_is_left_after_a_run_an_interrupt_or_an_exception(small, ksample
         with pytest.raises(type(error)):
             ksampler(model, callback=stop)
     assert (options_of(small), options_of(model)) == before
-    assert KEY not in model.model_options["transformer_options"]
+    assert STEP_CACHE not in model.model_options["transformer_options"]
     error = None
     gc.collect()
     assert len(runs) == 2 and all(run() is None or not run().histories for run in runs)
@@ -327,7 +328,7 @@ def test_an_entry_that_guidance_runs_twice_is_predicted_twice(small, ksampler, l
     cached = ksampler(model)
     assert len(counts) == 2 * len(COMPUTED) and "3 predicted; fallbacks: none" in log()[0]
     plain = model.clone()
-    plain.remove_wrappers_with_key(WrappersMP.OUTER_SAMPLE, KEY)
+    plain.remove_wrappers_with_key(WrappersMP.OUTER_SAMPLE, STEP_CACHE)
     full = ksampler(plain)
     reuse = apply_step_cache(plain, StepCacheConfig(interval=2, predictor="reuse"))
     assert relative_error(cached, full) < 0.5 * relative_error(cached * 0, full)
@@ -357,7 +358,7 @@ def test_windows_and_several_gpus_are_sampled_plainly(small, ksampler, log, key)
         assert "nothing was predicted, in context windows" in log()[0]
         return
     run = CacheRun(EVERY_SECOND, None, False)
-    options = {key: {}, "transformer_options": {KEY: run}}
+    options = {key: {}, "transformer_options": {STEP_CACHE: run}}
     assert hook._predict_noise(lambda x, *rest: x, 1.0, None, options) == 1.0 and run.number == 0
 
 
@@ -366,7 +367,7 @@ def test_windows_and_several_gpus_are_sampled_plainly(small, ksampler, log, key)
 
 def call(model, run, sigma, x, control=None):
     """One evaluation of a run's model, as the sampler makes it."""
-    options = {KEY: run, "uuids": ["a"], "cond_or_uncond": [0], "sigmas": torch.full((len(x),), sigma)}
+    options = {STEP_CACHE: run, "uuids": ["a"], "cond_or_uncond": [0], "sigmas": torch.full((len(x),), sigma)}
     hook.replace_blocks(options, model.model.diffusion_model)
     (positive, pooled), *_ = random_conditioning(1)
     run.begin(sigma)

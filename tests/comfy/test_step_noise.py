@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 from comfy_extras.nodes_advanced_samplers import SamplerLCMUpscale
-from diffusion_probe.sampling.step_cache import hook
-from diffusion_probe.sampling.step_cache.config import StepCacheConfig
-from diffusion_probe.sampling.step_cache.hook import apply_step_cache
-from diffusion_probe.testbed.random_models import random_conditioning, random_flux
+from diffusion_probe.dev.random_models import random_conditioning, random_flux
+from diffusion_probe.engine.step_cache import hook
+from diffusion_probe.engine.step_cache.config import StepCacheConfig
+from diffusion_probe.engine.step_cache.hook import apply_step_cache
 
 STEPS, ROWS = 12, 2
 

@@ -8,13 +8,13 @@ import folder_paths
 import pytest
 import torch
 from comfy_extras.nodes_clip_sdxl import CLIPTextEncodeSDXL
+from diffusion_probe.dev.testbed_training.train import FAMILIES
+from diffusion_probe.engine.capture.capture import attach_probe, captured
 from diffusion_probe.nodes.testbed import LoadTestbedModel
 from diffusion_probe.probe_models.focus import AttentionFocus
 from diffusion_probe.probe_models.preview import PreviewReward
-from diffusion_probe.sampling.capture import attach_probe, captured
 from diffusion_probe.testbed import render, sample, scenes, scorer
 from diffusion_probe.testbed.load import MODELS, load_testbed
-from diffusion_probe.testbed.train import FAMILIES
 
 import nodes
 

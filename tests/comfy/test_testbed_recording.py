@@ -6,9 +6,9 @@ from diffusion_probe.testbed import scenes
 from diffusion_probe.testbed.load import load_testbed
 from diffusion_probe.testbed.sample import sample_latents
 from diffusion_probe.testbed.scorer import GroundTruth
-from diffusion_probe.training.dataset import Dataset
-from diffusion_probe.training.other_prompts import other_parts, other_prompts
-from diffusion_probe.training.prompt_parts import prompt_parts
+from diffusion_probe.training.dataset.folder import Dataset
+from diffusion_probe.training.dataset.other_prompts import other_parts, other_prompts
+from diffusion_probe.training.dataset.prompt_parts import prompt_parts
 from diffusion_probe.training.testbed_recording import MOMENTS, TestbedRecorder
 
 

@@ -4,10 +4,11 @@ import comfy.model_management
 import comfy.sd
 import pytest
 import torch
-from diffusion_probe.testbed import autoencoder, flux, sdxl, text, train
-from diffusion_probe.testbed.autograd import differentiable
-from diffusion_probe.testbed.text_training import TextEncoder
-from diffusion_probe.training.stage import Stage, generator_for
+from diffusion_probe.dev.testbed_training import autoencoder, train
+from diffusion_probe.dev.testbed_training.autograd import differentiable
+from diffusion_probe.dev.testbed_training.text_training import TextEncoder
+from diffusion_probe.testbed import flux, sdxl, text
+from diffusion_probe.training.fitting.stage import Stage, generator_for
 
 PROMPTS = ["a small red circle above a large blue square", "a green cross", ""]
 

@@ -14,8 +14,8 @@ from diffusion_probe.nodes.evaluate import EvaluateProbe
 from diffusion_probe.nodes.probe_folder import FOLDER, new_probe_path, probe_names, probe_path
 from diffusion_probe.nodes.probes import AttentionFocusProbe, LoadProbe
 from diffusion_probe.nodes.train import TrainProbe
-from diffusion_probe.training.choices import recipe_for
-from diffusion_probe.training.probe_training import only_one
+from diffusion_probe.training.fitting.choices import recipe_for
+from diffusion_probe.training.fitting.probe_training import only_one
 
 SMALL = {"width": 16, "seeing": 1, "layers": 1}
 

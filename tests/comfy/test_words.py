@@ -16,10 +16,10 @@ from comfy.text_encoders.flux import FluxClipModel, FluxTokenizer, T5XXLTokenize
 from comfy.text_encoders.lumina2 import LuminaModel, LuminaTokenizer
 from comfy.text_encoders.pixart_t5 import PixArtT5XXL, PixArtTokenizer
 from comfy.text_encoders.sd3_clip import SD3ClipModel, SD3Tokenizer
+from diffusion_probe.engine.capture.prompt.alignment import BLANK, UNKNOWN, piece_words
+from diffusion_probe.engine.capture.prompt.encode import KEY, encode_words, words_of
+from diffusion_probe.engine.core.prompt_words import word_spans
 from diffusion_probe.nodes.words import EncodeWords
-from diffusion_probe.probe_models.words import word_spans
-from diffusion_probe.sampling.alignment import BLANK, UNKNOWN, piece_words
-from diffusion_probe.sampling.words import KEY, encode_words, words_of
 from safetensors.torch import save_file
 
 import nodes as comfy_nodes

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from diffusion_probe.sampling.capture import attach_probe, captured
-from diffusion_probe.sampling.words import KEY
-from diffusion_probe.testbed.random_models import random_conditioning
+from diffusion_probe.dev.random_models import random_conditioning
+from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.capture.prompt.encode import KEY
 
 import nodes as comfy_nodes
 

@@ -9,7 +9,7 @@ from comfy.text_encoders.flux import KleinTokenizer, klein_te
 from comfy.text_encoders.hidream import HiDreamTEModel, HiDreamTokenizer
 from comfy.text_encoders.qwen_image import QwenImageTEModel, QwenImageTokenizer
 from comfy.text_encoders.z_image import ZImageTEModel, ZImageTokenizer
-from diffusion_probe.sampling.words import KEY, encode_words
+from diffusion_probe.engine.capture.prompt.encode import KEY, encode_words
 
 import nodes as comfy_nodes
 

@@ -6,9 +6,9 @@ import json
 import pytest
 from comfy_execution.validation import validate_node_input
 
-from runtime.client import PromptError
-from runtime.paths import PACK_ROOT
-from runtime.workflow import WorkflowError, to_prompt
+from training.client.paths import PACK_ROOT
+from training.client.server import PromptError
+from training.client.workflow import WorkflowError, to_prompt
 
 SHIPPED = sorted((PACK_ROOT / "workflows").glob("*.json"))
 TESTBED = [path for path in SHIPPED if "testbed" in path.stem and not path.stem.startswith("record")]

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime.client import PromptError
-from runtime.paths import PACK_ROOT
-from runtime.workflow import load_prompt
+from training.client.paths import PACK_ROOT
+from training.client.server import PromptError
+from training.client.workflow import load_prompt
 
 WORKFLOW = PACK_ROOT / "workflows" / "prompt-gate-testbed.json"
 FRESH = itertools.count(1)

@@ -10,24 +10,18 @@ import comfy.sample
 import comfy.supported_models as families
 import pytest
 import torch
+from diffusion_probe.dev.random_models import SDXL_FIXED, SMALL_MODELS, SMALL_SDXL, random_conditioning, random_of
+from diffusion_probe.engine.capture.capture import captured
+from diffusion_probe.engine.runs.keys import RECORDING
+from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
+from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
+from diffusion_probe.engine.seed_search.run import seed_search
 from diffusion_probe.nodes.attach import AttachProbe, ProbeScore
 from diffusion_probe.nodes.prune import PruneInFlight
 from diffusion_probe.nodes.record import AttachRecorder
 from diffusion_probe.nodes.seeds import EarlySeedFilter
 from diffusion_probe.probe_models.focus import AttentionFocus
 from diffusion_probe.probe_models.preview import PreviewReward
-from diffusion_probe.sampling.attachment import KEY
-from diffusion_probe.sampling.candidates import ksampler_candidate
-from diffusion_probe.sampling.capture import captured
-from diffusion_probe.sampling.search_run import seed_search
-from diffusion_probe.search.policies import ONE_CUT, policy_named
-from diffusion_probe.testbed.random_models import (
-    SDXL_FIXED,
-    SMALL_MODELS,
-    SMALL_SDXL,
-    random_conditioning,
-    random_of,
-)
 
 SD2 = {**SMALL_MODELS["SD1.5"][1], "use_linear_in_transformer": True, "num_heads": -1, "num_head_channels": 16}
 SDXL = {**SDXL_FIXED, **SMALL_SDXL}
@@ -197,7 +191,7 @@ def test_rows_of_any_model_are_pruned_in_flight(name):
     scores = ProbeScore.execute({"samples": pruned}, model)[0]
     (kept,) = [row for row in range(ROWS) if scores.dropped_at[row] is None]
     assert (pruned[kept] - whole[kept]).norm() / whole[kept].norm() < 1e-5
-    assert sum(rows) == 2 * (ROWS * 2 + 1 * 2) and model.get_attachment(KEY).store.bytes() > 0
+    assert sum(rows) == 2 * (ROWS * 2 + 1 * 2) and model.get_attachment(RECORDING).store.bytes() > 0
 
 
 def test_seeds_of_any_model_are_searched_by_x0(name):

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from diffusion_probe.training.asking import OtherPrompts
-from diffusion_probe.training.batches import Batches, grouped
-from diffusion_probe.training.dataset import Dataset, is_validation
-from diffusion_probe.training.fit import Fit, Recipe
-from diffusion_probe.training.probe_training import train_probe
-from diffusion_probe.training.run_record import METADATA
-from diffusion_probe.training.word_losses import scores_of_others
+from diffusion_probe.training.dataset.asking import OtherPrompts
+from diffusion_probe.training.dataset.batches import Batches, grouped
+from diffusion_probe.training.dataset.folder import Dataset, is_validation
+from diffusion_probe.training.dataset.run_record import METADATA
+from diffusion_probe.training.fitting.fit import Fit, Recipe
+from diffusion_probe.training.fitting.probe_training import train_probe
+from diffusion_probe.training.fitting.word_losses import scores_of_others
 from safetensors.torch import save_file
 
 ROWS, CHANNELS = 6, 4

@@ -5,9 +5,9 @@ import io
 
 import numpy as np
 import torch
-from diffusion_probe.board.pictures import MOST_BYTES, MOST_MAPS, MOST_WORDS, looks, small_picture, word_maps
-from diffusion_probe.probe_models.features import Features
-from diffusion_probe.probe_models.words import Word
+from diffusion_probe.engine.board.pictures import MOST_BYTES, MOST_MAPS, MOST_WORDS, looks, small_picture, word_maps
+from diffusion_probe.engine.core.features import Features
+from diffusion_probe.engine.core.prompt_words import Word
 from PIL import Image
 
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from runtime.paths import PACK_ROOT
+from training.client.paths import PACK_ROOT
 
 SCRIPTS = {path.name: path.read_text(encoding="utf-8") for path in sorted((PACK_ROOT / "web").rglob("*.js"))}
 SOURCE = "\n".join(SCRIPTS.values())

@@ -3,11 +3,11 @@
 import json
 from dataclasses import replace
 
-from diffusion_probe.board.values import DONE, HELD, MOST_ROWS, Bars, filter_board, outcome_board, score_board
-from diffusion_probe.search.marks import Marks
-from diffusion_probe.search.outcome import Fate, Outcome
-from diffusion_probe.search.scores import Look, Scores, SeedName
-from diffusion_probe.search.select import OFF, PERCENTILE, RAW, select
+from diffusion_probe.engine.board.values import DONE, HELD, MOST_ROWS, Bars, filter_board, outcome_board, score_board
+from diffusion_probe.engine.core.marks import Marks
+from diffusion_probe.engine.core.scores import Look, Scores, SeedName
+from diffusion_probe.engine.seed_search.outcome import Fate, Outcome
+from diffusion_probe.engine.selection.select import OFF, PERCENTILE, RAW, select
 
 
 def scores(*values, **more):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from diffusion_probe.search.skill import PREVIEW, PREVIEW_SPREAD, Skill, combine
+from diffusion_probe.engine.core.skill import PREVIEW, PREVIEW_SPREAD, Skill, combine
 
 
 def test_weights_are_those_of_the_least_squares_forecast_when_errors_are_independent():

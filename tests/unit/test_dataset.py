@@ -13,17 +13,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusion_probe.outside.disk import replace_file
-from diffusion_probe.probe_models.features import Features, project_channels
-from diffusion_probe.probe_models.words import Word
-from diffusion_probe.training import report, writing
-from diffusion_probe.training.checkpoints import save_checkpoint
-from diffusion_probe.training.dataset import Dataset, is_validation, run_key, run_path
-from diffusion_probe.training.header import Header
-from diffusion_probe.training.projection import dataset_projection, fit_projection, keep_projection
-from diffusion_probe.training.recorder import FinishedRun, dataset_size, record_run
-from diffusion_probe.training.run_record import RecordedMoment, RunRecord
-from diffusion_probe.training.writing import DatasetWriter, write_once
+from diffusion_probe.engine.core.features import Features, project_channels
+from diffusion_probe.engine.core.files import replace_file
+from diffusion_probe.engine.core.prompt_words import Word
+from diffusion_probe.training import report
+from diffusion_probe.training.dataset import writing
+from diffusion_probe.training.dataset.folder import Dataset, is_validation, run_key, run_path
+from diffusion_probe.training.dataset.header import Header
+from diffusion_probe.training.dataset.projection import dataset_projection, fit_projection, keep_projection
+from diffusion_probe.training.dataset.recorder import FinishedRun, dataset_size, record_run
+from diffusion_probe.training.dataset.run_record import RecordedMoment, RunRecord
+from diffusion_probe.training.dataset.writing import DatasetWriter, write_once
+from diffusion_probe.training.fitting.checkpoints import save_checkpoint
 from filelock import FileLock
 from matplotlib.figure import Figure
 

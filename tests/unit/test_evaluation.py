@@ -7,18 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from diffusion_probe.probe_models.features import DENOISED
+from diffusion_probe.engine.core.features import DENOISED
 from diffusion_probe.probe_models.probe_card import ProbeCard
 from diffusion_probe.probe_models.probe_file import LearnedProbe, load_probe
 from diffusion_probe.training import command, report
-from diffusion_probe.training.choices import recipe_for
-from diffusion_probe.training.dataset import Dataset, is_validation, prompt_digest
+from diffusion_probe.training.dataset.folder import Dataset, is_validation, prompt_digest
+from diffusion_probe.training.dataset.run_record import METADATA
+from diffusion_probe.training.dataset.writing import PROJECTION
 from diffusion_probe.training.evaluation import evaluate_probe, moment_rows
-from diffusion_probe.training.fit import Fit
-from diffusion_probe.training.probe_training import Progress, train_probe
-from diffusion_probe.training.run_record import METADATA
-from diffusion_probe.training.unfinished import Unfinished
-from diffusion_probe.training.writing import PROJECTION
+from diffusion_probe.training.fitting.choices import recipe_for
+from diffusion_probe.training.fitting.fit import Fit
+from diffusion_probe.training.fitting.probe_training import Progress, train_probe
+from diffusion_probe.training.fitting.unfinished import Unfinished
 from safetensors import safe_open
 from safetensors.torch import save_file
 from scipy.stats import kendalltau, spearmanr

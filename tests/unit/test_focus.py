@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from diffusion_probe.engine.core.features import Features
+from diffusion_probe.engine.core.probe import Probe
+from diffusion_probe.engine.core.prompt_words import Word
 from diffusion_probe.probe_models import signatures
-from diffusion_probe.probe_models.features import Features
 from diffusion_probe.probe_models.focus import WEIGHTS, AttentionFocus, signature_values, token_weights
-from diffusion_probe.probe_models.probe import Probe
-from diffusion_probe.probe_models.words import Word
 
 TOKENS = 12
 

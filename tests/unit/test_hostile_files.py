@@ -5,16 +5,16 @@ import shutil
 
 import pytest
 import torch
-from diffusion_probe.outside.json_text import read_json, storable
-from diffusion_probe.probe_models.features import NEEDS, Features
+from diffusion_probe.engine.core.features import NEEDS, Features
+from diffusion_probe.engine.core.json_text import read_json, storable
+from diffusion_probe.engine.core.prompt_words import Word
 from diffusion_probe.probe_models.probe_file import METADATA as CARD
 from diffusion_probe.probe_models.probe_file import load_probe
-from diffusion_probe.probe_models.words import Word
-from diffusion_probe.training.batches import Batches
-from diffusion_probe.training.dataset import Dataset
-from diffusion_probe.training.projection import dataset_projection
-from diffusion_probe.training.run_record import METADATA
-from diffusion_probe.training.stage import Stage
+from diffusion_probe.training.dataset.batches import Batches
+from diffusion_probe.training.dataset.folder import Dataset
+from diffusion_probe.training.dataset.projection import dataset_projection
+from diffusion_probe.training.dataset.run_record import METADATA
+from diffusion_probe.training.fitting.stage import Stage
 from safetensors import safe_open
 from safetensors.torch import save_file
 

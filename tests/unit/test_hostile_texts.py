@@ -6,16 +6,16 @@ import sys
 import time
 
 import pytest
-from diffusion_probe.outside import texts
-from diffusion_probe.outside.names import can_be_inside, leads_out, parts_of
-from diffusion_probe.outside.texts import can_be_logged, half_character, quoted, writable, writable_values
-from diffusion_probe.probe_models.words import Word, asked_for, numbered, word_spans
-from diffusion_probe.sampling.alignment import piece_words
-from diffusion_probe.sampling.moments import parse_moments
-from diffusion_probe.search.naming import row_labels
-from diffusion_probe.search.seeds import seed_list
+from diffusion_probe.engine.capture.moments import parse_moments
+from diffusion_probe.engine.capture.prompt.alignment import piece_words
+from diffusion_probe.engine.core import texts
+from diffusion_probe.engine.core.names import can_be_inside, leads_out, parts_of
+from diffusion_probe.engine.core.prompt_words import Word, asked_for, numbered, word_spans
+from diffusion_probe.engine.core.seed_list import seed_list
+from diffusion_probe.engine.core.texts import can_be_logged, half_character, quoted, writable, writable_values
+from diffusion_probe.engine.selection.naming import row_labels
 from diffusion_probe.testbed.scenes import parse_prompt
-from diffusion_probe.training.prompt_parts import prompt_parts
+from diffusion_probe.training.dataset.prompt_parts import prompt_parts
 
 LONG = 40_000
 PART = 8000

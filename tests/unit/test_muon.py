@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from diffusion_probe.training.muon import SinglePrecisionMuon
+from diffusion_probe.training.fitting.muon import SinglePrecisionMuon
 
 
 def stepped(kind, shape, state=None, steps=3, **settings):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from diffusion_probe.sampling.overlay import COLOURS, coloured, heat_overlay, with_caption, writable
+from diffusion_probe.engine.capture.overlay import COLOURS, coloured, heat_overlay, with_caption, writable
 
 
 def test_colours_run_from_cold_to_hot_and_get_brighter_all_the_way():

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from diffusion_probe.probe_models.features import Features
+from diffusion_probe.engine.core.features import Features
+from diffusion_probe.engine.core.probe import Probe
 from diffusion_probe.probe_models.preview import CHUNK, PreviewReward
-from diffusion_probe.probe_models.probe import Probe
 
 
 def row(value: float, size: int = 4) -> Features:

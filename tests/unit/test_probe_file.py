@@ -6,13 +6,13 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
+from diffusion_probe.engine.core.features import Features
+from diffusion_probe.engine.core.probe import Probe
+from diffusion_probe.engine.core.prompt_words import Word
 from diffusion_probe.probe_models import probe_file
-from diffusion_probe.probe_models.features import Features
 from diffusion_probe.probe_models.inputs import row_inputs
-from diffusion_probe.probe_models.probe import Probe
 from diffusion_probe.probe_models.probe_card import FORMAT, ProbeCard
 from diffusion_probe.probe_models.probe_file import METADATA, load_probe, save_probe
-from diffusion_probe.probe_models.words import Word
 from safetensors.torch import load_file, save_file
 
 BLOCKS = ("double 0", "double 1", "single 0")

@@ -1,7 +1,7 @@
 """Parts of a prompt: phrases, what is said of the first one, and the same the other way round."""
 
 import pytest
-from diffusion_probe.training.prompt_parts import PARTS, prompt_parts
+from diffusion_probe.training.dataset.prompt_parts import PARTS, prompt_parts
 
 
 def test_phrases_and_what_later_ones_say_of_the_first_are_parts():

@@ -4,7 +4,7 @@ from itertools import combinations, product
 
 import numpy as np
 import pytest
-from diffusion_probe.training import protocol
+from diffusion_probe.training.metrics import protocol
 from scipy import stats
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from diffusion_probe.training import accuracy
+from diffusion_probe.training.metrics import accuracy
 
 STEPS = [1, 5]
 

@@ -3,10 +3,10 @@
 import argparse
 
 import pytest
-from diffusion_probe.runtime.client import PromptError
-from diffusion_probe.training import recording_client
-from diffusion_probe.training.recording_client import Recording
-from diffusion_probe.training.recording_jobs import Job
+from diffusion_probe.training.client import record as recording_client
+from diffusion_probe.training.client.jobs import Job
+from diffusion_probe.training.client.record import Recording
+from diffusion_probe.training.client.server import PromptError
 
 REPORT = {"run_bytes": 1, "free_bytes": 10, "runs": 1, "bytes": 1}
 

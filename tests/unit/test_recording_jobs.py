@@ -3,9 +3,9 @@
 import copy
 
 import pytest
-from diffusion_probe.training.recording_client import estimate
-from diffusion_probe.training.recording_jobs import PromptLine, Template, own_seeds, read_prompts
-from diffusion_probe.training.workflow_key import nodes_before, workflow_key
+from diffusion_probe.training.client.jobs import PromptLine, Template, own_seeds, read_prompts
+from diffusion_probe.training.client.record import estimate
+from diffusion_probe.training.dataset.workflow_key import nodes_before, workflow_key
 
 
 def node(class_type, **inputs):

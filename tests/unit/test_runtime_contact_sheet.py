@@ -5,8 +5,8 @@ import pytest
 pytest.importorskip("PIL")
 from PIL import Image  # noqa: E402
 
-from runtime.contact_sheet import CAPTION, GAP, HEADING, KEPT, TILE, contact_sheet  # noqa: E402
-from runtime.outcome import Candidate  # noqa: E402
+from dev.contact_sheet import CAPTION, GAP, HEADING, KEPT, TILE, contact_sheet  # noqa: E402
+from dev.run_outcome import Candidate  # noqa: E402
 
 
 def corner(place):

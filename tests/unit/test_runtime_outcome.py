@@ -2,7 +2,7 @@
 
 import pytest
 
-from runtime.outcome import ancestors, descendants, evaluations, read_outcome
+from dev.run_outcome import ancestors, descendants, evaluations, read_outcome
 
 PROMPT = {
     "1": {"class_type": "KSamplerAdvanced", "inputs": {"steps": 25}},

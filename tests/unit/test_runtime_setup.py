@@ -9,8 +9,9 @@ import tarfile
 
 import pytest
 
-from runtime import browser, environment, link, paths, setup, steps, tree
-from runtime.steps import SetupError
+from dev import browser, environment, link, setup, steps, tree
+from dev.steps import SetupError
+from training.client import paths
 
 
 @pytest.fixture(autouse=True)
@@ -282,8 +283,10 @@ def test_the_lockfile_names_no_registry():
 
 def test_the_pack_is_importable_where_there_is_no_comfyui(tmp_path):
     script = (
-        f"import sys; sys.path.insert(0, {str(paths.PACK_ROOT)!r}); from runtime import loader; loader.use_pack();"
-        "import diffusion_probe.search; assert 'comfy' not in sys.modules and 'torch' not in sys.modules;"
+        f"import sys; sys.path.insert(0, {str(paths.PACK_ROOT)!r}); "
+        "from training.client import loader; loader.use_pack();"
+        "import diffusion_probe.engine.seed_search.policies;"
+        "assert 'comfy' not in sys.modules and 'torch' not in sys.modules;"
         "import importlib.util; assert importlib.util.find_spec('nodes') is None"
     )
     environ = {**os.environ, "COMFYUI_PATH": str(tmp_path)}

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from runtime.workflow import WorkflowError, to_prompt
+from training.client.workflow import WorkflowError, to_prompt
 
 INFO = {
     "Load": {"display_name": "Load It", "input": {"required": {"name": [["a.safetensors", "b.safetensors"]]}}},

@@ -5,11 +5,11 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-from diffusion_probe.search.forecast import expected_finals, paths, worth
-from diffusion_probe.search.policy import State
-from diffusion_probe.search.sequential import Sequential
-from diffusion_probe.search.skill import PREVIEW, Skill, fit_skill
-from diffusion_probe.training.replay import replay
+from diffusion_probe.engine.core.skill import PREVIEW, Skill, fit_skill
+from diffusion_probe.engine.seed_search.policies.forecast import expected_finals, paths, worth
+from diffusion_probe.engine.seed_search.policies.policy import State
+from diffusion_probe.engine.seed_search.policies.sequential import Sequential
+from diffusion_probe.training.metrics.replay import replay
 from scipy import integrate, stats
 
 STEPS = 20

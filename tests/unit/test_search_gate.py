@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from diffusion_probe.search.calibration import percentile_of_calibration
-from diffusion_probe.search.gate import BEST, CALIBRATION, FIRST, MEAN, WORST, decide
-from diffusion_probe.search.scores import Scores, SeedName
-from diffusion_probe.search.select import PERCENTILE, RAW
+from diffusion_probe.engine.core.calibration import percentile_of_calibration
+from diffusion_probe.engine.core.scores import Scores, SeedName
+from diffusion_probe.engine.selection.gate import BEST, CALIBRATION, FIRST, MEAN, WORST, decide
+from diffusion_probe.engine.selection.select import PERCENTILE, RAW
 
 TENTHS = tuple(number / 10 for number in range(11))
 

@@ -1,12 +1,20 @@
 """What pins and discards do to the filter and to a search."""
 
 import pytest
-from diffusion_probe.search.marks import NO_MARKS, Marks, steered
-from diffusion_probe.search.outcome import Fate, Outcome, outcome_text
-from diffusion_probe.search.policies import GOOD_ENOUGH, HALVING, ONE_CUT, POLICIES, SEQUENTIAL, policy_named
-from diffusion_probe.search.policy import State
-from diffusion_probe.search.scores import Scores, SeedName
-from diffusion_probe.search.select import RAW, select
+from diffusion_probe.engine.core.marks import NO_MARKS, Marks
+from diffusion_probe.engine.core.scores import Scores, SeedName
+from diffusion_probe.engine.seed_search.outcome import Fate, Outcome, outcome_text
+from diffusion_probe.engine.seed_search.policies.by_name import (
+    GOOD_ENOUGH,
+    HALVING,
+    ONE_CUT,
+    POLICIES,
+    SEQUENTIAL,
+    policy_named,
+)
+from diffusion_probe.engine.seed_search.policies.policy import State
+from diffusion_probe.engine.seed_search.policies.steered import steered
+from diffusion_probe.engine.selection.select import RAW, select
 
 STEPS = 20
 

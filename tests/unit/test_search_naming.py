@@ -1,8 +1,8 @@
 """What the files of finished rows say."""
 
 import pytest
-from diffusion_probe.search.naming import row_labels
-from diffusion_probe.search.scores import Scores, SeedName
+from diffusion_probe.engine.core.scores import Scores, SeedName
+from diffusion_probe.engine.selection.naming import row_labels
 
 THREE = Scores((0.25, 0.75, 0.5), (SeedName(7), SeedName(2**64 - 1), SeedName(9, 2)), "p", "q", "20%", 5, True)
 

@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from diffusion_probe.search.outcome import Fate, Outcome, outcome_report, outcome_text
-from diffusion_probe.search.plan import expected_evaluations
-from diffusion_probe.search.policies import HALVING, ONE_CUT, SEQUENTIAL, policy_named
-from diffusion_probe.search.schedules import Cuts
+from diffusion_probe.engine.seed_search.outcome import Fate, Outcome, outcome_report, outcome_text
+from diffusion_probe.engine.seed_search.policies.by_name import HALVING, ONE_CUT, SEQUENTIAL, policy_named
+from diffusion_probe.engine.seed_search.policies.plan import expected_evaluations
+from diffusion_probe.engine.seed_search.policies.schedules import Cuts
 
 
 def fate(seed, *scores, finished=False, **more):

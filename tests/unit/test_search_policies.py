@@ -5,12 +5,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from diffusion_probe.search.policies import GOOD_ENOUGH, ONE_CUT, POLICIES, SEQUENTIAL, one_cut_cost, policy_named
-from diffusion_probe.search.policy import State
-from diffusion_probe.search.schedules import Cuts, UntilGoodEnough, best_scored, halving
-from diffusion_probe.search.sequential import Sequential
-from diffusion_probe.search.skill import PREVIEW
-from diffusion_probe.training.replay import replay
+from diffusion_probe.engine.core.skill import PREVIEW
+from diffusion_probe.engine.seed_search.policies.by_name import (
+    GOOD_ENOUGH,
+    ONE_CUT,
+    POLICIES,
+    SEQUENTIAL,
+    one_cut_cost,
+    policy_named,
+)
+from diffusion_probe.engine.seed_search.policies.policy import State
+from diffusion_probe.engine.seed_search.policies.schedules import Cuts, UntilGoodEnough, best_scored, halving
+from diffusion_probe.engine.seed_search.policies.sequential import Sequential
+from diffusion_probe.training.metrics.replay import replay
 
 STEPS = 20
 

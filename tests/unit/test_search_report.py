@@ -2,7 +2,9 @@
 
 import json
 
-from diffusion_probe.search.report import (
+from diffusion_probe.engine.core.scores import Scores, SeedName
+from diffusion_probe.engine.core.seed_list import seed_list
+from diffusion_probe.engine.selection.report import (
     image_scores_report,
     image_scores_text,
     score_report,
@@ -11,9 +13,7 @@ from diffusion_probe.search.report import (
     selection_report,
     selection_text,
 )
-from diffusion_probe.search.scores import Scores, SeedName
-from diffusion_probe.search.seeds import seed_list
-from diffusion_probe.search.select import select
+from diffusion_probe.engine.selection.select import select
 
 SCORES = Scores(
     (0.25, 0.75, 0.5),

@@ -1,7 +1,7 @@
 """Seeds as the user writes them."""
 
 import pytest
-from diffusion_probe.search.seeds import LARGEST_SEED, MOST_SEEDS, seed_list
+from diffusion_probe.engine.core.seed_list import LARGEST_SEED, MOST_SEEDS, seed_list
 
 
 def test_first_seed_and_count_give_consecutive_seeds():

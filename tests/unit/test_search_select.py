@@ -4,9 +4,9 @@ import math
 from dataclasses import replace
 
 import pytest
-from diffusion_probe.search.ranking import best_first, percentiles_in_batch, ranks
-from diffusion_probe.search.scores import Scores, SeedName
-from diffusion_probe.search.select import OFF, PERCENTILE, RAW, select
+from diffusion_probe.engine.core.ranking import best_first, percentiles_in_batch, ranks
+from diffusion_probe.engine.core.scores import Scores, SeedName
+from diffusion_probe.engine.selection.select import OFF, PERCENTILE, RAW, select
 
 
 def scores(*values: float, skilled: bool = True) -> Scores:

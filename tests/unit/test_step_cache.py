@@ -6,10 +6,10 @@ from uuid import uuid4
 import numpy as np
 import pytest
 import torch
-from diffusion_probe.sampling.step_cache.config import StepCacheConfig
-from diffusion_probe.sampling.step_cache.plan import Plan
-from diffusion_probe.sampling.step_cache.predict import PREDICTORS, Predictor, predict, turn, usable
-from diffusion_probe.sampling.step_cache.state import CacheRun
+from diffusion_probe.engine.step_cache.config import StepCacheConfig
+from diffusion_probe.engine.step_cache.plan import Plan
+from diffusion_probe.engine.step_cache.predict import PREDICTORS, Predictor, predict, turn, usable
+from diffusion_probe.engine.step_cache.state import CacheRun
 from scipy.optimize import brentq
 
 SPACING = (4.0, 2.5, 1.0)  # of the anchors, newest first: not equal

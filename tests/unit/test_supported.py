@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 from diffusion_probe import comfy_entrypoint
-from diffusion_probe.runtime.supported import OLDEST_COMFYUI, why_too_old
+from diffusion_probe.engine.core.supported import OLDEST_COMFYUI, why_too_old
 
-from runtime.paths import PACK_ROOT
+from training.client.paths import PACK_ROOT
 
 OLDEST = ".".join(map(str, OLDEST_COMFYUI))
 NEEDED = f"Diffusion Probe needs ComfyUI {OLDEST} or newer, and this is "

@@ -14,16 +14,17 @@ import psutil
 import pytest
 import torch
 from diffusion_probe.probe_models.probe_file import load_probe
-from diffusion_probe.training import losses, probe_training, report, stage
-from diffusion_probe.training.batches import Batches
-from diffusion_probe.training.dataset import Dataset
-from diffusion_probe.training.figures import default_moment, skill_of
-from diffusion_probe.training.fit import Fit, Recipe
-from diffusion_probe.training.probe_training import only_one, train_probe
-from diffusion_probe.training.projection import dataset_projection
-from diffusion_probe.training.run_record import METADATA
-from diffusion_probe.training.unfinished import Unfinished
-from diffusion_probe.training.validation import score_groups, within_by_moment
+from diffusion_probe.training import report
+from diffusion_probe.training.dataset.batches import Batches
+from diffusion_probe.training.dataset.folder import Dataset
+from diffusion_probe.training.dataset.projection import dataset_projection
+from diffusion_probe.training.dataset.run_record import METADATA
+from diffusion_probe.training.fitting import losses, probe_training, stage
+from diffusion_probe.training.fitting.figures import default_moment, skill_of
+from diffusion_probe.training.fitting.fit import Fit, Recipe
+from diffusion_probe.training.fitting.probe_training import only_one, train_probe
+from diffusion_probe.training.fitting.unfinished import Unfinished
+from diffusion_probe.training.metrics.validation import score_groups, within_by_moment
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from scipy.stats import spearmanr

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from diffusion_probe.probe_models.features import ALL_TEXT, Features
-from diffusion_probe.probe_models.words import Word, asked_for, numbered, word_spans
-from diffusion_probe.sampling.alignment import BYTES, piece_words
+from diffusion_probe.engine.capture.prompt.alignment import BYTES, piece_words
+from diffusion_probe.engine.core.features import ALL_TEXT, Features
+from diffusion_probe.engine.core.prompt_words import Word, asked_for, numbered, word_spans
 
 
 def split(text):

@@ -1,0 +1,80 @@
+"""Run the tests: ``python -m dev.test [--all] [--no-browser] [--comfyui FOLDER] [pytest's arguments]``.
+
+``make test`` leaves out those marked ``long`` and short runs of benchmarks; ``make test-all`` (``--all``) runs all of
+them, with 200 hostile inputs for everything that reads any instead of ten, and then ``benchmarks.exactness``.
+
+With ``--comfyui`` they run against that ComfyUI, in the Python that ``COMFYUI_PYTHON`` names or that belongs to it,
+and if no tests are named only those of ``CORE``: what a version of ComfyUI can break. The pack is linked into its
+``custom_nodes``; nothing else is changed there.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+
+from training.client.paths import PACK_ROOT
+
+from .setup import ensure_or_exit
+
+SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile")
+"""The whole suite in two processes, a file in one of them: most tests keep one core busy."""
+
+QUICK = ("-m", "not long and not benchmark")
+
+CORE = tuple(
+    f"tests/comfy/test_{name}.py"
+    for name in (
+        "comfy_versions", "nodes_schemas", "capture_maps", "families_capture", "words", "pruning", "rows_apart",
+        "cut_exactness", "cut_conditioning", "hub", "search_exact", "search_beside_patches", "step_cache", "step_noise",
+        "server_seed_search", "workflow_seed_selection",
+    )
+)  # fmt: skip
+"""Tests of what touches ComfyUI: its nodes, the maps of every model family, words, pruned, cut and searched runs
+against the stock sampler, also beside its own nodes, the cache, and a search and a selection on its server."""
+
+
+def main() -> None:
+    """Set up, check the style when the whole suite is run, and run pytest."""
+    description = __doc__.splitlines()[0]
+    parser = argparse.ArgumentParser(prog="python -m dev.test", description=description, allow_abbrev=False)
+    parser.add_argument("--no-browser", action="store_true", help="leave out the tests in Chromium")
+    parser.add_argument("--comfyui", metavar="FOLDER", help="the ComfyUI to test against; of the tests, the core")
+    parser.add_argument("--all", action="store_true", help="long tests, many hostile inputs and exactness as well")
+    given, arguments = parser.parse_known_args()
+    if given.all:
+        os.environ.setdefault("HOSTILE_DRAWS", "200")
+    if given.comfyui:
+        os.environ["COMFYUI_PATH"] = given.comfyui
+        arguments = arguments if _names_tests(arguments) else [*CORE, *arguments]
+    browser = not given.no_browser and (not given.comfyui or any("browser" in argument for argument in arguments))
+    python = str(ensure_or_exit(with_browser=browser, with_tests=True))
+    style = 0
+    if not arguments:
+        style = _run(python, "-m", "ruff", "check", "--quiet", ".")
+        arguments += SIDE_BY_SIDE if (os.cpu_count() or 1) > 1 else ()
+        arguments += () if given.all else QUICK
+    if not browser:
+        arguments += ["--ignore", "tests/browser"]
+    tests = _run(python, "-m", "pytest", *arguments)
+    if given.all:
+        out = str(PACK_ROOT / "output" / "exactness.json")
+        tests = _run(python, "-m", "benchmarks.exactness", "--seed", "0", "--out", out) or tests
+    if style:
+        print("ruff's findings are above the tests; `ruff check --fix .` mends most.", file=sys.stderr)
+    raise SystemExit(tests or style)
+
+
+def _names_tests(arguments: list[str]) -> bool:
+    return any((PACK_ROOT / argument.split("::")[0]).exists() for argument in arguments)
+
+
+def _run(*command: str) -> int:
+    try:
+        return subprocess.run(command, cwd=PACK_ROOT).returncode
+    except KeyboardInterrupt:  # the command got it too and has said so
+        return 130
+
+
+if __name__ == "__main__":
+    main()

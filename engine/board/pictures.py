@@ -1,0 +1,78 @@
+"""What rows look like, small enough to be sent while they are sampled."""
+
+import base64
+import io
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ...probe_models import signatures
+from ..core.features import Features, over_words
+from ..core.scores import Look
+
+LONGER_SIDE = 160
+MOST_BYTES = 10_000
+QUALITIES = (80, 60, 40)
+MOST_WORDS = 12
+MOST_MAPS = 768
+"""Of all rows together: a map takes about 300 characters."""
+
+LEVELS = 16
+COVER = 200
+"""Opacity of the hottest place, of 255."""
+
+
+def small_picture(picture: Tensor) -> str:
+    """``[height, width, 3]`` float 0 to 1 as a data URL of at most about 10 kB."""
+    image = Image.fromarray((picture.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy())
+    image.thumbnail((LONGER_SIDE, LONGER_SIDE))
+    for quality in QUALITIES:
+        data = _file(image, "JPEG", quality=quality)
+        if len(data) <= MOST_BYTES:
+            break
+    return _url(data, "jpeg")
+
+
+def word_maps(features: Features, rows: int = 1) -> tuple[tuple[str, str], ...]:
+    """Where the attention of each word lay, (word, data URL of a map to lay over the picture).
+
+    A word's heat is its share of the attention that a place gives to the text, averaged over blocks, and stretched
+    from the coldest to the hottest place of the map.
+
+    Args:
+        features: of one row.
+        rows: how many rows are shown together: of many, each has maps of fewer words.
+    """
+    words = features.words[: min(MOST_WORDS, MOST_MAPS // max(1, rows))]
+    if features.attention is None or not words:
+        return ()
+    heats = over_words(signatures.shares(features.attention), words).mean(0)
+    return tuple((word.name, _heat(heat)) for word, heat in zip(words, heats, strict=True))
+
+
+def looks(pictures: Tensor | None, features: list[Features]) -> list[Look]:
+    """Rows as a board shows them; ``pictures`` is ``[rows, height, width, 3]``, None if there are none."""
+    shown = [None] * len(features) if pictures is None else [small_picture(picture) for picture in pictures]
+    return [Look(picture, word_maps(row, len(features))) for picture, row in zip(shown, features, strict=True)]
+
+
+def _heat(heat: Tensor) -> str:
+    low, high = heat.min(), heat.max()
+    stretched = (heat - low) / (high - low) if high > low else torch.zeros_like(heat)
+    image = Image.fromarray((stretched * (LEVELS - 1)).round().to(torch.uint8).cpu().numpy(), "P")
+    steps = np.linspace(0, 1, LEVELS)
+    image.putpalette(np.stack([255 * np.ones(LEVELS), 255 * steps, 255 * steps**3], 1).astype(np.uint8).tobytes())
+    cover = bytes(int(COVER * step) for step in steps)
+    return _url(_file(image, "PNG", transparency=cover, bits=4), "png")
+
+
+def _file(image: Image.Image, kind: str, **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, optimize=True, **options)
+    return file.getvalue()
+
+
+def _url(data: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,156 @@
+"""The wrappers that record a run, and what they leave on the patched MODEL.
+
+The life cycle is that of ComfyUI's own EasyCache: wrappers set up the state of one run and take it
+down in ``finally``. What outlives a run are row records in the attachment (see ``store``).
+"""
+
+import logging
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import uuid4
+
+from comfy.model_management import InterruptProcessingException
+from comfy.patcher_extension import WrappersMP
+from torch import Tensor
+
+from ..core.probe import Probe
+from ..core.samplers import sampler_name
+from ..core.scores import SeedName
+from ..runs.exactness import cut_needs, why_not_alone, why_not_cut
+from ..runs.keys import RECORDING
+from ..runs.latents import row_keys
+from ..runs.seed_names import name_seeds, seed_number
+from .moments import AUTO, Moment
+from .recording import Recording
+from .store import RecordStore, RowRecord
+from .taps.families import Family
+from .taps.look import unexpected
+from .taps.wrapper import tapped_call
+
+
+@dataclass
+class Attachment:
+    """What Attach Probe puts on its clone of the MODEL; clones of the clone share it."""
+
+    probe: Probe
+    family: Family
+    moments: tuple[Moment, ...] | None
+    store: RecordStore = field(default_factory=RecordStore)
+
+    def outer_sample(self, executor, noise, latent_image, sampler, sigmas, denoise_mask, callback, *args, **kwargs):
+        """OUTER_SAMPLE wrapper: record one sampler call under the content of the rows it returns."""
+        guider = executor.class_obj
+        options = guider.model_options["transformer_options"]
+        projection = getattr(self.probe, "projection", None)
+        recording = Recording(self.family, frozenset(self.probe.needs), self.moments, projection)
+        last_x0: list[Tensor] = []
+
+        def remember_x0(step, x0, x, total_steps):
+            last_x0[:] = [x0]
+            if callback is not None:
+                callback(step, x0, x, total_steps)
+
+        options[RECORDING] = recording
+        try:
+            output = executor(noise, latent_image, sampler, sigmas, denoise_mask, remember_x0, *args, **kwargs)
+            if recording.evaluations:
+                self._keep_safely(recording, latent_image, output, last_x0, guider)
+            return output
+        finally:
+            options.pop(RECORDING, None)
+
+    def _keep_safely(
+        self, recording: Recording, latent_image: Tensor, output: Tensor, last_x0: list[Tensor], guider: Any
+    ) -> None:
+        """Keep what was recorded. If that fails, the run's result is not lost, and Probe Score says why there are
+        no scores."""
+        latent_out = guider.model_patcher.model.process_latent_out
+        try:
+            self._keep(recording, latent_image, [output, *(latent_out(x0.cpu()) for x0 in last_x0)], latent_out)
+        except InterruptProcessingException:
+            raise
+        except Exception as error:
+            logging.warning("Diffusion Probe: what was seen of a run could not be kept.", exc_info=error)
+            record = RowRecord(
+                features={},
+                missing={AUTO: f"{unexpected(error)}."},
+                seed=SeedName(0),
+                sampler=recording.sampler,
+                why_not_cut=("What was seen of the run could not be kept.",),
+                model_rows=recording.model_rows,
+                run=uuid4(),
+                steps=0,
+                finished=None,
+            )
+            self.store.add_run([(replace(record, id=uuid4()), (key,)) for key in row_keys(output)])
+
+    def _keep(self, recording: Recording, latent_image: Tensor, results: list[Tensor], latent_out: Any) -> None:
+        keys = list(zip(*(row_keys(result) for result in results), strict=True))
+        seeds = self.seed_names(recording, latent_image)
+        missing, run, pruning, watch = recording.missing(), uuid4(), recording.pruning, recording.watch
+        sigmas = recording.sigmas
+        finished = sigmas[-1] == 0
+        originals = watch.originals(finished)
+        self.store.add_run(
+            [
+                (
+                    RowRecord(
+                        features=recording.row_features(row, latent_out),
+                        missing=missing,
+                        seed=seeds[row],
+                        sampler=recording.sampler,
+                        why_not_cut=why_not_cut(watch, recording.sampler),
+                        model_rows=recording.model_rows,
+                        run=run,
+                        steps=len(sigmas) - 1,
+                        finished=finished,
+                        dropped_at=pruning and pruning.dropped_at(row),
+                        note="\n".join(filter(None, (pruning.note if pruning else "", *recording.notes()))),
+                        cut_needs=cut_needs(watch),
+                        per_row=watch.per_row,
+                        why_not_alone=why_not_alone(watch, recording.sampler),
+                        original=originals[row],
+                    ),
+                    keys[row],
+                )
+                for row in range(len(keys))
+            ]
+        )
+
+    def seed_names(self, recording: Recording, latent_image: Tensor) -> list[SeedName]:
+        """The names of a run's rows: by the initial noise, or those of the run that it continues without noise."""
+        if not recording.noise.any():
+            sources = enumerate(self.store.find(key) for key in row_keys(latent_image))
+            seed = seed_number(recording.seed)
+            return [source.seed if source else SeedName(seed, row) for row, source in sources]
+        return name_seeds(recording.noise.cpu(), recording.seed)
+
+
+def _sampler_sample(executor, guider, sigmas, extra_args, callback, noise, *args, **kwargs):
+    """SAMPLER_SAMPLE wrapper: the noise here is what the run really starts from."""
+    recording = extra_args["model_options"]["transformer_options"].get(RECORDING)
+    if recording is not None:
+        name = sampler_name(executor.class_obj)
+        recording.begin(guider.inner_model.model_sampling, sigmas, name, noise, extra_args.get("seed"))
+    return executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
+
+
+def _predict_noise(executor, x, timestep, model_options, seed=None):
+    recording = model_options.get("transformer_options", {}).get(RECORDING)
+    if recording is None:
+        return executor(x, timestep, model_options, seed)
+    return recording.evaluate(executor, x, timestep, model_options, seed)
+
+
+def _apply_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs):
+    recording = (transformer_options or {}).get(RECORDING)
+    if recording is not None:
+        recording.model_rows += x.shape[0]
+    return tapped_call(executor, x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
+
+
+WRAPPERS = {
+    WrappersMP.SAMPLER_SAMPLE: _sampler_sample,
+    WrappersMP.PREDICT_NOISE: _predict_noise,
+    WrappersMP.APPLY_MODEL: _apply_model,
+}

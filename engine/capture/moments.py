@@ -1,0 +1,180 @@
+"""Moments: at which model evaluation of a run to look.
+
+A moment is a fraction p of the schedule by noise level (``20%``), or the k-th model evaluation
+(``step 5``). 20 % means the last model evaluation whose sigma is above ``percent_to_sigma(0.2)``.
+By noise level because a probe depends on the noise level, not on the step index (Diffusion Probe,
+section on step counts), and because a KSampler Advanced that stops early does not tell the model
+how many steps there were to be.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ..core.samplers import traits_of
+from ..core.texts import plain
+
+AUTO = "auto"
+FEW_STEPS = 8
+"""Schedules of at most this many steps reach 20 % after one evaluation: auto takes the next one."""
+
+MOST_MOMENTS = 256
+
+PERCENT = re.compile(r"([0-9]{1,40}(?:\.[0-9]{1,40})?)\s*%")
+STEP = re.compile(r"step\s*([0-9]{1,9})")
+
+SIGMA_TOLERANCE = 1e-3
+"""Relative. Schedulers read sigmas from a table of 1000 and round."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Exactly one of ``percent`` (0 to 1) and ``step`` (from 1) is set."""
+
+    percent: float | None = None
+    step: int | None = None
+
+    def __str__(self) -> str:
+        return f"step {self.step}" if self.step is not None else f"{100 * self.percent:g}%"
+
+
+def parse_moments(text: str) -> tuple[Moment, ...] | None:
+    """Moments from what a user typed: ``auto`` (gives None), or ``20%, 40%, step 5``.
+
+    Raises:
+        ValueError: something else, a fraction outside of 0 to 100 %, a step below 1, nothing at all, too many.
+    """
+    parts = [part.strip().lower() for part in text.split(",") if part.strip()]
+    if parts == [AUTO]:
+        return None
+    moments: list[Moment] = []
+    for part in parts:
+        percent, step = PERCENT.fullmatch(part), STEP.fullmatch(part)
+        if percent and 0 < float(percent[1]) < 100:
+            moments.append(Moment(percent=float(percent[1]) / 100))
+        elif step and int(step[1]) >= 1:
+            moments.append(Moment(step=int(step[1])))
+        else:
+            raise ValueError(
+                f'"{plain(part)}" is no moment. Accepted, separated by commas: a noise level between 0 and 100 % '
+                f'such as "20%", an evaluation counted from 1 such as "step 5", or "auto" alone.'
+            )
+    if not moments:
+        raise ValueError('no moment is given. Write "auto", or for example "20%" or "20%, step 8".')
+    moments = list(dict.fromkeys(moments))
+    if len(moments) > MOST_MOMENTS:
+        raise ValueError(f"{len(moments)} moments are given. Write at most {MOST_MOMENTS}.")
+    return tuple(moments)
+
+
+def one_moment(text: str) -> str | None:
+    """The one moment that a user typed, as captured features are named; None, the latest, for nothing.
+
+    Raises:
+        ValueError: more than one, or as :func:`parse_moments`.
+    """
+    if not text.strip():
+        return None
+    moments = parse_moments(text)
+    if moments is None or len(moments) > 1:
+        raise ValueError(
+            f'"{plain(text)}" is not one moment. Write one, such as "20%" or "step 5"; nothing means the latest.'
+        )
+    return str(moments[0])
+
+
+def percent_of_sigma(model_sampling: Any, sigma: float) -> float:
+    """The fraction p with ``percent_to_sigma(p) == sigma``, by bisection; 0 at and above the top."""
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        if model_sampling.percent_to_sigma(middle) > sigma:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def schedule_steps(model_sampling: Any, sigmas: Tensor) -> float:
+    """How many steps the whole schedule has of which ``sigmas`` may be a part.
+
+    A run that is cut short shows only its own sigmas; the whole is estimated from how much of the
+    noise range they cover.
+    """
+    steps = len(sigmas) - 1
+    first, last = (percent_of_sigma(model_sampling, float(sigma)) for sigma in (sigmas[0], sigmas[-1]))
+    covered = last - first if float(sigmas[-1]) > 0 else 1.0 - first
+    return steps / covered if covered > 0 else float("inf")
+
+
+class MomentPlan:
+    """Which evaluations of one run to capture.
+
+    Args:
+        moments: the moments asked for, or None for the default: that of the family, in schedules of
+            at most 8 steps the evaluation after the first.
+        sigmas: the run's schedule, ``[steps + 1]``, falling.
+        model_sampling: the model's sampling object.
+        sampler_name: name of the sampler function.
+        default: of the family, a fraction of the noise range.
+    """
+
+    def __init__(
+        self,
+        moments: tuple[Moment, ...] | None,
+        sigmas: Tensor,
+        model_sampling: Any,
+        sampler_name: str,
+        default: float,
+    ):
+        self.sigmas = [float(sigma) for sigma in sigmas]
+        self.model_sampling = model_sampling
+        self.own_sigmas = traits_of(sampler_name).own_sigmas
+        if moments is None:
+            few = round(schedule_steps(model_sampling, sigmas)) <= FEW_STEPS
+            moments = (Moment(step=min(2, len(self.sigmas) - 1)) if few else Moment(percent=default),)
+        self.moments = moments
+
+    def _above(self, moment: Moment) -> float:
+        return float(self.model_sampling.percent_to_sigma(moment.percent)) * (1 + SIGMA_TOLERANCE)
+
+    def why_outside(self, moment: Moment) -> str | None:
+        """Why this run cannot contain a moment given by noise level, or None if it does."""
+        above = self._above(moment)
+        first, last = (100 * percent_of_sigma(self.model_sampling, s) for s in (self.sigmas[0], self.sigmas[-1]))
+        covered = f"the run covers {first:.0f}% to {last:.0f}% of the noise range"
+        if self.sigmas[0] <= above:
+            return f"{covered}; {moment} lies before its start. Ask for a later moment, or start at an earlier step."
+        if self.sigmas[-1] > above:
+            return f"{covered}; {moment} lies after its end. Ask for an earlier moment, or end at a later step."
+        return None
+
+    def wanted(self, step: int, sigma: float) -> list[Moment]:
+        """The moments that evaluation ``step`` (from 1) at ``sigma`` may be.
+
+        A later evaluation for the same moment replaces an earlier one: samplers that evaluate more
+        than once per step pass several times below the last schedule sigma above the moment.
+        """
+        return [moment for moment in self.moments if self._is_wanted(moment, step, sigma)]
+
+    def _is_wanted(self, moment: Moment, step: int, sigma: float) -> bool:
+        if moment.step is not None:
+            return moment.step == step
+        if self.why_outside(moment) is not None:
+            return False
+        above = self._above(moment)
+        if self.own_sigmas:
+            return sigma > above
+        last_start = min(scheduled for scheduled in self.sigmas if scheduled > above)
+        return above < sigma <= last_start * (1 + SIGMA_TOLERANCE)
+
+    def why_missing(self, moment: Moment, evaluations: int) -> str:
+        """Why nothing was captured at a moment in a run of ``evaluations`` model evaluations."""
+        if moment.step is not None:
+            return f"the run had {evaluations} model evaluations, so no {moment}. Ask for step 1 to {evaluations}."
+        return self.why_outside(moment) or (
+            f"the sampler made no model evaluation just above {moment}. A cache node before Attach Probe (LazyCache) "
+            "may have skipped it: connect the cache after Attach Probe, or let it start later."
+        )

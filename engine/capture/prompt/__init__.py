@@ -1,0 +1,1 @@
+"""Which text positions each word of a prompt has, for every text encoder."""

@@ -1,0 +1,167 @@
+"""Which words of a text a tokenizer's pieces spell. Pure text: nothing of ComfyUI or torch.
+
+Pieces and text are compared character by character in a form in which upper and lower case,
+composed and decomposed accents and full-width letters are the same, and blanks don't count: what
+tokenizers change on the way in. What then still differs (a piece for something unknown, characters
+that a tokenizer drops or replaces) is bridged between the nearest characters that agree.
+"""
+
+import re
+import unicodedata
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+from ...core.prompt_words import word_spans
+
+WORD_END = "</w>"
+"""CLIP's mark at the end of a word."""
+
+BLANK = "\u2581"
+"""SentencePiece's mark for a blank."""
+
+BYTE_BLANK = "\u0120"
+"""How vocabularies of bytes write a blank."""
+
+AGREE = 3
+"""Text and pieces are together again where this many characters, or all that are left, agree."""
+
+MOST_BRIDGED = 2**18
+"""Characters times pieces between two places that agree, up to which all of the one are taken for all of the other.
+Where more of a text is unknown to a tokenizer, nothing tells what spells what."""
+
+BYTE_PIECE = re.compile("<0x[0-9A-F]{2}>")
+"""How SentencePiece writes a byte of what it has no piece for."""
+
+UNKNOWN = "<unk>"
+UNKNOWN_CHARACTER = "\ufffd"
+
+Owned = tuple[str, frozenset[int]]
+"""A character and what it belongs to: characters of the text, or pieces."""
+
+
+def piece_words(text: str, pieces: Sequence[str], bytewise: bool) -> list[tuple[str, list[int]]]:
+    """Each word of a text with the numbers of the pieces that spell it, words without a piece left out.
+
+    Args:
+        text: what the tokenizer was given.
+        pieces: what it made of it, as its vocabulary writes them, without start and end.
+        bytewise: whether these are pieces of bytes, as CLIP's, Qwen's and Llama's; False: SentencePiece's.
+    """
+    owners = _owners(text, _bytes_spelled(pieces) if bytewise else _characters_spelled(pieces))
+    words = []
+    for start, end in word_spans(text):
+        spelling = sorted({piece for position in range(start, end) for piece in owners[position]})
+        if spelling:
+            words.append((text[start:end], spelling))
+    return words
+
+
+def _owners(text: str, spelled: list[Owned]) -> list[set[int]]:
+    """For each character of the text the pieces that spell it."""
+    owners: list[set[int]] = [set() for _ in text]
+    written = _folded((character, frozenset({at})) for at, character in enumerate(text))
+    spelled = _folded(spelled)
+    for some, others in _agreement("".join(c for c, _ in written), "".join(c for c, _ in spelled)):
+        pieces = frozenset().union(*(numbers for _, numbers in spelled[others]))
+        if (some.stop - some.start) * len(pieces) > MOST_BRIDGED:
+            continue
+        for _, positions in written[some]:
+            for position in positions:
+                owners[position] |= pieces
+    return owners
+
+
+def _agreement(written: str, spelled: str) -> Iterator[tuple[slice, slice]]:
+    """Which characters of the one are which of the other, from the start to the end of both."""
+    places: dict[str, list[int]] = defaultdict(list)
+    ends = written + " " * AGREE, spelled + " " * AGREE  # neither holds blanks
+    for at in range(len(spelled) + 1):
+        places[ends[1][at : at + AGREE]].append(at)
+    here = there = 0
+    while here < len(written):
+        skip = (1, 1)
+        if ends[0][here] != ends[1][there] and ends[0][here + 1] != ends[1][min(there + 1, len(spelled))]:
+            skip = _to_agreement(ends[0][here:], places, there)
+        yield slice(here, here + skip[0]), slice(there, there + skip[1])
+        here, there = here + skip[0], there + skip[1]
+
+
+def _to_agreement(written: str, places: dict[str, list[int]], there: int) -> tuple[int, int]:
+    """How many characters of each to skip, the fewest possible, until both agree again."""
+    best = None
+    for ahead in range(len(written) - AGREE + 1):
+        if best and ahead >= sum(best):
+            break
+        found = places.get(written[ahead : ahead + AGREE], ())
+        first = bisect_left(found, there)
+        if first < len(found) and (best is None or ahead + found[first] - there < sum(best)):
+            best = ahead, found[first] - there
+    return best
+
+
+def _folded(characters: Iterable[Owned]) -> list[Owned]:
+    """In the form in which text and pieces are compared."""
+    folded = []
+    for character, owners in characters:
+        for part in unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", character).casefold()):
+            if not part.isspace():
+                folded.append((part, owners))
+    return folded
+
+
+def _characters_spelled(pieces: Sequence[str]) -> list[Owned]:
+    """A blank that is a piece of its own belongs to what it stands before; what is unknown may be spelled in bytes."""
+    spelled: list[Owned] = []
+    before: frozenset[int] = frozenset()
+    for is_byte, group in groupby(
+        enumerate(pieces), key=lambda numbered: BYTE_PIECE.fullmatch(numbered[1]) is not None
+    ):
+        if is_byte:
+            found = _decoded([(int(piece[3:5], 16), number) for number, piece in group])
+        else:
+            found = [owned for number, piece in group for owned in _piece_characters(piece, number)]
+        for character, owners in found:
+            owners |= before
+            before = frozenset() if character else owners
+            spelled += [(character, owners)] if character else []
+    return spelled
+
+
+def _piece_characters(piece: str, number: int) -> list[Owned]:
+    """Those of one of SentencePiece's pieces; an empty one for a blank alone."""
+    text = UNKNOWN_CHARACTER if piece == UNKNOWN else piece.replace(BLANK, "")
+    return [(character, frozenset({number})) for character in text or [""]]
+
+
+def _bytes_spelled(pieces: Sequence[str]) -> list[Owned]:
+    return _decoded([(byte, number) for number, piece in enumerate(pieces) for byte in _piece_bytes(piece)])
+
+
+def _decoded(spelling: Sequence[tuple[int, int]]) -> list[Owned]:
+    """Characters of UTF-8 bytes, each with the piece it is of; a character may be spread over several pieces.
+
+    Bytes that are no text, as a tokenizer leaves them that drops others, agree with nothing.
+    """
+    text = bytes(byte for byte, _ in spelling).decode(errors="surrogateescape")
+    spelled, at = [], 0
+    for character in text:
+        size = len(character.encode(errors="surrogateescape"))
+        spelled.append((character, frozenset(number for _, number in spelling[at : at + size])))
+        at += size
+    return spelled
+
+
+def _piece_bytes(piece: str) -> list[int]:
+    return [BYTES[character] for character in piece.removesuffix(WORD_END)]
+
+
+def _bytes_by_character() -> dict[str, int]:
+    """How byte-level vocabularies write bytes (GPT-2): printable ones as they are, the rest from U+0100 on."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}
+
+
+BYTES = _bytes_by_character()

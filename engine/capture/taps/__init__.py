@@ -1,0 +1,1 @@
+"""The model's attention and activations, taken from its calls without changing them."""

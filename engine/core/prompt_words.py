@@ -1,0 +1,139 @@
+"""Words of a prompt: where they lie in a text, what they are called, and how one is asked for."""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from .texts import plain
+
+JOINERS = "'\u2019-\u2010\u2011"
+"""Apostrophes and hyphens: inside of a word they belong to it."""
+
+EMOJI = ((0x2600, 0x27BF), (0x1F000, 0x1FAFF))
+EMOJI_JOINER = "\u200d"
+
+MOST_ASKED = 256
+"""Words that can be asked for at once."""
+
+LISTED = 1000
+"""Characters of a prompt's words that an error lists."""
+
+WITHOUT_SPACES = ("CJK ", "HIRAGANA", "KATAKANA", "HALFWIDTH KATAKANA")
+"""Unicode names of characters whose writing puts no spaces between words."""
+
+
+class Word(NamedTuple):
+    """A word of a conditioning.
+
+    Attributes:
+        name: the word as written. When the same word comes again it is "red (2)", "red (3)".
+        positions: its text positions, rising.
+    """
+
+    name: str
+    positions: tuple[int, ...]
+
+
+def word_spans(text: str) -> list[tuple[int, int]]:
+    """Start and end of each word of a text.
+
+    A word is a run of letters, digits and their marks, with apostrophes and hyphens inside of it.
+    Each Chinese character and each Japanese kana is a word of its own, for these scripts put no
+    spaces between words; so is each emoji. Everything else belongs to no word.
+    """
+    spans: list[tuple[int, int]] = []
+    position = 0
+    while position < len(text):
+        end = _word_end(text, position)
+        if end > position:
+            spans.append((position, end))
+        position = max(end, position + 1)
+    return spans
+
+
+def _word_end(text: str, start: int) -> int:
+    """Where the word ends that begins at ``start``; ``start`` itself if none does."""
+    if _is_emoji(text[start]):
+        return _emoji_end(text, start)
+    if not _is_letter(text[start]):
+        return start
+    end = start + 1
+    if _stands_alone(text[start]):
+        while end < len(text) and unicodedata.category(text[end])[0] == "M":
+            end += 1
+        return end
+    while end < len(text):
+        joined = text[end] in JOINERS and end + 1 < len(text)
+        following = text[end + joined]
+        if not _is_letter(following) or _stands_alone(following):
+            break
+        end += 1 + joined
+    return end
+
+
+def _emoji_end(text: str, start: int) -> int:
+    """After the emoji at ``start``, with its variation selectors, skin tones and joined emoji."""
+    end = start + 1
+    while end < len(text):
+        mark = unicodedata.category(text[end]) in ("Mn", "Me", "Sk")
+        joined = text[end - 1] == EMOJI_JOINER and _is_emoji(text[end])
+        if not (mark or joined or text[end] == EMOJI_JOINER):
+            break
+        end += 1
+    return end
+
+
+def _is_emoji(character: str) -> bool:
+    return any(first <= ord(character) <= last for first, last in EMOJI)
+
+
+def _is_letter(character: str) -> bool:
+    return unicodedata.category(character)[0] in "LNM"
+
+
+def _stands_alone(character: str) -> bool:
+    return unicodedata.name(character, "").startswith(WITHOUT_SPACES)
+
+
+def numbered(words: Iterable[tuple[str, Sequence[int]]]) -> tuple[Word, ...]:
+    """Spellings and positions as words with names that differ, upper and lower case being the same."""
+    seen: Counter[str] = Counter()
+    named = []
+    for spelling, positions in words:
+        key = spelling.casefold()
+        seen[key] += 1
+        name = spelling if seen[key] == 1 else f"{spelling} ({seen[key]})"
+        named.append(Word(name, tuple(positions)))
+    return tuple(named)
+
+
+def asked_for(words: Sequence[Word], text: str) -> tuple[Word, ...]:
+    """The words of a comma-separated list, in its order.
+
+    An entry is a word's name, or several words that follow each other ("red circle", a Chinese word
+    of several characters), which count as one. Upper and lower case are the same.
+
+    Raises:
+        ValueError: an entry is not among the words, and the message lists them; or there are too many entries.
+    """
+    entries = dict.fromkeys(entry.strip() for entry in text.split(",") if entry.strip())
+    if len(entries) > MOST_ASKED:
+        raise ValueError(f"{len(entries)} words are named. Name at most {MOST_ASKED}.")
+    named: dict[str, Word] = {}
+    for word in words:
+        named.setdefault(word.name.casefold(), word)
+    spellings = [word.name.casefold().rsplit(" (", 1)[0] for word in words]
+    return tuple(named.get(entry.casefold()) or _run(words, spellings, entry) for entry in entries)
+
+
+def _run(words: Sequence[Word], spellings: Sequence[str], entry: str) -> Word:
+    """Words that follow each other as one."""
+    wanted = entry.casefold()
+    parts = [wanted[start:end] for start, end in word_spans(wanted)]
+    for first in range(len(words)):
+        if parts and spellings[first : first + len(parts)] == parts:
+            run = words[first : first + len(parts)]
+            return Word(entry, tuple(sorted({position for word in run for position in word.positions})))
+    listed = ", ".join(word.name for word in words)
+    raise ValueError(f'"{plain(entry)}" is not in the prompt. Its words are: {plain(listed, LISTED)}.')

@@ -1,0 +1,101 @@
+"""What the pack knows of each of ComfyUI's samplers, by the name of its function: one table."""
+
+from dataclasses import dataclass
+from typing import Any
+
+STREAM, BROWNIAN_CPU, BROWNIAN_GPU = "stream", "Brownian on the CPU", "Brownian on the device"
+"""What samplers draw the noise of their steps from."""
+
+ADAPTIVE_NOTE = "dpm_adaptive chooses its steps by all rows together"
+
+
+@dataclass(frozen=True)
+class SamplerTraits:
+    """What a sampler does with its steps.
+
+    Attributes:
+        exact_when_cut: keeps no history and draws no noise: a run cut in two sampler nodes gives what one run gives.
+        own_sigmas: chooses its own sigmas between the ends of the schedule that it is given.
+        adaptive: chooses its steps by an error estimate of all rows together: a small difference of large numbers,
+            so that rows rounded as in another batch give other steps.
+        step_noise: what the noise that it adds at each step is drawn from; empty for a sampler that adds none.
+    """
+
+    exact_when_cut: bool = False
+    own_sigmas: bool = False
+    adaptive: bool = False
+    step_noise: str = ""
+
+
+_PLAIN = SamplerTraits()
+
+SAMPLERS: dict[str, SamplerTraits] = {
+    **dict.fromkeys(
+        ("sample_euler", "sample_euler_cfg_pp", "sample_heun", "sample_dpm_2", "sample_exp_heun_2_x0"),
+        SamplerTraits(exact_when_cut=True),
+    ),
+    **dict.fromkeys(("dpm_fast_function", "sample_dpm_fast"), SamplerTraits(own_sigmas=True)),
+    **dict.fromkeys(
+        ("dpm_adaptive_function", "sample_dpm_adaptive"), SamplerTraits(own_sigmas=True, adaptive=True)
+    ),
+    **dict.fromkeys(
+        (
+            "sample_euler_ancestral",
+            "sample_euler_ancestral_cfg_pp",
+            "sample_exp_heun_2_x0_sde",
+            "sample_dpm_2_ancestral",
+            "sample_dpmpp_2s_ancestral",
+            "sample_dpmpp_2s_ancestral_cfg_pp",
+            "sample_ddpm",
+            "sample_lcm",
+            "sample_res_multistep_ancestral",
+            "sample_res_multistep_ancestral_cfg_pp",
+            "sample_er_sde",
+            "sample_seeds_2",
+            "sample_seeds_3",
+            "sample_sa_solver",
+            "sample_sa_solver_pece",
+        ),
+        SamplerTraits(step_noise=STREAM),
+    ),
+    **dict.fromkeys(
+        ("sample_dpmpp_sde", "sample_dpmpp_2m_sde", "sample_dpmpp_2m_sde_heun", "sample_dpmpp_3m_sde"),
+        SamplerTraits(step_noise=BROWNIAN_CPU),
+    ),
+    **dict.fromkeys(
+        (
+            "sample_dpmpp_sde_gpu",
+            "sample_dpmpp_2m_sde_gpu",
+            "sample_dpmpp_2m_sde_heun_gpu",
+            "sample_dpmpp_3m_sde_gpu",
+        ),
+        SamplerTraits(step_noise=BROWNIAN_GPU),
+    ),
+}
+"""ComfyUI's samplers of which something is to be known. ``ddim`` is Euler's function. The others keep a history; tests
+run all of them, cut and row by row, and compare with this table."""
+
+
+def sampler_name(sampler: Any) -> str:
+    """Name of the sampler function of a SAMPLER, as ``sample_euler``; of another sampler its class."""
+    function = getattr(sampler, "sampler_function", sampler)
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def traits_of(name: str) -> SamplerTraits:
+    """The traits of a sampler function by its name; of one that isn't in the table, none."""
+    return SAMPLERS.get(name, _PLAIN)
+
+
+def called(name: str) -> str:
+    """What users call a sampler function: its name in KSampler."""
+    return name.removeprefix("sample_").removesuffix("_function") or "This sampler"
+
+
+def history_note(name: str) -> str:
+    """Why a run of most samplers, cut here and continued in another node, ends elsewhere."""
+    exact = sorted({called(other) for other, traits in SAMPLERS.items() if traits.exact_when_cut} | {"ddim"})
+    return (
+        f"{called(name)} does not continue exactly when a run is cut in two nodes: the finished images differ from "
+        f"those of one uninterrupted run. Exact are {', '.join(exact[:-1])} and {exact[-1]}."
+    )

@@ -1,0 +1,102 @@
+"""The typed value that Probe Score hands on and Early Seed Filter reads."""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class SeedName:
+    """Where a row's initial noise came from.
+
+    ``batch_index`` is None when a single run of ``seed`` starts from exactly this noise; else the
+    row is number ``batch_index`` of a batch drawn from one generator seeded with ``seed``.
+    """
+
+    seed: int
+    batch_index: int | None = None
+
+    def __str__(self) -> str:
+        return str(self.seed) if self.batch_index is None else f"{self.seed} row {self.batch_index}"
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a row looked like when it was scored.
+
+    Attributes:
+        picture: a small preview as a data URL, None if there is none.
+        heats: where the attention of each word lay, (word, picture as a data URL); empty without attention.
+    """
+
+    picture: str | None = None
+    heats: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of the rows of one LATENT, in row order.
+
+    Attributes:
+        values: one score per row, higher is better.
+        seeds: the name of each row's noise, same length.
+        probe: name of the probe.
+        label: unit of the scores; thresholds of another label don't apply.
+        moment: the moment at which the rows were looked at, for example ``"20%"``.
+        step: the model evaluation (from 1) that the moment fell on.
+        skilled: whether the probe has measured skill (see ``engine.core.probe.Probe``).
+        exact_continuation: whether a run cut after this moment and continued in another sampler
+            node gives what one uninterrupted run gives. None when unknown.
+        sampler: name of the sampler function that produced the rows.
+        model_rows: forwards of one latent for one cond that the run spent on all rows together.
+        dropped_at: for each row the moment after which it was not computed any more, None for rows
+            that were not dropped. Empty: no row was.
+        note: what happened to the rows in flight, for the user.
+        calibration: scores of the probe on images it was not trained on, sorted, at equal steps from
+            the lowest to the highest quantile. Empty: the probe has none.
+        looks: what each row looked like. Empty: not known.
+        why_not_cut: sentences on why ``exact_continuation`` is False. Empty: not known, or it is True.
+        cut_needs: sentences on what a second sampler node needs for an exact continuation.
+        per_row: (name of a conditioning, what of it) that differed from row to row.
+        why_not_alone: sentences on why a run of a row's seed alone gives something else. Empty: it gives the same.
+        finished: the rows' runs went to the end of the noise, so that nothing is to be continued.
+    """
+
+    values: tuple[float, ...]
+    seeds: tuple[SeedName, ...]
+    probe: str
+    label: str
+    moment: str
+    step: int
+    skilled: bool
+    exact_continuation: bool | None = None
+    sampler: str = ""
+    model_rows: int = 0
+    dropped_at: tuple[str | None, ...] = ()
+    note: str = ""
+    calibration: tuple[float, ...] = ()
+    looks: tuple[Look, ...] = ()
+    why_not_cut: tuple[str, ...] = ()
+    cut_needs: tuple[str, ...] = ()
+    per_row: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    why_not_alone: tuple[str, ...] = ()
+    finished: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.values) != len(self.seeds):
+            raise ValueError(f"{len(self.values)} scores for {len(self.seeds)} rows")
+        if self.dropped_at and len(self.dropped_at) != len(self.values):
+            raise ValueError(f"{len(self.values)} scores, but dropped_at for {len(self.dropped_at)} rows")
+        if list(self.calibration) != sorted(self.calibration):
+            raise ValueError(f"the calibration of {self.probe} is not sorted, so it gives no percentiles")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def subset(self, rows: list[int]) -> "Scores":
+        """The scores of some rows, in the order given."""
+        return replace(
+            self,
+            values=tuple(self.values[row] for row in rows),
+            seeds=tuple(self.seeds[row] for row in rows),
+            dropped_at=tuple(self.dropped_at[row] for row in rows) if self.dropped_at else (),
+            looks=tuple(self.looks[row] for row in rows) if self.looks else (),
+        )

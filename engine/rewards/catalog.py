@@ -1,0 +1,156 @@
+"""Which reward models there are, what files each needs, and how it is put together from them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import comfy.ops
+import torch
+
+from ..core.texts import plain
+from . import clip, image_reward
+from .files import RewardFile, fill, find, other_layout, read_tensors
+from .judge import RewardModel
+from .pixels import centre_crop, centre_crop_rounding_down, whole
+from .word_ids import BertWords, clean_clip_words, clip_words
+
+OPERATIONS = comfy.ops.manual_cast
+"""Layers that ComfyUI can leave in another precision or on another device than their input."""
+
+CLIP_L = RewardFile(
+    "CLIP-ViT-L-14", ("model.safetensors",), "1.71 GB", "https://huggingface.co/openai/clip-vit-large-patch14"
+)
+
+
+@dataclass(frozen=True)
+class Reward:
+    """A reward model that can be loaded.
+
+    Attributes:
+        files: what it needs.
+        build: the reward's name and the files' paths, in the same order → the judge.
+    """
+
+    files: tuple[RewardFile, ...]
+    build: Callable[[str, list[Path]], RewardModel]
+
+
+def load(name: str) -> RewardModel:
+    """A reward model, ready to judge.
+
+    Args:
+        name: one of ``REWARDS``.
+
+    Raises:
+        FileNotFoundError: files are not there; the message says which to put where.
+        ValueError: a file is damaged or of another layout, or there is no such reward model.
+    """
+    if name not in REWARDS:
+        raise ValueError(f'there is no reward model "{plain(name)}". There are: {", ".join(REWARDS)}.')
+    return REWARDS[name].build(name, find(name, REWARDS[name].files))
+
+
+def _image_reward(name: str, paths: list[Path]) -> RewardModel:
+    path, vocabulary = paths
+    tensors = read_tensors(path)
+    with _unfilled(path):
+        network = image_reward.ImageRewardNetwork(image_reward.Sizes.of(tensors), OPERATIONS)
+    fill(network, tensors, path, image_reward.UNUSED)
+    words = BertWords(vocabulary, network.sizes.vocabulary)
+    return RewardModel(name, network, network.sizes.image, centre_crop, words)
+
+
+def _clip_score(name: str, paths: list[Path]) -> RewardModel:
+    network = _similarity(paths[0], clip.ClipScore, clip.QUICK_GELU)
+    return RewardModel(f"{name} (ViT-L/14)", network, network.image_size, centre_crop, clean_clip_words)
+
+
+def _pick_score(name: str, paths: list[Path]) -> RewardModel:
+    network = _similarity(paths[0], clip.PickScore, clip.GELU)
+    return RewardModel(name, network, network.image_size, centre_crop_rounding_down, clip_words)
+
+
+def _hps(name: str, paths: list[Path]) -> RewardModel:
+    network = _similarity(paths[0], clip.ClipSimilarity, clip.GELU)
+    return RewardModel(name, network, network.image_size, whole, clean_clip_words)
+
+
+def _similarity(path: Path, kind: type[clip.ClipSimilarity], activation: str) -> clip.ClipSimilarity:
+    tensors = clip.towers(read_tensors(path))
+    with _unfilled(path):
+        network = kind(clip.vision_config(tensors, activation), clip.text_config(tensors, activation), OPERATIONS)
+    fill(network, tensors, path)
+    return network
+
+
+def _aesthetic(name: str, paths: list[Path]) -> RewardModel:
+    head, backbone = paths
+    tensors = clip.towers(read_tensors(backbone))
+    with _unfilled(backbone):
+        network = clip.Aesthetic(clip.vision_config(tensors, clip.QUICK_GELU), OPERATIONS)
+    vision = {key.removeprefix(clip.VISION): value for key, value in tensors.items() if key.startswith(clip.VISION)}
+    fill(network.vision, vision, backbone)
+    fill(network.head, read_tensors(head), head)
+    return RewardModel(name, network, network.image_size, centre_crop, None)
+
+
+@contextmanager
+def _unfilled(path: Path) -> Iterator[None]:
+    """Build a network without memory for its tensors; a tensor that tells a size has to be there, and tell one."""
+    try:
+        with torch.device("meta"):
+            yield
+    except KeyError as error:
+        raise other_layout(path, f"there is no tensor {error}") from error
+    except (IndexError, TypeError, ValueError, ArithmeticError, RuntimeError, AssertionError) as error:
+        raise other_layout(path, "its tensors have shapes that no such network has") from error
+
+
+REWARDS = {
+    "ImageReward": Reward(
+        (
+            RewardFile(
+                "ImageReward",
+                ("ImageReward.pt", "ImageReward.safetensors"),
+                "1.79 GB",
+                "https://huggingface.co/THUDM/ImageReward",
+            ),
+            RewardFile("ImageReward", ("vocab.txt",), "0.2 MB", "https://huggingface.co/google-bert/bert-base-uncased"),
+        ),
+        _image_reward,
+    ),
+    "PickScore": Reward(
+        (
+            RewardFile(
+                "PickScore", ("model.safetensors",), "3.94 GB", "https://huggingface.co/yuvalkirstain/PickScore_v1"
+            ),
+        ),
+        _pick_score,
+    ),
+    "HPSv2.1": Reward(
+        (
+            RewardFile(
+                "HPSv2.1",
+                ("HPS_v2.1_compressed.pt", "HPS_v2.1_compressed.safetensors"),
+                "1.97 GB",
+                "https://huggingface.co/xswu/HPSv2",
+            ),
+        ),
+        _hps,
+    ),
+    "CLIPScore": Reward((CLIP_L,), _clip_score),
+    "LAION aesthetic": Reward(
+        (
+            RewardFile(
+                "LAION-aesthetic",
+                ("sac+logos+ava1-l14-linearMSE.pth", "sac+logos+ava1-l14-linearMSE.safetensors"),
+                "3.7 MB",
+                "https://github.com/christophschuhmann/improved-aesthetic-predictor",
+            ),
+            CLIP_L,
+        ),
+        _aesthetic,
+    ),
+}
+"""By the name that a user chooses."""

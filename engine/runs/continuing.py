@@ -1,0 +1,98 @@
+"""A run that goes on where another was cut: what it needs that its latent doesn't hold.
+
+With a noise mask a sampler puts noise and the original picture outside of the mask at every step. In the second run of
+a cut ComfyUI takes the half-sampled latent for that picture, and no noise for the noise. A MODEL of which both runs
+were made hands on those of the first.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import comfy.samplers
+import torch
+from torch import Tensor
+
+from .latents import row_keys
+
+
+class Records(Protocol):
+    """Records of rows that earlier runs left behind, as :class:`capture.store.RecordStore` keeps them."""
+
+    def find(self, key: bytes) -> Any:
+        """Find the record of the row with this content; None if there is none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Original:
+    """What one row of a masked run has outside of its mask, ``[channels, ...]`` each, in the model's own space."""
+
+    picture: Tensor
+    noise: Tensor
+
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """Both, on the CPU."""
+        return self.picture, self.noise
+
+
+def originals_of(store: Records, latent: Tensor) -> list[Original] | None:
+    """What the runs that rows of a latent come from had outside of their masks; None where one didn't hand it on."""
+    records = [store.find(key) for key in row_keys(latent)]
+    originals = [record.original if record else None for record in records]
+    return None if None in originals else originals
+
+
+class Outside:
+    """What one masked run has outside of its mask, row by row.
+
+    Args:
+        given: of the run that it goes on from, one per row; None: its own.
+    """
+
+    def __init__(self, given: list[Original] | None = None):
+        self.given = given
+        self._sampled: Any = None
+
+    def on(self, sampler: Any) -> Any:
+        """The SAMPLER, for this run: a copy whose function samples with what is given, and whose model is noted."""
+        function = getattr(sampler, "sampler_function", None)
+        if function is None:
+            return sampler
+        mine = copy.copy(sampler)
+
+        @functools.wraps(function)
+        def sample(model, x, *args, **options):
+            self._sampled = model
+            if self.given is not None:
+                model.latent_image, model.noise = self._of("picture", x), self._of("noise", x)
+            return function(model, x, *args, **options)
+
+        mine.sampler_function = sample
+        return mine
+
+    def encode_again(self, guider: Any, noise: Tensor, mask: Tensor, seed: int | None) -> None:
+        """Encode the guider's conditioning with the original picture, which inpainting models look at."""
+        if self.given is None:
+            return
+        model, picture = guider.inner_model, self._of("picture", noise)
+        for side, conds in guider.conds.items():
+            guider.conds[side] = comfy.samplers.encode_model_conds(
+                model.extra_conds, conds, noise, noise.device, side,
+                latent_image=picture, denoise_mask=mask, seed=seed, latent_shapes=[noise.shape],
+            )  # fmt: skip
+
+    def rows(self, count: int) -> list[Original | None]:
+        """What another run would need to go on from each of ``count`` rows; None where it isn't known."""
+        picture = getattr(self._sampled, "latent_image", None)
+        noise = getattr(self._sampled, "noise", None)
+        self._sampled = None
+        if picture is None or noise is None or not len(picture) == len(noise) == count:
+            return [None] * count
+        return [Original(picture[row].cpu().clone(), noise[row].cpu().clone()) for row in range(count)]
+
+    def _of(self, part: str, like: Tensor) -> Tensor:
+        return torch.stack([getattr(original, part) for original in self.given]).to(like)

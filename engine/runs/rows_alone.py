@@ -1,0 +1,116 @@
+"""Whether the rows of a run can be computed apart from each other: what was seen of it, and one row asked alone."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import comfy.model_patcher
+import comfy.samplers
+import torch
+from comfy.patcher_extension import WrappersMP
+from torch import Tensor
+
+from .keys import STEP_CACHE
+from .patches import inner_wrappers, together
+from .random_state import random_state, set_random_state
+from .rows import cut_entry, part_of_row, why_not_cut
+
+if TYPE_CHECKING:
+    from .kept_state import Snapshot
+    from .run_watch import RunWatch
+
+SAME, ROUNDING = 1e-4, 8.0
+"""Largest difference of a row alone to the row in its batch, as a share of its length: that, or so many times what the
+model's precision rounds by."""
+
+NUDGE = 0.01
+"""By which a latent is changed, as a share of it: so little that a cache takes it for the same."""
+
+
+def why_not_apart(run: RunWatch, guider: Any, model_options: dict[str, Any]) -> str | None:
+    """Why rows have to be computed together for each to be what it is in the whole batch, or None.
+
+    Where other nodes have patched the inside of the model, its last row is computed once more, alone; and three times
+    more if patches keep something for each row.
+    """
+    guidance, keeping = run.guidance, run.holds_rows & run.remembers
+    if guidance.couples:
+        return f"{guidance.couples} works on all rows of the batch together"
+    if guidance.listens:
+        return f"{guidance.listens} takes more from the model's calls than what they give for each row"
+    if guidance.unknown:
+        return f"it could not be seen whether {guidance.unknown} takes each row by itself"
+    if run.cache or not run.patches:
+        return None
+    if keeping:
+        return f"{together(keeping)} keeps whole batches from one evaluation to the next"
+    if run.first_call is None or run.rows == 1:
+        return None
+    return OneRow(run, guider, model_options).why_not()
+
+
+class OneRow:
+    """The last row of a run's first call at the moment, alone."""
+
+    def __init__(self, run: RunWatch, guider: Any, model_options: dict[str, Any]):
+        self.run, self.guider, self.model_options = run, guider, model_options
+        self.conds, self.x, self.sigma, self.random, self.outputs = run.first_call
+        self.row, count = len(self.x) - 1, len(self.x)
+        self.parts = [partial(part_of_row, row=self.row, count=count, apart=apart) for apart in (True, False)]
+        self.tolerance = max(SAME, ROUNDING * torch.finfo(guider.inner_model.get_dtype_inference()).eps)
+
+    def why_not(self) -> str | None:
+        """Why the row alone is not what it is in the batch, or not for sure; None if it is."""
+        if why_not_cut(self.conds, self.model_options["transformer_options"]) is not None:
+            return None  # which says why by itself
+        kept, random = self.run.kept(), random_state(self.x.device)
+        if not kept.complete:
+            return f"it could not be seen whether {together(self.run.patches)} takes each row by itself"
+        try:
+            return self._differs(kept)
+        except Exception:  # a patch that can't take one row can't take fewer, either
+            return f"{' or '.join(self.run.patches)} can't take a row alone"
+        finally:
+            kept.put_back()
+            set_random_state(random, self.x.device)
+
+    def _differs(self, kept: Snapshot) -> str | None:
+        x, expected = self.x[self.row :], [output[self.row :] for output in self.outputs]
+        self.run.before.put_back()
+        if not self._same(self._call(x), expected):
+            return f"{' or '.join(self.run.patches)} gives a row something else alone than in the batch"
+        if not self.run.holds_rows:
+            return None
+        moved = x + NUDGE * x.std() * torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(x)
+        self.run.begin.put_back()
+        fresh = self._call(moved)
+        for part in self.parts:
+            kept.put_back(part)
+            if not self._same(self._call(moved), fresh):
+                return f"{together(self.run.holds_rows)} keeps whole batches from one evaluation to the next"
+        return None
+
+    def _call(self, x: Tensor) -> list[Tensor]:
+        set_random_state(self.random, x.device)
+        controls: dict[Any, Any] = {}
+        cut = [entries and [cut_entry(entry, [self.row], controls) for entry in entries] for entries in self.conds]
+        options = _plain(self.model_options)
+        return comfy.samplers.calc_cond_batch(self.guider.inner_model, cut, x, self.parts[0](self.sigma), options)
+
+    def _same(self, given: list[Tensor], expected: list[Tensor]) -> bool:
+        return all(_close(mine, other, self.tolerance) for mine, other in zip(given, expected, strict=True))
+
+
+def _plain(model_options: dict[str, Any]) -> dict[str, Any]:
+    """The options without the pack's own wrappers and cache: nothing of it sees the call but the count of rows."""
+    options = comfy.model_patcher.create_model_options_clone(model_options)
+    given = options["transformer_options"]
+    given.pop(STEP_CACHE, None)
+    wrappers = given.setdefault("wrappers", {})
+    wrappers[WrappersMP.CALC_COND_BATCH] = {"others": inner_wrappers(options, WrappersMP.CALC_COND_BATCH)}
+    return options
+
+
+def _close(a: Tensor, b: Tensor, tolerance: float) -> bool:
+    return a.shape == b.shape and bool((a - b).float().norm() <= tolerance * b.float().norm())

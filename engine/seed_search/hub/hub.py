@@ -1,0 +1,336 @@
+"""The model as a batching server for many sampler runs at once.
+
+Where a run (see ``coroutine``) would call the model it stands still; the hub joins the rows of all
+runs that wait, calls the model once, and hands each its rows back. A run that isn't wanted any more
+is simply not resumed.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import comfy.model_management
+import torch
+from comfy.patcher_extension import WrappersMP
+from torch import Tensor
+
+from ...core.samplers import sampler_name, traits_of
+from ...runs.model_wrappers import HUB, ModelCall, in_front
+from ...runs.origins import listed
+from .batching import join, joinable, memory_of, rows_of, split
+from .coroutine import PAUSED, SAMPLED, Run, current_run, is_inside_run, leave
+from .forwards import Forwards
+from .model_state import ModelState
+from .patch_state import Change, PatchState, Slot
+from .row_check import RowCheck
+
+KEY = "diffusion_probe_hub"
+
+REHEARSED, WATCHED = 2, 2
+"""Evaluations of a run that are rehearsed, and those in which tensors of patches are watched for writes in place."""
+
+
+class Hub:
+    """Runs side by side, in inference mode as ComfyUI runs every prompt.
+
+    Args:
+        model: the MODEL to sample; the runs have to use :attr:`model`, a clone of it.
+        max_rows: most rows (one latent for one cond) per model call; 0 leaves it to ComfyUI's
+            memory estimate. A run whose own call is larger is not split.
+        shared: what the runs share besides the model, such as a guider or a sampler: where patches may keep state.
+        check: which rows of joined calls are compared with calls of their own; None: none.
+
+    Attributes:
+        alone: why no calls are joined any more; empty as long as they are.
+        extra_rows: rows that were computed beside those of the runs, to compare joined calls with single ones.
+
+    A closed hub and its runs hold nothing of each other, so their tensors go without a gc pass.
+    """
+
+    def __init__(self, model: Any, max_rows: int = 0, shared: Sequence[Any] = (), check: RowCheck | None = None):
+        self.model = model.clone()
+        roots = [model.model_options, model.wrappers, model.callbacks, model.object_patches, *shared]
+        self.patches = PatchState(roots, [model.model.diffusion_model])
+        self.forwards = Forwards(model.model.diffusion_model)
+        self.model.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, self._sampler_sample)
+        self.model.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, self._predict_noise)
+        others = self.model.wrappers.get(WrappersMP.APPLY_MODEL, {})
+        self.model.wrappers[WrappersMP.APPLY_MODEL] = {KEY: [self._apply_model], **others}
+        self.max_rows, self.check = max_rows, check
+        self.runs: list[Run] = []
+        self.alone = ""
+        self.extra_rows = 0
+        self._too_large = self._put_back = ""
+        self._disturbed = ""
+        self._rehearsal: Run | None = None
+        self._rehearsed: Tensor | None = None
+        self._in_calls: set[Slot] = set()
+        self._schedules: dict[tuple[float, ...], Tensor] = {}
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a user should know of how it went."""
+        size = f"{self._too_large}; went on with at most {self.max_rows}. "
+        advice = "Set max rows per call to that, and the next search starts there."
+        return [*([size + advice] if self._too_large else []), *filter(None, [self.alone, self._put_back])]
+
+    # What happens inside of a run.
+
+    def _sampler_sample(self, executor, guider, sigmas, extra_args, callback, noise, *args, **kwargs):
+        """SAMPLER_SAMPLE wrapper: what the run is; and when it is sampled, it waits for the others.
+
+        The clean-up that follows takes down what they share: the patcher's state, ControlNets, hooks.
+        """
+        run = current_run()
+        run.sigmas = sigmas.tolist()
+        options = extra_args["model_options"]["transformer_options"]
+        if (schedule := options.get("sample_sigmas")) is not None:  # one object for all that have the same
+            options["sample_sigmas"] = self._schedules.setdefault(tuple(schedule.tolist()), schedule)
+        run.sampler = sampler_name(executor.class_obj)
+        run.state.add_hooks(extra_args["model_options"])
+        run.samples = executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
+        run.reached = run.steps
+        leave(SAMPLED)
+        return run.samples
+
+    def _predict_noise(self, executor, x, timestep, model_options, *args, **kwargs):
+        """PREDICT_NOISE wrapper: stand still where the run has reached its goal; then see its model calls first."""
+        run = current_run()
+        run.reached = max(run.reached, run.place(float(timestep.flatten()[0])))
+        while run.goal <= run.reached and run.goal < run.steps:
+            leave(PAUSED)
+        if run.evaluations == REHEARSED and self._rehearsal is not None:
+            self._compare(run, x)
+        run.evaluations += 1
+        with in_front(model_options, HUB, self._wait_for_answer):
+            return executor(x, timestep, model_options, *args, **kwargs)
+
+    def _wait_for_answer(self, call: ModelCall) -> Tensor:
+        """Stand still until the hub has called the model for this run."""
+        if not is_inside_run():  # on another thread, as ComfyUI calls the model of another GPU
+            return call.execute()
+        call.hooks = self.model.current_hooks
+        return leave(call)
+
+    def _apply_model(
+        self, executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kw
+    ):
+        """APPLY_MODEL wrapper, for calls that came past ``model_function_wrapper``."""
+        arguments = {"c_concat": c_concat, "c_crossattn": c_crossattn, "control": control, **kw}
+        arguments["transformer_options"] = transformer_options
+        return self._wait_for_answer(ModelCall(executor, x, t, arguments))
+
+    # What happens between them.
+
+    def add(self, sample: Callable[[], Tensor]) -> Run:
+        """A run, not started yet."""
+        self.runs.append(Run(sample, ModelState(self.model), self.patches))
+        return self.runs[-1]
+
+    @torch.inference_mode()
+    def rehearse(self, sample: Callable[[], Tensor]) -> None:
+        """Sample one candidate for two evaluations before anyone else, to see later whether others disturb it.
+
+        The last run that is added then has to come to its third evaluation with the same latent, or
+        :meth:`advance` raises: somewhere state is kept between steps that could not be found.
+
+        Args:
+            sample: what that last run will do.
+        """
+        self._rehearsal = run = self.add(sample)
+        try:
+            self.advance({run: 1 << 30})
+        finally:
+            run.stop()
+            run.forget()
+            self.runs.remove(run)
+            self.extra_rows += run.model_rows
+
+    def _compare(self, run: Run, x: Tensor) -> None:
+        """A run is about to make its third evaluation."""
+        if run is self._rehearsal:
+            self._rehearsed = x.clone()
+            leave(PAUSED)
+        elif run is self.runs[-1] and self._rehearsed is not None:
+            if self.check.differ(x, self._rehearsed, steps=True):
+                self._disturbed = (
+                    f"the candidates disturb each other: with {listed(self.check.foreign)} on this MODEL, the second "
+                    "step of a candidate among others is not what it is alone. Take it out, or sample the seeds one by "
+                    "one with KSampler."
+                )
+            self._rehearsed = None
+
+    @torch.inference_mode()
+    def advance(self, goals: Mapping[Run, int], served: Callable[[], None] = lambda: None) -> None:
+        """Take runs to where they should stand next; all together, in as few model calls as fit.
+
+        A run has reached s when all its evaluations at noise levels above ``sigmas[s]`` are done.
+
+        Args:
+            goals: run → s; 0 only starts it, its number of steps or more is the end.
+            served: called after every model call.
+
+        Raises:
+            ValueError: the second step of a run is not what it is alone: see :meth:`rehearse`.
+            InterruptProcessingException: the user stopped the prompt. :meth:`close` is still to be called.
+            torch.OutOfMemoryError: not even one run's call fits, of any run; so too.
+        """
+        if self.check is not None:
+            self.check.renew()
+        for run, goal in goals.items():
+            run.goal = goal
+            run.resume()
+        while waiting := [run for run in self.runs if run.waiting is not None]:
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            self._serve(waiting)
+            if self._disturbed:
+                raise ValueError(self._disturbed)
+            served()
+
+    def _serve(self, waiting: Sequence[Run]) -> None:
+        """One model call, for those that are furthest behind and whoever can join them."""
+        group = self._group(waiting)
+        allowed, answers = self.max_rows, self._checked(group) if len(group) > 1 else self._answers(group)
+        if self.max_rows != allowed:
+            logging.warning("Diffusion Probe: %s", self.warnings[0])
+        if all(map(comfy.model_management.is_oom, answers)) and not any(run.model_rows for run in self.runs):
+            raise answers[0]  # for ComfyUI, which unloads its models then
+        for run, answer in zip(group, answers, strict=True):
+            if isinstance(answer, Exception):
+                run.fail(answer)
+            else:
+                run.model_rows += rows_of(run.waiting)
+                run.resume(answer)
+        if min((run.evaluations for run in self.runs if run.waiting or run.paused), default=0) > WATCHED:
+            self.patches.stop_watching()
+
+    def _group(self, waiting: Sequence[Run]) -> list[Run]:
+        last = min(waiting, key=lambda run: run.evaluations)
+        if self.alone or traits_of(last.sampler).adaptive:  # rounding of another batch would change its steps
+            return [last]
+        joined = [run for run in waiting if run is not last and self._may_join(last, run)]
+        return [last, *joined][: self._runs_that_fit([last, *joined])]
+
+    def _may_join(self, first: Run, second: Run) -> bool:
+        return joinable(first.waiting, second.waiting) and self.patches.agree(first.kept, second.kept, self._in_calls)
+
+    def _checked(self, group: Sequence[Run]) -> Sequence[Tensor | Exception]:
+        """Answers to a joined call, compared with calls of single runs where the check is due.
+
+        What one run was answered alone is what it gets.
+        """
+        due = self.check.due(group[0].waiting, len(group)) if self.check else []
+        before = [run.own() for run in group] if due else []
+        answers = list(self._answers(group))
+        if self.alone or any(isinstance(answer, Exception) for answer in answers):
+            return answers
+        for number in due:
+            run, joined = group[number], answers[number]
+            run.restore(before[number])
+            (answers[number],) = self._answers([run])
+            self.extra_rows += rows_of(run.waiting)
+            if not isinstance(answers[number], Exception) and self.check.differ(joined, answers[number]):
+                self._serve_alone(f"{listed(self.check.foreign)} computes rows of one call otherwise than each alone")
+                for other, own in zip(group, before, strict=True):
+                    other.restore(own)
+                return [*self._answers_alone(group)]
+        return answers
+
+    def _serve_alone(self, why: str) -> None:
+        if not self.alone:
+            self.alone = f"Every candidate was computed in model calls of its own, which is slower: {why}."
+            logging.warning("Diffusion Probe: %s", self.alone)
+
+    def _answers_alone(self, group: Sequence[Run]) -> list[Tensor | Exception]:
+        """The joined call was in vain."""
+        self.extra_rows += _rows(group)
+        return [answer for run in group for answer in self._answers([run])]
+
+    def _answers(self, group: Sequence[Run]) -> Sequence[Tensor | Exception]:
+        """What the model says to each run of a group, or what went wrong with it alone.
+
+        A call that fails is tried again in halves. It was too large, for the memory or for another pack
+        that counts on its number of rows, if none of its runs then fails alone: none so large follows.
+        """
+        if self.alone and len(group) > 1:
+            return [answer for run in group for answer in self._answers([run])]
+        rows, half = _rows(group), len(group) // 2
+        wrong, no_memory = "", False
+        if len(group) == 1 or not self.max_rows or rows <= self.max_rows:
+            try:
+                return self._called(group)
+            except Exception as error:
+                no_memory = comfy.model_management.is_oom(error)
+                if len(group) == 1:
+                    return [error.with_traceback(None) if no_memory else error]  # its frames hold memory
+                wrong = f"Out of memory at {rows} rows in one model call"
+                if not no_memory:
+                    wrong = f"{rows} rows in one model call fail, fewer work ({type(error).__name__}: {error})"
+        if no_memory:
+            comfy.model_management.soft_empty_cache()
+            self._limit_to(_rows(group[half:]), wrong)
+        answers = [*self._answers(group[:half]), *self._answers(group[half:])]
+        if wrong and not any(isinstance(answer, Exception) for answer in answers):
+            self._limit_to(_rows(group[half:]), wrong)
+        return answers
+
+    def _called(self, group: Sequence[Run]) -> Sequence[Tensor]:
+        """One model call, with everything in place that its first run has for itself."""
+        first, own = group[0], [run.own() for run in group]
+        calls = [run.waiting for run in group]
+        with first.in_place() as changes:
+            first.state.use_hooks(calls[0].hooks)
+            answers = split(join(calls).execute(), calls) if len(calls) > 1 else [calls[0].execute()]
+        self._in_calls.update(change.slot for change in changes)
+        if len(group) == 1:
+            return answers
+        why = self._why_not_joined(changes, first.drew_since(own[0].random_states))
+        if why:
+            for run, its_own in zip(group, own, strict=True):
+                run.restore(its_own)
+            self._serve_alone(why)
+            return self._answers_alone(group)
+        self.patches.share(changes, [run.kept for run in group[1:]])
+        return answers
+
+    def _why_not_joined(self, changes: Sequence[Change], drew: bool) -> str:
+        if drew:
+            return f"{listed(self.check.foreign if self.check else ())} draws random numbers inside of the model call"
+        tied = [self.patches.origins[change.slot] for change in changes if change.ties_runs]
+        return f"{listed(tied)} keeps what it computed in one model call for later" if tied else ""
+
+    def _limit_to(self, rows: int, why: str) -> None:
+        if not self.max_rows or rows < self.max_rows:
+            self.max_rows = rows
+            self._too_large = self._too_large or why
+
+    def _runs_that_fit(self, group: Sequence[Run]) -> int:
+        """How many of a group go into one call, by ComfyUI's own estimate of memory."""
+        call, count = group[0].waiting, len(group)
+        if self.max_rows:
+            count = min(count, max(1, self.max_rows // rows_of(call)))
+        free = self.model.get_free_memory(call.x.device) if count > 1 else 0.0
+        while count > 1 and (needed := memory_of(self.model.model, call, count)) > free:
+            count = max(1, min(count - 1, int(count * free / needed)))
+        return count
+
+    @torch.inference_mode()
+    def close(self, keep: Sequence[Run] = ()) -> None:
+        """End all runs and clean up after them; those sampled to the end and named in ``keep`` get their result."""
+        for run in self.runs:
+            if run not in keep:
+                run.stop()
+        for run in keep:
+            while run.sampled:
+                self.advance({run: run.steps})  # more than once, if it samples more than once
+        for run in self.runs:
+            run.forget()
+        self.patches.end()
+        if methods := [*self.patches.changed_methods(), *self.forwards.put_back()]:
+            self._put_back = f"While searching, somebody replaced {', '.join(methods)} of the model. It was put back."
+            logging.warning("Diffusion Probe: %s", self._put_back)
+        self.model.wrappers.clear()
+
+
+def _rows(group: Sequence[Run]) -> int:
+    return sum(rows_of(run.waiting) for run in group)

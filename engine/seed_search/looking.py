@@ -1,0 +1,90 @@
+"""What a search sees of its candidates: the recording of each run, up to where it stands still."""
+
+from typing import Any
+
+from comfy.patcher_extension import WrappersMP
+
+from ..capture.moments import Moment
+from ..capture.recording import Recording
+from ..capture.scoring import NOT_SEEN, why_not_seen
+from ..capture.taps.families import family_for
+from ..capture.taps.wrapper import tapped_call
+from ..core.features import Features
+from ..core.probe import Probe
+from ..core.samplers import traits_of
+from ..runs.keys import RECORDING
+from .hub.coroutine import Run, current_run
+from .hub.hub import Hub
+
+
+class GoalPlan:
+    """Which evaluations to capture, in place of a ``MomentPlan``: the last one before the run's goal.
+
+    Those of the step before it are captured, and a later one replaces an earlier; of samplers that
+    choose their own sigmas, all evaluations, because any may be the last. None on the way to the end,
+    where nothing is looked at.
+    """
+
+    def __init__(self, run: Run, model_sampling: Any):
+        self.run, self.model_sampling = run, model_sampling
+        self.own_sigmas = traits_of(run.sampler).own_sigmas
+
+    def wanted(self, step: int, sigma: float) -> list[Moment]:
+        """The moment that an evaluation at ``sigma`` may be, if it may."""
+        goal = self.run.goal
+        if goal >= self.run.steps or not (self.own_sigmas or self.run.place(sigma) >= goal - 1):
+            return []
+        return [Moment(step=int(goal))]
+
+
+class Looker:
+    """Records what a probe needs of the runs of a hub.
+
+    Raises:
+        ValueError: a probe is attached to the model already, or its family's attention isn't known.
+    """
+
+    def __init__(self, hub: Hub, probe: Probe):
+        if hub.model.get_attachment(RECORDING) is not None:
+            raise ValueError(
+                "a probe is attached to this MODEL. The search looks by itself: "
+                "connect the MODEL from before Attach Probe, and the probe to the input probe."
+            )
+        self.needs = frozenset(probe.needs)
+        self.projection = getattr(probe, "projection", None)
+        self.family = family_for(self.needs, hub.model)
+        self.latent_out = hub.model.model.process_latent_out
+        self._recordings: dict[Run, Recording] = {}
+        self._notes: dict[str, None] = {}
+        hub.model.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, RECORDING, self._predict_noise)
+        hub.model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, RECORDING, tapped_call)
+
+    def _predict_noise(self, executor, x, timestep, model_options, seed=None):
+        """PREDICT_NOISE wrapper, inside of the hub's."""
+        run = current_run()
+        if run not in self._recordings:
+            recording = self._recordings[run] = Recording(self.family, self.needs, None, self.projection)
+            recording.plan = GoalPlan(run, executor.class_obj.inner_model.model_sampling)
+        return self._recordings[run].evaluate(executor, x, timestep, model_options, seed)
+
+    def features(self, run: Run) -> Features | None:
+        """What was captured last of a run that stands at its goal; None if its sampler jumped over it."""
+        recording = self._recordings.get(run)
+        features = recording.row_features(0, self.latent_out) if recording else {}
+        if recording:
+            self._notes |= dict.fromkeys(recording.notes())
+            recording.snapshots.clear()
+        return features.get(str(Moment(step=int(run.goal))))
+
+    def why_not_seen(self, run: Run, features: Features | None) -> str | None:
+        """Why a run can't be scored by what was captured of it, None if it can."""
+        if features is not None:
+            return why_not_seen(features, self.needs)
+        recording = self._recordings.get(run)
+        why = recording and (recording.why_not.get(Moment(step=int(run.goal))) or recording.broken)
+        return why or NOT_SEEN
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a user should know of what was captured."""
+        return list(self._notes)

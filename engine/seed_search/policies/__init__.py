@@ -1,0 +1,1 @@
+"""Policies of a seed search: pure functions of the scores seen so far. No torch."""

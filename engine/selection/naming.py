@@ -1,0 +1,81 @@
+"""What the file of a finished row says about it: its seed, its score, its rank."""
+
+import math
+from dataclasses import dataclass
+
+from ..core.ranking import ranks
+from ..core.scores import Scores, SeedName
+from ..core.seed_list import seed_names
+from .report import alone_note, continuation_note
+
+
+@dataclass(frozen=True)
+class RowLabel:
+    """One finished row.
+
+    Attributes:
+        seed: the name of its noise.
+        score, rank: None where only the seed is known; rank 1 is the best of the rows labelled together.
+        scored_by: probe, moment and unit of the score.
+        notes: what else has to be known of the image, by keyword.
+    """
+
+    seed: SeedName
+    score: float | None = None
+    rank: int | None = None
+    scored_by: str = ""
+    notes: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def file_name(self) -> str:
+        """For example ``seed_7_score_0.8125_rank_1``: letters, digits, ``_``, ``.``, ``+`` and ``-`` only."""
+        seed = f"seed_{str(self.seed).replace(' ', '_')}"
+        return seed if self.score is None else f"{seed}_score_{self.score:.4g}_rank_{self.rank}"
+
+    @property
+    def metadata(self) -> dict[str, int | float | str]:
+        """Text chunks by keyword."""
+        seed = self.seed.seed if self.seed.batch_index is None else str(self.seed)
+        if self.score is None:
+            return {"seed": seed, **dict(self.notes)}
+        scored = {"score": self.score, "rank": self.rank, "scored_by": self.scored_by}
+        return {"seed": seed, **scored, **dict(self.notes)}
+
+
+def row_labels(rows: int, scores: Scores | None = None, seeds: str = "") -> list[RowLabel]:
+    """A label for each of ``rows`` images.
+
+    Args:
+        rows: number of images.
+        scores: their scores, which know their seeds; wins over ``seeds``. A row whose score is NaN is
+            labelled by its seed alone.
+        seeds: their seeds as text, as Early Seed Filter and Seed Batch give them.
+
+    Raises:
+        ValueError: neither scores nor seeds, another number of them than images, or text that isn't seeds.
+    """
+    if scores is None and not seeds.strip():
+        raise ValueError(
+            "neither scores nor seeds are connected. Connect kept_scores of Early Seed Filter or Seed Search, or the "
+            "seeds of Seed Batch; without them, use Save Image."
+        )
+    if scores is None:
+        labels = [RowLabel(seed) for seed in seed_names(seeds)]
+    else:
+        scored_by = f"{scores.probe} at {scores.moment}: {scores.label}"
+        scored = [row for row, value in enumerate(scores.values) if not math.isnan(value)]
+        places = dict(zip(scored, ranks([scores.values[row] for row in scored])))
+        said = {"cut_note": continuation_note(scores), "alone_note": alone_note(scores)}
+        notes = tuple((keyword, note) for keyword, note in said.items() if note)
+        labels = [
+            RowLabel(seed, scores.values[row], places[row], scored_by, notes)
+            if row in places
+            else RowLabel(seed, notes=notes)
+            for row, seed in enumerate(scores.seeds)
+        ]
+    if len(labels) != rows:
+        raise ValueError(
+            f"there are {rows} images but {len(labels)} {'seeds' if scores is None else 'scores'}. "
+            "Connect those of the rows that were finished: kept_scores of Early Seed Filter or Seed Search."
+        )
+    return labels

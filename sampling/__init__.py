@@ -1,1 +1,0 @@
-"""The only code that touches ComfyUI's model patcher, wrappers and samplers."""

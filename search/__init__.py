@@ -1,1 +1,0 @@
-"""Which candidate goes on: pure functions over scores, no torch."""

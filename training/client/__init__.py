@@ -1,0 +1,1 @@
+"""What talks to a ComfyUI server, or imports the pack without one."""

@@ -1,0 +1,153 @@
+"""One finished run into a dataset: checked, its activations projected, written."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...engine.core.features import Features, project_channels
+from ...engine.core.json_text import storable
+from .folder import RUNS, run_path
+from .header import HEADER, Header, read_header
+from .projection import dataset_projection, fit_projection, keep_projection, require_width
+from .run_file import why_no_record
+from .run_record import RunRecord
+from .writing import DatasetWriter, recorded_moments, run_tensors, word_names
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What became of one sampler run.
+
+    Attributes:
+        prompt: its text.
+        seeds: of the rows.
+        steps: of its schedule.
+        moments: for each moment the features of the rows, with all channels of the activation.
+        final: the finished latents, ``[rows, channels, height, width]``.
+        labels, others, parts, settings: as in ``RunRecord``.
+        model: which model, for people.
+    """
+
+    prompt: str
+    seeds: tuple[int, ...]
+    steps: int
+    moments: Sequence[Sequence[Features]]
+    final: Tensor
+    labels: Mapping[str, Sequence[float]]
+    others: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    parts: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    model: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def record_run(folder: Path, key: str, run: FinishedRun) -> None:
+    """Write a run; the first of a dataset also decides its projection.
+
+    Raises:
+        ValueError: labels or features with NaN or infinity, or that half precision can't hold, or the dataset is of
+            another model or label.
+        OSError: the disk is full, or the folder can't be written to.
+    """
+    _require_numbers(run)
+    record = _record(key, run)
+    projection, first, tensors = _projected(folder, run)
+    header = Header(first.family, first.blocks, len(projection), run.model, next(iter(run.labels)))
+    DatasetWriter(folder, header).add(record, tensors)
+
+
+def _record(key: str, run: FinishedRun) -> RunRecord:
+    record = RunRecord(
+        key=key,
+        prompt=run.prompt,
+        seeds=run.seeds,
+        steps=run.steps,
+        words=word_names(run.moments[0][0]),
+        moments=recorded_moments(run.moments),
+        labels={label: tuple(values) for label, values in run.labels.items()},
+        others={prompt: tuple(values) for prompt, values in run.others.items()},
+        parts={part: tuple(words) for part, words in run.parts.items()},
+        settings=storable(dict(run.settings)),
+    )
+    if why := why_no_record(record):
+        raise ValueError(f"nothing of this run was recorded: {why}, as no reader of the dataset takes it.")
+    return record
+
+
+def _projected(folder: Path, run: FinishedRun) -> tuple[Tensor, Features, dict[str, Tensor]]:
+    """A dataset's projection, a run's first features with it, and what is kept of the run. Of a new dataset the
+    projection is written, once all is known to be fit to be kept."""
+    seen = torch.stack([row.activation for rows in run.moments for row in rows])
+    there = dataset_projection(folder)
+    projection = fit_projection(seen) if there is None else there
+    while True:
+        require_width(projection, folder, seen.shape[1])
+        moments = [
+            [replace(row, activation=project_channels(row.activation, projection).half()) for row in rows]
+            for rows in run.moments
+        ]
+        tensors = run_tensors(moments, run.final)
+        _require_half(tensors)
+        kept = there if there is not None else keep_projection(folder, projection)
+        if torch.equal(kept, projection):
+            return projection, moments[0][0], tensors
+        projection = there = kept  # another process was first
+
+
+def _require_half(tensors: Mapping[str, Tensor]) -> None:
+    wrong = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if wrong:
+        raise ValueError(
+            f"the numbers of this run ({', '.join(wrong)}) are larger than half precision holds, in which datasets are "
+            "kept, so nothing of it was recorded. A run that reaches 65504 went wrong: lower its cfg, or take another "
+            "sampler."
+        )
+
+
+def require_sound(folder: Path) -> None:
+    """Nothing, if a run can be added to a dataset, which may not be there yet: asked before anything is sampled.
+
+    Raises:
+        ValueError: what all runs have in common is damaged or gone.
+    """
+    if (folder / HEADER).exists():
+        read_header(folder)
+        dataset_projection(folder)
+
+
+def dataset_size(folder: Path, key: str) -> dict[str, int]:
+    """Bytes of a run and of all, how many there are, and how many bytes are free where they lie."""
+    sizes = [path.stat().st_size for path in (folder / RUNS).glob("[!.]*.safetensors")]
+    return {
+        "run_bytes": run_path(folder, key).stat().st_size,
+        "runs": len(sizes),
+        "bytes": sum(sizes),
+        "free_bytes": shutil.disk_usage(folder).free,
+    }
+
+
+def _require_numbers(run: FinishedRun) -> None:
+    for label, values in (*run.labels.items(), *run.others.items()):
+        if len(values) != len(run.seeds):
+            raise ValueError(
+                f"{len(values)} images for {len(run.seeds)} rows of the latent. Decode the same latent that is "
+                "connected here, all of its rows."
+            )
+        wrong = [row for row, value in enumerate(values) if not torch.tensor(value).isfinite()]
+        if wrong:
+            raise ValueError(
+                f"{label} gave no number for images {wrong} (counted from 0), so nothing of this run was recorded. "
+                "Look at these images: black ones come from a VAE in half precision, run it in fp32."
+            )
+    tensors = [row.activation for rows in run.moments for row in rows] + [run.final]
+    tensors += [tensor for rows in run.moments for row in rows for tensor in (row.denoised, row.latent)]
+    tensors += [row.text for row in run.moments[0][:1] if row.text is not None]
+    if not all(tensor.isfinite().all() for tensor in tensors):
+        raise ValueError(
+            "the model gave NaN or infinity in this run, so nothing of it was recorded. "
+            "Run the model in bf16 or fp32 instead of fp16."
+        )

@@ -1,0 +1,219 @@
+"""From a dataset to a probe file: training that stops by itself, and the description the file carries."""
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from ...probe_models.probe_card import ProbeCard
+from ...probe_models.probe_file import save_probe
+from ..dataset.batches import Batches, grouped
+from ..dataset.folder import Dataset, prompt_digest
+from ..dataset.projection import dataset_projection
+from ..metrics.validation import Scored, score_groups, with_enough_rows, within_by_moment
+from .figures import describe, figures_of, quantiles, skill_of
+from .fit import Fit, Recipe, check_labels
+from .lock import only_one
+from .unfinished import Unfinished, disk_errors
+
+CHECK_EVERY = 250
+PATIENCE = 6
+PATIENT_SHARE = 0.5
+"""Training stops after so many checks and such a share of all steps without a better network: much of what it learns it
+learns when the learning rate falls, towards the end."""
+
+CHECK_PROMPTS = 96
+
+
+class Diverged(ValueError):
+    """The network's numbers are none any more, and no step brings them back."""
+
+
+@dataclass
+class Progress:
+    """How a training goes.
+
+    Attributes:
+        steps: of the whole training.
+        losses: of each step so far.
+        checks: mean within-prompt ρ on validation prompts, by step.
+    """
+
+    steps: int
+    losses: list[float] = field(default_factory=list)
+    checks: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def best_step(self) -> int:
+        """The step of the best check, 0 before the first."""
+        return max(self.checks, key=self.checks.get, default=0)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training left.
+
+    Attributes:
+        card: what the file says.
+        scored: scores and labels on the validation prompts.
+        progress: losses and checks.
+    """
+
+    card: ProbeCard
+    scored: Scored
+    progress: Progress
+
+
+def train_probe(
+    folder: Path,
+    out: Path,
+    recipe: Recipe,
+    device: str = "cpu",
+    command: str = "",
+    watch: Callable[[Progress], None] = lambda progress: None,
+    anew: bool = False,
+) -> Trained:
+    """Train a probe on a dataset and write its file.
+
+    The prompts are split by content: nine tenths train, one tenth decides when to stop, and gives the
+    calibration and the figures that the file states. What is :class:`Unfinished` beside ``out`` lets the same
+    call go on where a killed one stopped; it is deleted at the end.
+
+    Args:
+        folder: of the dataset.
+        out: the file, ``.safetensors``.
+        recipe: how.
+        device: where to compute.
+        command: as the file states it.
+        watch: called after every step; if it raises, the best network so far is written first. It replaces a
+            file of another training only after ``CHECK_EVERY`` steps: who stops at once has changed their mind.
+        anew: give up what another training left that was stopped while it wrote to ``out``.
+
+    Raises:
+        ValueError: a dataset that can't be learnt from, another training that writes to the same file or was
+            stopped there, or one that diverges.
+        OSError: the disk is full, or the folder can't be written to.
+    """
+    dataset = Dataset(folder)
+    runs, held_out = dataset.split()
+    check_labels(dataset.runs, recipe.labels)
+    if not grouped(runs) or not grouped(held_out):
+        count = len({run.prompt for run in dataset.runs})
+        raise ValueError(
+            f"the dataset {folder} has {count} prompts, too few: by their text about a tenth is kept apart "
+            "for validation, and both parts need one with several seeds. Record more, better a thousand than twenty."
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Unfinished(out, dataset, recipe)
+    with only_one(out), disk_errors(out):
+        if anew and not unfinished.goes_on():
+            unfinished.remove()
+        unfinished.require_same()
+        fit = Fit(dataset, runs, recipe, unfinished.checkpoint, device)
+        validation = Batches(dataset, held_out, fit.batches.needs, recipe.labels, recipe.blocks, recipe.use_words)
+        enough = with_enough_rows(validation.groups)
+        if few := len(validation.groups) - len(enough):
+            logging.info("Training: %d validation prompts with fewer seeds than most are left out.", few)
+        validation.groups = enough
+        training = _Training(fit, validation, unfinished, describe(fit, command), watch)
+        replaces = out.exists() and training.best is None
+        try:
+            fit.run(training.after_step)
+            training.check()
+        except BaseException as error:
+            if isinstance(error, Diverged):
+                unfinished.remove()  # nothing good comes of going on
+            if training.best is not None and not (replaces and training.progress.best_step < CHECK_EVERY):
+                training.finish(dataset.folder, out)
+            raise
+        trained = training.finish(dataset.folder, out)
+        unfinished.remove()
+    return trained
+
+
+class _Training:
+    """A fit with what it is judged by."""
+
+    def __init__(
+        self,
+        fit: Fit,
+        validation: Batches,
+        unfinished: Unfinished,
+        card: ProbeCard,
+        watch: Callable[[Progress], None],
+    ):
+        self.fit, self.validation, self.unfinished, self.card, self.watch = fit, validation, unfinished, card, watch
+        self.some = validation.first(CHECK_PROMPTS)
+        self.progress = Progress(fit.recipe.steps)
+        self.best: nn.Module | None = None
+        self.began: int | None = None
+        if kept := unfinished.kept():
+            self.best = fit.averaged()
+            self.best.load_state_dict(kept[0])
+            self.progress.checks = kept[1]
+
+    def after_step(self, step: int, loss: float) -> bool:
+        self.progress.losses = self.fit.stage.losses
+        self.began = step - 1 if self.began is None else self.began
+        if not math.isfinite(loss):
+            raise self._diverged(step)
+        if step % CHECK_EVERY == 0:
+            self.check()
+        try:
+            self.watch(self.progress)
+        except BaseException:
+            self.check()  # what comes after is lost unless it is judged now
+            raise
+        patience = max(PATIENCE * CHECK_EVERY, PATIENT_SHARE * self.progress.steps)
+        return step - (self.progress.best_step or self.began) >= patience
+
+    def check(self) -> None:
+        """Judge the network as it is now, and keep it if it is the best."""
+        self.progress.losses = self.fit.stage.losses
+        step = len(self.progress.losses)
+        if step in self.progress.checks:
+            return
+        network = self.fit.averaged()
+        scored = score_groups(network, self.some, self.fit.device)
+        if not all(np.isfinite(scores).all() for scores, _ in scored.values()):
+            raise self._diverged(step)
+        rho = list(within_by_moment(scored).values())
+        self.progress.checks[step] = float(np.nanmean(rho)) if not np.isnan(rho).all() else 0.0
+        logging.info("Training: ρ within validation prompts %.3f after %d steps.", self.progress.checks[step], step)
+        if self.best is None or self.progress.best_step == step:
+            self.best = network
+        self.unfinished.keep(self.best, self.progress.checks)
+
+    def _diverged(self, step: int) -> Diverged:
+        kept = " The best network before that is kept." if self.best is not None else ""
+        return Diverged(
+            f"the training diverged: after {step} steps its numbers are NaN or infinite.{kept} Try another seed, or on "
+            "the command line a lower --rate and --matrix-rate."
+        )
+
+    def finish(self, folder: Path, out: Path) -> Trained:
+        """Write the best network, with what it is worth on all validation prompts."""
+        self.best = self.best.half().float()  # as the file will hold it
+        scored = score_groups(self.best, self.validation, self.fit.device)
+        validated = [run for group in self.validation.groups for run in group.runs]
+        figures, skilled = figures_of(scored, validated)
+        calibration, label_quantiles = quantiles(scored)
+        card = replace(
+            self.card,
+            moments=tuple(f"{percent:.0%}" for percent in scored),
+            calibration=calibration,
+            label_quantiles=label_quantiles,
+            held_out=figures,
+            skilled=skilled,
+            search_skill=asdict(skill_of(scored, validated, self.fit.header.model)),
+        )
+        reads = "activation" in self.fit.batches.needs
+        projection = dataset_projection(folder) if reads else None
+        learnt = sorted({prompt_digest(run.prompt) for group in self.fit.batches.groups for run in group.runs})
+        save_probe(out, card, self.best.cpu().half(), projection, learnt)
+        logging.info("Wrote %s: %s", out, figures)
+        return Trained(card, scored, self.progress)

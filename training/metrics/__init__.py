@@ -1,0 +1,1 @@
+"""The statistics by which every probe is judged."""
