@@ -9,6 +9,8 @@ from diffusion_probe.dev.random_models import random_conditioning, random_flux, 
 from diffusion_probe.engine.capture.capture import attach_probe, captured
 from diffusion_probe.engine.seed_search.hub.hub import Hub
 
+from support.compare import relative_error
+
 SEEDS = [3, 4, 5]
 STEPS = 6
 CUT = 3
@@ -44,10 +46,6 @@ def search(model, alone, cut=CUT, max_rows=0, survivors=1, **options):
     finally:
         hub.close()
     return runs
-
-
-def relative_error(result, expected):
-    return float((result - expected).norm() / expected.norm())
 
 
 @pytest.mark.parametrize("sampler", comfy.samplers.SAMPLER_NAMES)

@@ -26,6 +26,7 @@ from diffusion_probe.engine.step_cache.config import StepCacheConfig
 from diffusion_probe.engine.step_cache.hook import apply_step_cache
 
 import nodes as comfy_nodes
+from support.compare import relative_error
 
 SEEDS = [5, 6, 7]
 TOP = 0.98
@@ -68,10 +69,6 @@ def probe():
         name="mean of x0", label="mean", needs=frozenset({"denoised"}), skilled=True, calibration=(),
         score=lambda rows: torch.stack([row.denoised.mean() for row in rows]),
     )  # fmt: skip
-
-
-def relative_error(result, expected):
-    return float((result - expected).norm() / expected.norm())
 
 
 @pytest.fixture

@@ -140,7 +140,7 @@ def test_the_text_encoder_of_training_equals_stock_clip(side):
 
 
 @pytest.mark.parametrize("side", [text.FLUX_TEXT, text.SDXL_TEXT], ids=["flux", "sdxl"])
-def test_only_used_rows_of_the_token_tables_are_shipped_and_others_take_the_unknown_one(side):
+def test_only_used_rows_of_token_tables_are_shipped_and_others_take_the_unknown_one(side):
     tensors, metadata = TextEncoder(side).export()
     ids, unknown = tensors["token_ids"].tolist(), int(metadata["unknown_row"])
     clip = text.build_clip(tensors, metadata)

@@ -10,14 +10,11 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
 
+from support.graphs import node
 from training.client.server import ComfyClient, PromptError
 
 PROMPT = "a large red circle left of a small blue square"
 EVENT, ROUTE = "diffusion_probe.board", "/diffusion_probe/board"
-
-
-def node(class_type, **inputs):
-    return {"class_type": class_type, "inputs": inputs}
 
 
 def post(client, body):

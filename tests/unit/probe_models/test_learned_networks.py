@@ -189,7 +189,7 @@ def test_places_differ_between_all_cells_of_a_wide_grid():
     assert (torch.cdist(cells, cells) + torch.eye(36) > 1e-2).all()
 
 
-def test_the_same_word_is_spelled_the_same_and_another_differs_in_about_half_of_the_signs():
+def test_the_same_word_is_spelled_the_same_and_another_differs_in_half_of_the_signs():
     above, again, below = spelled(["above", "Above (2)", "below"])
     assert torch.equal(above, again) and above.abs().eq(1).all()
     assert 16 < (above != below).sum() < 48

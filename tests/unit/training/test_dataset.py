@@ -389,7 +389,7 @@ def test_validation_is_chosen_by_the_prompts_content_alone(tmp_path):
     assert len(training) + len(validation) == 80 and not {run.prompt for run in training} & chosen
 
 
-def test_the_projection_does_not_depend_on_the_order_of_rows_and_gives_white_principal_axes():
+def test_the_projection_gives_white_principal_axes_whatever_the_order_of_rows():
     mixing = torch.randn(20, 20, generator=torch.Generator().manual_seed(1))
     rows = torch.einsum("ij,rjhw->rihw", mixing, torch.randn(40, 20, 5, 6, generator=torch.Generator().manual_seed(0)))
     projection = fit_projection(rows, 6)
@@ -401,7 +401,7 @@ def test_the_projection_does_not_depend_on_the_order_of_rows_and_gives_white_pri
     assert torch.allclose(1 / projection.norm(dim=1).double() ** 2, variance[:6], rtol=1e-3)
 
 
-def test_a_run_is_recorded_with_the_datasets_projection_as_an_explicit_matrix_product(tmp_path):
+def test_a_run_is_recorded_with_the_datasets_projection_as_a_matrix_product(tmp_path):
     first, second = finished("a fox"), finished("a cat", seed=1)
     record_run(tmp_path, "first", first)
     record_run(tmp_path, "second", second)

@@ -84,7 +84,7 @@ def test_every_moment_has_the_probe_beside_every_baseline(folder):
     json.dumps(found.to_json(), allow_nan=False)
 
 
-def test_text_only_is_told_nothing_of_a_rows_own_label_and_so_is_chance_within_prompts():
+def test_text_only_knows_no_rows_own_label_and_is_chance_within_prompts():
     generator = np.random.default_rng(0)
     labels = generator.normal(size=(60, 4)) + 3 * generator.normal(size=(60, 1))
     row = by_probe(moment_rows({0.2: (labels, labels)}, {0.2: 0.2}, "eyes"), 0.2)["text-only"]
@@ -141,7 +141,7 @@ def test_a_probe_that_reads_activations_needs_them_shortened_as_in_its_training(
         evaluate_probe(load_probe(path), other)
 
 
-def test_a_dataset_with_the_projection_of_the_training_is_one_that_it_can_be_measured_on(folder, tmp_path, record):
+def test_a_probe_can_be_measured_on_a_dataset_with_the_projection_of_its_training(folder, tmp_path, record):
     path, other = tmp_path / "p.safetensors", tmp_path / "other"
     train_probe(folder, path, recipe_for(Dataset(folder), "joint", steps=1, network=SMALL))
     other.mkdir()

@@ -147,7 +147,7 @@ def test_a_training_that_was_interrupted_late_goes_on_until_nothing_gets_better(
     assert trained.progress.best_step == 25 and len(trained.progress.losses) == 35
 
 
-def test_a_training_that_goes_on_and_finds_nothing_better_leaves_the_best_network_of_before(
+def test_a_resumed_training_that_finds_nothing_better_leaves_the_best_of_before(
     folder, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(probe_training, "CHECK_EVERY", 5)
@@ -164,7 +164,7 @@ def test_a_training_that_goes_on_and_finds_nothing_better_leaves_the_best_networ
         assert torch.equal(a, b)
 
 
-def test_a_training_that_diverges_keeps_the_best_says_so_and_leaves_nothing_to_go_on_from(
+def test_a_training_that_diverges_keeps_the_best_says_so_and_leaves_no_rest(
     folder, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(probe_training, "CHECK_EVERY", 3)
