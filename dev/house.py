@@ -119,7 +119,7 @@ def deep_comprehensions(house: House) -> list[str]:
 
 
 def wide_functions(house: House) -> list[str]:
-    """Find functions that take more than ten arguments by position, as ``file:line``; nodes' execute takes its inputs."""
+    """Find functions of more than ten positional arguments, as ``file:line``, but for nodes, which take their inputs."""
     return [
         f"{name}:{node.lineno}"
         for name, tree in house.trees()
@@ -132,7 +132,7 @@ def wide_functions(house: House) -> list[str]:
 def optional_attributes(house: House) -> int:
     """Count the attributes of the pack's own objects that are looked up by ``getattr`` with a default."""
     found = 0
-    for name, tree in house.trees():
+    for _, tree in house.trees():
         for node in _all(tree, lambda node: isinstance(node, ast.Call) and getattr(node.func, "id", "") == "getattr"):
             names = {getattr(argument, "id", getattr(argument, "attr", "")) for argument in node.args[:1]}
             found += len(node.args) == 3 and bool(names & {"probe", "reward", "judge", "trained", "preview", "card"})
