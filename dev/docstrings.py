@@ -1,6 +1,7 @@
 """Docstrings of a tree of Python files, and whether each starts as the house asks.
 
-A function's docstring starts with a verb in the imperative; that of a module, class, property or constant with a noun.
+A function's docstring starts with a verb in the imperative; that of a module, class, property or constant with a noun,
+or of a property with "Whether".
 Private functions need none, but what they have is held to the same. Standard library only.
 """
 
@@ -67,7 +68,7 @@ class Docstring:
         first = words[0].strip("`*:,.;()\"'").lower() if words else ""
         if self.owner == "function":
             return first in VERBS
-        return bool(first) and first not in NO_NOUNS
+        return bool(first) and (first not in NO_NOUNS or (first == "whether" and self.owner == "property"))
 
 
 def docstrings(path: Path) -> Iterator[Docstring]:

@@ -119,7 +119,7 @@ def deep_comprehensions(house: House) -> list[str]:
 
 
 def wide_functions(house: House) -> list[str]:
-    """Find functions of more than ten positional arguments, as ``file:line``, but for nodes, which take their inputs."""
+    """Find functions of more than ten positional arguments, as ``file:line``; nodes take their inputs so."""
     return [
         f"{name}:{node.lineno}"
         for name, tree in house.trees()
