@@ -1,7 +1,4 @@
-"""Hostile inputs, drawn by a generator with a seed: what a workflow of a stranger, or one bad file, may hold.
-
-Tests get the module's names as the fixture ``hostile``.
-"""
+"""Hostile inputs, drawn by a generator with a seed: what a workflow of a stranger, or one bad file, may hold."""
 
 import json
 import math

@@ -18,6 +18,8 @@ from diffusion_probe.training.fitting.stage import Stage
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from support import hostile
+
 ROWS = 2
 
 
@@ -52,7 +54,7 @@ def broken_tensors(rng, tensors):
     return tensors | rng.choice(changes)()
 
 
-def spoilt(rng, hostile, path, key):
+def spoilt(rng, path, key):
     """Change a file: its text, its tensors, or its bytes."""
     text, tensors = read(path)
     kind = rng.randrange(4)
@@ -76,13 +78,13 @@ def one_row():
     )  # fmt: skip
 
 
-def test_a_hostile_probe_file_is_refused_in_one_sentence_or_scores(tmp_path, hostile, draws, write_probe):
+def test_a_hostile_probe_file_is_refused_in_one_sentence_or_scores(tmp_path, draws, write_probe):
     path = tmp_path / "odd.safetensors"
     for rng in draws * 2:
         write_probe(path, held_out={"label_spread": 0.5}, search_skill={
             "progress": [0.2, 0.4], "correlation": [0.5, 0.7], "spread": [1.0, 0.9], "source": "here"
         }, calibration=(0.0, 1.0))  # fmt: skip
-        spoilt(rng, hostile, path, CARD)
+        spoilt(rng, path, CARD)
         try:
             probe = load_probe(path)
             assert probe.score([one_row()]).shape == (1,)
@@ -113,13 +115,13 @@ def learn_from(dataset):
         batches.draw(torch.Generator().manual_seed(seed), 4, ROWS, others=2)
 
 
-def test_a_hostile_run_file_is_left_out_by_name_and_all_others_are_learnt_from(folder, hostile, draws):
+def test_a_hostile_run_file_is_left_out_by_name_and_all_others_are_learnt_from(folder, draws):
     whole = {path.name: path.read_bytes() for path in (folder / "runs").iterdir()}
     for rng in draws * 2:
         for name, content in whole.items():
             (folder / "runs" / name).write_bytes(content)
         spoiled = rng.choice(sorted(whole))
-        spoilt(rng, hostile, folder / "runs" / spoiled, METADATA)
+        spoilt(rng, folder / "runs" / spoiled, METADATA)
         dataset = Dataset(folder)
         assert {run.file for run in dataset.runs} >= set(whole) - {spoiled}
         assert set(dataset.damaged) <= {spoiled} and all(map(hostile.is_sentence, dataset.damaged.values()))
@@ -129,7 +131,7 @@ def test_a_hostile_run_file_is_left_out_by_name_and_all_others_are_learnt_from(f
             assert spoiled in str(error) and "NaN or infinity" in str(error)
 
 
-def test_a_hostile_header_projection_or_list_is_refused_in_one_sentence(folder, hostile, draws):
+def test_a_hostile_header_projection_or_list_is_refused_in_one_sentence(folder, draws):
     files = [path for path in folder.iterdir() if path.is_file()]
     whole = {path: path.read_bytes() for path in files}
     for rng in draws * 2:
@@ -189,7 +191,7 @@ RECORD = {
 
 
 @pytest.mark.parametrize("kind", RECORD)
-def test_a_record_that_does_not_hold_together_is_left_out_by_name(folder, kind, hostile):
+def test_a_record_that_does_not_hold_together_is_left_out_by_name(folder, kind):
     path = min((folder / "runs").iterdir())
     text, tensors = read(path)
     said = json.dumps({**json.loads(text[METADATA]), **RECORD[kind]})
@@ -215,7 +217,7 @@ TENSORS = {
 
 
 @pytest.mark.parametrize("kind", TENSORS)
-def test_tensors_that_the_record_is_not_of_leave_their_run_out_by_name(folder, kind, hostile):
+def test_tensors_that_the_record_is_not_of_leave_their_run_out_by_name(folder, kind):
     path = min((folder / "runs").iterdir())
     text, tensors = read(path)
     TENSORS[kind](tensors)

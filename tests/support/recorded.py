@@ -1,4 +1,4 @@
-"""Builds small datasets of random runs, as recordings leave them; tests get it as the fixture ``record``."""
+"""Small datasets of random runs, as recordings write them; tests get ``record`` as a fixture."""
 
 from dataclasses import replace
 

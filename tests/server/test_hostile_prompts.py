@@ -8,6 +8,7 @@ import pytest
 from diffusion_probe.nodes import NODES
 from diffusion_probe.nodes.probe_folder import FOLDER
 
+from support import hostile
 from training.client.paths import PACK_ROOT
 from training.client.server import PromptError
 
@@ -121,7 +122,7 @@ def ended(client, prompt, extra=None):
     return None
 
 
-def require_sentence(hostile, error, node_id, note):
+def require_sentence(error, node_id, note):
     """An error of one of the pack's nodes is a ValueError that names it."""
     if isinstance(error, dict) and str(error["node_type"]).startswith("DiffusionProbe"):
         said = error["exception_message"].strip()
@@ -137,11 +138,11 @@ TEXTS = [
 ]
 
 
-def test_half_a_character_in_any_text_ends_in_one_sentence_and_the_next_prompt_runs(client, lives, hostile):
+def test_half_a_character_in_any_text_ends_in_one_sentence_and_the_next_prompt_runs(client, lives):
     for node_id, name in TEXTS:
         error = ended(client, graph(node_id, {**rightly(node_id), name: HALF}))
         assert error, (node_id, name)
-        require_sentence(hostile, error, node_id, name)
+        require_sentence(error, node_id, name)
         if isinstance(error, dict):
             assert "half a character" in error["exception_message"], (node_id, name)
     lives()
@@ -185,7 +186,7 @@ def test_a_workflow_that_is_no_object_stops_no_node_that_reads_it(client, lives,
     lives()
 
 
-def drawn(rng, hostile, each):
+def drawn(rng, each):
     """What is written into an input, or which output is linked to it."""
     kind = rng.randrange(4)
     if kind == 0:
@@ -200,22 +201,22 @@ def drawn(rng, hostile, each):
 
 
 @pytest.mark.parametrize("node_id", BY_ID)
-def test_hostile_prompts_end_in_one_sentence_and_the_next_one_runs(client, lives, hostile, draws, node_id):
+def test_hostile_prompts_end_in_one_sentence_and_the_next_one_runs(client, lives, draws, node_id):
     inputs = BY_ID[node_id].define_schema().inputs
     for rng in draws:
         given = {each.id: right(each) for each in inputs if not each.optional or rng.random() < 0.5}
         for each in rng.sample(inputs, min(len(inputs), rng.choice((1, 2)))):
-            given[each.id] = drawn(rng, hostile, each)
+            given[each.id] = drawn(rng, each)
         anything = hostile.value(rng)
         anything = rng.choice(sorted(LINKS.values())) if isinstance(anything, list) else anything
         prompt = graph(node_id, given)
         prompt["any"] = node("ComfySwitchNode", switch=True, on_true=anything, on_false=0)
         error = ended(client, prompt, {"extra_pnginfo": hostile.value(rng)})
-        require_sentence(hostile, error, node_id, json.dumps([given, anything])[:400])
+        require_sentence(error, node_id, json.dumps([given, anything])[:400])
     lives()
 
 
-def test_hostile_answers_to_boards_are_refused(server, hostile, draws):
+def test_hostile_answers_to_boards_are_refused(server, draws):
     opener = build_opener(ProxyHandler({}))
     for rng in draws:
         right = {"do": "pin", "prompt_id": "p", "node_id": "n", "secret": "s", "row": 1, "secrets": ["a"]}
