@@ -127,7 +127,7 @@ class Testbed:
         with torch.inference_mode():
             model = attach_probe(self.model, probe or CaptureAll(), ", ".join(moments))
             latent = {"samples": self.latents(model, prompt, seeds, **options)}
-            truth = scorer.GroundTruth()(self.decode(latent["samples"]), [prompt] * len(seeds))
+            truth = scorer.GroundTruth().score(self.decode(latent["samples"]), [prompt] * len(seeds))
             features = {step: captured(model, latent, moment) for step, moment in zip(looks, moments)}
         return Candidates(prompt, truth, features)
 

@@ -46,7 +46,7 @@ def record(testbed: Testbed, scene: Scene, seeds: range) -> dict[str, list[list[
     for text in wordings(scene):
         model = attach_probe(testbed.model, preview, f"step {CUT}")
         latent = {"samples": testbed.latents(model, text, seeds)}
-        truth.append(judge(testbed.decode(latent["samples"]), [scene.prompt] * len(seeds)).tolist())
+        truth.append(judge.score(testbed.decode(latent["samples"]), [scene.prompt] * len(seeds)).tolist())
         early.append(preview.score(captured(model, latent)).tolist())
     return {"truth": truth, "early": early}
 

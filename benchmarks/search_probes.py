@@ -69,7 +69,7 @@ def trained(path: Path) -> list[Searcher]:
         probe = load_probe(path)
     except ValueError as error:
         raise SystemExit(str(error)) from None
-    skill = Skill(**probe.search_skill) if probe.search_skill else PREVIEW_SKILL
+    skill = probe.search_skill or PREVIEW_SKILL
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     alone = Searcher(probe.name, lambda testbed, prompt: probe, skill, digest=digest)
     combines = probe.card.kind == "joint" and probe.search_skill
@@ -78,7 +78,7 @@ def trained(path: Path) -> list[Searcher]:
 
 def with_preview(probe: LearnedProbe, digest: str) -> Searcher:
     """What Combine Probes makes of a trained probe and previews."""
-    _, skill = combine(Skill(**probe.search_skill), Skill(**GroundTruth.preview_skill))
+    _, skill = combine(probe.search_skill, GroundTruth.preview_skill)
 
     def combined(testbed: Testbed, prompt: str) -> CombinedProbe:
         return combine_probes(probe, PREVIEW.make(testbed, prompt))

@@ -56,6 +56,21 @@ def write_probe():
 
 
 @pytest.fixture(scope="session")
+def reward_of():
+    """Makes a reward of a function: ``reward_of(lambda images, prompts: …, label="brightness")``."""
+    from diffusion_probe.engine.core.reward import Reward
+
+    class FunctionReward(Reward):
+        def __init__(self, function, label="brightness"):
+            self.score, self.label = function, label
+
+        def score(self, images, prompts):
+            raise NotImplementedError
+
+    return FunctionReward
+
+
+@pytest.fixture(scope="session")
 def hostile():
     """Draws hostile values, see ``hostile.py``."""
     return SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("hostile.py"))))

@@ -41,8 +41,7 @@ class Attachment:
         """OUTER_SAMPLE wrapper: record one sampler call under the content of the rows it returns."""
         guider = executor.class_obj
         options = guider.model_options["transformer_options"]
-        projection = getattr(self.probe, "projection", None)
-        recording = Recording(self.family, frozenset(self.probe.needs), self.moments, projection)
+        recording = Recording(self.family, frozenset(self.probe.needs), self.moments, self.probe.projection)
         last_x0: list[Tensor] = []
 
         def remember_x0(step, x0, x, total_steps):

@@ -6,9 +6,8 @@ from typing import Any, Protocol
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from ...probe_models.preview import Decoding
 from ..core.features import NEEDS, Features
-from ..core.probe import Probe, require_scores, scored
+from ..core.probe import Probe, scored, scored_and_decoded
 from ..core.scores import Scores
 from ..core.texts import plain
 from ..runs.keys import RECORDING
@@ -186,10 +185,8 @@ def score_with_previews(model: Any, latent: dict[str, Any], moment: str | None =
     None for a model without one.
     """
     rows, probe = _comparable(captured(model, latent, moment)), probe_of(model)
-    if isinstance(probe, Decoding):
-        values, images = probe.score_and_decode(rows)
-        return _scores(model, latent, rows, require_scores(probe, values, len(rows))), images
-    return _scores(model, latent, rows, scored(probe, rows)), preview_images(model, rows)
+    values, images = scored_and_decoded(probe, rows)
+    return _scores(model, latent, rows, values), preview_images(model, rows) if images is None else images
 
 
 def _comparable(rows: list[Features]) -> list[Features]:

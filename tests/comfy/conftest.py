@@ -201,8 +201,9 @@ def row_counts(monkeypatch):
 def probe():
     """A probe that needs everything and scores by the mean of x0."""
     import torch
+    from diffusion_probe.engine.core.probe import Probe
 
-    class MeanOfX0:
+    class MeanOfX0(Probe):
         name, label, needs, skilled = "mean of x0", "mean", frozenset({"attention", "denoised"}), True
         calibration = ()
 

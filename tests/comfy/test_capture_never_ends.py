@@ -10,7 +10,7 @@ from diffusion_probe.engine.capture import attachment, recording
 from diffusion_probe.engine.capture.capture import attach_probe, captured, finished_rows, score_latent
 from diffusion_probe.engine.capture.taps import activation, maps, model_call
 from diffusion_probe.engine.capture.taps import wrapper as tap
-from diffusion_probe.engine.core.probe import CaptureAll
+from diffusion_probe.engine.core.probe import CaptureAll, Probe
 from diffusion_probe.engine.runs.keys import RECORDING
 from diffusion_probe.engine.runs.latents import row_keys
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
@@ -123,7 +123,7 @@ def test_a_later_evaluation_that_fails_takes_back_the_earlier_one(models, sample
         captured(model, {"samples": latent})
 
 
-class Scoring:
+class Scoring(Probe):
     """Scores of any kind, in the middle of a run or after it."""
 
     name, label, needs, skilled, calibration = "scoring", "liking", frozenset({"denoised"}), True, ()

@@ -276,14 +276,15 @@ def test_kept_rows_carry_their_mask_and_batch_index():
         keep_rows(latent, [4])
 
 
-def test_a_probe_that_decodes_its_rows_decodes_each_once(flux, ksampler):
+def test_a_probe_that_decodes_its_rows_decodes_each_once(flux, ksampler, reward_of):
     decoded = []
 
     def decode(latents):
         decoded.append(len(latents))
         return latents[:, :3].movedim(1, -1).sigmoid()
 
-    model = attach_probe(flux, PreviewReward(decode, lambda images, prompts: images.mean((1, 2, 3)), "a prompt"))
+    reward = reward_of(lambda images, prompts: images.mean((1, 2, 3)))
+    model = attach_probe(flux, PreviewReward(decode, reward, "a prompt"))
     scores, images = score_with_previews(model, {"samples": ksampler(model)})
     assert sum(decoded) == 2 and scores.values == tuple(images.mean((1, 2, 3)).tolist())
 
