@@ -1,4 +1,4 @@
-"""Files that are there as a whole or not at all, also after a power failure."""
+"""Files that exist as a whole or not at all, also after a power failure, and locks between processes."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -7,13 +7,47 @@ from pathlib import Path
 from uuid import uuid4
 
 
+class LockedError(ValueError):
+    """A lock that another process, or another thread of this one, holds."""
+
+
+@contextmanager
+def locked(path: Path, seconds: float = 0.0) -> Iterator[None]:
+    """Hold a lock; nobody else can hold it as long as the block runs.
+
+    The operating system releases the lock when the process ends, however it ends. The file stays: if it were
+    deleted, two processes could each hold a lock on a file of that name.
+
+    Args:
+        path: the file that the lock is held on, made if it doesn't exist. It is not the file that is protected.
+        seconds: how long to wait for another holder.
+
+    Raises:
+        LockedError: somebody else holds the lock for longer than that.
+    """
+    from filelock import FileLock, Timeout  # ComfyUI requires it; set-up runs before it is installed
+
+    lock = FileLock(path, timeout=seconds)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise LockedError(
+            f'another process holds the lock "{path.name}". Wait until it has ended, and run the same again.'
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file; one of that name is replaced in one go, or stays if writing fails.
+    """Write a file; one of that name is replaced in one step, or stays if writing fails.
 
     When this returns, content and name are on the disk.
 
     Args:
-        write: writes to the path that it is given, in the same folder.
+        path: the file.
+        write: writes the content to the path that it gets, in the same folder.
     """
     with unfinished_file(path, write) as unfinished:
         os.replace(unfinished, path)
@@ -21,9 +55,13 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
 
 @contextmanager
 def unfinished_file(path: Path, write: Callable[[Path], object]) -> Iterator[Path]:
-    """A file that is whole and on the disk but not yet named ``path``: what is to be renamed or linked in the block.
+    """Write a file under a hidden name beside ``path``, to be renamed or linked to ``path`` in the block.
 
-    It is hidden, named after ``path``, and gone when the block ends; the folder is synced then.
+    The content is on the disk when the block starts. The hidden name is gone when it ends, and the folder is synced.
+
+    Args:
+        path: the name that the file is to get.
+        write: writes the content to the path that it gets, in the same folder.
     """
     unfinished = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     try:
