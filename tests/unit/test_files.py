@@ -5,7 +5,7 @@ import sys
 import threading
 
 import pytest
-from diffusion_probe.engine.core.files import LockedError, locked, replace_file
+from diffusion_probe.engine.core.files import LOCK, locked, replace_file
 
 HOLD = """
 import sys
@@ -37,11 +37,11 @@ def test_a_file_stays_as_it_was_where_writing_the_new_one_fails(tmp_path):
 
 
 def test_a_lock_that_another_process_holds_is_refused_until_it_ends(tmp_path):
-    path = tmp_path / "training.lock"
+    path = tmp_path / "probe.bin"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", HOLD, str(path)], **pipes) as other:
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / f".probe.bin{LOCK}")], **pipes) as other:
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(LockedError, match='another process holds the lock "training.lock"'), locked(path):
+        with pytest.raises(ValueError, match="another process is writing probe.bin"), locked(path):
             raise AssertionError("two held it")
         other.kill()  # it gives nothing back itself
         other.wait()
@@ -56,7 +56,7 @@ def test_threads_of_one_process_exclude_each_other(tmp_path):
         try:
             with locked(tmp_path / "lock"):
                 pass
-        except LockedError as error:
+        except ValueError as error:
             refused.append(error)
 
     with locked(tmp_path / "lock"):
