@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from diffusion_probe.engine.capture.capture import captured, score_latent
+from diffusion_probe.engine.capture.read import captured, score_latent
 from diffusion_probe.engine.core.features import ACTIVATION, ATTENTION, DENOISED
 from diffusion_probe.engine.core.probe import Probe
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT

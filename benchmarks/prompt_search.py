@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import captured
 from diffusion_probe.probe_models.preview import PreviewReward
 from diffusion_probe.testbed import sample
 from diffusion_probe.testbed.scenes import Scene, sample_scenes

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import captured
 from diffusion_probe.engine.core.probe import Probe
 from diffusion_probe.engine.core.skill import PREVIEW as PREVIEW_SKILL
 from diffusion_probe.engine.core.skill import Skill, combine

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from comfy_api.latest import io
 
-from ..engine.capture.capture import attach_probe, finished_rows, probe_of
+from ..engine.capture.attach import attach_probe, probe_of
+from ..engine.capture.read import finished_rows
 from ..engine.core.features import ALL_TEXT, NEEDS
 from ..engine.core.probe import CaptureAll
 from ..engine.core.reward import rewards_of

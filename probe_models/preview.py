@@ -1,4 +1,4 @@
-"""preview reward: decode the x0 prediction of an unfinished run and score it with a reward.
+"""Preview reward: decode the x0 prediction of an unfinished run and score it with a reward.
 
 Needs no training, and is the baseline that every learned probe has to beat: on public FLUX and SDXL
 trajectories with ImageReward its within-prompt Spearman is about .24/.22 at 20 % of the steps and

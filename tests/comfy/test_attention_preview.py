@@ -3,9 +3,10 @@
 import pytest
 import torch
 from diffusion_probe.dev.random_models import random_conditioning
+from diffusion_probe.engine.capture.attach import attach_probe
 from diffusion_probe.engine.capture.attention_preview import MOST_WORDS, attention_preview
-from diffusion_probe.engine.capture.capture import attach_probe, captured
 from diffusion_probe.engine.capture.prompt.encode import KEY
+from diffusion_probe.engine.capture.read import captured
 from diffusion_probe.nodes.words import AttentionPreview
 from diffusion_probe.probe_models.focus import AttentionFocus
 from diffusion_probe.probe_models.preview import PreviewReward

@@ -13,7 +13,7 @@ import torch
 from comfy_api.latest import io
 from comfy_execution.graph import DynamicPrompt
 from diffusion_probe.dev.random_models import random_conditioning
-from diffusion_probe.engine.capture.capture import attach_probe
+from diffusion_probe.engine.capture.attach import attach_probe
 from diffusion_probe.engine.core.probe import Probe
 from diffusion_probe.engine.core.reward import Reward
 from diffusion_probe.engine.core.scores import Scores, SeedName

@@ -11,7 +11,7 @@ import comfy.supported_models as families
 import pytest
 import torch
 from diffusion_probe.dev.random_models import SDXL_FIXED, SMALL_MODELS, SMALL_SDXL, random_conditioning, random_of
-from diffusion_probe.engine.capture.capture import captured
+from diffusion_probe.engine.capture.read import captured
 from diffusion_probe.engine.core.reward import Reward
 from diffusion_probe.engine.runs.keys import RECORDING
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
