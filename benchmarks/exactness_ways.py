@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from diffusion_probe.engine.capture.capture import captured, score_latent
+from diffusion_probe.engine.capture.read import captured, score_latent
 from diffusion_probe.engine.core.features import ACTIVATION, ATTENTION, DENOISED
+from diffusion_probe.engine.core.probe import Probe
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT
 from diffusion_probe.engine.selection.select import OFF
 from diffusion_probe.nodes.attach import AttachProbe
@@ -26,7 +27,7 @@ MOMENTS = "step 2, step 4"
 MOMENT = "step 2"
 
 
-class ByRow:
+class ByRow(Probe):
     """A probe that needs what ``needs`` says and likes the rows of :data:`KEPT` best."""
 
     name, label, skilled, calibration = "by row", "liking", True, ()

@@ -94,8 +94,10 @@ def compare(name: str, folder: Path, seed: int) -> dict:
     with step(f"{name} by this pack"):
         judge = load(name)
         images = [torch.from_numpy(np.array(Image.open(path)))[None] / 255 for path in sorted(weights.glob("*.png"))]
-        own = np.array([[judge(image, [prompt]).item() for prompt in PROMPTS] for image in images])
-        batches = np.array([judge(image.expand(len(PROMPTS), -1, -1, -1), list(PROMPTS)).numpy() for image in images])
+        own = np.array([[judge.score(image, [prompt]).item() for prompt in PROMPTS] for image in images])
+        batches = np.array(
+            [judge.score(image.expand(len(PROMPTS), -1, -1, -1), list(PROMPTS)).numpy() for image in images]
+        )
     largest = np.abs(original).max()
     return {
         "reward": name,

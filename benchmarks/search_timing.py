@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from diffusion_probe.engine.capture.prompt.encode import encode_words
 from diffusion_probe.engine.core.features import DENOISED
+from diffusion_probe.engine.core.probe import Probe
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
 from diffusion_probe.engine.seed_search.hub.hub import Hub
 from diffusion_probe.engine.seed_search.outcome import Outcome
@@ -22,7 +23,7 @@ from benchmarks.search_probes import PREVIEW, Searcher
 VARIANTS = 4
 
 
-class RandomScore:
+class RandomScore(Probe):
     """A probe that looks at nothing."""
 
     name, label, needs, skilled, calibration = "random", "random", frozenset({DENOISED}), False, ()

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusion_probe.engine.capture.capture import attach_probe, finished_rows
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import finished_rows
 from diffusion_probe.engine.capture.taps.families import block_names
 from diffusion_probe.engine.core.features import Features
 from diffusion_probe.engine.core.probe import CaptureAll

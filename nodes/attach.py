@@ -7,8 +7,9 @@ from comfy_api.latest import io, ui
 from ..engine.board.pictures import looks
 from ..engine.board.place import previews_off
 from ..engine.board.values import BOARD, score_board
-from ..engine.capture.capture import attach_probe, captured, score_with_previews
+from ..engine.capture.attach import attach_probe
 from ..engine.capture.moments import AUTO, one_moment
+from ..engine.capture.read import score_with_previews
 from ..engine.core.ranking import best_first
 from ..engine.selection.report import score_report, score_text
 from .errors import named_errors
@@ -88,9 +89,9 @@ class ProbeScore(io.ComfyNode):
     def execute(cls, latent, model, moment: str = "") -> io.NodeOutput:
         with named_errors("Probe Score"):
             name = one_moment(moment)
-            scores, previews = score_with_previews(model, latent, name)
+            scores, previews, features = score_with_previews(model, latent, name)
             best = best_first(scores.values)[0]
-        scores = replace(scores, looks=looks(None if previews_off() else previews, captured(model, latent, name)))
+        scores = replace(scores, looks=looks(None if previews_off() else previews, features))
         shown = {"text": [score_text(scores)], "diffusion_probe": [score_report(scores)], BOARD: [score_board(scores)]}
         if previews is not None:
             shown |= ui.PreviewImage(previews).as_dict()

@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..engine.capture.capture import attach_probe
+from ..engine.capture.attach import attach_probe
 from ..engine.capture.moments import AUTO
 from ..engine.core.seed_list import MOST_SEEDS
 from ..engine.selection.pruning import PruneRule

@@ -4,9 +4,11 @@ from pathlib import Path
 
 from comfy_api.latest import io
 
-from ..engine.capture.capture import attach_probe, finished_rows, probe_of
+from ..engine.capture.attach import attach_probe, probe_of
+from ..engine.capture.read import finished_rows
 from ..engine.core.features import ALL_TEXT, NEEDS
 from ..engine.core.probe import CaptureAll
+from ..engine.core.reward import rewards_of
 from ..engine.core.texts import plain, writable
 from ..training.dataset.folder import run_path
 from ..training.dataset.other_prompts import other_parts, other_prompts, recorded_prompts
@@ -14,7 +16,7 @@ from ..training.dataset.prompt_parts import prompt_parts
 from ..training.dataset.recorder import FinishedRun, dataset_size, record_run, require_sound
 from ..training.dataset.workflow_key import NODE, nodes_before, workflow_key
 from .dataset_folder import dataset_path
-from .errors import images_scored, judged, label_of, named_errors, require_prompt
+from .errors import judged, named_errors, require_prompt
 from .types import Reward
 
 SAMPLED = ("latent", "images")
@@ -167,12 +169,12 @@ def _finished_run(model, latent, images, rewards: list, prompt: str, others: lis
     records, moments = finished_rows(model, latent)
     labels = {}
     for reward in rewards:
-        label = label_of(reward)
+        label = reward.label
         if label in labels:
             raise ValueError(f"two rewards measure {plain(label)}. Connect each reward once.")
         labels[label] = judged(reward, images, prompt)
     parts = prompt_parts(prompt, len(moments[0][0].words))
-    read = list(dict.fromkeys([*parts, *others])) if getattr(rewards[0], "reads_prompt", True) else []
+    read = list(dict.fromkeys([*parts, *others])) if rewards[0].reads_prompt else []
     others = _judged(rewards[0], images, read)
     return FinishedRun(
         prompt=prompt,
@@ -197,7 +199,7 @@ def _judged(reward, images, prompts: list) -> dict:
     scores = {}
     for prompt in prompts:
         try:
-            scores[prompt] = images_scored(reward, images, prompt)
+            scores[prompt] = rewards_of(reward, images, prompt).tolist()
         except ValueError:
             continue
     return scores

@@ -203,8 +203,7 @@ class SeedSearch(io.ComfyNode):
 
 def skill_of(probe) -> Skill:
     """How well a probe's scores predict the end: as its file says, or as previews do."""
-    measured = getattr(probe, "search_skill", None)
-    return Skill(**measured) if measured else PREVIEW
+    return probe.search_skill or PREVIEW
 
 
 def check_probes(probe, judge, use_unskilled: bool) -> None:

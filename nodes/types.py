@@ -9,7 +9,7 @@ Scores = io.Custom("DIFFUSION_PROBE_SCORES")
 """A ``engine.core.scores.Scores``."""
 
 Reward = io.Custom("DIFFUSION_PROBE_REWARD")
-"""A judge of finished images: ``judge(images [rows, H, W, 3], prompts) → scores [rows]``, with a ``label``."""
+"""A ``engine.core.reward.Reward``."""
 
 NEVER_THE_SAME = float("nan")
 """A fingerprint of inputs with which a node is run again, whatever it gave before."""

@@ -6,7 +6,8 @@ import torch
 from comfy.ldm.modules.attention import optimized_attention
 from comfy.patcher_extension import WrappersMP
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
-from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import captured
 from diffusion_probe.engine.capture.taps.model_call import CALL
 from diffusion_probe.engine.core.probe import CaptureAll
 from diffusion_probe.engine.runs.keys import LOOKING, RECORDING, TAPS

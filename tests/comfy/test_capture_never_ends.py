@@ -6,11 +6,12 @@ import pytest
 import torch
 from comfy.ldm.modules import attention as comfy_attention
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
-from diffusion_probe.engine.capture import attachment, recording
-from diffusion_probe.engine.capture.capture import attach_probe, captured, finished_rows, score_latent
+from diffusion_probe.engine.capture import attach, recording
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import captured, finished_rows, score_latent
 from diffusion_probe.engine.capture.taps import activation, maps, model_call
 from diffusion_probe.engine.capture.taps import wrapper as tap
-from diffusion_probe.engine.core.probe import CaptureAll
+from diffusion_probe.engine.core.probe import CaptureAll, Probe
 from diffusion_probe.engine.runs.keys import RECORDING
 from diffusion_probe.engine.runs.latents import row_keys
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
@@ -56,7 +57,7 @@ PLACES = {
     "the latent": (recording, "_model_input"),
     "the plan of moments": (recording, "MomentPlan"),
     "the question which moment it is": (recording.MomentPlan, "wanted"),
-    "the names of rows": (attachment, "name_seeds"),
+    "the names of rows": (attach, "name_seeds"),
     "the features of a row": (recording.Recording, "row_features"),
 }
 
@@ -123,7 +124,7 @@ def test_a_later_evaluation_that_fails_takes_back_the_earlier_one(models, sample
         captured(model, {"samples": latent})
 
 
-class Scoring:
+class Scoring(Probe):
     """Scores of any kind, in the middle of a run or after it."""
 
     name, label, needs, skilled, calibration = "scoring", "liking", frozenset({"denoised"}), True, ()

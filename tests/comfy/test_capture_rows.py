@@ -7,7 +7,8 @@ import comfy.patcher_extension
 import pytest
 import torch
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
-from diffusion_probe.engine.capture.capture import attach_probe, captured, finished_rows, score_latent
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import captured, finished_rows, score_latent
 from diffusion_probe.engine.core.probe import CaptureAll
 from diffusion_probe.engine.runs.keys import RECORDING
 from diffusion_probe.engine.runs.latents import row_keys

@@ -6,7 +6,8 @@ import comfy.samplers
 import pytest
 import torch
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
-from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import captured
 from diffusion_probe.engine.seed_search.hub.hub import Hub
 
 SEEDS = [3, 4, 5]

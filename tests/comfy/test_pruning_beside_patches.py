@@ -27,7 +27,9 @@ from comfy_extras.nodes_tcfg import TCFG
 from comfy_extras.nodes_tomesd import TomePatchModel
 from comfy_extras.nodes_video_model import VideoLinearCFGGuidance
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_model, random_sdxl
-from diffusion_probe.engine.capture.capture import attach_probe, score_latent
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import score_latent
+from diffusion_probe.engine.core.probe import Probe
 from diffusion_probe.engine.runs.keys import RECORDING
 from diffusion_probe.engine.selection.pruning import PruneRule
 
@@ -35,7 +37,7 @@ KEPT, ROWS, STEPS = [1, 3], 4, 5
 SIDES = random_conditioning(1), random_conditioning(2)
 
 
-class ByRow:
+class ByRow(Probe):
     """Likes rows 1 and 3 best, whatever they hold."""
 
     name, label, needs, skilled, calibration = "by row", "liking", frozenset({"denoised"}), True, ()

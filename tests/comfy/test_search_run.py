@@ -14,6 +14,7 @@ import torch
 from comfy.nested_tensor import NestedTensor
 from comfy.patcher_extension import WrappersMP
 from diffusion_probe.dev.random_models import random_conditioning, random_flux
+from diffusion_probe.engine.core.probe import Probe
 from diffusion_probe.engine.runs.loaded import loaded_again
 from diffusion_probe.engine.runs.seeds import use_seeds
 from diffusion_probe.engine.seed_search.candidates import Candidate, ksampler_candidate
@@ -170,11 +171,11 @@ def test_survivors_without_a_score_are_named_all_the_same(model, probe):
     assert [name.seed for name in kept.seeds] == [0, 1] and all(map(math.isnan, kept.values))
 
 
-def test_pictures_are_what_the_probe_judged_best_first(model):
+def test_pictures_are_what_the_probe_judged_best_first(model, reward_of):
     def decode(latents):
         return latents[:, :3].movedim(1, -1).sigmoid()
 
-    brightness = PreviewReward(decode, lambda images, prompts: images.mean((1, 2, 3)), "a lamp")
+    brightness = PreviewReward(decode, reward_of(lambda images, prompts: images.mean((1, 2, 3))), "a lamp")
     result = run(model, candidates(4), brightness)
     pictures = candidate_pictures(model, result)
     means = pictures.mean((1, 2, 3)).tolist()
@@ -389,7 +390,7 @@ def test_a_policy_that_sends_candidates_backwards_is_refused(model, probe):
         run(model, candidates(2), probe, chosen=lambda steps: Backwards())
 
 
-class ByMean:
+class ByMean(Probe):
     """Scores x0, and does something before."""
 
     name, label, needs, skilled, calibration = "by mean", "mean", frozenset({"denoised"}), True, ()
@@ -482,7 +483,7 @@ def test_a_score_that_is_nan_drops_its_candidate_and_says_so(model, name):
     assert "not scored at step" in outcome_text(result.outcome)
 
 
-def test_one_preview_that_cant_be_decoded_leaves_the_others_their_scores(model):
+def test_one_preview_that_cant_be_decoded_leaves_the_others_their_scores(model, reward_of):
     worst = float("-inf")
 
     def decode(latents):
@@ -490,7 +491,7 @@ def test_one_preview_that_cant_be_decoded_leaves_the_others_their_scores(model):
         images[(latents - worst).abs().amax((1, 2, 3)) == 0] = float("nan")
         return images
 
-    brightness = PreviewReward(decode, lambda images, prompts: images.mean((1, 2, 3)), "a lamp")
+    brightness = PreviewReward(decode, reward_of(lambda images, prompts: images.mean((1, 2, 3))), "a lamp")
     plain = run(model, candidates(4), brightness)
     worst = plain.seen[2].denoised
     result = run(model, candidates(4), brightness, survivors=4)

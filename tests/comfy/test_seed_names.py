@@ -7,7 +7,8 @@ import pytest
 import torch
 from comfy_extras.nodes_custom_sampler import BasicGuider, RandomNoise, SamplerCustomAdvanced
 from diffusion_probe.dev.random_models import random_conditioning, random_flux
-from diffusion_probe.engine.capture.capture import attach_probe, score_latent
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import score_latent
 from diffusion_probe.engine.core.scores import SeedName
 from diffusion_probe.engine.core.seed_list import LARGEST_SEED, MOST_SEEDS
 from diffusion_probe.engine.runs.keys import RECORDING

@@ -13,7 +13,8 @@ from comfy.patcher_extension import WrappersMP
 from comfy_api.torch_helpers import set_torch_compile_wrapper
 from comfy_extras.nodes_easycache import EasyCacheNode
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
-from diffusion_probe.engine.capture.capture import attach_probe, captured, score_latent
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import captured, score_latent
 from diffusion_probe.engine.runs.keys import STEP_CACHE
 from diffusion_probe.engine.runs.model_wrappers import ModelCall
 from diffusion_probe.engine.seed_search.candidates import Candidate

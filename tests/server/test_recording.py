@@ -91,7 +91,7 @@ def test_what_is_recorded_is_what_the_run_was(run, prompt, folder):
     model, clip, vae = load_testbed("flux")
     with torch.inference_mode():
         final = sample_latents(model, clip, PROMPT, (5, 6), steps=10)
-        scores = GroundTruth()(vae.decode(final), [PROMPT] * 2)
+        scores = GroundTruth().score(vae.decode(final), [PROMPT] * 2)
     held = dataset.load(record)
     assert torch.allclose(held["final"].float(), final, atol=2e-2)
     assert record.labels == {"truth": pytest.approx(scores.tolist(), abs=0.05)}
@@ -112,7 +112,7 @@ def test_images_are_judged_by_parts_of_their_prompt_and_by_others_of_the_dataset
         images = vae.decode(sample_latents(model, clip, OTHER, (5, 6), steps=10))
     assert PROMPT in judged and judged.keys() > by_prompt[OTHER].parts.keys()
     for asked, scores in judged.items():
-        assert scores == pytest.approx(GroundTruth()(images, [asked] * 2).tolist(), abs=0.05)
+        assert scores == pytest.approx(GroundTruth().score(images, [asked] * 2).tolist(), abs=0.05)
 
 
 def test_a_part_that_the_reward_can_not_judge_is_left_out(run, prompt, folder):

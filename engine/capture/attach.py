@@ -1,4 +1,4 @@
-"""The wrappers that record a run, and what they leave on the patched MODEL.
+"""A probe on a MODEL: the wrappers that capture features in each run, and the records that a run leaves there.
 
 The life cycle is that of ComfyUI's own EasyCache: wrappers set up the state of one run and take it
 down in ``finally``. What outlives a run are row records in the attachment (see ``store``).
@@ -6,7 +6,7 @@ down in ``finally``. What outlives a run are row records in the attachment (see 
 
 import logging
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 from comfy.model_management import InterruptProcessingException
@@ -16,16 +16,26 @@ from torch import Tensor
 from ..core.probe import Probe
 from ..core.samplers import sampler_name
 from ..core.scores import SeedName
+from ..core.texts import plain
 from ..runs.exactness import cut_needs, why_not_alone, why_not_cut
 from ..runs.keys import RECORDING
 from ..runs.latents import row_keys
+from ..runs.run_watch import add_watch
 from ..runs.seed_names import name_seeds, seed_number
-from .moments import AUTO, Moment
+from .moments import AUTO, Moment, parse_moments
 from .recording import Recording
 from .store import RecordStore, RowRecord
-from .taps.families import Family
+from .taps.families import Family, family_for, require_fit, require_images
 from .taps.look import unexpected
 from .taps.wrapper import tapped_call
+
+
+class RowRule(Protocol):
+    """What decides in a run, at its one moment, which rows go on."""
+
+    def install(self, model: Any) -> None:
+        """Add its wrappers to a MODEL that has an attachment, inside the wrappers of the recording."""
+        ...
 
 
 @dataclass
@@ -41,8 +51,7 @@ class Attachment:
         """OUTER_SAMPLE wrapper: record one sampler call under the content of the rows it returns."""
         guider = executor.class_obj
         options = guider.model_options["transformer_options"]
-        projection = getattr(self.probe, "projection", None)
-        recording = Recording(self.family, frozenset(self.probe.needs), self.moments, projection)
+        recording = Recording(self.family, frozenset(self.probe.needs), self.moments, self.probe.projection)
         last_x0: list[Tensor] = []
 
         def remember_x0(step, x0, x, total_steps):
@@ -120,9 +129,8 @@ class Attachment:
     def seed_names(self, recording: Recording, latent_image: Tensor) -> list[SeedName]:
         """The names of a run's rows: by the initial noise, or those of the run that it continues without noise."""
         if not recording.noise.any():
-            sources = enumerate(self.store.find(key) for key in row_keys(latent_image))
-            seed = seed_number(recording.seed)
-            return [source.seed if source else SeedName(seed, row) for row, source in sources]
+            seed, sources = seed_number(recording.seed), self.store.find_rows(latent_image)
+            return [source.seed if source else SeedName(seed, row) for row, source in enumerate(sources)]
         return name_seeds(recording.noise.cpu(), recording.seed)
 
 
@@ -154,3 +162,67 @@ WRAPPERS = {
     WrappersMP.PREDICT_NOISE: _predict_noise,
     WrappersMP.APPLY_MODEL: _apply_model,
 }
+
+
+def attach_probe(model: Any, probe: Probe, moments: str = AUTO, rule: RowRule | None = None) -> Any:
+    """A clone of a MODEL that records what ``probe`` needs whenever a sampler runs it.
+
+    Args:
+        model: a MODEL (``ModelPatcher``).
+        probe: says what is captured, and scores it later.
+        moments: see :func:`moments.parse_moments`.
+        rule: which rows are computed after the moment, which has to be one then. None: all.
+
+    Raises:
+        ValueError: not a model of images, one whose family isn't supported where the probe reads more than x0,
+            a probe trained for another model, a probe already attached,
+            moments that can't be read or are several with a rule.
+    """
+    require_images(model)
+    family = family_for(probe.needs, model)
+    require_fit(probe, model)
+    attached = model.get_attachment(RECORDING)
+    if attached is not None:
+        raise ValueError(
+            f'a probe ("{attached.probe.name}") is already attached to this MODEL. One Attach Probe '
+            "or Prune in Flight per MODEL: connect this one to the MODEL before the first, and sample each of them."
+        )
+    asked = parse_moments(moments)
+    if rule is not None and asked is not None and len(asked) > 1:
+        raise ValueError(
+            f'"{plain(moments)}" are several moments, but rows are dropped at one. Write one, such as "20%".'
+        )
+    attachment = Attachment(probe, family, asked)
+    model = model.clone()
+    model.set_attachments(RECORDING, attachment)
+    model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, RECORDING, attachment.outer_sample)
+    for kind, wrapper in WRAPPERS.items():
+        model.add_wrapper_with_key(kind, RECORDING, wrapper)
+    add_watch(model)
+    if rule is not None:
+        rule.install(model)
+    return model
+
+
+def attachment_of(model: Any) -> Attachment:
+    """Return what :func:`attach_probe` put on a MODEL.
+
+    Raises:
+        ValueError: no probe is attached.
+    """
+    attachment = model.get_attachment(RECORDING)
+    if attachment is None:
+        raise ValueError(
+            "no probe is attached to this MODEL. Put Attach Probe between the model loader and the sampler, "
+            "and connect its MODEL output both to the sampler and here."
+        )
+    return attachment
+
+
+def probe_of(model: Any) -> Probe:
+    """Return the probe that is attached to a MODEL.
+
+    Raises:
+        ValueError: no probe is attached.
+    """
+    return attachment_of(model).probe

@@ -1,87 +1,22 @@
-"""Attach a probe to a MODEL, and read what it saw from the latent that left the sampler."""
+"""What was captured of the rows of a LATENT that left the sampler, and their scores."""
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
-from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from ...probe_models.preview import Decoding
 from ..core.features import NEEDS, Features
-from ..core.probe import Probe, require_scores, scored
+from ..core.probe import Probe, scored, scored_and_decoded
 from ..core.scores import Scores
 from ..core.texts import plain
-from ..runs.keys import RECORDING
-from ..runs.latents import row_keys
-from ..runs.run_watch import add_watch
-from .attachment import WRAPPERS, Attachment
-from .moments import AUTO, parse_moments
+from .attach import attachment_of, probe_of
 from .previews import preview_images
 from .scoring import why_missing, why_not_seen
 from .store import RowRecord
-from .taps.families import family_for, require_fit, require_images
 
 
-class RowRule(Protocol):
-    """What decides in a run, at its one moment, which rows go on."""
-
-    def install(self, model: Any) -> None:
-        """Add its wrappers to a MODEL that has an attachment, inside the wrappers of the recording."""
-        ...
-
-
-def attach_probe(model: Any, probe: Probe, moments: str = AUTO, rule: RowRule | None = None) -> Any:
-    """A clone of a MODEL that records what ``probe`` needs whenever a sampler runs it.
-
-    Args:
-        model: a MODEL (``ModelPatcher``).
-        probe: says what is captured, and scores it later.
-        moments: see :func:`moments.parse_moments`.
-        rule: which rows are computed after the moment, which has to be one then. None: all.
-
-    Raises:
-        ValueError: not a model of images, one whose family isn't supported where the probe reads more than x0,
-            a probe trained for another model, a probe already attached,
-            moments that can't be read or are several with a rule.
-    """
-    require_images(model)
-    family = family_for(probe.needs, model)
-    require_fit(probe, model)
-    attached = model.get_attachment(RECORDING)
-    if attached is not None:
-        raise ValueError(
-            f'a probe ("{attached.probe.name}") is already attached to this MODEL. One Attach Probe '
-            "or Prune in Flight per MODEL: connect this one to the MODEL before the first, and sample each of them."
-        )
-    asked = parse_moments(moments)
-    if rule is not None and asked is not None and len(asked) > 1:
-        raise ValueError(
-            f'"{plain(moments)}" are several moments, but rows are dropped at one. Write one, such as "20%".'
-        )
-    attachment = Attachment(probe, family, asked)
-    model = model.clone()
-    model.set_attachments(RECORDING, attachment)
-    model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, RECORDING, attachment.outer_sample)
-    for kind, wrapper in WRAPPERS.items():
-        model.add_wrapper_with_key(kind, RECORDING, wrapper)
-    add_watch(model)
-    if rule is not None:
-        rule.install(model)
-    return model
-
-
-def _attachment(model: Any) -> Attachment:
-    attachment = model.get_attachment(RECORDING)
-    if attachment is None:
-        raise ValueError(
-            "no probe is attached to this MODEL. Put Attach Probe between the model loader and the sampler, "
-            "and connect its MODEL output both to the sampler and here."
-        )
-    return attachment
-
-
-def _records(attachment: Attachment, latent: dict[str, Any]) -> list[RowRecord]:
-    records = [attachment.store.find(key) for key in row_keys(latent["samples"])]
+def _records(model: Any, latent: dict[str, Any]) -> list[RowRecord]:
+    records = attachment_of(model).store.find_rows(latent["samples"])
     unknown = [row for row, record in enumerate(records) if record is None]
     if unknown:
         raise ValueError(
@@ -92,7 +27,7 @@ def _records(attachment: Attachment, latent: dict[str, Any]) -> list[RowRecord]:
     return records
 
 
-def _features(record: RowRecord, needs: frozenset[str], moment: str | None) -> Features:
+def _features(record: RowRecord, probe: Probe, moment: str | None) -> Features:
     if moment is not None and moment in record.missing or not record.features:
         reasons = [record.missing[moment]] if moment in record.missing else list(record.missing.values())
         raise ValueError("nothing was captured: " + " ".join(reasons))
@@ -100,13 +35,13 @@ def _features(record: RowRecord, needs: frozenset[str], moment: str | None) -> F
     if name not in record.features:
         raise ValueError(f'"{plain(name)}" was not captured; captured were: {", ".join(record.features)}.')
     features = record.features[name]
-    if why := why_not_seen(features, needs):
+    if why := why_not_seen(features, probe.needs):
         raise ValueError(f"{why}.")
     return features
 
 
 def captured(model: Any, latent: dict[str, Any], moment: str | None = None) -> list[Features]:
-    """What was captured of each row of a LATENT, in row order.
+    """Return the features of each row of a LATENT at one moment, in row order.
 
     Args:
         model: the MODEL that Attach Probe returned, or a clone of it.
@@ -118,9 +53,7 @@ def captured(model: Any, latent: dict[str, Any], moment: str | None = None) -> l
         ValueError: no probe attached, rows that no probed model sampled, nothing captured; each
             says how to wire it.
     """
-    attachment = _attachment(model)
-    needs = frozenset(attachment.probe.needs)
-    return [_features(record, needs, moment) for record in _records(attachment, latent)]
+    return [_features(record, probe_of(model), moment) for record in _records(model, latent)]
 
 
 def finished_rows(model: Any, latent: dict[str, Any]) -> tuple[list[RowRecord], list[list[Features]]]:
@@ -136,7 +69,7 @@ def finished_rows(model: Any, latent: dict[str, Any]) -> tuple[list[RowRecord], 
         ValueError: as :func:`captured`; also a run that was cut short, a moment that one of the rows
             misses, rows of different schedules, or a part of what was asked for that wasn't seen.
     """
-    records = _records(_attachment(model), latent)
+    records = _records(model, latent)
     if any(record.finished is False for record in records):
         raise ValueError(
             "this LATENT is not finished: its sampler stopped before the noise was gone. "
@@ -164,9 +97,19 @@ def _reasons(row: Features, needs: frozenset[str]) -> list[str]:
     return [f"{what} could not be captured at {row.moment}: {why}" for what, why in [*parts, *blocks] if why]
 
 
-def probe_of(model: Any) -> Probe:
-    """The probe attached to a MODEL. Raises ValueError if there is none."""
-    return _attachment(model).probe
+class ScoredRows(NamedTuple):
+    """The rows of a LATENT after scoring.
+
+    Attributes:
+        scores: one per row.
+        previews: a picture of each row, float 0 to 1, ``[rows, height, width, 3]``: what the probe scored, for a
+            probe that decodes images, else ComfyUI's latent preview. None for a model without one.
+        features: those that were scored.
+    """
+
+    scores: Scores
+    previews: Tensor | None
+    features: list[Features]
 
 
 def score_latent(model: Any, latent: dict[str, Any], moment: str | None = None) -> Scores:
@@ -175,33 +118,30 @@ def score_latent(model: Any, latent: dict[str, Any], moment: str | None = None) 
     Arguments and errors as :func:`captured`; also raised if the rows were captured at different
     noise levels, whose scores don't compare.
     """
-    rows = _comparable(captured(model, latent, moment))
-    return _scores(model, latent, rows, scored(probe_of(model), rows))
+    records, rows = _comparable(model, latent, moment)
+    return _scores(probe_of(model), records, rows, scored(probe_of(model), rows))
 
 
-def score_with_previews(model: Any, latent: dict[str, Any], moment: str | None = None) -> tuple[Scores, Tensor | None]:
-    """:func:`score_latent`, and a picture of each row, float 0 to 1, ``[rows, height, width, 3]``.
-
-    A probe that decodes its rows shows what it judged; others show ComfyUI's latent preview, or
-    None for a model without one.
-    """
-    rows, probe = _comparable(captured(model, latent, moment)), probe_of(model)
-    if isinstance(probe, Decoding):
-        values, images = probe.score_and_decode(rows)
-        return _scores(model, latent, rows, require_scores(probe, values, len(rows))), images
-    return _scores(model, latent, rows, scored(probe, rows)), preview_images(model, rows)
+def score_with_previews(model: Any, latent: dict[str, Any], moment: str | None = None) -> ScoredRows:
+    """Score each row of a LATENT as :func:`score_latent` does, with a picture of each."""
+    records, rows = _comparable(model, latent, moment)
+    values, images = scored_and_decoded(probe_of(model), rows)
+    scores = _scores(probe_of(model), records, rows, values)
+    return ScoredRows(scores, preview_images(model, rows) if images is None else images, rows)
 
 
-def _comparable(rows: list[Features]) -> list[Features]:
+def _comparable(model: Any, latent: dict[str, Any], moment: str | None) -> tuple[list[RowRecord], list[Features]]:
+    """Return the records of rows and their features at one moment, all at one noise level."""
+    records = _records(model, latent)
+    rows = [_features(record, probe_of(model), moment) for record in records]
     if len({(row.moment, round(row.percent, 3)) for row in rows}) > 1:
         raise ValueError(
-            "the rows were captured at different noise levels, whose scores don't compare. Score them apart."
+            "the rows were captured at different noise levels, whose scores don't compare. Score them separately."
         )
-    return rows
+    return records, rows
 
 
-def _scores(model: Any, latent: dict[str, Any], rows: list[Features], values: Tensor) -> Scores:
-    records, probe = _records(_attachment(model), latent), probe_of(model)
+def _scores(probe: Probe, records: list[RowRecord], rows: list[Features], values: Tensor) -> Scores:
     dropped_at = tuple(record.dropped_at for record in records)
     return Scores(
         values=tuple(float(value) for value in values),

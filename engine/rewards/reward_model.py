@@ -1,4 +1,4 @@
-"""A reward model under ComfyUI's model management: loaded when it judges, unloaded when others need the memory."""
+"""A reward model under ComfyUI's model management: loaded to score, unloaded when others need the memory."""
 
 from collections.abc import Callable
 
@@ -7,20 +7,21 @@ import comfy.model_patcher
 import torch
 from torch import Tensor, nn
 
+from ..core.reward import Reward
 from .pixels import View
 
 CHUNK = 8
-"""Images judged at once."""
+"""How many images go through the network together."""
 
 MEMORY_PER_IMAGE = 64 * 2**20
 """Bytes: an estimate for the largest, ViT-H. A layer holds about ten float32 tensors of 257 tokens × 5120 channels."""
 
 
-class RewardModel:
-    """A judge of images: ``judge(images, prompts) → scores``.
+class RewardModel(Reward):
+    """A network that scores images.
 
     Weights stay in the precision of the file and the arithmetic is float32 on every device, so that an
-    image has one score, wherever it is judged.
+    image has the same score on each.
 
     Args:
         label: unit of the scores.
@@ -43,29 +44,18 @@ class RewardModel:
 
     @property
     def reads_prompt(self) -> bool:
-        """Whether the prompt has a say in the score."""
+        """Whether the network takes the prompt beside the image."""
         return self.words is not None
-
-    def __call__(self, images: Tensor, prompts: list[str]) -> Tensor:
-        """As :meth:`score`."""
-        return self.score(images, prompts)
 
     @torch.no_grad()
     def score(self, images: Tensor, prompts: list[str]) -> Tensor:
-        """One number per image, whatever else is in the batch.
-
-        Args:
-            images: ``[rows, H, W, 3]`` float in 0 … 1, ComfyUI's IMAGE; an alpha channel is dropped.
-            prompts: one per image, or one for all.
-
-        Returns:
-            ``[rows]`` float32 on the CPU, higher is better.
+        """Score images as :meth:`Reward.score`; an alpha channel is dropped.
 
         Raises:
-            ValueError: no images, something that is none, or another number of prompts; NaN came out.
+            ValueError: no images, tensors that are no images, or another number of prompts; or NaN came out.
         """
         if images.ndim != 4 or images.shape[-1] not in (3, 4) or len(images) == 0:
-            raise ValueError(f"{self.label} judges images [rows, height, width, 3], not {list(images.shape)}.")
+            raise ValueError(f"{self.label} scores images [rows, height, width, 3], not {list(images.shape)}.")
         if not images.isfinite().all():
             raise ValueError(f"{self.label}: the images hold NaN or infinity. Try the VAE in fp32 (--fp32-vae).")
         if len(prompts) not in (1, len(images)):
@@ -74,11 +64,11 @@ class RewardModel:
         comfy.model_management.load_models_gpu(
             [self.patcher], memory_required=min(CHUNK, len(images)) * MEMORY_PER_IMAGE
         )
-        parts = [
+        scores = [
             self._chunk(images[first : first + CHUNK], prompts[first : first + CHUNK])
             for first in range(0, len(images), CHUNK)
         ]
-        scores = torch.cat(parts)
+        scores = torch.cat(scores)
         if not scores.isfinite().all():
             raise ValueError(f"{self.label} gave NaN or infinity: its file is damaged. Get it again.")
         return scores
