@@ -12,12 +12,11 @@ from pathlib import Path
 from uuid import uuid4
 
 import torch
-from filelock import FileLock, Timeout
 from safetensors.torch import save
 from torch import Tensor
 
 from ...engine.core.features import ALL_TEXT, Features, as_image, on_grid
-from ...engine.core.files import replace_file, unfinished_file
+from ...engine.core.files import LOCK, locked, replace_file
 from .folder import RUNS, run_path
 from .header import HEADER, Header, read_header
 from .run_record import FORMAT, METADATA, RecordedMoment, RunRecord
@@ -25,7 +24,6 @@ from .run_record import FORMAT, METADATA, RecordedMoment, RunRecord
 PROJECTION = "projection.safetensors"
 DISK_FULL = "the disk is full"
 UNFINISHED = (f".{HEADER}.*", f".{PROJECTION}.*", f"{RUNS}/.*.safetensors", f"{RUNS}/.*.safetensors.*")
-LOCK = ".lock"
 UNFINISHED_SECONDS = 3600
 """Older files with unfinished names are left by a process that was killed."""
 
@@ -104,28 +102,18 @@ def _remove_unfinished(folder: Path) -> None:
 
 
 def write_once(path: Path, content: bytes) -> bool:
-    """Write a file that several processes may want to be first to write; whether this one was."""
-    with unfinished_file(path, lambda unfinished: _write(unfinished, content)) as unfinished:
-        try:
-            os.link(unfinished, path)
-        except FileExistsError:
+    """Write a file unless it is there, and return whether this call wrote it; of several processes one does.
+
+    Raises:
+        ValueError: another process has held the file's lock for ``LOCK_SECONDS``.
+    """
+    if path.exists():
+        return False
+    with locked(path, LOCK_SECONDS):
+        if path.exists():
             return False
-        except OSError:
-            return _rename_once(unfinished, path)
+        replace_file(path, lambda unfinished: _write(unfinished, content))
         return True
-
-
-def _rename_once(unfinished: Path, path: Path) -> bool:
-    """Where a file system has no links: whoever gets the lock gives the file its name."""
-    lock = path.with_name(f".{path.name}{LOCK}")
-    try:
-        with FileLock(lock, timeout=LOCK_SECONDS):
-            if path.exists():
-                return False
-            os.replace(unfinished, path)
-            return True
-    except Timeout:
-        raise OSError(errno.EBUSY, f"another recording has held {lock} for {LOCK_SECONDS} s") from None
 
 
 def _append_line(path: Path, line: bytes) -> None:
