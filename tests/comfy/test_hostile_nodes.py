@@ -24,7 +24,7 @@ from diffusion_probe.nodes.probe_folder import FOLDER
 from diffusion_probe.probe_models.focus import AttentionFocus
 from diffusion_probe.probe_models.preview import PreviewReward
 from diffusion_probe.probe_models.probe_file import load_probe
-from diffusion_probe.training.fitting.choices import recipe_for
+from diffusion_probe.training.fitting.recipe import recipe_for
 
 from support import hostile
 from training.client.paths import PACK_ROOT

@@ -20,6 +20,7 @@ from diffusion_probe.training import report
 from diffusion_probe.training.dataset import writing
 from diffusion_probe.training.dataset.folder import Dataset, is_validation, run_key, run_path
 from diffusion_probe.training.dataset.header import Header
+from diffusion_probe.training.dataset.labels import Labels
 from diffusion_probe.training.dataset.projection import dataset_projection, fit_projection, keep_projection
 from diffusion_probe.training.dataset.recorder import FinishedRun, dataset_size, record_run
 from diffusion_probe.training.dataset.run_record import RecordedMoment, RunRecord
@@ -66,7 +67,8 @@ def finished(prompt="a red fox", seed=0, rows=2, channels=12, **changes):
         "seeds": tuple(range(rows)), "steps": 25, "moments": moments, "final": torch.zeros(rows, 4, 8, 8),
         "labels": {"ImageReward": tuple(0.1 * row for row in range(rows))},
     }  # fmt: skip
-    return FinishedRun(prompt, **{**given, **changes})
+    given |= changes
+    return FinishedRun(prompt, **{**given, "labels": Labels(given["labels"])})
 
 
 def in_a_process(target, *arguments):

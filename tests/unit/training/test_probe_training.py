@@ -21,8 +21,8 @@ from diffusion_probe.training.dataset.folder import Dataset
 from diffusion_probe.training.dataset.projection import dataset_projection
 from diffusion_probe.training.dataset.run_record import METADATA
 from diffusion_probe.training.fitting import losses, probe_training, stage
-from diffusion_probe.training.fitting.figures import default_moment, skill_of
 from diffusion_probe.training.fitting.fit import Fit, Recipe
+from diffusion_probe.training.fitting.held_out import default_moment, skill_of
 from diffusion_probe.training.fitting.probe_training import train_probe
 from diffusion_probe.training.fitting.unfinished import Unfinished
 from diffusion_probe.training.metrics.validation import score_groups, within_by_moment

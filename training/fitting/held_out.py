@@ -1,4 +1,4 @@
-"""What a probe's file says: what it is and learns from, and of its scores default moment, calibration and figures."""
+"""Fields of a probe's card: its training data, and calibration, figures and skill on held-out prompts."""
 
 from collections.abc import Sequence
 
@@ -12,25 +12,35 @@ from ..metrics.validation import Scored
 from .fit import Fit
 
 DEFAULT_PERCENT = 0.2
+"""Noise level at which a probe's figures are measured, or the recorded one next to it."""
+
 QUANTILES = 101
+"""Number of quantiles in a card's calibration."""
 
 
 def default_moment(scored: Scored) -> float:
-    """The noise level nearest to 20 %, of those that at least half as many prompts were recorded at as at any."""
+    """Return the noise level next to 20 %, of those with at least half as many prompts as the one with most."""
     most = max(len(scores) for scores, _ in scored.values())
     enough = [percent for percent, (scores, _) in scored.items() if 2 * len(scores) >= most]
     return min(enough, key=lambda percent: abs(percent - DEFAULT_PERCENT))
 
 
 def quantiles(scored: Scored) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Of the scores at the default moment, and of the labels: a card's ``calibration`` and ``label_quantiles``."""
+    """Compute a card's ``calibration`` and ``label_quantiles``, of scores and labels at the default moment."""
     at = np.linspace(0, 1, QUANTILES)
     scores, labels = (np.quantile(values, at).tolist() for values in scored[default_moment(scored)])
     return tuple(scores), tuple(labels)
 
 
 def figures_of(scored: Scored, runs: Sequence[RunRecord]) -> tuple[dict[str, float], bool]:
-    """Figures of scores of ``runs`` at the default moment, and whether picking by the score pays there."""
+    """Compute a card's ``held_out`` and ``skilled`` of scores at the default moment.
+
+    Skilled is a score by which a choice gains at least what full images gain at equal cost.
+
+    Args:
+        scored: scores and labels of rows.
+        runs: those of the rows.
+    """
     percent = default_moment(scored)
     scores, labels = scored[percent]
     subset = min(protocol.SUBSET, labels.shape[1])
@@ -43,18 +53,23 @@ def figures_of(scored: Scored, runs: Sequence[RunRecord]) -> tuple[dict[str, flo
         "best_of_n_share": protocol.best_of_n_share(labels, n, subset).value,
         **protocol.pooled(scores, labels),
     }
-    return {name: value for name, value in figures.items() if np.isfinite(value)}, bool(
-        share >= figures["best_of_n_share"]
-    )
+    finite = {name: value for name, value in figures.items() if np.isfinite(value)}
+    return finite, bool(share >= figures["best_of_n_share"])
 
 
 def progress_by_moment(runs: Sequence[RunRecord]) -> dict[float, float]:
-    """Evaluations done as a share of all, by noise level."""
+    """Return the share of a run's evaluations that are done at each recorded noise level."""
     return {round(moment.percent, 3): moment.step / run.steps for run in runs for moment in run.moments}
 
 
 def skill_of(scored: Scored, runs: Sequence[RunRecord], source: str) -> Skill:
-    """What a search may expect of the scores of ``runs``: correlation with the label and spread, within prompts."""
+    """Measure the skill of scores: their correlation with the label and their spread, within prompts.
+
+    Args:
+        scored: scores and labels of rows.
+        runs: those of the rows.
+        source: see ``Skill``.
+    """
     progress, correlation, spread = progress_by_moment(runs), {}, {}
     for percent, (scores, labels) in scored.items():
         scores, labels = scores - scores.mean(1, keepdims=True), labels - labels.mean(1, keepdims=True)
@@ -70,10 +85,13 @@ def skill_of(scored: Scored, runs: Sequence[RunRecord], source: str) -> Skill:
 
 
 def describe(fit: Fit, command: str) -> ProbeCard:
-    """The card of a probe that is still to be trained.
+    """Make the card of a probe before its training, without its figures.
+
+    Args:
+        command: that trains it.
 
     Raises:
-        ValueError: sizes that no file may have; better said now than when the training ends.
+        ValueError: sizes that no file may have, so that a training doesn't end with an error.
     """
     recipe, header, groups = fit.recipe, fit.header, fit.batches.groups
     numbers = range(len(header.blocks)) if recipe.blocks is None else recipe.blocks
