@@ -15,7 +15,7 @@ from diffusion_probe.dev.random_models import random_conditioning, random_flux
 from diffusion_probe.engine.capture import recording
 from diffusion_probe.engine.runs.model_wrappers import ModelCall
 from diffusion_probe.engine.seed_search.hub.batching import joinable
-from diffusion_probe.engine.seed_search.hub.coroutine import PAUSED, Run, leave
+from diffusion_probe.engine.seed_search.hub.coroutine import PAUSED, Run, pause
 from diffusion_probe.engine.seed_search.hub.hub import Hub
 from diffusion_probe.engine.seed_search.looking import Looker
 
@@ -252,10 +252,10 @@ def test_a_run_has_the_random_numbers_of_its_gpu_for_itself(monkeypatch):
         for _ in range(3):
             state[0] = state[0] + 1
             drawn.append(int(state[0]))
-            leave(PAUSED)
+            pause(PAUSED)
         return drawn
 
-    model_state = SimpleNamespace(patcher=SimpleNamespace(load_device=torch.device("cuda", 0)), in_place=nullcontext)
+    model_state = SimpleNamespace(patcher=SimpleNamespace(load_device=torch.device("cuda", 0)), installed=nullcontext)
     runs = [Run(draws, model_state), Run(draws, model_state)]
     for _ in range(4):
         for run in runs:
