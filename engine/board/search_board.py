@@ -65,7 +65,8 @@ class SearchBoard:
         missing = [number for number, picture in pictures.items() if picture is None]
         if missing:
             drawn = preview_images(self.model, [state.candidates[number].features for number in missing])
-            pictures |= dict(zip(missing, () if drawn is None else drawn))
+            if drawn is not None:
+                pictures |= dict(zip(missing, drawn, strict=True))
         return {number: picture for number, picture in pictures.items() if picture is not None}
 
     def on_goals(self, state: SearchState, goals: Mapping[int, int]) -> None:

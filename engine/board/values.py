@@ -83,7 +83,9 @@ def filter_board(
     """Return the board of a filter: every row with its score, and whether it is kept."""
     bars = Bars(scores.values, scores.calibration)
     line = bars.position(_least_passing(scores, threshold, threshold_on))
-    notes = (selection.reason, continuation_note(scores) if selection.kept else "")
+    notes = [selection.reason]
+    if selection.kept:
+        notes.append(continuation_note(scores))
     reason = " ".join(note for note in notes if note)
     board = Board(kind="filter", state=state, **probe_fields(scores), scale=bars.scale, reason=reason, line=line)
     return with_rows(board, _rows(scores, bars, selection, marks), scores.looks or [None] * len(scores))

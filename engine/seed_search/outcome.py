@@ -169,7 +169,7 @@ class Outcome:
 
 
 def outcome_report(outcome: Outcome) -> dict:
-    """Return the outcome as Seed Search sends it to the frontend, as values that JSON can carry."""
+    """Return the outcome as the frontend gets it, as values that JSON can carry."""
     return {
         "rows": [
             _report_row(number, outcome.candidates[number], rank)

@@ -57,7 +57,7 @@ def seed_search(
     """Sample candidates together, and finish those that a policy chooses by a probe's scores.
 
     Args:
-        model: the MODEL, without an attached probe and without the seeds of Seed Batch.
+        model: the MODEL, without an attached probe and without seeds of its own.
         candidates: at least one; all with the same number of steps.
         probe: scores the candidates at the policy's moments, all that pause at one moment in one call.
         policy: makes the policy for a number of steps. It counts steps of the schedule; a sampler that evaluates

@@ -59,7 +59,7 @@ def pause(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class OwnState:
     """Own state of a run at one time: states of random generators, and values of patches' state."""
 
     random_states: list[Tensor]
@@ -166,15 +166,15 @@ class Run:
             self.random_states = self._read_random_states()
             self._write_random_states(outer)
 
-    def snapshot(self) -> Snapshot:
+    def own_state(self) -> OwnState:
         """Return the run's own state, for :meth:`restore`."""
-        return Snapshot(self.random_states, dict(self.kept))
+        return OwnState(self.random_states, dict(self.kept))
 
-    def restore(self, snapshot: Snapshot) -> None:
-        """Set the run's own state back to what it was at a snapshot."""
-        self.random_states = snapshot.random_states
+    def restore(self, own: OwnState) -> None:
+        """Set the run's own state back to what it was."""
+        self.random_states = own.random_states
         self.kept.clear()
-        self.kept.update(snapshot.kept)
+        self.kept.update(own.kept)
 
     def drew_since(self, states: list[Tensor]) -> bool:
         """Tell whether random numbers were drawn since :attr:`random_states` were these."""
@@ -200,7 +200,10 @@ class Run:
     def _read_random_states(self) -> list[Tensor]:
         """Return the states of the CPU's and the sampling GPU's generator; samplers of other packs draw noise there."""
         device = self.state.patcher.load_device
-        return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+        states = [torch.get_rng_state()]
+        if device.type == "cuda":
+            states.append(torch.cuda.get_rng_state(device))
+        return states
 
     def _write_random_states(self, states: list[Tensor]) -> None:
         torch.set_rng_state(states[0])

@@ -71,9 +71,13 @@ class Hub:
     @property
     def warnings(self) -> list[str]:
         """Sentences that the user should read about how it went."""
-        size = f"{self._too_large}; went on with at most {self.max_rows}. "
-        advice = "Set max rows per call to that, and the next search starts there."
-        return [*([size + advice] if self._too_large else []), *filter(None, [self.unjoined, self._restored])]
+        too_large = ""
+        if self._too_large:
+            too_large = (
+                f"{self._too_large}; went on with at most {self.max_rows}. "
+                "Set max rows per call to that, and the next search starts there."
+            )
+        return [warning for warning in (too_large, self.unjoined, self._restored) if warning]
 
     # Inside of a run.
 
@@ -220,7 +224,7 @@ class Hub:
         A run that was compared gets the output of its single call.
         """
         due = self.check.due(group[0].waiting, len(group)) if self.check else []
-        before = [run.snapshot() for run in group] if due else []
+        before = [run.own_state() for run in group] if due else []
         outputs: list[Any] = list(self._outputs(group))
         if self.unjoined or any(isinstance(output, Exception) for output in outputs):
             return outputs
@@ -233,8 +237,8 @@ class Hub:
                 self._stop_joining(
                     f"{listed(self.check.foreign)} computes rows of one call differently than single rows"
                 )
-                for other, snapshot in zip(group, before, strict=True):
-                    other.restore(snapshot)
+                for other, own in zip(group, before, strict=True):
+                    other.restore(own)
                 return self._outputs_unjoined(group)
         return outputs
 
@@ -278,7 +282,7 @@ class Hub:
 
     def _call(self, group: Sequence[Run]) -> Sequence[Tensor | Exception]:
         """Call the model once, with the own state of its first run installed."""
-        first, before = group[0], [run.snapshot() for run in group]
+        first, before = group[0], [run.own_state() for run in group]
         calls = [run.waiting for run in group]
         with first.installed() as changes:
             first.state.use_hooks(calls[0].hooks)
@@ -288,8 +292,8 @@ class Hub:
             return outputs
         why = self._why_not_joined(changes, first.drew_since(before[0].random_states))
         if why:
-            for run, snapshot in zip(group, before, strict=True):
-                run.restore(snapshot)
+            for run, own in zip(group, before, strict=True):
+                run.restore(own)
             self._stop_joining(why)
             return self._outputs_unjoined(group)
         self.patches.share(changes, [run.kept for run in group[1:]])
