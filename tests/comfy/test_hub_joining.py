@@ -1,4 +1,4 @@
-"""Which calls of runs share a model call, what happens when a shared call fails, and what a hub leaves behind."""
+"""Joining of runs' model calls: which share one, failures of a shared call, and the state after a hub is closed."""
 
 import gc
 import weakref
@@ -153,7 +153,7 @@ class Holding:
     ],
     ids=["equal array", "other array", "equal tensor", "other tensor", "other tensors inside", "dataclass"],
 )
-def test_what_another_pack_sets_for_a_run_is_compared_by_value_and_never_joined(model, alone, value, rows):
+def test_options_of_another_pack_are_compared_by_value_and_never_joined(model, alone, value, rows):
     """At CFG 1 a call has one row, so that every tensor ``[1, …]`` looks as if it were of rows."""
     calls, seen = [], []
 

@@ -1,4 +1,4 @@
-"""Seeds searched on a MODEL with other nodes' code are what the stock KSampler gives, or the search says why not."""
+"""Searches on a MODEL with other nodes' code: exact as the stock KSampler, or an error that says why not."""
 
 import gc
 import types
@@ -208,7 +208,7 @@ MEMORIES = [
 
 
 @pytest.mark.parametrize("memory", MEMORIES, ids=lambda memory: memory.__name__)
-def test_guidance_with_memory_remembers_each_candidate_apart(flux, probe, memory):
+def test_guidance_with_memory_remembers_each_candidate_separately(flux, probe, memory):
     post_cfg = memory()
     result = flux.check(lambda: patched(flux.model, post_cfg=post_cfg), probe)
     assert not any("of its own" in warning for warning in result.outcome.warnings), "it is outside of the model call"
@@ -316,7 +316,7 @@ def test_random_numbers_drawn_inside_of_the_model_are_each_candidates_own(probe,
     assert any("draws random numbers" in warning for warning in result.outcome.warnings) != rows["max_rows"]
 
 
-def test_rows_that_change_each_other_are_computed_alone_and_the_node_is_named(flux, probe):
+def test_rows_that_change_each_other_are_computed_singly_and_the_node_is_named(flux, probe):
     def coupled(executor, x, *args, **kwargs):
         return executor(x, *args, **kwargs) + 0.05 * x.mean(0, keepdim=True)
 

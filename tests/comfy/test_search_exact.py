@@ -1,4 +1,4 @@
-"""Whatever a workflow has between model and sampler: survivors equal the stock KSampler of their seed."""
+"""Survivors equal the stock KSampler of their seed, whatever a workflow has between model and sampler."""
 
 from dataclasses import dataclass, field
 from typing import Any

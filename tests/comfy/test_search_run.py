@@ -1,4 +1,4 @@
-"""A search on a small random FLUX: what it spends, what it reports, and what happens when things go wrong."""
+"""Searches on a small random FLUX: their costs, reports and errors."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Seed Search on the real server, judged by the server's own events and by a stock KSampler."""
+"""Seed Search on the real server, compared with the server's own events and a stock KSampler."""
 
 import io
 

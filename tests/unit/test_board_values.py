@@ -47,7 +47,7 @@ def test_the_filters_board_says_who_is_kept_and_where_the_threshold_lies():
     assert filter_board(found, select(found, top_k=1), 0.5, OFF).line is None
 
 
-def test_marks_and_what_nothing_brings_back_are_told():
+def test_marks_and_rows_that_nothing_continues_are_shown():
     found = scores(1.0, 2.0, 5.0, dropped_at=("step 3", None, None))
     marks = Marks(frozenset([1]), frozenset([2]))
     board = filter_board(found, select(found, marks=marks), 0.0, OFF, marks, HELD)
@@ -55,7 +55,7 @@ def test_marks_and_what_nothing_brings_back_are_told():
     assert (column(board, "gone"), column(board, "at")) == ([True, False, False], ["step 3", "20%", "20%"])
 
 
-def test_maps_are_told_by_the_number_of_their_word():
+def test_maps_are_sent_by_the_number_of_their_word():
     looks = (Look("data:a", (("red", "data:1"),)), Look(None, (("blue", "data:2"), ("red", "data:3"))))
     board = score_board(scores(1.0, 2.0, looks=looks))
     assert board.words == ("red", "blue") and column(board, "picture") == ["data:a", None]

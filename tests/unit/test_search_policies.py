@@ -1,4 +1,4 @@
-"""Every policy: what none of them may do, whatever the scores."""
+"""Rules that every policy keeps, whatever the scores."""
 
 import itertools
 from dataclasses import replace
@@ -41,7 +41,7 @@ CASES = [
 
 @pytest.mark.parametrize("final_reward", [False, True])
 @pytest.mark.parametrize("name", POLICIES)
-def test_no_budget_is_exceeded_and_all_that_were_asked_for_are_finished(name, final_reward):
+def test_no_budget_is_exceeded_and_all_that_are_wanted_are_finished(name, final_reward):
     for seed, (steps, candidates, survivors, images) in enumerate(CASES):
         budget = int(images * steps)
         policy = named(name, steps, candidates, survivors, budget=budget, final_reward=final_reward)
@@ -52,7 +52,7 @@ def test_no_budget_is_exceeded_and_all_that_were_asked_for_are_finished(name, fi
 
 @pytest.mark.parametrize("final_reward", [False, True])
 @pytest.mark.parametrize("name", POLICIES)
-def test_several_survivors_are_all_finished_though_every_look_turns_the_order_over(name, final_reward):
+def test_several_survivors_are_finished_though_each_moment_reverses_the_order(name, final_reward):
     """Looks that contradict each other tempt a policy to take up those left behind, which costs more."""
     for seed in range(30):
         noise = np.random.default_rng(seed).standard_normal((STEPS, 16))
