@@ -45,7 +45,7 @@ class Searcher:
 
     def policy(self, name: str, candidates: int, judged: bool = False, budget: int | None = None) -> Policy:
         """One survivor, at the cost of one cut at 20 % if no budget says otherwise."""
-        return policy_named(name, sample.STEPS, candidates, budget=budget, skill=self.skill, judged=judged)
+        return policy_named(name, sample.STEPS, candidates, budget=budget, skill=self.skill, final_reward=judged)
 
     def looks(self, candidates: int) -> list[int]:
         """Every step at which some policy looks."""

@@ -14,7 +14,8 @@ from diffusion_probe.engine.seed_search.hub.hub import Hub
 from diffusion_probe.engine.seed_search.outcome import Outcome
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, SEQUENTIAL, policy_named
 from diffusion_probe.engine.seed_search.policies.policy import Policy
-from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.seed_search.result import FinalReward
+from diffusion_probe.engine.seed_search.search import SearchOptions, seed_search
 from diffusion_probe.testbed import sample
 
 from benchmarks.candidates import Testbed, candidate_seeds
@@ -56,7 +57,8 @@ class Runs:
 
     def search(self, probe: Any, policy: Callable[[int], Policy], count: int, judge: Any = None) -> Outcome:
         found = self.candidates(self.seeds[:count])
-        return seed_search(self.testbed.model, found, probe, policy, judge=judge.score if judge else None).outcome
+        options = SearchOptions(final_reward=FinalReward(judge.score) if judge else None)
+        return seed_search(self.testbed.model, found, probe, policy, options=options).outcome
 
     def joined(self) -> None:
         """All candidates to the end in the engine, without a probe: what the engine itself costs."""

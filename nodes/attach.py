@@ -4,9 +4,10 @@ from dataclasses import replace
 
 from comfy_api.latest import io, ui
 
+from ..engine.board.address import previews_off
 from ..engine.board.pictures import looks
-from ..engine.board.place import previews_off
-from ..engine.board.values import BOARD, score_board
+from ..engine.board.schema import BOARD_OUTPUT
+from ..engine.board.values import score_board
 from ..engine.capture.attach import attach_probe
 from ..engine.capture.moments import AUTO, one_moment
 from ..engine.capture.read import score_with_previews
@@ -92,7 +93,8 @@ class ProbeScore(io.ComfyNode):
             scores, previews, features = score_with_previews(model, latent, name)
             best = best_first(scores.values)[0]
         scores = replace(scores, looks=looks(None if previews_off() else previews, features))
-        shown = {"text": [score_text(scores)], "diffusion_probe": [score_report(scores)], BOARD: [score_board(scores)]}
+        shown = {"text": [score_text(scores)], "diffusion_probe": [score_report(scores)]}
+        shown[BOARD_OUTPUT] = [score_board(scores).values()]
         if previews is not None:
             shown |= ui.PreviewImage(previews).as_dict()
         return io.NodeOutput(scores, best, ui=shown)

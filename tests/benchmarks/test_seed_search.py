@@ -45,7 +45,7 @@ def test_a_trained_probe_has_its_rows_with_the_scores_that_a_search_sees(testbed
     assert set(found) - set(timed) == {"best of n at equal rows"}
     outcome = timed["one cut at 20 %, faces"]()
     assert outcome.model_rows == found["one cut at 20 %, faces"][1][0]
-    early = [dict(fate.scores)[5] for fate in outcome.fates]
+    early = [dict(each.scores)[5] for each in outcome.candidates]
     np.testing.assert_allclose(scores["faces"][0, 4], early, atol=1e-4)
     assert np.isnan(scores["faces"][0, 0]).all() and np.std(early) > 1e-3
 
