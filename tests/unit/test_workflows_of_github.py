@@ -66,6 +66,12 @@ def test_only_the_last_job_has_a_secret_and_it_waits_for_all_tests():
         assert "workflow_call" in WORKFLOWS[tested][ON]
 
 
+def test_actions_of_others_are_pinned_to_a_commit():
+    uses = [step["uses"] for step in steps() if "uses" in step]
+    others = [name for name in uses if not name.startswith(("./", "actions/"))]
+    assert others and all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", name) for name in others)
+
+
 def test_no_command_holds_what_others_can_write():
     """A branch's name or a title inside a command would be run as one."""
     assert not [step["run"] for step in steps() if "${{" in step.get("run", "")]
