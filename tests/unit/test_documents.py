@@ -11,6 +11,8 @@ from diffusion_probe.training.client.paths import PACK_ROOT
 from diffusion_probe.training.dataset.header import Header
 from diffusion_probe.training.dataset.run_record import RecordedMoment, RunRecord
 
+from dev.house import MOST_BYTES
+
 DOCUMENTS = sorted(
     chain(
         PACK_ROOT.glob("*.md"),
@@ -21,9 +23,6 @@ DOCUMENTS = sorted(
     )
 )
 """Every document that a user or a contributor reads."""
-
-LARGEST = {"README.md": 10_000, "ARCHITECTURE.md": 8_000}
-"""Bytes of a document at most."""
 
 UNWRITTEN = tuple(path for path in ("CONTRIBUTING.md", "docs/results") if not (PACK_ROOT / path).exists())
 """What other branches bring; delete this when all are merged."""
@@ -73,9 +72,9 @@ def test_a_link_to_a_missing_file_or_heading_counts_as_broken():
     assert broken_links(path, text) == ["gone.md", "search.md#gone"]
 
 
-@pytest.mark.parametrize("name", LARGEST)
+@pytest.mark.parametrize("name", MOST_BYTES)
 def test_a_front_document_is_short(name):
-    assert (PACK_ROOT / name).stat().st_size <= LARGEST[name]
+    assert (PACK_ROOT / name).stat().st_size <= MOST_BYTES[name]
 
 
 def test_no_document_says_asked_of_it():
