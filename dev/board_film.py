@@ -21,7 +21,7 @@ FILM = PACK_ROOT / "docs" / "pictures" / "board.webp"
 WIDTH_PX = 640
 MOST_BYTES = 1_000_000
 LONGEST_MS, LAST_MS = 1500, 4000
-"""How long one frame is shown at most, and the last one."""
+"""Milliseconds that one frame is shown at most, and that the last one is shown."""
 
 
 def read_frames(folder: Path) -> tuple[list[Image.Image], list[int]]:

@@ -97,6 +97,11 @@ def test_the_formats_name_every_field_of_what_is_written():
     assert [field for field in fields if f"`{field}`" not in text] == []
 
 
+def test_the_changelog_has_an_entry_for_the_version_of_the_pack():
+    (version,) = re.findall(r'^version = "(.+)"$', read(PACK_ROOT / "pyproject.toml"), re.MULTILINE)
+    assert f"\n## [{version}] - " in read(PACK_ROOT / "CHANGELOG.md")
+
+
 def test_every_decision_is_on_the_list_of_decisions():
     folder = PACK_ROOT / "docs" / "decisions"
     pages = {page.name for page in folder.glob("*.md")} - {"README.md"}
