@@ -1,4 +1,4 @@
-"""Errors that a user reads name the node they came from."""
+"""Errors that name the node they came from, and rewards of images with errors for users."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from ..engine.core.texts import plain, quoted
 
 @contextmanager
 def named_errors(display_name: str) -> Iterator[None]:
-    """Put the node's name before what a lower room says is wrong with the input or the files."""
+    """Put a node's display name before the message of a ValueError or OSError, and raise it as a ValueError."""
     try:
         yield
     except (ValueError, OSError) as error:
@@ -55,5 +55,5 @@ def label_of(reward: Any) -> str:
 
 
 def _said_by_system(error: OSError) -> str:
-    """What the operating system says, with the file it says it of."""
+    """Return the operating system's message, with the file it concerns."""
     return f"{error.strerror}: {quoted(error.filename, 400)}" if error.filename else error.strerror
