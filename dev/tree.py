@@ -110,7 +110,7 @@ def unpack(archive: Path, tree: Path, expected: str) -> None:
 
 
 def sha256(path: Path) -> str:
-    """The file's sha256 in hexadecimal."""
+    """Compute the file's sha256 in hexadecimal."""
     with path.open("rb") as file:
         digest = hashlib.sha256()
         while block := file.read(1 << 20):
