@@ -15,7 +15,7 @@ from diffusion_probe.nodes.attach import AttachProbe
 from diffusion_probe.nodes.cache import CUSTOM, TCPadeCache
 from diffusion_probe.nodes.prune import PruneInFlight
 from diffusion_probe.nodes.search import REFUSE, SeedSearch
-from diffusion_probe.nodes.seeds import KEEP_ALL
+from diffusion_probe.nodes.sockets import KEEP_ALL
 from torch import Tensor
 
 from benchmarks.exactness_trial import AFTER, BEFORE, Trial, relative
