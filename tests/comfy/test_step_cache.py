@@ -28,8 +28,8 @@ from diffusion_probe.engine.step_cache.hook import apply_step_cache
 from diffusion_probe.engine.step_cache.state import CacheRun
 from diffusion_probe.nodes.cache import TCPadeCache
 
-from benchmarks import candidates
-from benchmarks.peers import PUBLISHED, EvaluationCounter, unbounded
+from benchmarks.lib import candidates
+from benchmarks.lib.peers import PUBLISHED, EvaluationCounter, unbounded
 from benchmarks.step_cache import Bench, relative
 
 STEPS = 12
