@@ -35,8 +35,8 @@ from diffusion_probe.training.testbed_recording import ground_truth
 from torch import Tensor
 from tqdm import tqdm
 
-from benchmarks import report
-from benchmarks.candidates import Testbed, candidate_seeds
+from benchmarks.lib import report
+from benchmarks.lib.candidates import Testbed, candidate_seeds
 from benchmarks.probe_learning import NETWORKS, validation_scores
 
 MODULE = "benchmarks.self_attention"

@@ -10,9 +10,10 @@ from diffusion_probe.dev.random_models import random_flux
 from diffusion_probe.probe_models.probe_file import KINDS
 from torch._subclasses import FakeTensorMode
 
-from benchmarks import candidates, prompt_search, scoring_cost, search_probes, search_timing, seed_search
-from benchmarks.real_size import RealSize
-from benchmarks.search_real_size import Runs, compare, tensor_bytes
+from benchmarks import scoring_cost, seed_search
+from benchmarks.lib import candidates, prompt_search, search_probes, search_timing
+from benchmarks.lib.real_size import RealSize
+from benchmarks.lib.search_real_size import Runs, compare, tensor_bytes
 
 SEED = 71
 SMALL = RealSize("a small FLUX", random_flux, latent=(16, 8, 12), text={}, cfg=1.0, options={})
@@ -119,7 +120,7 @@ def test_all_tensors_are_counted_once():
 
 
 def test_real_size_without_a_gpu_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmarks.real_size.on_gpu", lambda: False)
+    monkeypatch.setattr("benchmarks.lib.real_size.on_gpu", lambda: False)
     with pytest.raises(SystemExit, match="--real-size needs a GPU with CUDA"):
         seed_search.main(["--model", "flux", "--seed", "1", "--real-size", "--out", str(tmp_path / "out.json")])
     assert not list(tmp_path.iterdir())

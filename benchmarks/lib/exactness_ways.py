@@ -18,7 +18,7 @@ from diffusion_probe.nodes.search import REFUSE, SeedSearch
 from diffusion_probe.nodes.sockets import KEEP_ALL
 from torch import Tensor
 
-from benchmarks.exactness_trial import AFTER, BEFORE, Trial, relative
+from benchmarks.lib.exactness_trial import AFTER, BEFORE, Trial, relative
 
 KEPT = [0, 2]
 """Of the rows of a batch, which is three."""

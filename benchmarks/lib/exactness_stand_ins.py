@@ -13,7 +13,7 @@ from comfy.ldm.wan.uni3c import WanUni3CControlnet
 from comfy_extras.nodes_model_patch import QwenImageBlockWiseControlNet, SigLIPMultiFeatProjModel
 from torch import Tensor, nn
 
-from benchmarks.exactness_models import SHAPES
+from benchmarks.lib.exactness_models import SHAPES
 
 OPERATIONS = {"operations": comfy.ops.manual_cast}
 PIXELS = 8

@@ -23,9 +23,9 @@ from diffusion_probe.testbed import sample, scorer
 from diffusion_probe.training.metrics import protocol
 from diffusion_probe.training.metrics.replay import replay
 
-from benchmarks.candidates import Testbed, candidate_seeds
-from benchmarks.peers import EvaluationCounter
-from benchmarks.search_probes import Searcher
+from benchmarks.lib.candidates import Testbed, candidate_seeds
+from benchmarks.lib.peers import EvaluationCounter
+from benchmarks.lib.search_probes import Searcher
 
 ROWS = 2
 """Per evaluation: cond and uncond."""

@@ -18,8 +18,8 @@ from diffusion_probe.engine.seed_search.result import FinalReward
 from diffusion_probe.engine.seed_search.search import SearchOptions, seed_search
 from diffusion_probe.testbed import sample
 
-from benchmarks.candidates import Testbed, candidate_seeds
-from benchmarks.search_probes import PREVIEW, Searcher
+from benchmarks.lib.candidates import Testbed, candidate_seeds
+from benchmarks.lib.search_probes import PREVIEW, Searcher
 
 VARIANTS = 4
 

@@ -22,7 +22,7 @@ from diffusion_probe.testbed import sample
 from diffusion_probe.testbed.load import PROBES
 from diffusion_probe.testbed.scorer import GroundTruth
 
-from benchmarks.candidates import Testbed
+from benchmarks.lib.candidates import Testbed
 
 
 @dataclass(frozen=True)

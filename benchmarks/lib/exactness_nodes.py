@@ -7,9 +7,9 @@ from typing import Any
 import node_helpers
 import torch
 
-from benchmarks.exactness_models import HYPERNETWORK_FILE, LORA_FILE, SDXL, Parts
-from benchmarks.exactness_registry import inputs_of, patching_nodes
-from benchmarks.exactness_stand_ins import (
+from benchmarks.lib.exactness_models import HYPERNETWORK_FILE, LORA_FILE, SDXL, Parts
+from benchmarks.lib.exactness_registry import inputs_of, patching_nodes
+from benchmarks.lib.exactness_stand_ins import (
     PlainVae,
     SeenImage,
     qwen_control,

@@ -18,8 +18,8 @@ from diffusion_probe.testbed.scenes import Scene, sample_scenes
 from diffusion_probe.testbed.scorer import GroundTruth
 from diffusion_probe.training.metrics import protocol
 
-from benchmarks.candidates import Testbed, candidate_seeds, kept_lines
-from benchmarks.search_probes import PREVIEW, Searcher, early_scores
+from benchmarks.lib.candidates import Testbed, candidate_seeds, kept_lines
+from benchmarks.lib.search_probes import PREVIEW, Searcher, early_scores
 
 SEEDS = 4
 CUT = round(0.2 * sample.STEPS)

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from benchmarks.exactness_models import Job, Parts
-from benchmarks.exactness_nodes import Use
-from benchmarks.exactness_registry import apply_node
+from benchmarks.lib.exactness_models import Job, Parts
+from benchmarks.lib.exactness_nodes import Use
+from benchmarks.lib.exactness_registry import apply_node
 
 ROWS = 3
 BEFORE, AFTER = "before", "after"

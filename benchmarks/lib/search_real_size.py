@@ -20,7 +20,7 @@ from torch._subclasses import FakeTensor
 from torch._subclasses.functional_tensor import FunctionalTensor
 from tqdm import trange
 
-from benchmarks.real_size import MIB, REAL_SIZES, Peak, RealSize, need_gpu, on_gpu
+from benchmarks.lib.real_size import MIB, REAL_SIZES, Peak, RealSize, need_gpu, on_gpu
 
 STEPS = 25
 PAUSE_AT = 5
