@@ -59,6 +59,21 @@ def write_probe():
     return write
 
 
+@pytest.fixture(scope="session")
+def reward_of():
+    """Makes a reward of a function: ``reward_of(lambda images, prompts: …, label="brightness")``."""
+    from diffusion_probe.engine.core.reward import Reward
+
+    class FunctionReward(Reward):
+        def __init__(self, function, label="brightness"):
+            self.function, self.label = function, label
+
+        def score(self, images, prompts):
+            return self.function(images, prompts)
+
+    return FunctionReward
+
+
 @pytest.fixture
 def draws():
     """Hostile inputs are drawn with ``Random(seed)`` for each seed of this, ten in all. The long run draws more, and

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from benchmarks import exactness
-from benchmarks.exactness_models import FLUX, SDXL, Parts
-from benchmarks.exactness_nodes import LEFT_OUT, USES, use_of
-from benchmarks.exactness_registry import patching_nodes
-from benchmarks.exactness_ways import Found, Way
+from benchmarks.lib.exactness_models import FLUX, SDXL, Parts
+from benchmarks.lib.exactness_nodes import LEFT_OUT, USES, use_of
+from benchmarks.lib.exactness_registry import patching_nodes
+from benchmarks.lib.exactness_ways import Found, Way
 
 CHECKED = [
     ("CFGOverride", FLUX),  # a wrapper around the whole evaluation

@@ -4,8 +4,8 @@ import pytest
 from diffusion_probe.engine.step_cache.config import StepCacheConfig
 from diffusion_probe.engine.step_cache.hook import apply_step_cache
 
-from benchmarks import candidates
-from benchmarks.peers import PUBLISHED, unbounded
+from benchmarks.lib import candidates
+from benchmarks.lib.peers import PUBLISHED, unbounded
 from benchmarks.step_cache import Bench, relative
 
 

@@ -10,9 +10,10 @@ from diffusion_probe.dev.random_models import random_flux
 from diffusion_probe.probe_models.probe_file import KINDS
 from torch._subclasses import FakeTensorMode
 
-from benchmarks import candidates, prompt_search, scoring_cost, search_probes, search_timing, seed_search
-from benchmarks.real_size import RealSize
-from benchmarks.search_real_size import Runs, compare, tensor_bytes
+from benchmarks import scoring_cost, seed_search
+from benchmarks.lib import candidates, prompt_search, search_probes, search_timing
+from benchmarks.lib.real_size import RealSize
+from benchmarks.lib.search_real_size import Runs, compare, tensor_bytes
 
 SEED = 71
 SMALL = RealSize("a small FLUX", random_flux, latent=(16, 8, 12), text={}, cfg=1.0, options={})
@@ -45,7 +46,7 @@ def test_a_trained_probe_has_its_rows_with_the_scores_that_a_search_sees(testbed
     assert set(found) - set(timed) == {"best of n at equal rows"}
     outcome = timed["one cut at 20 %, faces"]()
     assert outcome.model_rows == found["one cut at 20 %, faces"][1][0]
-    early = [dict(fate.scores)[5] for fate in outcome.fates]
+    early = [dict(each.scores)[5] for each in outcome.candidates]
     np.testing.assert_allclose(scores["faces"][0, 4], early, atol=1e-4)
     assert np.isnan(scores["faces"][0, 0]).all() and np.std(early) > 1e-3
 
@@ -119,7 +120,7 @@ def test_all_tensors_are_counted_once():
 
 
 def test_real_size_without_a_gpu_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmarks.real_size.on_gpu", lambda: False)
+    monkeypatch.setattr("benchmarks.lib.real_size.on_gpu", lambda: False)
     with pytest.raises(SystemExit, match="--real-size needs a GPU with CUDA"):
         seed_search.main(["--model", "flux", "--seed", "1", "--real-size", "--out", str(tmp_path / "out.json")])
     assert not list(tmp_path.iterdir())

@@ -7,7 +7,8 @@ import pytest
 import torch
 from diffusion_probe.training.dataset.folder import Dataset, is_validation
 
-from benchmarks import candidates, self_attention
+from benchmarks import self_attention
+from benchmarks.lib import candidates
 
 TOKENS = 64
 SEEDS = (3, 4)

@@ -7,9 +7,10 @@ import pytest
 import torch
 from diffusion_probe.dev.random_models import random_flux
 
-from benchmarks import cached_search, candidates, step_cache
+from benchmarks import step_cache
 from benchmarks.capture_overhead import Job
-from benchmarks.search_probes import PREVIEW
+from benchmarks.lib import cached_search, candidates
+from benchmarks.lib.search_probes import PREVIEW
 
 
 @pytest.mark.benchmark

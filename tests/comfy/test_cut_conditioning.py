@@ -5,7 +5,8 @@ import pytest
 import torch
 from comfy_execution.graph_utils import ExecutionBlocker
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
-from diffusion_probe.engine.capture.capture import attach_probe, score_latent
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import score_latent
 from diffusion_probe.engine.runs.conditioning import cut_conditioning, what_differs
 from diffusion_probe.nodes.seeds import EarlySeedFilter
 

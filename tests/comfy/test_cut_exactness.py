@@ -17,7 +17,8 @@ from comfy_extras.nodes_perpneg import PerpNeg
 from comfy_extras.nodes_sag import SelfAttentionGuidance
 from comfy_extras.nodes_video_model import VideoTriangleCFGGuidance
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
-from diffusion_probe.engine.capture.capture import attach_probe, score_latent
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import score_latent
 from diffusion_probe.engine.runs import run_watch
 from diffusion_probe.engine.runs.keys import RECORDING
 from diffusion_probe.engine.runs.latents import row_keys

@@ -13,7 +13,9 @@ import torch
 from comfy_api.latest import io
 from comfy_execution.graph import DynamicPrompt
 from diffusion_probe.dev.random_models import random_conditioning
-from diffusion_probe.engine.capture.capture import attach_probe
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.core.probe import Probe
+from diffusion_probe.engine.core.reward import Reward
 from diffusion_probe.engine.core.scores import Scores, SeedName
 from diffusion_probe.engine.core.texts import can_be_logged
 from diffusion_probe.nodes import NODES, train
@@ -22,7 +24,7 @@ from diffusion_probe.nodes.probe_folder import FOLDER
 from diffusion_probe.probe_models.focus import AttentionFocus
 from diffusion_probe.probe_models.preview import PreviewReward
 from diffusion_probe.probe_models.probe_file import load_probe
-from diffusion_probe.training.fitting.choices import recipe_for
+from diffusion_probe.training.fitting.recipe import recipe_for
 
 from support import hostile
 from training.client.paths import PACK_ROOT
@@ -31,13 +33,16 @@ BY_NAME = {node.GET_SCHEMA().display_name: node for node in NODES}
 SMALL = {"width": 16, "seeing": 1, "layers": 1}
 
 
-class Bright:
-    """A reward that reads any prompt."""
+class Bright(Reward):
+    """A reward that reads any prompt, or returns what ``values`` makes of the images."""
 
     label = "brightness"
 
-    def __call__(self, images, prompts):
-        return images.mean((1, 2, 3))
+    def __init__(self, values=lambda images: images.mean((1, 2, 3))):
+        self.values = values
+
+    def score(self, images, prompts):
+        return self.values(images)
 
 
 class Vae:
@@ -167,10 +172,10 @@ BROKEN = {
         lambda probe, rng: Gives([1.0, 2.0], name="\ud800" * 3, label="$\n"),
     ],
     "DIFFUSION_PROBE_REWARD": [
-        lambda reward, rng: lambda images, prompts: None,
-        lambda reward, rng: lambda images, prompts: torch.zeros(99),
-        lambda reward, rng: lambda images, prompts: "good",
-        lambda reward, rng: lambda images, prompts: torch.full((len(images),), float("nan")),
+        lambda reward, rng: Bright(lambda images: None),
+        lambda reward, rng: Bright(lambda images: torch.zeros(99)),
+        lambda reward, rng: Bright(lambda images: "good"),
+        lambda reward, rng: Bright(lambda images: torch.full((len(images),), float("nan"))),
     ],
     "DIFFUSION_PROBE_SCORES": [
         lambda scores, rng: Scores((), (), "p", "l", "20%", 1, True),
@@ -186,7 +191,7 @@ BROKEN = {
 }
 
 
-class Gives:
+class Gives(Probe):
     """A probe that gives something."""
 
     needs, skilled, calibration = frozenset({"denoised"}), True, ()

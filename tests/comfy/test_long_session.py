@@ -5,7 +5,8 @@ import weakref
 
 import pytest
 import torch
-from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import captured
 from diffusion_probe.engine.runs.keys import RECORDING
 from diffusion_probe.engine.selection.pruning import PruneRule
 

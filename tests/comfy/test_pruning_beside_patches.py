@@ -27,7 +27,8 @@ from comfy_extras.nodes_tcfg import TCFG
 from comfy_extras.nodes_tomesd import TomePatchModel
 from comfy_extras.nodes_video_model import VideoLinearCFGGuidance
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_model, random_sdxl
-from diffusion_probe.engine.capture.capture import attach_probe, score_latent
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import score_latent
 from diffusion_probe.engine.runs.keys import RECORDING
 from diffusion_probe.engine.selection.pruning import PruneRule
 

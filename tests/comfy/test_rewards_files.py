@@ -11,6 +11,7 @@ from diffusion_probe.dev.random_rewards import (
     write_image_reward,
     write_tensors,
 )
+from diffusion_probe.engine.core.reward import Reward
 from diffusion_probe.engine.rewards import catalog
 from diffusion_probe.nodes.probes import PreviewRewardProbe
 from diffusion_probe.nodes.rewards import LoadRewardModel, ScoreImages
@@ -51,10 +52,10 @@ def test_only_the_file_that_is_missing_is_named(image_reward):
 
 
 def test_the_official_format_and_safetensors_score_the_same(image_reward, reward_models):
-    expected = catalog.load("ImageReward")(IMAGES, ["a cat"])
+    expected = catalog.load("ImageReward").score(IMAGES, ["a cat"])
     (image_reward / "ImageReward.safetensors").unlink()
     write_image_reward(reward_models, name="ImageReward.pt")
-    torch.testing.assert_close(catalog.load("ImageReward")(IMAGES, ["a cat"]), expected)
+    torch.testing.assert_close(catalog.load("ImageReward").score(IMAGES, ["a cat"]), expected)
 
 
 @pytest.mark.parametrize("name", ["ImageReward.pt", "ImageReward.safetensors"])
@@ -187,13 +188,13 @@ def test_an_unknown_name_lists_the_known_ones():
 def test_images_that_are_none_and_prompts_that_do_not_fit_are_refused(image_reward):
     judge = catalog.load("ImageReward")
     with pytest.raises(ValueError, match="3 images but 2 prompts"):
-        judge(IMAGES, ["a", "b"])
+        judge.score(IMAGES, ["a", "b"])
     with pytest.raises(ValueError, match=r"not \[0, 32, 32, 3\]"):
-        judge(IMAGES[:0], ["a"])
+        judge.score(IMAGES[:0], ["a"])
     with pytest.raises(ValueError, match=r"not \[3, 32, 32\]"):
-        judge(IMAGES[..., 0], ["a"])
+        judge.score(IMAGES[..., 0], ["a"])
     with pytest.raises(ValueError, match="NaN or infinity"):
-        judge(IMAGES * float("nan"), ["a"])
+        judge.score(IMAGES * float("nan"), ["a"])
 
 
 def test_a_damaged_weight_does_not_pass_as_a_score(image_reward):
@@ -201,14 +202,14 @@ def test_a_damaged_weight_does_not_pass_as_a_score(image_reward):
     tensors["mlp.layers.0.bias"][5] = float("nan")
     write_tensors(tensors, image_reward / "ImageReward.safetensors")
     with pytest.raises(ValueError, match="its file is damaged"):
-        catalog.load("ImageReward")(IMAGES, ["a"])
+        catalog.load("ImageReward").score(IMAGES, ["a"])
 
 
 def test_score_images_gives_one_number_per_image_and_the_best(image_reward):
     judge = LoadRewardModel.execute("ImageReward")[0]
     output = ScoreImages.execute(IMAGES, judge, "a cat")
     scores, best, image = output.result
-    assert scores == judge(IMAGES, ["a cat"]).tolist() and len(set(scores)) == 3
+    assert scores == judge.score(IMAGES, ["a cat"]).tolist() and len(set(scores)) == 3
     assert scores[best] == max(scores) and torch.equal(image, IMAGES[best : best + 1])
     assert output.ui["text"][0].splitlines()[:2] == [
         "ImageReward, higher is better",
@@ -223,10 +224,10 @@ def test_an_empty_prompt_is_refused_unless_the_reward_reads_none(image_reward):
     with pytest.raises(ValueError, match="Preview Reward: The prompt is empty"):
         PreviewRewardProbe.execute(SimpleNamespace(decode=None), judge, " ")
 
-    class Looks:
+    class Looks(Reward):
         label, reads_prompt = "looks", False
 
-        def __call__(self, images, prompts):
+        def score(self, images, prompts):
             return images.mean((1, 2, 3))
 
     class Vae:

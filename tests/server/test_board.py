@@ -1,6 +1,6 @@
-"""The seed board on the real server: who is told what, who is waited for, and what answers count.
+"""Seed board on the real server: who receives its events, how long it waits, and which answers count.
 
-The browser is played by a client that answers as told; how the real one does is tested in ``tests/browser``.
+A client stands in for the browser; how the real one does is tested in ``tests/browser``.
 """
 
 import json
@@ -120,7 +120,7 @@ def test_a_run_whose_board_nobody_has_open_does_not_wait(client, prompt):
     assert all(told.get("state") != "held" for told in browser.told)
 
 
-def test_a_run_over_the_api_alone_is_not_even_asked(server, client, prompt):
+def test_a_run_over_the_api_alone_sends_no_question(server, client, prompt):
     prompt_id = client.queue(prompt, client_id="nobody is connected under this name")
     deadline = time.monotonic() + 120
     while not (entry := client.history(prompt_id)) and time.monotonic() < deadline:
@@ -136,7 +136,7 @@ def test_a_hold_ends_by_itself_with_the_automatic_choice(client, prompt):
     assert kept(board) == [min(board["rows"], key=lambda row: row["rank"])["row"]]
 
 
-def test_cancel_works_while_it_holds_and_the_board_is_told(client, prompt):
+def test_cancel_works_while_it_holds_and_the_board_shows_it(client, prompt):
     def cancel(event):
         browser(event)
         if event["data"].get("state") == "held":
@@ -149,7 +149,7 @@ def test_cancel_works_while_it_holds_and_the_board_is_told(client, prompt):
     assert browser.answer(browser.told[0], "go") == 404, "nothing is left open"
 
 
-def test_only_the_client_that_queued_is_told_and_knowing_the_queue_is_not_enough(server, client, prompt):
+def test_only_the_client_that_queued_gets_events_whoever_knows_the_queue(server, client, prompt):
     with ComfyClient(server.url) as other:
 
         def meddle(event):

@@ -88,7 +88,7 @@ def test_what_is_recorded_is_what_the_run_was(run, prompt, folder):
     model, clip, vae = load_testbed("flux")
     with torch.inference_mode():
         final = sample_latents(model, clip, PROMPT, (5, 6), steps=10)
-        scores = GroundTruth()(vae.decode(final), [PROMPT] * 2)
+        scores = GroundTruth().score(vae.decode(final), [PROMPT] * 2)
     held = dataset.load(record)
     assert torch.allclose(held["final"].float(), final, atol=2e-2)
     assert record.labels == {"truth": pytest.approx(scores.tolist(), abs=0.05)}
@@ -102,21 +102,21 @@ def test_images_are_also_judged_by_parts_of_their_prompt_and_by_other_prompts(ru
     prompt["text"]["inputs"]["value"] = OTHER
     run(prompt)
     by_prompt = {record.prompt: record for record in Dataset(folder).runs}
-    assert by_prompt[PROMPT].others.keys() == by_prompt[PROMPT].parts.keys() and by_prompt[PROMPT].parts
+    assert by_prompt[PROMPT].others.keys() == by_prompt[PROMPT].phrases.keys() and by_prompt[PROMPT].phrases
     judged = by_prompt[OTHER].others
     model, clip, vae = load_testbed("flux")
     with torch.inference_mode():
         images = vae.decode(sample_latents(model, clip, OTHER, (5, 6), steps=10))
-    assert PROMPT in judged and judged.keys() > by_prompt[OTHER].parts.keys()
+    assert PROMPT in judged and judged.keys() > by_prompt[OTHER].phrases.keys()
     for asked, scores in judged.items():
-        assert scores == pytest.approx(GroundTruth()(images, [asked] * 2).tolist(), abs=0.05)
+        assert scores == pytest.approx(GroundTruth().score(images, [asked] * 2).tolist(), abs=0.05)
 
 
 def test_a_part_that_the_reward_can_not_judge_is_left_out(run, prompt, folder):
     prompt["text"]["inputs"]["value"] = "a red circle, oil painting"
     run(prompt)
     (record,) = Dataset(folder).runs
-    assert record.parts == {"red circle": (1, 2), "red circle oil painting": (1, 2, 3, 4)}
+    assert record.phrases == {"red circle": (1, 2), "red circle oil painting": (1, 2, 3, 4)}
 
 
 def test_a_dataset_that_was_deleted_is_recorded_again(run, prompt, folder):

@@ -1,4 +1,4 @@
-"""Seed Search on the real server, judged by the server's own events and by a stock KSampler."""
+"""Seed Search on the real server, compared with the server's own events and a stock KSampler."""
 
 import io
 
@@ -118,9 +118,9 @@ def test_an_interrupt_stops_it_within_a_model_call_and_the_next_search_is_as_eve
         ({"probe": ["focus", 0]}, "has no measured skill in ranking seeds.*Connect Preview Reward"),
         ({"judge": ["focus", 0]}, "Attention focus can't judge finished images"),
         ({"latent_image": ["batch", 0]}, "The latent has 4 rows.*set batch_size"),
-        ({"model": ["seeded", 1]}, "This MODEL comes from Seed Batch.*before Seed Batch"),
+        ({"model": ["seeded", 1]}, "This MODEL brings seeds.*before the seeds are set"),
         ({"denoise": 0.0}, "Denoise is 0.*Set denoise above 0"),
-        ({"model": ["attached", 0]}, "A probe is attached to this MODEL.*before Attach Probe"),
+        ({"model": ["attached", 0]}, "A probe is attached to this MODEL.*before the probe was attached"),
     ],
 )
 def test_bad_input_is_an_error_with_node_cause_and_fix(client, prompt, change, says):

@@ -1,4 +1,4 @@
-"""The board's texts are there in both languages, and its modules keep their house rules."""
+"""Texts of the board in both languages, and the rules of its modules."""
 
 import json
 import re
@@ -26,7 +26,7 @@ def test_both_languages_have_the_same_texts_with_the_same_values_in_them():
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_every_text_that_is_asked_for_by_name_exists(script):
+def test_every_text_that_is_used_by_name_exists(script):
     assert set(re.findall(r'\btext\(\s*"(\w+)"', SCRIPTS[script])) <= set(texts("en"))
 
 

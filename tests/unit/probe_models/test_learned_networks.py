@@ -7,7 +7,7 @@ from diffusion_probe.probe_models.activation_ranker import ActivationRanker
 from diffusion_probe.probe_models.attention_cnn import AttentionCNN
 from diffusion_probe.probe_models.inputs import SPELLING, Inputs, spelled
 from diffusion_probe.probe_models.joint import JointProbe
-from diffusion_probe.probe_models.layers import CONDITION, Apart, AttentionLayer, places
+from diffusion_probe.probe_models.layers import CONDITION, AttentionLayer, RelativePositions, cell_positions
 from diffusion_probe.probe_models.map_features import centres
 from diffusion_probe.probe_models.norms import ChannelNorm, FeatureNorm
 
@@ -86,7 +86,7 @@ def test_any_number_of_words_and_any_size_give_one_number_per_head(build, words,
 
 def test_every_weight_of_the_joint_probe_has_a_part_in_score_or_finished_latent():
     network, inputs = joint(), random_inputs()
-    (network(inputs).square().sum() + network.look(inputs)[2].square().sum()).backward()
+    (network(inputs).square().sum() + network.encode_rows(inputs)[2].square().sum()).backward()
     assert [name for name, parameter in network.named_parameters() if not parameter.grad.abs().max() > 0] == []
 
 
@@ -174,18 +174,18 @@ def test_tokens_look_at_themselves_and_at_their_rows_cells_in_one_softmax():
 
 def test_the_finished_latent_has_the_shape_of_the_prediction_at_odd_sizes():
     inputs = random_inputs(1, side=(7, 5), grid=(4, 3))
-    assert joint().see(inputs)[1].shape == inputs.denoised.shape
+    assert joint().encode_image(inputs)[1].shape == inputs.denoised.shape
 
 
 def test_an_untrained_head_predicts_the_x0_prediction_itself():
     network, inputs = joint(), random_inputs(2)
     torch.nn.init.zeros_(network.final.weight)
     torch.nn.init.zeros_(network.final.bias)
-    torch.testing.assert_close(network.see(inputs)[1], network.denoised_norm(inputs.denoised))
+    torch.testing.assert_close(network.encode_image(inputs)[1], network.denoised_norm(inputs.denoised))
 
 
 def test_places_differ_between_all_cells_of_a_wide_grid():
-    cells = places(4, 9).flatten(1).T
+    cells = cell_positions(4, 9).flatten(1).T
     assert (torch.cdist(cells, cells) + torch.eye(36) > 1e-2).all()
 
 
@@ -221,7 +221,7 @@ def test_the_centre_of_a_map_is_where_its_mass_lies():
 
 
 def test_words_know_the_places_of_those_before_and_of_those_behind_apart():
-    apart = Apart(width=4, places=1, heads=2)
+    apart = RelativePositions(width=4, positions=1, heads=2)
     for linear, weight in ((apart.look, 0.0), (apart.meant, 0.0)):
         torch.nn.init.constant_(linear.weight, weight)
     torch.nn.init.zeros_(apart.look.bias)
@@ -247,7 +247,8 @@ def test_norms_make_what_they_were_fitted_to_zero_in_the_mean_and_one_wide():
 
 def test_cells_can_be_judged_by_several_prompts_as_if_each_were_the_rows_own():
     network, inputs, asked = joint(), random_inputs(2), random_inputs(6, words=5, seed=1)
-    cells, asked = network.see(inputs)[0], changed(asked, maps=None, percent=inputs.percent.repeat_interleave(3))
-    words = network.read(asked.text, asked.spelling, asked.present, asked.percent)
-    alone = network.judge(words, asked, cells=cells.repeat_interleave(3, 0))
-    torch.testing.assert_close(network.judge(words, asked, cells=cells), alone)
+    cells = network.encode_image(inputs)[0]
+    asked = changed(asked, maps=None, percent=inputs.percent.repeat_interleave(3))
+    words = network.encode_words(asked)
+    alone = network.score_words(words, asked, cells=cells.repeat_interleave(3, 0))
+    torch.testing.assert_close(network.score_words(words, asked, cells=cells), alone)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from diffusion_probe.engine.core.features import Features
 from diffusion_probe.engine.core.probe import Probe
+from diffusion_probe.engine.core.reward import Reward
 from diffusion_probe.probe_models.preview import CHUNK, PreviewReward
 
 
@@ -15,13 +16,13 @@ def decode(latents: torch.Tensor) -> torch.Tensor:
     return latents[:, :3].movedim(1, -1)
 
 
-class Brightness:
+class Brightness(Reward):
     label = "brightness"
 
     def __init__(self):
         self.seen: list[list[str]] = []
 
-    def __call__(self, images, prompts):
+    def score(self, images, prompts):
         self.seen.append(prompts)
         return images.mean(dim=(1, 2, 3))
 
@@ -36,7 +37,6 @@ def test_each_row_is_judged_by_its_own_preview_and_the_prompt():
 def test_it_is_a_probe_and_takes_the_unit_of_its_judge():
     probe = PreviewReward(decode, Brightness(), "x")
     assert isinstance(probe, Probe) and probe.label == "brightness" and probe.needs == {"denoised"}
-    assert PreviewReward(decode, lambda images, prompts: images, "x", label="shapes").label == "shapes"
 
 
 def test_a_vae_of_frames_scores_a_latent_of_one_frame_and_refuses_several():
@@ -48,7 +48,7 @@ def test_a_vae_of_frames_scores_a_latent_of_one_frame_and_refuses_several():
 
     probe = PreviewReward(frames, Brightness(), "x")
     assert probe.score([still(0.25), still(0.75)]).tolist() == [0.25, 0.75]
-    with pytest.raises(ValueError, match="videos can't be judged"):
+    with pytest.raises(ValueError, match="videos can't be scored"):
         probe.score([still(0.25, count=2)])
 
 
@@ -105,9 +105,9 @@ def test_no_rows_are_refused():
         (lambda images, prompts: torch.tensor([0.0, float("nan")]), r"rows \[1\]"),
     ],
 )
-def test_a_judge_that_misbehaves_is_an_error_that_says_how(judge, message):
+def test_a_reward_that_misbehaves_is_an_error_that_says_how(judge, message, reward_of):
     with pytest.raises(ValueError, match=message):
-        PreviewReward(decode, judge, "x").score([row(0), row(1)])
+        PreviewReward(decode, reward_of(judge), "x").score([row(0), row(1)])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the sequential policy believes, against closed forms and plain simulation."""
+"""Forecasts of the sequential policy, against closed forms and plain simulation."""
 
 import json
 from dataclasses import asdict
@@ -6,7 +6,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 from diffusion_probe.engine.core.skill import PREVIEW, Skill, fit_skill
-from diffusion_probe.engine.seed_search.policies.forecast import expected_finals, paths, worth
+from diffusion_probe.engine.seed_search.policies.forecast import Forecast, expected_finals, paths
 from diffusion_probe.engine.seed_search.policies.policy import State
 from diffusion_probe.engine.seed_search.policies.sequential import Sequential
 from diffusion_probe.training.metrics.replay import replay
@@ -25,10 +25,11 @@ def expected_best(means, spreads) -> float:
     return integrate.quad(lambda x: 1 - at_most(x), 0, 12)[0] - integrate.quad(at_most, -12, 0)[0]
 
 
-def forecast(means, known, moment, left, counts, ends=(5, 10, 15, 20), finish=1, judged=True, draws=40_000):
+def forecast(means, known, moment, left, counts, ends=(5, 10, 15, 20), finish=1, final_reward=True, draws=40_000):
     certainty = KNOWING.certainty(ends[:-1], ends[-1])
     costs = np.full(len(means), 5)
-    return worth(np.array(means), np.array(known), costs, moment, left, ends, certainty, counts, finish, judged, draws)
+    made = Forecast(ends, certainty, finish, final_reward, draws)
+    return made.worth(np.array(means), np.array(known), costs, moment, left, counts)
 
 
 def test_the_gain_of_finishing_several_is_the_expected_best_of_normals():
@@ -50,8 +51,8 @@ def test_what_the_budget_does_not_finish_is_worth_nothing():
     assert forecast([0.0, 0.0], [0.0, 0.0], moment=1, left=19, counts=[1, 2]).tolist()[1] == -np.inf
 
 
-def test_without_a_judge_one_more_than_wanted_is_never_finished():
-    assert forecast([0.9, 0.8], [0.8, 0.8], moment=3, left=20, counts=[1, 2], judged=False)[1] == -np.inf
+def test_without_a_final_reward_one_more_than_wanted_is_never_finished():
+    assert forecast([0.9, 0.8], [0.8, 0.8], moment=3, left=20, counts=[1, 2], final_reward=False)[1] == -np.inf
 
 
 def test_paths_are_always_the_same_and_in_pairs():
@@ -138,7 +139,7 @@ def test_a_skill_that_can_not_be_is_refused(wrong):
 def test_on_candidates_that_follow_its_model_it_beats_finishing_at_random_by_far():
     """60 prompts, budget of 4 images: well above best-of-4 (1.03 standard deviations)."""
     rng = np.random.default_rng(2)
-    policy = Sequential(80, skill=PREVIEW, judged=True)
+    policy = Sequential(80, skill=PREVIEW, final_reward=True)
     certainty = PREVIEW.certainty(range(1, STEPS), STEPS)
     won = []
     for _ in range(60):

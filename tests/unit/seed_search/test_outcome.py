@@ -1,31 +1,31 @@
-"""What became of a search's candidates, as values and as read, and what a policy will cost."""
+"""Outcome of a search, as values and as text, and the expected cost of a policy."""
 
 import json
 
 import pytest
-from diffusion_probe.engine.seed_search.outcome import Fate, Outcome, outcome_report, outcome_text
+from diffusion_probe.engine.seed_search.outcome import CandidateOutcome, Outcome, outcome_report, outcome_text
 from diffusion_probe.engine.seed_search.policies.by_name import HALVING, ONE_CUT, SEQUENTIAL, policy_named
-from diffusion_probe.engine.seed_search.policies.plan import expected_evaluations
+from diffusion_probe.engine.seed_search.policies.plan import expected_steps
 from diffusion_probe.engine.seed_search.policies.schedules import Cuts
 
 
-def fate(seed, *scores, finished=False, **more):
+def ended(seed, *scores, finished=False, **more):
     reached = 10 if finished else (scores[-1][0] if scores else 0)
-    return Fate(seed, 0, scores, reached, 2 * reached, reached, finished, **more)
+    return CandidateOutcome(seed, 0, scores, reached, 2 * reached, reached, finished, **more)
 
 
-FATES = (
-    fate(2**63, (2, 0.1)),
-    fate(7, (2, 0.5), (4, 0.7), finished=True),
-    fate(8, (2, 0.9), (4, 0.2)),
-    fate(9),
-    fate(10, (2, 0.4), (4, 0.8), finished=True),
-    fate(11, (2, 0.6), failure="its latent is NaN"),
+CANDIDATES = (
+    ended(2**63, (2, 0.1)),
+    ended(7, (2, 0.5), (4, 0.7), finished=True),
+    ended(8, (2, 0.9), (4, 0.2)),
+    ended(9),
+    ended(10, (2, 0.4), (4, 0.8), finished=True),
+    ended(11, (2, 0.6), failure="its latent is NaN"),
 )
 
 
-def outcome(fates=FATES, wanted=1, **more):
-    return Outcome(fates, 10, wanted, "a probe", "quality", more.pop("skilled", True), **more)
+def outcome(candidates=CANDIDATES, wanted=1, **more):
+    return Outcome(candidates, 10, wanted, "a probe", "quality", more.pop("skilled", True), **more)
 
 
 def test_the_finished_come_first_then_who_came_further_then_who_scored_higher():
@@ -33,9 +33,9 @@ def test_the_finished_come_first_then_who_came_further_then_who_scored_higher():
     assert outcome().survivors() == [4] and outcome(wanted=5).survivors() == [4, 1]
 
 
-def test_a_judge_of_the_finished_outranks_the_probe():
-    judged = (fate(1, (2, 0.9), finished=True, final=0.1), fate(2, (2, 0.1), finished=True, final=0.3))
-    assert outcome(judged).survivors() == [1]
+def test_a_reward_of_the_finished_outranks_the_probe():
+    rewarded = (ended(1, (2, 0.9), finished=True, reward=0.1), ended(2, (2, 0.1), finished=True, reward=0.3))
+    assert outcome(rewarded).survivors() == [1]
 
 
 def test_scores_are_the_last_ones_and_say_when_a_candidate_was_dropped():
@@ -43,24 +43,26 @@ def test_scores_are_the_last_ones_and_say_when_a_candidate_was_dropped():
     assert scores.values == (0.1, 0.7, 0.2, 0.8, 0.6)  # seed 9 was never looked at
     assert scores.dropped_at == ("step 2", "the end", "step 4", None, "step 2")  # seed 7: finished, not kept
     assert (scores.moment, scores.step, scores.calibration) == ("step 2, step 4", 4, (0.1, 0.9))
-    assert scores.model_rows == sum(fate.model_rows for fate in FATES)
+    assert scores.model_rows == sum(each.model_rows for each in CANDIDATES)
 
 
-def test_kept_scores_are_the_judges_where_there_is_one():
-    judged = (fate(1, (2, 0.9), finished=True, final=0.1), fate(2, (2, 0.1), finished=True, final=0.3), fate(3))
-    kept = outcome(judged, wanted=2, judge_label="ImageReward").kept_scores()
+def test_kept_scores_are_the_rewards_where_there_are_any():
+    rewarded = (ended(1, (2, 0.9), finished=True, reward=0.1), ended(2, (2, 0.1), finished=True, reward=0.3), ended(3))
+    kept = outcome(rewarded, wanted=2, reward_label="ImageReward").kept_scores()
     assert (kept.values, kept.label, kept.moment) == ((0.3, 0.1), "ImageReward", "the end")
     assert [name.seed for name in kept.seeds] == [2, 1]
     assert outcome(wanted=2).kept_scores().values == (0.8, 0.7)
 
 
 def test_a_remark_is_in_the_text_and_in_the_report():
-    found = outcome((fate(1, (2, 0.9), finished=True, final=0.1), fate(2, remark="not judged: broken", finished=True)))
-    assert outcome_text(found).splitlines()[-1] == "2. seed 2: finished, not kept, not judged: broken"
-    assert outcome_report(found)["rows"][1]["remark"] == "not judged: broken"
+    found = outcome(
+        (ended(1, (2, 0.9), finished=True, reward=0.1), ended(2, remark="no reward: broken", finished=True))
+    )
+    assert outcome_text(found).splitlines()[-1] == "2. seed 2: finished, not kept, no reward: broken"
+    assert outcome_report(found)["rows"][1]["remark"] == "no reward: broken"
 
 
-def test_the_report_says_what_it_cost_and_what_became_of_each():
+def test_the_report_says_what_it_cost_and_how_each_ended():
     text = outcome_text(outcome(warnings=("Out of memory.",)))
     assert "Finished 2 of 6 candidates: 56 model rows, 2.14× fewer than finishing all, 2.8× one image." in text
     lines = text.splitlines()
@@ -81,5 +83,5 @@ def test_seeds_reach_the_frontend_as_text_because_javascript_rounds_large_number
 @pytest.mark.parametrize("name", [ONE_CUT, HALVING, SEQUENTIAL])
 def test_what_a_policy_will_cost_is_known_before_the_search_or_stays_in_the_budget(name):
     policy = policy_named(name, 25, 12, 2, budget=120)
-    expected = expected_evaluations(policy, 12, 25)
+    expected = expected_steps(policy, 12, 25)
     assert expected == policy.cost(25) if isinstance(policy, Cuts) else 50 <= expected <= 120

@@ -1,4 +1,4 @@
-"""Every policy: what none of them may do, whatever the scores."""
+"""Rules that every policy keeps, whatever the scores."""
 
 import itertools
 from dataclasses import replace
@@ -39,24 +39,26 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("judged", [False, True])
+@pytest.mark.parametrize("final_reward", [False, True])
 @pytest.mark.parametrize("name", POLICIES)
-def test_no_budget_is_exceeded_and_all_that_were_asked_for_are_finished(name, judged):
+def test_no_budget_is_exceeded_and_all_that_are_wanted_are_finished(name, final_reward):
     for seed, (steps, candidates, survivors, images) in enumerate(CASES):
         budget = int(images * steps)
-        policy = named(name, steps, candidates, survivors, budget=budget, judged=judged)
+        policy = named(name, steps, candidates, survivors, budget=budget, final_reward=final_reward)
         found = replay(policy, trajectories(seed, candidates, steps), steps, budget)
         wanted = min(survivors, candidates)
-        assert len(found.finished) == wanted or (judged and name == SEQUENTIAL and len(found.finished) >= wanted)
+        assert len(found.finished) == wanted or (final_reward and name == SEQUENTIAL and len(found.finished) >= wanted)
 
 
-@pytest.mark.parametrize("judged", [False, True])
+@pytest.mark.parametrize("final_reward", [False, True])
 @pytest.mark.parametrize("name", POLICIES)
-def test_several_survivors_are_all_finished_though_every_look_turns_the_order_over(name, judged):
+def test_several_survivors_are_finished_though_each_moment_reverses_the_order(name, final_reward):
     """Looks that contradict each other tempt a policy to take up those left behind, which costs more."""
     for seed in range(30):
         noise = np.random.default_rng(seed).standard_normal((STEPS, 16))
-        found = replay(named(name, candidates=16, survivors=4, budget=128, judged=judged), noise, STEPS, 128)
+        found = replay(
+            named(name, candidates=16, survivors=4, budget=128, final_reward=final_reward), noise, STEPS, 128
+        )
         assert len(found.finished) >= 4
 
 
@@ -86,10 +88,10 @@ def test_at_one_moment_no_worse_candidate_goes_on_before_a_better_one(name):
         cuts = [(state, answer) for state, answer in watched.answers if state.spent and answer]
         assert cuts
         for state, answer in cuts:
-            for place in range(len(state.moments)):
-                level = [row for row in state.alive if standing_at(state, row) == place]
-                going = [state.scores[row][place] for row in level if row in answer]
-                staying = [state.scores[row][place] for row in level if row not in answer]
+            for moment in range(len(state.moments)):
+                level = [row for row in state.alive if moment_index(state, row) == moment]
+                going = [state.scores[row][moment] for row in level if row in answer]
+                staying = [state.scores[row][moment] for row in level if row not in answer]
                 assert not going or not staying or min(going) >= max(staying)
 
 
@@ -153,9 +155,9 @@ def test_what_can_not_be_is_said_in_words(settings, message):
         policy_named(**{"steps": STEPS, "candidates": 8, **settings})
 
 
-def test_looks_before_the_first_decision_are_left_out_and_change_nothing():
-    everywhere = Sequential(120, skill=replace(PREVIEW, spread=(1.0,) * len(PREVIEW.progress)), judged=True)
-    late = everywhere.looking_late(30, STEPS)
+def test_moments_before_the_first_decision_are_left_out_and_change_nothing():
+    everywhere = Sequential(120, skill=replace(PREVIEW, spread=(1.0,) * len(PREVIEW.progress)), final_reward=True)
+    late = everywhere.without_unused_moments(30, STEPS)
     assert late.moments(STEPS)[0] > everywhere.moments(STEPS)[0]
     for seed in range(4):
         first, second = (replay(policy, trajectories(seed, 30), STEPS, 120) for policy in (everywhere, late))
@@ -202,7 +204,7 @@ class Watched:
         return self.answers[-1][1]
 
 
-def standing_at(state: State, row: int) -> int:
+def moment_index(state: State, row: int) -> int:
     return state.moments.index(state.reached[row]) if state.reached[row] else -1
 
 

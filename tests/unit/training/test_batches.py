@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from diffusion_probe.training.dataset.asking import OtherPrompts
 from diffusion_probe.training.dataset.batches import Batches, grouped
 from diffusion_probe.training.dataset.folder import Dataset, is_validation
+from diffusion_probe.training.dataset.other_prompts import OtherPrompts
 from diffusion_probe.training.dataset.run_record import METADATA
 from diffusion_probe.training.fitting.fit import Fit, Recipe
 from diffusion_probe.training.fitting.probe_training import train_probe
@@ -46,7 +46,7 @@ def test_rows_under_other_prompts_come_with_those_prompts_text_and_labels(folder
     truth, (others,) = batch.labels[..., 0], batch.others
     torch.testing.assert_close(others.labels, -truth[:, None])
     own = batch.inputs.text[::ROWS, 0, 0] * 24
-    told = others.text[:, 0, 0, 0] * 24
+    told = others.inputs.text[:, 0, 0] * 24
     torch.testing.assert_close(told, (own + 1) % 24, atol=0.05, rtol=0)
 
 
@@ -54,15 +54,16 @@ def test_rows_under_parts_of_prompts_have_the_embeddings_of_those_words(folder):
     dataset = Dataset(folder)
     first, second = dataset.runs[:2]
     judged = {"its second word": (0.5,) * ROWS, "the other's first": (0.25,) * ROWS}
-    first = replace(first, others=judged, parts={"its second word": (1,)})
-    second = replace(second, others={}, parts={"the other's first": (0,)})
+    first = replace(first, others=judged, phrases={"its second word": (1,)})
+    second = replace(second, others={}, phrases={"the other's first": (0,)})
     batches = Batches(dataset, [first, second], frozenset({"denoised", "text"}), ("reward",))
     (parts,) = batches.draw(torch.Generator().manual_seed(0), groups=2, rows=ROWS, others=1).others
     words = {0.5: dataset.load(first)["text"][1:2], 0.25: dataset.load(second)["text"][:1]}
     asked = [
         (label, text[present])
-        for labels, texts, there in zip(parts.labels, parts.text, parts.present)
-        for label, text, present in zip(labels[:, 0].tolist(), texts, there)
+        for label, text, present in zip(
+            parts.labels[..., 0].flatten().tolist(), parts.inputs.text, parts.inputs.present
+        )
     ]
     for label, text in asked:
         torch.testing.assert_close(text, words.get(label, dataset.load(second)["text"]).float())
@@ -78,22 +79,23 @@ def test_rows_under_their_own_prompt_as_if_it_were_another_are_scored_as_usual(k
     batch = fit.batches.draw(torch.Generator().manual_seed(0), groups=2, rows=3)
     network, inputs = fit.network.eval(), batch.inputs
     torch.nn.init.normal_(network.score.weight)
-    text, spelling, present = (each[::3, None] for each in (inputs.text, inputs.spelling, inputs.present))
-    own = torch.arange(text.shape[2]).expand(2, 1, -1)
+    prompts = inputs[::3]
+    own = torch.arange(prompts.text.shape[1]).expand(2, 1, -1)
     with torch.no_grad():
-        (shown, cells, _), labels = network.look(inputs), torch.zeros(2, 1, 3)
-        as_other = scores_of_others(network, shown, cells, inputs, OtherPrompts(text, spelling, present, labels, own))
+        (features, cells, _), labels = network.encode_rows(inputs), torch.zeros(2, 1, 3)
+        as_other = scores_of_others(network, features, cells, inputs, OtherPrompts(prompts, labels, own))
         torch.testing.assert_close(as_other.flatten(), network(inputs)[:, 0])
-        turned = OtherPrompts(text.flip(2), spelling.flip(2), present, labels, own.flip(2))
+        turned = replace(prompts, text=prompts.text.flip(1), spelling=prompts.spelling.flip(1))
         flipped = replace(inputs, **{name: getattr(inputs, name).flip(1) for name in ("text", "spelling", "maps")})
-        found = scores_of_others(network, shown, cells, inputs, turned).flatten()
+        others = OtherPrompts(turned, labels, own.flip(2))
+        found = scores_of_others(network, features, cells, inputs, others).flatten()
         torch.testing.assert_close(found, network(flipped)[:, 0])
     assert (found - as_other.flatten()).abs().max() > 1e-4
 
 
 def test_without_words_no_part_of_a_prompt_has_maps(folder):
     dataset = Dataset(folder)
-    run = replace(dataset.runs[0], others={"its second word": (0.5,) * ROWS}, parts={"its second word": (1,)})
+    run = replace(dataset.runs[0], others={"its second word": (0.5,) * ROWS}, phrases={"its second word": (1,)})
     needs = {"attention", "text", "denoised"}
     batches = Batches(dataset, [run], frozenset(needs), ("reward",), use_words=False)
     batch = batches.draw(torch.Generator().manual_seed(0), groups=1, rows=ROWS, others=1)
@@ -105,7 +107,7 @@ def test_without_words_no_part_of_a_prompt_has_maps(folder):
 def test_what_sees_words_maps_alone_is_asked_about_its_own_words_alone(folder):
     dataset = Dataset(folder)
     judged = {"its second word": (0.5,) * ROWS, "another prompt": (0.25,) * ROWS}
-    run = replace(dataset.runs[0], others=judged, parts={"its second word": (1,)})
+    run = replace(dataset.runs[0], others=judged, phrases={"its second word": (1,)})
     batches = Batches(dataset, [run], frozenset({"attention", "text"}), ("reward",))
     (parts,) = batches.draw(torch.Generator().manual_seed(0), groups=1, rows=ROWS, others=1).others
     assert parts.own.flatten().tolist() == [1] and (parts.labels == 0.5).all()

@@ -15,9 +15,9 @@ from diffusion_probe.training.dataset.folder import Dataset, is_validation, prom
 from diffusion_probe.training.dataset.run_record import METADATA
 from diffusion_probe.training.dataset.writing import PROJECTION
 from diffusion_probe.training.evaluation import evaluate_probe, moment_rows
-from diffusion_probe.training.fitting.choices import recipe_for
 from diffusion_probe.training.fitting.fit import Fit
 from diffusion_probe.training.fitting.probe_training import Progress, train_probe
+from diffusion_probe.training.fitting.recipe import recipe_for
 from diffusion_probe.training.fitting.unfinished import Unfinished
 from safetensors import safe_open
 from safetensors.torch import save_file

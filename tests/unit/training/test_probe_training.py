@@ -13,6 +13,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from diffusion_probe.engine.core.files import locked
 from diffusion_probe.probe_models.probe_file import load_probe
 from diffusion_probe.training import report
 from diffusion_probe.training.dataset.batches import Batches
@@ -20,9 +21,9 @@ from diffusion_probe.training.dataset.folder import Dataset
 from diffusion_probe.training.dataset.projection import dataset_projection
 from diffusion_probe.training.dataset.run_record import METADATA
 from diffusion_probe.training.fitting import losses, probe_training, stage
-from diffusion_probe.training.fitting.figures import default_moment, skill_of
 from diffusion_probe.training.fitting.fit import Fit, Recipe
-from diffusion_probe.training.fitting.probe_training import only_one, train_probe
+from diffusion_probe.training.fitting.held_out import default_moment, skill_of
+from diffusion_probe.training.fitting.probe_training import train_probe
 from diffusion_probe.training.fitting.unfinished import Unfinished
 from diffusion_probe.training.metrics.validation import score_groups, within_by_moment
 from safetensors import SafetensorError, safe_open
@@ -123,7 +124,7 @@ def test_an_interrupt_keeps_the_best_network_so_far(folder, tmp_path, monkeypatc
 
 def left(folder):
     """Names of the files in a folder, without the lock, which stays."""
-    return sorted(path.name for path in folder.iterdir() if path.suffix != ".training")
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
 def stopped_at(step):
@@ -261,14 +262,14 @@ def test_a_label_that_was_not_recorded_is_named_with_those_that_were(folder, tmp
 
 def test_two_trainings_into_one_file_are_refused(folder, tmp_path):
     path = tmp_path / "probe.safetensors"
-    with only_one(path), pytest.raises(ValueError, match="another training is writing probe.safetensors"):
+    with locked(path), pytest.raises(ValueError, match="another process is writing probe.safetensors"):
         train_probe(folder, path, recipe())
     train_probe(folder, path, recipe(steps=2))
     assert left(tmp_path) == [path.name]
 
 
 def _train_into(path, held):
-    with only_one(path):
+    with locked(path):
         held.set()
         signal.pause()
 
@@ -281,18 +282,18 @@ def test_a_lock_is_held_by_a_living_process_whatever_the_clock_and_by_no_dead_on
     assert held.wait(60)
     began = psutil.Process.create_time
     monkeypatch.setattr(psutil.Process, "create_time", lambda self: began(self) - 3600)  # a clock that was set
-    with pytest.raises(ValueError, match="another training is writing probe.safetensors"), only_one(path):
+    with pytest.raises(ValueError, match="another process is writing probe.safetensors"), locked(path):
         pass
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    with only_one(path):
+    with locked(path):
         pass
 
 
 def test_of_two_trainings_that_find_what_a_killed_one_left_one_goes_on(tmp_path, monkeypatch):
-    """Both look before either takes it; what is left is of a process that is gone, as earlier versions wrote it."""
+    """Both look before either takes it."""
     path, inside, refused = tmp_path / "probe.safetensors", [], []
-    (tmp_path / ".probe.training").write_text("999999999 0.0")
+    (tmp_path / ".probe.safetensors.lock").touch()
     looked, leaves, unlink = threading.Barrier(2), threading.Barrier(2), Path.unlink
 
     def unlinked(self, *given, **more):
@@ -303,7 +304,7 @@ def test_of_two_trainings_that_find_what_a_killed_one_left_one_goes_on(tmp_path,
 
     def train():
         try:
-            with only_one(path):
+            with locked(path):
                 inside.append(1)
                 leaves.wait(5)
         except ValueError:
