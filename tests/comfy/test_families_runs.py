@@ -59,9 +59,7 @@ def test_rows_that_stay_in_a_pruned_run_end_as_in_the_whole_batch(small, probe, 
     assert row_counts == [6, 6, 2, 2] and relative_error(pruned[kept], whole[kept]) < 1e-5
 
 
-def test_a_cache_without_predictions_changes_nothing_and_others_keep_probed_moments(
-    small, probe, caplog
-):
+def test_a_cache_without_predictions_changes_nothing_and_others_keep_probed_moments(small, probe, caplog):
     caplog.set_level(logging.INFO)
     assert torch.equal(small.sample(apply_step_cache(small.model, StepCacheConfig(interval=1))), small.sample())
     model = apply_step_cache(attach_probe(small.model, probe, "step 5"), StepCacheConfig(interval=3))

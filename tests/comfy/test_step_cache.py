@@ -254,9 +254,7 @@ def test_runs_of_a_hub_have_anchors_of_their_own_and_predicted_steps_cost_no_row
 
 @pytest.mark.parametrize("space", ["output", "blocks"])
 @pytest.mark.parametrize("cuts", [Cuts(3, (6,), (1,)), Cuts(3, (5, 8), (2, 1))], ids=["one cut", "two cuts"])
-def test_candidates_of_a_search_are_predicted_only_after_their_last_look(
-    small, ksampler, probe, space, cuts
-):
+def test_candidates_of_a_search_are_predicted_only_after_their_last_look(small, ksampler, probe, space, cuts):
     """Alone, the cache would predict from the fifth evaluation on."""
     seeds, last = (3, 4, 5), cuts.at[-1]
     calls = []
