@@ -1,4 +1,4 @@
-"""Training a probe on a dataset, from the first step to the network that goes into its file."""
+"""Training of a network on a dataset, from the first step to the weights that a probe file holds."""
 
 import copy
 import logging
@@ -92,7 +92,7 @@ class Fit:
                 self.stage.save()
 
     def averaged(self) -> nn.Module:
-        """Return a copy of the network with averaged weights that scores in the unit of the label, for a probe file."""
+        """Return a copy of the network with averaged weights, which scores in the unit of the label."""
         network = copy.deepcopy(self.network)
         network.load_state_dict(self.stage.averaged, strict=False)
         unscale(network, self.mean, self.std)
