@@ -16,7 +16,7 @@ from .inputs import SPELLING, Inputs
 from .layers import WAVES, AttentionLayer, ResidualLayer, cell_positions, noise_embedding
 from .map_features import VIEWS, maps_of, summary, views
 from .norms import ChannelNorm, FeatureNorm
-from .word_network import WordFeatures, WordNetwork
+from .word_network import WordFeatures, WordNetwork, WordSizes
 
 PATCH = 2
 """Side of an image token's cell, in pixels of the latent."""
@@ -26,7 +26,8 @@ class JointProbe(WordNetwork):
     """Network from all features to one number per head.
 
     Args:
-        blocks, heads, text, width, reading, attention_heads, spelling: see :class:`WordNetwork`.
+        blocks, heads: see :class:`WordNetwork`.
+        text, width, reading, attention_heads, spelling: see :class:`WordSizes`.
         latent: channels of the latent.
         activation: channels of the projected activation.
         looking: number of residual convolutions at the latent's own resolution, of ``channels`` channels: shapes
@@ -42,6 +43,7 @@ class JointProbe(WordNetwork):
         self,
         blocks: int,
         heads: int,
+        *,
         latent: int,
         activation: int,
         text: int,
@@ -54,7 +56,7 @@ class JointProbe(WordNetwork):
         attention_heads: int = 4,
         spelling: int = SPELLING,
     ):
-        super().__init__(blocks, heads, text, width, reading, layers, attention_heads, spelling)
+        super().__init__(blocks, heads, WordSizes(text, width, reading, layers, attention_heads, spelling))
         self.latent_norm, self.denoised_norm = ChannelNorm(latent), ChannelNorm(latent)
         self.activation_norm = ChannelNorm(activation)
         self.stem = nn.Conv2d(2 * latent + activation, channels, 3, padding=1)

@@ -45,7 +45,7 @@ def _hue(rgb: np.ndarray) -> np.ndarray:
 
 
 def colour_map(image: np.ndarray) -> np.ndarray:
-    """Classify pixels, [H, W, 3] in 0…1 → int [H, W]: index into ``COLOURS``, or -1 where the pixel is grey."""
+    """Sort pixels by colour, [H, W, 3] in 0…1 → int [H, W]: index into ``COLOURS``, or -1 where the pixel is grey."""
     planes = np.nan_to_num(np.moveaxis(image, -1, 0).astype(np.float32, order="C"))
     red, green, blue = smooth = ndimage.gaussian_filter(planes, sigma=(0, 0.7, 0.7)).clip(0, 1)
     chroma = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)

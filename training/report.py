@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ..engine.core.files import replace_file
+from ..engine.core.plotting import require_matplotlib
 from ..engine.core.texts import plain
 from .dataset.folder import Dataset
 from .evaluation import Evaluation, moment_rows, table_of
@@ -41,7 +42,7 @@ def require_drawing() -> None:
     Raises:
         ValueError: there is no matplotlib; the message says what to install.
     """
-    curve(Progress(1))
+    require_matplotlib()
 
 
 def curve(progress: Progress) -> np.ndarray:
@@ -119,16 +120,9 @@ def _figure(width: float, height: float) -> Iterator[Any]:
     Raises:
         ValueError: there is no matplotlib.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ValueError(
-            "reports are drawn by matplotlib, which is not installed. In the pack's folder run "
-            "pip install -r requirements.txt with ComfyUI's Python, and restart ComfyUI."
-        ) from error
+    matplotlib = require_matplotlib()
     with matplotlib.rc_context({"text.parse_math": False, "text.usetex": False}):
-        yield Figure((width, height), dpi=100)
+        yield matplotlib.figure.Figure((width, height), dpi=100)
 
 
 def _report(label: str, scored: Scored, rows: list[dict[str, Any]], progress: Progress | None) -> Any:

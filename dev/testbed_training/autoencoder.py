@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from ...testbed.render import render
 from ...testbed.scenes import sample_scenes
 from ...training.fitting.precision import bfloat16_is_fast
-from ...training.fitting.stage import Stage, generator_for
+from ...training.fitting.stage import Plan, Stage, generator_for
 from .autograd import differentiable
 
 LATENT_CHANNELS = 16
@@ -109,6 +109,7 @@ def train_autoencoder(
 
     trained = torch.nn.ModuleDict({"encoder": model.taesd_encoder, "decoder": model.taesd_decoder})
     settings = {"stage": "vae", "seed": seed, "batch": BATCH, "crop": CROP_PX, "channels": channels}
-    losses = Stage(out / "vae.safetensors", trained, loss_of, steps, PEAK_RATE, settings, average=0.99).run()
+    plan = Plan(steps, PEAK_RATE, average=0.99)
+    losses = Stage(out / "vae.safetensors", trained, loss_of, plan, settings).run()
     fit_latent_format(model, image_batch(seed, steps + 1, 64, crop=128).to(device), latent_format)
     return model, losses

@@ -361,7 +361,7 @@ def test_an_interrupt_at_the_command_line_is_one_sentence(folder, tmp_path, monk
 
 def test_reports_that_cannot_be_drawn_are_refused_before_anything_is_trained(folder, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(SystemExit, match="matplotlib, which is not installed"):
+    with pytest.raises(SystemExit, match="matplotlib is not installed"):
         command.main(["train", str(folder), "--out", str(tmp_path / "p.safetensors"), "--network", json.dumps(SMALL)])
     assert list(tmp_path.iterdir()) == []
 

@@ -14,7 +14,7 @@ from diffusion_probe.training.dataset.batches import Batches
 from diffusion_probe.training.dataset.folder import Dataset
 from diffusion_probe.training.dataset.projection import dataset_projection
 from diffusion_probe.training.dataset.run_record import METADATA
-from diffusion_probe.training.fitting.stage import Stage
+from diffusion_probe.training.fitting.stage import Plan, Stage
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -299,7 +299,11 @@ def test_null_and_other_wrong_values_in_a_card_are_refused_by_name(tmp_path, wri
 def stage(path, steps=4):
     torch.manual_seed(0)
     module = torch.nn.Linear(3, 1)
-    return Stage(path, module, lambda step: module(torch.ones(2, 3) * step).square().mean(), steps, 0.1, {"a": 1})
+
+    def loss_of(step):
+        return module(torch.ones(2, 3) * step).square().mean()
+
+    return Stage(path, module, loss_of, Plan(steps, 0.1), {"a": 1})
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])

@@ -19,7 +19,7 @@ from ..dataset.run_record import RunRecord
 from . import losses
 from .precision import bfloat16_is_fast
 from .recipe import Recipe, default_sizes
-from .stage import Stage, generator_for
+from .stage import Plan, Stage, generator_for
 from .word_losses import TEMPERATURE, scores_and_loss
 
 ALIGNMENT_WEIGHT = 0.1
@@ -69,9 +69,8 @@ class Fit:
         self.network = KINDS[recipe.kind](blocks, len(recipe.labels), **self.options).to(self.device)
         self.network.fit_norms(first.inputs)
         settings = {"recipe": repr(recipe), "runs": len(runs), "family": self.header.family}
-        self.stage = Stage(
-            checkpoint, self.network, self._loss, recipe.steps, recipe.rate, settings, AVERAGE, recipe.matrix_rate
-        )
+        plan = Plan(recipe.steps, recipe.rate, recipe.matrix_rate, average=AVERAGE)
+        self.stage = Stage(checkpoint, self.network, self._loss, plan, settings)
 
     def run(self, watch: Callable[[int, float], bool] = lambda step, loss: False) -> list[float]:
         """Train, or go on training, and return the loss of each step.

@@ -9,6 +9,7 @@ import logging
 import math
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -86,6 +87,25 @@ def as_matrix(parameter: torch.nn.Parameter) -> torch.nn.Parameter:
     return torch.nn.Parameter(parameter.detach().view(len(parameter), -1)) if parameter.ndim > 2 else parameter
 
 
+@dataclass(frozen=True)
+class Plan:
+    """Steps and rates of a training stage.
+
+    Attributes:
+        steps: number of training steps.
+        peak_rate: peak learning rate of AdamW.
+        matrix_rate: peak learning rate of Muon for weight matrices; 0: AdamW trains them too.
+        restart: step at which the learning rate starts its second cosine.
+        average: decay of the moving average of the weights per step; 0: no average.
+    """
+
+    steps: int
+    peak_rate: float
+    matrix_rate: float = 0.0
+    restart: int | None = None
+    average: float = 0.0
+
+
 class Stage:
     """Module under training, with the state of its optimizers and an exponential moving average of its weights.
 
@@ -93,12 +113,8 @@ class Stage:
         path: checkpoint file (safetensors), written every ``CHECKPOINT_EVERY`` steps and at the end.
         module: to be trained; after ``run`` it holds the averaged weights.
         loss_of: (step) → scalar loss, from the module's current weights.
-        steps: number of training steps.
-        peak_rate: peak learning rate of AdamW.
-        settings: of the run; a checkpoint made with other settings is refused.
-        average: decay of the moving average per step; 0 for none.
-        matrix_rate: Muon's peak learning rate for weight matrices; 0: AdamW trains them too.
-        restart: step at which the learning rate starts its second cosine.
+        plan: steps and rates.
+        settings: others of the run; a checkpoint made with other settings is refused.
     """
 
     def __init__(
@@ -106,22 +122,17 @@ class Stage:
         path: Path,
         module: torch.nn.Module,
         loss_of: Callable[[int], torch.Tensor],
-        steps: int,
-        peak_rate: float,
+        plan: Plan,
         settings: dict[str, object],
-        average: float = 0.0,
-        matrix_rate: float = 0.0,
-        restart: int | None = None,
     ) -> None:
-        self.path, self.module, self.loss_of = path, module, loss_of
-        self.steps, self.average, self.restart = steps, average, restart
-        if matrix_rate:
-            settings = {**settings, "matrix_rate": matrix_rate}
-        self.settings = json.dumps({**settings, "steps": steps, "peak_rate": peak_rate}, sort_keys=True)
+        self.path, self.module, self.loss_of, self.plan = path, module, loss_of, plan
+        if plan.matrix_rate:
+            settings = {**settings, "matrix_rate": plan.matrix_rate}
+        self.settings = json.dumps({**settings, "steps": plan.steps, "peak_rate": plan.peak_rate}, sort_keys=True)
         self.parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self.averaged = {name: p.detach().clone() for name, p in self.parameters.items()}
-        self.optimized = {name: as_matrix(p) if matrix_rate else p for name, p in self.parameters.items()}
-        self.optimizers = optimizers_for(self.optimized, peak_rate, matrix_rate)
+        self.optimized = {name: as_matrix(p) if plan.matrix_rate else p for name, p in self.parameters.items()}
+        self.optimizers = optimizers_for(self.optimized, plan.peak_rate, plan.matrix_rate)
         self.peaks = [optimizer.param_groups[0]["lr"] for optimizer in self.optimizers]
         self.losses: list[float] = []
 
@@ -185,12 +196,12 @@ class Stage:
                 If it raises, a checkpoint is written first.
         """
         self.resume()
-        end = min(self.steps, until or self.steps)
+        end = min(self.plan.steps, until or self.plan.steps)
         start = len(self.losses)
         progress = trange(start, end, initial=start, total=end, desc=self.path.stem, mininterval=2)
         for step in progress:
             for optimizer, peak in zip(self.optimizers, self.peaks):
-                optimizer.param_groups[0]["lr"] = learning_rate(step, self.steps, peak, self.restart)
+                optimizer.param_groups[0]["lr"] = learning_rate(step, self.plan.steps, peak, self.plan.restart)
             loss = self.loss_of(step)
             for parameter in self.parameters.values():
                 parameter.grad = None
@@ -202,7 +213,7 @@ class Stage:
             for optimizer in self.optimizers:
                 optimizer.step()
             # A young average would remember the random start: let the decay grow with the step.
-            update = get_ema_multi_avg_fn(min(self.average, (1 + step) / (10 + step)))
+            update = get_ema_multi_avg_fn(min(self.plan.average, (1 + step) / (10 + step)))
             update(list(self.averaged.values()), list(self.parameters.values()), step)
             self.losses.append(loss.item())
             if step % 20 == 0:
