@@ -37,6 +37,7 @@ def sample_latents(
     clip: comfy.sd.CLIP,
     prompts: str | Sequence[str],
     seeds: Sequence[int],
+    *,
     steps: int = STEPS,
     cfg: float | None = None,
     negative: str = "",
@@ -55,7 +56,8 @@ def sample_latents(
     prompts = [prompts] if isinstance(prompts, str) else list(prompts)
     if len(prompts) not in (1, len(seeds)):
         raise ValueError(f"{len(prompts)} prompts but {len(seeds)} seeds; give one prompt, or one per seed.")
-    return sample_conditioned(model, encode_prompts(clip, prompts), clip, seeds, steps, cfg, negative, callback)
+    options = {"steps": steps, "cfg": cfg, "negative": negative, "callback": callback}
+    return sample_conditioned(model, encode_prompts(clip, prompts), clip, seeds, **options)
 
 
 @torch.inference_mode()
@@ -64,6 +66,7 @@ def sample_conditioned(
     positive: list,
     clip: comfy.sd.CLIP,
     seeds: Sequence[int],
+    *,
     steps: int = STEPS,
     cfg: float | None = None,
     negative: str = "",

@@ -8,9 +8,9 @@ criterion  1 when                                                        loss
 =========  ============================================================  =======
 presence   every named object was found (by its colour or its shape)     0.7
 colour     every found object has the colour the prompt binds to it      0.45
-count      as many objects are seen as are named                         0.25
+count      there are as many blobs as named objects                      0.25
 relation   every stated relation holds between the found objects         0.45
-stray      nothing is seen that no named object accounts for             0.15
+stray      no blob is there that no named object accounts for            0.15
 shape      every found object has the shape the prompt binds to it       0.4
 outline    the outlines are clean and the stated sizes right             0.2
 =========  ============================================================  =======
@@ -99,11 +99,11 @@ def assign(scene: Scene, blobs: list[Blob]) -> list[Blob | None]:
         return [None] * len(scene.objects)
     affinity = np.array([[_affinity(wanted, blob) for blob in blobs] for wanted in scene.objects])
     rows, columns = linear_sum_assignment(np.where(affinity >= 1, affinity**2 * 10, affinity), maximize=True)
-    found: list[Blob | None] = [None] * len(scene.objects)
+    shown: list[Blob | None] = [None] * len(scene.objects)
     for row, column in zip(rows, columns):
         if affinity[row, column] > 0:
-            found[row] = blobs[column]
-    return found
+            shown[row] = blobs[column]
+    return shown
 
 
 def _holds(relation: str, subject: Blob, other: Blob) -> bool:
@@ -120,11 +120,11 @@ def _outline(wanted: SceneObject, blob: Blob) -> float:
 
 def compare(blobs: list[Blob], scene: Scene) -> Criteria:
     """Compare the blobs of one image with a scene."""
-    found = assign(scene, blobs)
-    pairs = [(wanted, blob) for wanted, blob in zip(scene.objects, found) if blob is not None]
+    shown = assign(scene, blobs)
+    pairs = [(wanted, blob) for wanted, blob in zip(scene.objects, shown) if blob is not None]
     named = len(scene.objects)
-    stated = [(name, other) for name, other in zip(scene.relations, found[1:]) if name is not None]
-    held = [found[0] is not None and other is not None and _holds(name, found[0], other) for name, other in stated]
+    stated = [(name, other) for name, other in zip(scene.relations, shown[1:]) if name is not None]
+    held = [shown[0] is not None and other is not None and _holds(name, shown[0], other) for name, other in stated]
 
     def share(values: list[float]) -> float:
         return float(np.mean(values)) if values else 0.0
@@ -187,7 +187,7 @@ class GroundTruth:
 def score_each(images: torch.Tensor, prompts: list[str]) -> list[list[float]]:
     """Score all images by each of several prompts; each image is segmented once."""
     blobs = blobs_of(images)
-    return [[compare(found, scene).total for found in blobs] for scene in map(parse_prompt, prompts)]
+    return [[compare(each, scene).total for each in blobs] for scene in map(parse_prompt, prompts)]
 
 
 def structural_share(criteria: list[list[Criteria]]) -> float:

@@ -22,7 +22,7 @@ def coloured(heat: Tensor) -> Tensor:
     Raises:
         ValueError: there is no matplotlib; the message says what to install.
     """
-    colours = require_matplotlib().colormaps[COLOURS](heat.clamp(0, 1).cpu().numpy())
+    colours = np.asarray(require_matplotlib().colormaps[COLOURS](heat.clamp(0, 1).cpu().numpy()))
     return torch.from_numpy(colours[..., :3]).float()
 
 

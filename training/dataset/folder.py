@@ -83,11 +83,11 @@ class Dataset:
         for missing in sorted(listed - {run.key for run in self.runs}):
             self.damaged.setdefault(f"{missing}.safetensors", "it is listed, but not there")
         if self.damaged:
-            some = "; ".join(f"{plain(name, 255)}: {plain(why, 255)}" for name, why in list(self.damaged.items())[:3])
+            first = "; ".join(f"{plain(name, 255)}: {plain(why, 255)}" for name, why in list(self.damaged.items())[:3])
             logging.warning(
                 f"Dataset {self.folder.name}: {len(self.damaged)} of {len(self.runs) + len(self.damaged)} "
-                f"recorded runs can't be used and are left out ({some}). Delete these files, and record again what you "
-                "miss of them."
+                f"recorded runs can't be used and are left out ({first}). Delete these files, and record again what "
+                "you miss of them."
             )
         if not self.runs:
             raise ValueError(
@@ -139,7 +139,7 @@ class Dataset:
         return [run for run in self.runs if not is_validation(run.prompt)], validation
 
     def load(self, run: RunRecord, names: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """Read tensors of a run, see ``writing.run_tensors``, all or those of some names.
+        """Read tensors of a run, see ``writing.run_tensors``, all or those with the names in ``names``.
 
         Raises:
             ValueError: they hold NaN or infinity, or the file has changed; the message names it.

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -146,9 +147,9 @@ def _require_numbers(run: FinishedRun) -> None:
                 f"{label} gave no number for images {wrong} (counted from 0), so nothing of this run was recorded. "
                 "Look at these images: black ones come from a VAE in half precision, run it in fp32."
             )
-    tensors = [row.activation for rows in run.moments for row in rows] + [run.final]
-    tensors += [tensor for rows in run.moments for row in rows for tensor in (row.denoised, row.latent)]
-    tensors += [row.text for row in run.moments[0][:1] if row.text is not None]
+    tensors = [run.final, *(row.text for row in run.moments[0][:1] if row.text is not None)]
+    for row in chain.from_iterable(run.moments):
+        tensors += [row.activation, row.denoised, row.latent]
     if not all(tensor.isfinite().all() for tensor in tensors):
         raise ValueError(
             "the model gave NaN or infinity in this run, so nothing of it was recorded. "

@@ -45,10 +45,10 @@ def rows_of(
     for step in steps:
         n = equal_cost_n(step, run_steps)
         for name in probes:
-            some = [index for index, line in enumerate(lines) if name in line["scores"]]
-            scores = _scores(lines, some, name, step)
-            row = {"probe": name, "step": step, **figures(scores, truth[some], n, seed)}
-            both = [index for index in some if reference in lines[index]["scores"]]
+            measured = [index for index, line in enumerate(lines) if name in line["scores"]]
+            scores = _scores(lines, measured, name, step)
+            row = {"probe": name, "step": step, **figures(scores, truth[measured], n, seed)}
+            both = [index for index in measured if reference in lines[index]["scores"]]
             if name != reference and both:
                 pair = [_scores(lines, both, probe, step) for probe in (name, reference)]
                 for key, difference in protocol.compare(*pair, truth[both], seed).items():
@@ -63,8 +63,8 @@ def rows_of(
     return rows
 
 
-def _scores(lines: Sequence[dict[str, Any]], some: Sequence[int], probe: str, step: int) -> np.ndarray:
-    return np.array([lines[index]["scores"][probe][str(step)] for index in some])
+def _scores(lines: Sequence[dict[str, Any]], indices: Sequence[int], probe: str, step: int) -> np.ndarray:
+    return np.array([lines[index]["scores"][probe][str(step)] for index in indices])
 
 
 def figures(

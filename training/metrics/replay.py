@@ -50,9 +50,9 @@ def replay(policy: Policy, scores: np.ndarray, steps: int, budget: int | None = 
         calls += 1
         for row, target in answer.items():
             assert reached[row] < target and target in (*moments, steps), (row, reached[row], target)
-            for place in _passed(moments, reached[row], target):
-                value = float(scores[moments[place] - 1, row])
-                seen[row][place] = None if np.isnan(value) else value
+            for index in _passed(moments, reached[row], target):
+                value = float(scores[moments[index] - 1, row])
+                seen[row][index] = None if np.isnan(value) else value
                 looks += 1
             spent += target - reached[row]
             reached[row] = target
@@ -64,4 +64,4 @@ def _alive(reached: Sequence[int], steps: int) -> tuple[int, ...]:
 
 
 def _passed(moments: Sequence[int], start: int, target: int) -> list[int]:
-    return [place for place, moment in enumerate(moments) if start < moment <= target]
+    return [index for index, moment in enumerate(moments) if start < moment <= target]
