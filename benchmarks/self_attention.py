@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusion_probe.engine.capture.capture import attach_probe, finished_rows
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import finished_rows
 from diffusion_probe.engine.capture.taps.families import block_names
 from diffusion_probe.engine.core.features import Features
 from diffusion_probe.engine.core.probe import CaptureAll
@@ -34,8 +35,8 @@ from diffusion_probe.training.testbed_recording import ground_truth
 from torch import Tensor
 from tqdm import tqdm
 
-from benchmarks import report
-from benchmarks.candidates import Testbed, candidate_seeds
+from benchmarks.lib import report
+from benchmarks.lib.candidates import Testbed, candidate_seeds
 from benchmarks.probe_learning import NETWORKS, validation_scores
 
 MODULE = "benchmarks.self_attention"

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..engine.core.features import ATTENTION, Features, over_words
+from ..engine.core.probe import Probe
 from ..engine.core.prompt_words import Word
 from . import signatures
 
@@ -76,7 +77,7 @@ def signature_values(attention: Tensor, words: Sequence[Word] = ()) -> dict[str,
     return {**{name: float(values @ weight) for name, values in per_token.items()}, "separation": float(1 - shared)}
 
 
-class AttentionFocus:
+class AttentionFocus(Probe):
     """Probe of how concentrated, whole and separate the attention to the words is, 0 to 1.
 
     Where no words are known it reads the attention to tokens. Rows may differ in their number of tokens and in
@@ -86,11 +87,9 @@ class AttentionFocus:
     name = "attention focus"
     label = "focus"
     needs = frozenset({ATTENTION})
-    skilled = False
-    calibration = ()
 
     def score(self, rows: Sequence[Features]) -> Tensor:
-        """Score rows captured at one moment, ``[rows]`` float32; see :class:`Probe`."""
+        """Score rows captured at one moment, ``[rows]`` float32, as the weighted sum of the signatures."""
         return torch.tensor([self._score(number, row) for number, row in enumerate(rows)], dtype=torch.float32)
 
     def _score(self, number: int, row: Features) -> float:

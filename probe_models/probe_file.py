@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from ..engine.core.features import ACTIVATION, ATTENTION, Features
 from ..engine.core.files import replace_file
+from ..engine.core.probe import Probe
+from ..engine.core.skill import Skill
 from ..engine.core.texts import plain, quoted
 from .activation_ranker import ActivationRanker
 from .attention_cnn import AttentionCNN
@@ -35,7 +37,7 @@ PICKLED = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 """First bytes of files that torch.save and pickle write."""
 
 
-class LearnedProbe:
+class LearnedProbe(Probe):
     """Probe with a trained network, for models of one family and certain blocks.
 
     Args:
@@ -59,14 +61,14 @@ class LearnedProbe:
         self.network = network.float().eval().requires_grad_(False)
         self.label, self.skilled, self.calibration = card.label, card.skilled, card.calibration
         self.family, self.blocks = card.family, card.blocks
-        self.search_skill = card.search_skill
+        self.search_skill = Skill(**card.search_skill) if card.search_skill else None
         self.needs = network.needs
         self.projection = projection
         self.prompts = prompts
 
     @torch.no_grad()
     def score(self, rows: Sequence[Features]) -> Tensor:
-        """Score rows captured at one moment, ``[rows]`` float32; see :class:`probe.Probe`.
+        """Score rows captured at one moment, ``[rows]`` float32.
 
         Rows of as many words on the same grid go through the network together.
         """

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..engine.capture.capture import attach_probe, finished_rows
+from ..engine.capture.attach import attach_probe
 from ..engine.capture.prompt.encode import encode_words
+from ..engine.capture.read import finished_rows
 from ..engine.core.probe import CaptureAll
 from ..testbed import sample, scenes, scorer
 from ..testbed.load import load_testbed

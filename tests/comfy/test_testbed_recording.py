@@ -32,7 +32,7 @@ def test_two_prompts_are_recorded_once_with_their_labels(tmp_path):
     model, clip, vae = load_testbed("flux")
     with torch.inference_mode():
         images = vae.decode(sample_latents(model, clip, run.prompt, run.seeds))
-        truth = {prompt: GroundTruth()(images, [prompt] * 2).tolist() for prompt in (run.prompt, *run.others)}
+        truth = {prompt: GroundTruth().score(images, [prompt] * 2).tolist() for prompt in (run.prompt, *run.others)}
     assert list(run.labels) == ["truth", "structure", "appearance"]
     assert run.labels["truth"] == pytest.approx(truth[run.prompt], abs=0.02)
     assert all(scores == pytest.approx(truth[other], abs=0.02) for other, scores in run.others.items())
