@@ -7,6 +7,8 @@ every moment. No published system reads all of these features; the components ar
 section 3.3) and Probe-Select (an activation and the text, section 3).
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -109,14 +111,15 @@ class JointProbe(WordNetwork):
         )
 
     @staticmethod
-    def map_features(inputs: Inputs, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def map_features(inputs: Inputs, grid: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Compute a summary of each word's maps and their values on each cell of a grid, both not normalised.
 
         Returns:
             ``[rows, words, SUMMARY * blocks]``, and ``[rows, words, cells, VIEWS * blocks]``.
         """
         maps = maps_of(inputs)
-        on_cells = F.adaptive_avg_pool2d(maps.flatten(0, 1), grid).unflatten(0, maps.shape[:2])
+        high, wide = grid
+        on_cells = F.adaptive_avg_pool2d(maps.flatten(0, 1), (high, wide)).unflatten(0, maps.shape[:2])
         return summary(maps), views(on_cells).flatten(3).movedim(2, -1)
 
     def fit_norms(self, inputs: Inputs) -> None:

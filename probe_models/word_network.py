@@ -1,6 +1,6 @@
 """Base of the networks that read a prompt's words, and score how well the features of a row show each of them."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from .inputs import SPELLING, Inputs
 from .layers import CONDITION, FREQUENCIES, WAVES, AttentionLayer, RelativePositions, noise_embedding, word_order
 from .map_features import CENTRE, SUMMARY
-from .norms import FeatureNorm
+from .network import ProbeNetwork
+from .norms import ChannelNorm, FeatureNorm
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,19 @@ class WordSizes:
     spelling: int = SPELLING
 
 
-class WordNetwork(nn.Module, ABC):
+class WordNetwork(ProbeNetwork):
     """Transformer over a prompt's words: it adds the features of each word, and scores them together.
 
     Args:
         blocks: number of attention blocks that a word's maps come from.
         heads: number of scores.
         sizes: of the transformer.
+
+    Attributes:
+        denoised_norm: norm of x0 predictions and finished latents, of a network that predicts the latter.
     """
+
+    denoised_norm: ChannelNorm
 
     def __init__(self, blocks: int, heads: int, sizes: WordSizes):
         super().__init__()
@@ -83,7 +89,7 @@ class WordNetwork(nn.Module, ABC):
 
     @property
     def last_layer(self) -> nn.Linear:
-        """Layer that gives the scores, whose weights decide their unit."""
+        """Layer that reads the gathered token."""
         return self.score
 
     @abstractmethod

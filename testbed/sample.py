@@ -1,6 +1,7 @@
 """Sampling of a testbed model without a server, by ComfyUI's own KSampler code, many seeds in one batch."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import comfy.model_patcher
 import comfy.sample
@@ -56,8 +57,8 @@ def sample_latents(
     prompts = [prompts] if isinstance(prompts, str) else list(prompts)
     if len(prompts) not in (1, len(seeds)):
         raise ValueError(f"{len(prompts)} prompts but {len(seeds)} seeds; give one prompt, or one per seed.")
-    options = {"steps": steps, "cfg": cfg, "negative": negative, "callback": callback}
-    return sample_conditioned(model, encode_prompts(clip, prompts), clip, seeds, **options)
+    positive = encode_prompts(clip, prompts)
+    return sample_conditioned(model, positive, clip, seeds, steps=steps, cfg=cfg, negative=negative, callback=callback)
 
 
 @torch.inference_mode()
@@ -107,7 +108,7 @@ def sample_images(
     vae: comfy.sd.VAE,
     prompts: str | Sequence[str],
     seeds: Sequence[int],
-    **options: object,
+    **options: Any,
 ) -> torch.Tensor:
     """Sample images [N, 128, 128, 3] float in 0…1, one per seed; options as in :func:`sample_latents`."""
     return vae.decode(sample_latents(model, clip, prompts, seeds, **options))

@@ -24,6 +24,7 @@ outline change when an outline is ragged, so their product is the *appearance*; 
 wrong shape is counted as appearance makes the structural share a lower bound.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,7 +129,7 @@ def compare(blobs: list[Blob], scene: Scene) -> Criteria:
     stated = [(name, other) for name, other in zip(scene.relations, shown[1:]) if name is not None]
     held = [shown[0] is not None and other is not None and _holds(name, shown[0], other) for name, other in stated]
 
-    def share(values: list[float]) -> float:
+    def share(values: Sequence[float]) -> float:
         return float(np.mean(values)) if values else 0.0
 
     return Criteria(
@@ -186,7 +187,7 @@ class GroundTruth(Reward):
         return score(images, prompts)
 
 
-def score_each(images: torch.Tensor, prompts: list[str]) -> list[list[float]]:
+def score_each(images: torch.Tensor, prompts: Sequence[str]) -> list[list[float]]:
     """Score all images by each of several prompts; each image is segmented once."""
     blobs = blobs_of(images)
     return [[compare(each, scene).total for each in blobs] for scene in map(parse_prompt, prompts)]

@@ -43,7 +43,7 @@ SDXL_FIXED = {
 }
 """Configuration that SDXLs of any size share."""
 
-CONFIG = {
+CONFIG: dict[str, Any] = {
     **SDXL_FIXED,
     "model_channels": 64,
     "channel_mult": [1, 2],
@@ -92,7 +92,8 @@ def new_model() -> openaimodel.UNetModel:
     """Build an untrained fp32 UNet; each block's last layer starts at zero, so every block starts as the identity."""
     model = openaimodel.UNetModel(dtype=torch.float32, operations=comfy.ops.disable_weight_init, **CONFIG)
     for name, layer in model.named_modules():
-        for kind in (torch.nn.Linear, torch.nn.Conv2d, torch.nn.GroupNorm, torch.nn.LayerNorm):
+        kinds: tuple[Any, ...] = (torch.nn.Linear, torch.nn.Conv2d, torch.nn.GroupNorm, torch.nn.LayerNorm)
+        for kind in kinds:
             if isinstance(layer, kind):
                 kind.reset_parameters(layer)
         if name.endswith(("out_layers.3", "proj_out")) or name == "out.2":

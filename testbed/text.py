@@ -123,7 +123,7 @@ def build_clip(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> co
         raise ValueError("This text encoder file has another configuration than this pack's: train it again.")
     tensors = dict(tensors)
     unknown, ids = int(metadata["unknown_row"]), tensors.pop("token_ids").long()
-    state = {}
+    state: dict[str, torch.Tensor] = {}
     for name in side.configs:
         prefix = side.prefix(name)
         own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

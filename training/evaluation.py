@@ -88,7 +88,7 @@ def evaluate_probe(
     runs, which = unseen_runs(probe, dataset)
     check_labels(runs, (probe.label,))
     batches = Batches(dataset, runs, probe.needs, (probe.label,), numbers)
-    left_out = ()
+    left_out: tuple[str, ...] = ()
     if not batches.groups:
         raise ValueError(
             "no prompt of the dataset has two seeds captured at the same moments, so there is no choice to measure. "

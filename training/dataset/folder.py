@@ -105,7 +105,7 @@ class Dataset:
             except (ValueError, SafetensorError, OSError) as error:
                 self.damaged[path.name] = str(error).splitlines()[0]
             else:
-                grids = [(name, *shape[-2:]) for name, shape in shapes.items() if name in GRIDS]
+                grids = [(name, shape[-2], shape[-1]) for name, shape in shapes.items() if name in GRIDS]
                 yield replace(run, grids=tuple(sorted(grids)), file=path.name), shapes
 
     def _add_alike(self, read: Sequence[tuple[RunRecord, Shapes]]) -> None:

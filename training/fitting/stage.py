@@ -74,7 +74,7 @@ def optimizers_for(
     return chosen
 
 
-def _muon(device: torch.device) -> type[torch.optim.Optimizer]:
+def _muon(device: torch.device) -> Callable[..., torch.optim.Optimizer]:
     if bfloat16_is_fast(device):
         return torch.optim.Muon
     from .muon import SinglePrecisionMuon  # an older torch has no Muon to derive it from

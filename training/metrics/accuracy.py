@@ -14,7 +14,7 @@ POOLED = ("srcc", "ktc", "pcc", "auc")
 """Names of the statistics over all images at once, as in ``protocol.pooled``."""
 
 
-def equal_cost_n(step: int, steps: int, candidates: int = protocol.SUBSET) -> float:
+def equal_cost_n(step: float, steps: float, candidates: int = protocol.SUBSET) -> float:
     """Compute how many full images cost as much as ``candidates`` runs cut after ``step``, of which one is finished."""
     return (candidates * step + steps - step) / steps
 
@@ -50,8 +50,8 @@ def rows_of(
             row = {"probe": name, "step": step, **figures(scores, truth[measured], n, seed)}
             both = [index for index in measured if reference in lines[index]["scores"]]
             if name != reference and both:
-                pair = [_scores(lines, both, probe, step) for probe in (name, reference)]
-                for key, difference in protocol.compare(*pair, truth[both], seed).items():
+                first, second = (_scores(lines, both, probe, step) for probe in (name, reference))
+                for key, difference in protocol.compare(first, second, truth[both], seed).items():
                     row |= {
                         f"{key}_over_{reference}": difference.value,
                         f"{key}_over_{reference}_ci": difference.interval,

@@ -188,10 +188,10 @@ def compare(
     """
     rho = np.stack([spearman_per_prompt(first, truth, seed), spearman_per_prompt(second, truth, seed)], axis=1)
     rho = rho[~np.isnan(rho).any(axis=1)]
-    gains = [selection_gains(scores, truth, seed=seed) for scores in (first, second)]
+    gains_first, gains_second = (selection_gains(scores, truth, seed=seed) for scores in (first, second))
     return {
         "within_spearman": _bootstrap(lambda mean: mean[..., 0] - mean[..., 1], rho, seed, resamples),
-        "oracle_share": compare_gains(*gains, seed=seed, resamples=resamples),
+        "oracle_share": compare_gains(gains_first, gains_second, seed, resamples),
     }
 
 

@@ -26,7 +26,7 @@ def score_groups(network: nn.Module, batches: Batches, device: torch.device) -> 
     All groups count with as many rows as the smallest has, their first ones.
     """
     count = min(len(group.rows) for group in batches.groups)
-    scored = defaultdict(list)
+    scored: defaultdict[float, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
     at_once = max(1, ROWS_AT_ONCE // count)
     for alike in _alike(batches.groups):
         for first in range(0, len(alike), at_once):
@@ -36,7 +36,12 @@ def score_groups(network: nn.Module, batches: Batches, device: torch.device) -> 
                 scores = network(batch.inputs.to(device))[:, 0].unflatten(0, (len(groups), count)).cpu()
                 for row, labels, percent in zip(scores.float(), batch.labels[..., 0], batch.percent.tolist()):
                     scored[round(percent, 3)].append((row.numpy(), labels.numpy()))
-    return {percent: tuple(map(np.stack, zip(*rows))) for percent, rows in sorted(scored.items())}
+    return {percent: _stacked(rows) for percent, rows in sorted(scored.items())}
+
+
+def _stacked(rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    scores, labels = zip(*rows)
+    return np.stack(scores), np.stack(labels)
 
 
 def with_enough_rows(groups: Sequence[Group]) -> list[Group]:
