@@ -4,6 +4,9 @@ Pieces and text are compared character by character in a form in which upper and
 composed and decomposed accents and full-width letters are the same, and blanks don't count: what
 tokenizers change on the way in. What then still differs (a piece for something unknown, characters
 that a tokenizer drops or replaces) is bridged between the nearest characters that agree.
+
+Offsets of tokenizers would not replace this: with transformers 4, which ComfyUI accepts, CLIP's and Qwen's give none,
+and ComfyUI's own SentencePiece tokenizers (umT5, Gemma) give none with any version.
 """
 
 import re
