@@ -4,11 +4,13 @@ from dataclasses import replace
 
 from comfy_api.latest import io, ui
 
+from ..engine.board.address import previews_off
 from ..engine.board.pictures import looks
-from ..engine.board.place import previews_off
-from ..engine.board.values import BOARD, score_board
-from ..engine.capture.capture import attach_probe, captured, score_with_previews
+from ..engine.board.schema import BOARD_OUTPUT
+from ..engine.board.values import score_board
+from ..engine.capture.attach import attach_probe
 from ..engine.capture.moments import one_moment
+from ..engine.capture.read import score_with_previews
 from ..engine.core.ranking import best_first
 from ..engine.selection.report import score_report, score_text
 from .errors import named_errors
@@ -83,10 +85,11 @@ class ProbeScore(io.ComfyNode):
     def execute(cls, latent, model, moment: str = "") -> io.NodeOutput:
         with named_errors("Probe Score"):
             name = one_moment(moment)
-            scores, previews = score_with_previews(model, latent, name)
+            scores, previews, features = score_with_previews(model, latent, name)
             best = best_first(scores.values)[0]
-        scores = replace(scores, looks=looks(None if previews_off() else previews, captured(model, latent, name)))
-        shown = {"text": [score_text(scores)], "diffusion_probe": [score_report(scores)], BOARD: [score_board(scores)]}
+        scores = replace(scores, looks=looks(None if previews_off() else previews, features))
+        shown = {"text": [score_text(scores)], "diffusion_probe": [score_report(scores)]}
+        shown[BOARD_OUTPUT] = [score_board(scores).values()]
         if previews is not None:
             shown |= ui.PreviewImage(previews).as_dict()
         return io.NodeOutput(scores, best, ui=shown)

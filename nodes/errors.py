@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from torch import Tensor
 
-from ..engine.core.probe import one_number_each
-from ..engine.core.texts import plain, quoted
+from ..engine.core.reward import Reward, rewards_of
+from ..engine.core.texts import quoted
 
 
 @contextmanager
@@ -20,38 +19,27 @@ def named_errors(display_name: str) -> Iterator[None]:
         raise ValueError(f"{display_name}: {message[:1].upper()}{message[1:]}") from error
 
 
-def require_prompt(reward: Any, prompt: str) -> None:
+def require_prompt(reward: Reward, prompt: str) -> None:
     """Refuse an empty prompt, unless the reward model doesn't read one.
 
     Raises:
         ValueError: it is empty.
     """
-    if not prompt.strip() and getattr(reward, "reads_prompt", True):
+    if not prompt.strip() and reward.reads_prompt:
         raise ValueError(
             "the prompt is empty, so there is nothing to judge by. "
             "Write or connect the text that CLIP Text Encode gets."
         )
 
 
-def judged(reward: Any, images: Tensor, prompt: str) -> list[float]:
-    """A reward's score of each image, ``[rows, H, W, 3]``, with the same prompt for all.
+def judged(reward: Reward, images: Tensor, prompt: str) -> list[float]:
+    """Return a reward's score of each image, ``[rows, H, W, 3]``, with the same prompt for all.
 
     Raises:
         ValueError: the prompt is empty, or the reward gave something else than a number for each.
     """
     require_prompt(reward, prompt)
-    return images_scored(reward, images, prompt)
-
-
-def images_scored(reward: Any, images: Tensor, prompt: str) -> list[float]:
-    """:func:`judged`, by a prompt that may be empty."""
-    values = reward(images, [prompt] * len(images))
-    return one_number_each(f"the reward {plain(label_of(reward))}", values, len(images), "image").tolist()
-
-
-def label_of(reward: Any) -> str:
-    """The unit of a reward's scores."""
-    return str(getattr(reward, "label", None) or "reward")
+    return rewards_of(reward, images, prompt).tolist()
 
 
 def _said_by_system(error: OSError) -> str:

@@ -9,6 +9,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..engine.core import probe as probes
+from ..engine.core import reward as rewards
 from ..engine.core import scores
 from ..engine.core.texts import half_character, plain, quoted
 from .sockets import Probe, Reward, Scores
@@ -77,7 +78,9 @@ KINDS = {
     io.Conditioning.io_type: Kind(_is_conditioning, "a CONDITIONING"),
     Probe.io_type: Kind(lambda value: isinstance(value, probes.Probe), "a probe"),
     Scores.io_type: Kind(lambda value: isinstance(value, scores.Scores), "scores, such as those of Probe Score"),
-    Reward.io_type: Kind(callable, "a reward, such as that of Load Reward Model"),
+    Reward.io_type: Kind(
+        lambda value: isinstance(value, rewards.Reward), "a reward, such as that of Load Reward Model"
+    ),
     io.String.io_type: Kind(lambda value: isinstance(value, str), "text"),
     io.Combo.io_type: Kind(lambda value: isinstance(value, str), "one of its choices"),
     io.Int.io_type: Kind(lambda value: isinstance(value, numbers.Integral), "a whole number"),

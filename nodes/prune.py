@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..engine.capture.capture import attach_probe
+from ..engine.capture.attach import attach_probe
 from ..engine.selection.pruning import PruneRule
 from ..engine.selection.select import check_limits
 from .errors import named_errors

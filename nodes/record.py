@@ -4,17 +4,18 @@ from pathlib import Path
 
 from comfy_api.latest import io
 
-from ..engine.capture.capture import attach_probe, finished_rows, probe_of
+from ..engine.capture.attach import attach_probe, probe_of
+from ..engine.capture.read import finished_rows
 from ..engine.core.features import ALL_TEXT, NEEDS
 from ..engine.core.probe import CaptureAll
+from ..engine.core.reward import rewards_of
 from ..engine.core.texts import plain, writable
 from ..training.dataset.folder import run_path
-from ..training.dataset.other_prompts import other_parts, other_prompts, recorded_prompts
-from ..training.dataset.prompt_parts import prompt_parts
+from ..training.dataset.labels import label_run, recorded_prompts
 from ..training.dataset.recorder import FinishedRun, dataset_size, record_run, require_sound
 from ..training.dataset.workflow_key import NODE, nodes_before, workflow_key
 from .dataset_folder import dataset_path
-from .errors import images_scored, judged, label_of, named_errors, require_prompt
+from .errors import judged, named_errors, require_prompt
 from .sockets import Reward, never_the_same
 
 SAMPLED = ("latent", "images")
@@ -118,8 +119,7 @@ class RecordProbeData(io.ComfyNode):
                 require_all(model=model, latent=latent, images=images, reward=reward)
                 rewards = [given for given in (reward, reward_2, reward_3) if given is not None]
                 pool = recorded_prompts(dataset_path(dataset))
-                others = [*other_prompts(prompt, pool), *other_parts(prompt, pool)]
-                run = _finished_run(model, latent, images, rewards, prompt, others, cls._workflow())
+                run = _finished_run(model, latent, images, rewards, prompt, pool, cls._workflow())
                 record_run(dataset_path(dataset), file.stem, run)
             size = dataset_size(dataset_path(dataset), file.stem)
         done, several = "Already in" if there else "Recorded in", "s" if size["runs"] > 1 else ""
@@ -163,27 +163,24 @@ def require_recorder(model) -> None:
         )
 
 
-def _finished_run(model, latent, images, rewards: list, prompt: str, others: list, workflow: dict) -> FinishedRun:
+def _finished_run(model, latent, images, rewards: list, prompt: str, pool: list, workflow: dict) -> FinishedRun:
     require_recorder(model)
     records, moments = finished_rows(model, latent)
     labels = {}
     for reward in rewards:
-        label = label_of(reward)
+        label = reward.label
         if label in labels:
             raise ValueError(f"two rewards measure {plain(label)}. Connect each reward once.")
         labels[label] = judged(reward, images, prompt)
-    parts = prompt_parts(prompt, len(moments[0][0].words))
-    read = list(dict.fromkeys([*parts, *others])) if getattr(rewards[0], "reads_prompt", True) else []
-    others = _judged(rewards[0], images, read)
     return FinishedRun(
         prompt=prompt,
         seeds=tuple(record.seed.seed for record in records),
         steps=records[0].steps,
         moments=moments,
         final=latent["samples"],
-        labels=labels,
-        others=others,
-        parts={part: words for part, words in parts.items() if part in others},
+        labels=label_run(
+            prompt, len(moments[0][0].words), pool, labels, lambda prompts: _scored(rewards[0], images, prompts)
+        ),
         model=_model_file(workflow) or type(model.model).__name__,
         settings={
             "noise": [str(record.seed) for record in records],
@@ -193,12 +190,14 @@ def _finished_run(model, latent, images, rewards: list, prompt: str, others: lis
     )
 
 
-def _judged(reward, images, prompts: list) -> dict:
-    """Return the rewards of the images by prompt, without the prompts that the reward model refuses."""
+def _scored(reward, images, prompts: list) -> dict:
+    """Return the rewards of the images by prompt, without the prompts that the reward refuses."""
     scores = {}
+    if not reward.reads_prompt:
+        return scores
     for prompt in prompts:
         try:
-            scores[prompt] = images_scored(reward, images, prompt)
+            scores[prompt] = rewards_of(reward, images, prompt).tolist()
         except ValueError:
             continue
     return scores
@@ -213,7 +212,7 @@ def _model_file(workflow: dict) -> str:
 def _lines(run: FinishedRun, run_bytes: int) -> list[str]:
     samples = len(run.seeds) * len(run.moments)
     lines = [f"{len(run.seeds)} images, {len(run.moments)} moments, {run_bytes / samples / 1e3:.0f} kB each."]
-    for label, values in run.labels.items():
+    for label, values in run.labels.own.items():
         lines.append(f"{label}: {', '.join(f'{value:.3g}' for value in values)}")
         if len(values) > 1 and len(set(values)) == 1:
             lines.append(f"All images have the same {label}: they teach nothing about which seed is better.")

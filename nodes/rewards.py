@@ -5,7 +5,7 @@ from comfy_api.latest import io
 from ..engine.core.ranking import best_first
 from ..engine.rewards.catalog import REWARDS, load
 from ..engine.selection.report import image_scores_report, image_scores_text
-from .errors import judged, label_of, named_errors
+from .errors import judged, named_errors
 from .sockets import Reward, prompt_input
 
 
@@ -70,8 +70,8 @@ class ScoreImages(io.ComfyNode):
             scores = judged(reward, images, prompt)
             best = best_first(scores)[0]
         shown = {
-            "text": [image_scores_text(scores, label_of(reward))],
-            "diffusion_probe": [image_scores_report(scores, label_of(reward))],
+            "text": [image_scores_text(scores, reward.label)],
+            "diffusion_probe": [image_scores_report(scores, reward.label)],
         }
         return io.NodeOutput(scores, best, images[best : best + 1], ui=shown)
 

@@ -4,8 +4,8 @@ import comfy.samplers
 from comfy_api.latest import io, ui
 
 from ..engine.board.channel import open_board
+from ..engine.board.schema import BOARD_OUTPUT
 from ..engine.board.search_board import SearchBoard
-from ..engine.board.values import BOARD
 from ..engine.capture.taps.families import require_fit
 from ..engine.core.features import DENOISED
 from ..engine.core.seed_list import MOST_SEEDS, seed_list
@@ -13,8 +13,8 @@ from ..engine.core.skill import PREVIEW, Skill
 from ..engine.seed_search.candidates import ksampler_candidate
 from ..engine.seed_search.outcome import outcome_report, outcome_text
 from ..engine.seed_search.policies.by_name import GOOD_ENOUGH, POLICIES, SEQUENTIAL, policy_named
-from ..engine.seed_search.result import candidate_pictures
-from ..engine.seed_search.run import seed_search
+from ..engine.seed_search.result import FinalReward, candidate_pictures
+from ..engine.seed_search.search import SearchOptions, seed_search
 from .errors import named_errors
 from .sockets import (
     USE_ANYWAY,
@@ -154,36 +154,37 @@ class SeedSearch(io.ComfyNode):
             def make_policy(run_steps: int):
                 spend = round(budget * run_steps) if budget else None
                 return policy_named(
-                    policy, run_steps, len(found), survivors, spend, skill_of(probe), judge is not None, target
-                )
+                    policy, run_steps, len(found), survivors, spend,
+                    skill=skill_of(probe), final_reward=judge is not None, target=target,
+                )  # fmt: skip
 
-            judging = (judge.score, judge.label) if judge is not None else (None, "")
+            final_reward = FinalReward(judge.score, judge.label) if judge is not None else None
             waits, aim = hold_seconds if hold_for_me else None, target if policy == GOOD_ENOUGH else None
-            board = SearchBoard(channel, model, found, probe, waits, aim)
-            result = seed_search(model, found, probe, make_policy, survivors, max_rows, *judging, watcher=board)
-        outcome, best = result.outcome, [result.outcome.fates[row] for row in result.survivors]
+            board = SearchBoard(channel, model, probe, waits, aim)
+            options = SearchOptions(max_rows, final_reward, board)
+            result = seed_search(model, found, probe, make_policy, survivors, options)
+        outcome, best = result.outcome, [result.outcome.candidates[number] for number in result.survivors]
         latent = {name: value for name, value in latent_image.items() if name in ("noise_mask", "type")}
         shown = {"text": [outcome_text(outcome)], "diffusion_probe": [outcome_report(outcome)]}
-        shown[BOARD] = [board.ended(outcome)]
+        shown[BOARD_OUTPUT] = [board.outcome_board(outcome).values()]
         pictures = candidate_pictures(model, result)
         if pictures is not None:
             shown |= ui.PreviewImage(pictures).as_dict()
         return io.NodeOutput(
             {**latent, "samples": result.latents},
-            ", ".join(str(fate.name) for fate in best),
+            ", ".join(str(each.name) for each in best),
             outcome.scores(),
             outcome_text(outcome),
             prompts[best[0].prompt],
             outcome.kept_scores(),
-            ", ".join(str(fate.prompt + 1) for fate in best),
+            ", ".join(str(each.prompt + 1) for each in best),
             ui=shown,
         )
 
 
 def skill_of(probe) -> Skill:
     """Return how well a probe's scores predict the reward: from its file, or as measured for previews."""
-    measured = getattr(probe, "search_skill", None)
-    return Skill(**measured) if measured else PREVIEW
+    return probe.search_skill or PREVIEW
 
 
 def check_probes(probe, judge, use_unskilled: bool) -> None:

@@ -6,7 +6,8 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..engine.board.channel import open_board
-from ..engine.board.values import BOARD, Board, filter_board
+from ..engine.board.schema import BOARD_OUTPUT, Board
+from ..engine.board.values import filter_board
 from ..engine.core.marks import Marks
 from ..engine.core.seed_list import seed_list
 from ..engine.runs.conditioning import cut_conditioning
@@ -154,7 +155,7 @@ class EarlySeedFilter(io.ComfyNode):
 
             if hold_for_me:
                 channel.hold(hold_seconds, board)
-            chosen, shown = choose(channel.marks), {BOARD: [board()]}
+            chosen, shown = choose(channel.marks), {BOARD_OUTPUT: [board().values()]}
             conditioning = dict(zip(SIDES, (positive, negative), strict=True))
             kept_sides, rejected_sides = (
                 _conditioning_of(rows, len(scores), conditioning) for rows in (chosen.kept, chosen.dropped)

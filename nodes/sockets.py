@@ -15,7 +15,7 @@ Scores = io.Custom("DIFFUSION_PROBE_SCORES")
 """The type of an ``engine.core.scores.Scores``."""
 
 Reward = io.Custom("DIFFUSION_PROBE_REWARD")
-"""The type of a reward model: ``reward(images [rows, H, W, 3], prompts) → rewards [rows]``, with a ``label``."""
+"""The type of an ``engine.core.reward.Reward``."""
 
 KEEP_ALL, USE_ANYWAY = "keep all", "use anyway"
 """The options for a score without measured skill: it drops no row, or decides like any other."""

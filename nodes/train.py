@@ -13,8 +13,8 @@ from PIL import Image
 from ..probe_models.probe_file import KINDS, load_probe
 from ..training import report
 from ..training.dataset.folder import Dataset
-from ..training.fitting.choices import recipe_for
 from ..training.fitting.probe_training import Progress, train_probe
+from ..training.fitting.recipe import recipe_for
 from ..training.fitting.unfinished import Unfinished
 from .dataset_folder import dataset_path, dataset_state
 from .device import free_device
