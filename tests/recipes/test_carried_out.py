@@ -59,7 +59,7 @@ def run(command: list[str], folder: Path) -> str:
 
 
 def style(clone: Path) -> list[str]:
-    """What ruff and import-linter find in a clone."""
+    """What ruff, import-linter, and the tests of modules' names and of documents find in a clone."""
     link = clone.parent / "linked" / PACKAGE
     link.parent.mkdir()
     link_folder(link, clone)
@@ -69,6 +69,17 @@ def style(clone: Path) -> list[str]:
         run([*ruff, "check", "--no-cache", "--quiet", "."], clone),
         run([*ruff, "format", "--no-cache", "--quiet", "--check", "."], clone),
         run(imports, link.parent),
+        run(
+            [
+                "python",
+                "-m",
+                "pytest",
+                "-q",
+                "tests/unit/test_every_module_is_tested.py",
+                "tests/unit/test_documents.py",
+            ],
+            clone,
+        ),
     ]
     return [one for one in found if one]
 
