@@ -115,7 +115,7 @@ def _folded(characters: Iterable[Owned]) -> list[Owned]:
 
 
 def _characters_spelled(pieces: Sequence[str]) -> list[Owned]:
-    """List the characters of pieces; a blank alone belongs to the piece behind; unknown ones may be spelled in bytes."""
+    """List the characters of pieces; a blank alone belongs to the next; unknown ones may be spelled in bytes."""
     spelled: list[Owned] = []
     before: frozenset[int] = frozenset()
     for is_byte, group in groupby(
