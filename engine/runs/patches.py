@@ -94,12 +94,9 @@ def _listed(value: Any) -> list[Any]:
 
 def _wrappers(model_options: dict[str, Any], kinds: tuple[str, ...]) -> list[Any]:
     wrappers = model_options.get("transformer_options", {}).get("wrappers", {})
+    keyed = [entry for kind in kinds for entry in wrappers.get(kind, {}).items()]
     return [
-        wrapper
-        for kind in kinds
-        for key, group in wrappers.get(kind, {}).items()
-        if not str(key).startswith(OURS) and key not in HARMLESS
-        for wrapper in group
+        wrapper for key, group in keyed if not str(key).startswith(OURS) and key not in HARMLESS for wrapper in group
     ]
 
 
