@@ -50,12 +50,13 @@ def heat_overlay(picture: Tensor, heat: Tensor, opacity: float, size: int) -> Te
 def with_caption(image: Tensor, text: str) -> Tensor:
     """Add a line of text below an image ``[height, width, 3]``, cut where it is too long."""
     wide = image.shape[1]
-    font = ImageFont.load_default(max(10, min(24, wide // 16)))
-    line = Image.new("RGB", (wide, 2 * int(font.size)), PAPER)
+    size = max(10, min(24, wide // 16))
+    font = ImageFont.load_default(size)
+    line = Image.new("RGB", (wide, 2 * size), PAPER)
     draw = ImageDraw.Draw(line)
-    while text and draw.textlength(text, font) > wide - font.size:
+    while text and draw.textlength(text, font) > wide - size:
         text = text[:-1]
-    draw.text((font.size / 2, line.height / 2), text, fill=INK, font=font, anchor="lm")
+    draw.text((size / 2, line.height / 2), text, fill=INK, font=font, anchor="lm")
     return torch.cat([image, torch.from_numpy(np.array(line)).float() / 255])
 
 

@@ -113,10 +113,12 @@ class Recording:
             self.why_not.update(dict.fromkeys(moments, why))
             return None
         conds = _looked_at(guider)
-        given = (self.family, guider.inner_model.diffusion_model, conds, *x.shape[-2:])
-        maps = AttentionMaps(*given) if ATTENTION in self.needs else None
-        activation = ActivationMaps(*given, self.projection) if ACTIVATION in self.needs else None
-        return Look(len(x), *x.shape[-2:], conds, maps, activation)
+        model, (high, wide) = guider.inner_model.diffusion_model, x.shape[-2:]
+        maps = AttentionMaps(self.family, model, conds, high, wide) if ATTENTION in self.needs else None
+        activation = None
+        if ACTIVATION in self.needs:
+            activation = ActivationMaps(self.family, model, conds, high, wide, self.projection)
+        return Look(len(x), high, wide, conds, maps, activation)
 
     def _snapshot(self, guider: Any, x: Tensor, timestep: Tensor, look: Look, denoised: Tensor) -> Snapshot:
         maps, conds = look.maps, _looked_at(guider)

@@ -55,10 +55,10 @@ class RowRecord:
     original: Original | None = None
     id: UUID = field(default_factory=uuid4)
 
-    def bytes(self) -> int:
+    def size(self) -> int:
         """Count the bytes that the captured tensors take."""
-        held = [*self.features.values(), *([self.original] if self.original else [])]
-        tensors = (tensor for part in held for tensor in part.tensors())
+        tensors = [tensor for features in self.features.values() for tensor in features.tensors()]
+        tensors += self.original.tensors() if self.original else ()
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
@@ -79,7 +79,7 @@ class RecordStore:
     def __len__(self) -> int:
         return len(self._records)
 
-    def bytes(self) -> int:
+    def size(self) -> int:
         """Count the bytes that the tensors of all records take."""
         return self._bytes
 
@@ -87,7 +87,7 @@ class RecordStore:
         """Keep the records of one run, each under the keys of the latents that it can be found by."""
         for record, keys in rows:
             self._records[record.id] = (record, keys)
-            self._bytes += record.bytes()
+            self._bytes += record.size()
             self._by_key.update(dict.fromkeys(keys, record.id))
         while len(self._records) > len(rows) and self._is_full():
             self._forget(next(iter(self._records)))
@@ -109,7 +109,7 @@ class RecordStore:
 
     def _forget(self, record_id: UUID) -> None:
         record, keys = self._records.pop(record_id)
-        self._bytes -= record.bytes()
+        self._bytes -= record.size()
         for key in keys:
             if self._by_key.get(key) == record_id:
                 del self._by_key[key]

@@ -118,11 +118,12 @@ def fit_skill(scores: ArrayLike, final: ArrayLike, moments: Sequence[int], steps
         raise ValueError(f"scores {scores.shape} and final {final.shape} don't fit {len(moments)} moments")
     if not np.isfinite(scores).all() or not np.isfinite(final).all():
         raise ValueError("some scores are NaN or infinite: leave their prompts out")
-    scores, final = scores - scores.mean(-1, keepdims=True), final - final.mean(-1, keepdims=True)
-    size = np.sqrt((scores**2).sum(-1) * (final**2).sum(-1))
-    both = (scores * final).sum(-1)
+    centred: np.ndarray = scores - scores.mean(-1, keepdims=True)
+    centred_final: np.ndarray = final - final.mean(-1, keepdims=True)
+    size = np.sqrt((centred**2).sum(-1) * (centred_final**2).sum(-1))
+    both = (centred * centred_final).sum(-1)
     correlation = np.divide(both, size, out=np.zeros_like(both), where=size > 0).mean(-1)
-    spread = np.maximum(scores.std(-1).mean(-1), 1e-9)
+    spread = np.maximum(centred.std(-1).mean(-1), 1e-9)
     return Skill(
         tuple(moment / steps for moment in moments),
         tuple(float(value) for value in correlation),

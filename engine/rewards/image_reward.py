@@ -166,7 +166,7 @@ class _TextEncoder(nn.Module):
         words = self.embeddings["word_embeddings"](ids).to(image)
         x = self.embeddings["LayerNorm"](words + self.embeddings["position_embeddings"](places).to(image))
         mask = (ids != PADDING_ID)[:, None, None]
-        for layer in self.encoder["layer"]:
+        for layer in self.encoder["layer"].children():
             x = layer(x, mask, image)
         return x
 

@@ -60,7 +60,9 @@ class RunWatch:
         self.cache = cache_on(guider.model_options["transformer_options"]) or ("TC-Padé Cache" if own else "")
         self.cache_couples = not own or own[0].config.veto is not None
         self.guidance = Verdict()
-        self.remembers = self.may_remember = self.holds_rows = frozenset()
+        self.remembers: frozenset[str] = frozenset()
+        self.may_remember: frozenset[str] = frozenset()
+        self.holds_rows: frozenset[str] = frozenset()
         self.first_call: tuple | None = None
         self._evaluation: GuidedEvaluation | None = None
         self._evaluations = 0

@@ -38,7 +38,7 @@ class RowLabel:
         seed = self.seed.seed if self.seed.batch_index is None else str(self.seed)
         if self.score is None:
             return {"seed": seed, **dict(self.notes)}
-        scored = {"score": self.score, "rank": self.rank, "scored_by": self.scored_by}
+        scored: dict[str, int | float | str] = {"score": self.score, "rank": self.rank, "scored_by": self.scored_by}
         return {"seed": seed, **scored, **dict(self.notes)}
 
 

@@ -168,7 +168,7 @@ def region_of(cond: dict[str, Any], height: int, width: int) -> Region:
     if "area" not in cond:
         return height, width, 0, 0
     area = cond["area"]
-    high, wide, top, left = (*area[: len(area) // 2][-2:], *area[len(area) // 2 :][-2:])
+    (high, wide), (top, left) = area[: len(area) // 2][-2:], area[len(area) // 2 :][-2:]
     return min(high, height - top), min(wide, width - left), top, left
 
 
@@ -181,6 +181,7 @@ def _same_picture(found: tuple[int, int], expected: tuple[int, int]) -> bool:
 def _scaled(region: Region, whole: tuple[int, int], found: tuple[int, int]) -> tuple[Region, tuple[int, int]]:
     """Scale the region and the whole image to tokens, where the region has ``found`` of them."""
     factors = [side / expected for side, expected in zip(found, region[:2], strict=True)]
-    whole = tuple(max(side, round(all_of * f)) for side, all_of, f in zip(found, whole, factors, strict=True))
-    at = (min(round(start * f), all_of - side) for start, f, all_of, side in zip(region[2:], factors, whole, found))
-    return (*found, *at), whole
+    high, wide = (max(side, round(all_of * f)) for side, all_of, f in zip(found, whole, factors, strict=True))
+    at = zip(region[2:], factors, (high, wide), found, strict=True)
+    top, left = (min(round(start * f), all_of - side) for start, f, all_of, side in at)
+    return (*found, top, left), (high, wide)

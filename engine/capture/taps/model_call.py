@@ -1,6 +1,6 @@
 """One call of the model while it is looked at: whose rows it has."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 from uuid import UUID
@@ -64,7 +64,7 @@ class LookedAtCall:
         self._blocks: set[Block] = set()
         self._shares = list(self._known(shape, options[TAPS], options.get("uuids") or ()))
 
-    def _known(self, shape: tuple[int, ...], taps: dict[UUID, Sharers], uuids: list[UUID]) -> Iterator[Share]:
+    def _known(self, shape: tuple[int, ...], taps: dict[UUID, Sharers], uuids: Sequence[UUID]) -> Iterator[Share]:
         """Find the rows that belong to each look, where the call is as the sampler means it."""
         if not uuids:
             for look in self.looks:

@@ -77,8 +77,8 @@ def _tap_activation(stack: ExitStack, block: Block, options: dict[str, Any]) -> 
     kind, index = block
     if kind == "output":
         append(stack, inner(stack, options, "patches"), "output_block_patch", TappedEntry(block))
-    elif kind.startswith(AFTER):
-        append(stack, inner(stack, options, "patches"), kind.removeprefix(AFTER).strip(), TappedPatch(index))
+    elif str(kind).startswith(AFTER):
+        append(stack, inner(stack, options, "patches"), str(kind).removeprefix(AFTER).strip(), TappedPatch(int(index)))
     else:
         dit = inner(stack, options, "patches_replace", "dit")
         put(stack, dit, block, TappedBlock(dit.get(block)))
