@@ -17,7 +17,7 @@ MISSING = "\U0010ffff"
 
 
 def coloured(heat: Tensor) -> Tensor:
-    """Colour heat from 0 to 1 of any shape ``[...]``, as float 0 to 1 ``[..., 3]``.
+    """Draw heat from 0 to 1 of any shape ``[...]`` in colours, float 0 to 1 ``[..., 3]``.
 
     Raises:
         ValueError: there is no matplotlib; the message says what to install.

@@ -1,4 +1,4 @@
-"""Where the records of probed runs live: in an attachment of the patched MODEL, bounded."""
+"""Records of probed runs, in an attachment of the patched MODEL, bounded."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ STORE_ROWS = 4096
 
 @dataclass(frozen=True)
 class RowRecord:
-    """What is known of one row of one run.
+    """Record of one row of one run.
 
     Attributes:
         features: what was captured, by moment, in the order captured.
@@ -56,7 +56,7 @@ class RowRecord:
     id: UUID = field(default_factory=uuid4)
 
     def bytes(self) -> int:
-        """Memory that the captured tensors take."""
+        """Count the bytes that the captured tensors take."""
         held = [*self.features.values(), *([self.original] if self.original else [])]
         tensors = (tensor for part in held for tensor in part.tensors())
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
@@ -80,7 +80,7 @@ class RecordStore:
         return len(self._records)
 
     def bytes(self) -> int:
-        """Memory that the tensors of all records take."""
+        """Count the bytes that the tensors of all records take."""
         return self._bytes
 
     def add_run(self, rows: Sequence[tuple[RowRecord, tuple[bytes, ...]]]) -> None:
@@ -96,7 +96,7 @@ class RecordStore:
         return len(self._records) > self.limit_rows or self._bytes > self.limit_bytes
 
     def find(self, key: bytes) -> RowRecord | None:
-        """The record of a latent row, or None."""
+        """Find the record of a latent row, or None."""
         record_id = self._by_key.get(key)
         if record_id is None:
             return None

@@ -11,7 +11,7 @@ from ..core.reward import Reward
 from .pixels import View
 
 CHUNK = 8
-"""How many images go through the network together."""
+"""Number of images that go through the network together."""
 
 MEMORY_PER_IMAGE = 64 * 2**20
 """Bytes: an estimate for the largest, ViT-H. A layer holds about ten float32 tensors of 257 tokens × 5120 channels."""

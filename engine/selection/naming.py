@@ -1,4 +1,4 @@
-"""What the file of a finished row says about it: its seed, its score, its rank."""
+"""Names of the files of finished rows: their seed, score and rank."""
 
 import math
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class RowLabel:
 
 
 def row_labels(rows: int, scores: Scores | None = None, seeds: str = "") -> list[RowLabel]:
-    """A label for each of ``rows`` images.
+    """Make a label for each of ``rows`` images.
 
     Args:
         rows: number of images.
