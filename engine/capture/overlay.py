@@ -22,8 +22,10 @@ def coloured(heat: Tensor) -> Tensor:
     Raises:
         ValueError: there is no matplotlib; the message says what to install.
     """
-    colours = np.asarray(require_matplotlib().colormaps[COLOURS](heat.clamp(0, 1).cpu().numpy()))
-    return torch.from_numpy(colours[..., :3]).float()
+    colours = np.array(require_matplotlib().colormaps[COLOURS].colors)
+    values, stops = heat.cpu().numpy(), np.linspace(0, 1, len(colours))
+    # Interpolated: matplotlib itself takes the nearest of 256 colours, and rounding would show as a step.
+    return torch.from_numpy(np.stack([np.interp(values, stops, channel) for channel in colours.T], -1)).float()
 
 
 def heat_overlay(picture: Tensor, heat: Tensor, opacity: float, size: int) -> Tensor:
