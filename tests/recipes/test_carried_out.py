@@ -65,21 +65,12 @@ def style(clone: Path) -> list[str]:
     link_folder(link, clone)
     imports = ["python", "-c", LINT_IMPORTS, "--no-logo", "--no-cache", "--config", str(clone / "pyproject.toml")]
     ruff = ["python", "-m", "ruff"]
+    tests = [f"tests/unit/test_{name}.py" for name in ("every_module_is_tested", "documents")]
     found = [
         run([*ruff, "check", "--no-cache", "--quiet", "."], clone),
         run([*ruff, "format", "--no-cache", "--quiet", "--check", "."], clone),
         run(imports, link.parent),
-        run(
-            [
-                "python",
-                "-m",
-                "pytest",
-                "-q",
-                "tests/unit/test_every_module_is_tested.py",
-                "tests/unit/test_documents.py",
-            ],
-            clone,
-        ),
+        run(["python", "-m", "pytest", "-q", *tests], clone),
     ]
     return [one for one in found if one]
 
