@@ -1,7 +1,6 @@
 """Seed Batch and Early Seed Filter: a seed for each row, and the rows that are kept."""
 
 from dataclasses import replace
-from typing import Any
 
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
@@ -157,7 +156,7 @@ class EarlySeedFilter(io.ComfyNode):
             if hold_for_me:
                 channel.hold(hold_seconds, board)
             chosen = choose(channel.marks)
-            shown: dict[str, Any] = {BOARD_OUTPUT: [board().values()]}
+            shown: dict[str, list] = {BOARD_OUTPUT: [board().values()]}
             conditioning = dict(zip(SIDES, (positive, negative), strict=True))
             kept_sides, rejected_sides = (
                 _conditioning_of(rows, len(scores), conditioning) for rows in (chosen.kept, chosen.dropped)
@@ -174,7 +173,7 @@ class EarlySeedFilter(io.ComfyNode):
 
 def _conditioning_of(rows: tuple[int, ...], batch: int, conditioning: dict) -> list:
     """Return each side's conditioning cut to rows: blocked for no rows, with a message if the side is unconnected."""
-    controls: dict[Any, Any] = {}
+    controls: dict = {}
     return [
         ExecutionBlocker(None if given is not None else NO_CONDITIONING.format(side))
         if given is None or not rows

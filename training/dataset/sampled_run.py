@@ -65,7 +65,7 @@ def sampled_run(
 
 def _scored(reward: Reward, images: Tensor, prompts: Sequence[str]) -> dict[str, list[float]]:
     """Return the rewards of the images by prompt, without the prompts that the reward refuses."""
-    scores = {}
+    scores: dict[str, list[float]] = {}
     for prompt in prompts if reward.reads_prompt else ():
         try:
             scores[prompt] = rewards_of(reward, images, prompt).tolist()
