@@ -20,7 +20,8 @@ from typing import Any
 import comfy.sample
 import torch
 from diffusion_probe.dev.testbed_training.train import FAMILIES
-from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import captured
 from diffusion_probe.engine.core.probe import CaptureAll
 from diffusion_probe.probe_models.focus import AttentionFocus
 from tqdm import trange

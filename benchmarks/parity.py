@@ -93,8 +93,10 @@ def compare(name: str, folder: Path, seed: int) -> dict:
     with step(f"{name} by this pack"):
         reward = load(name)
         images = [torch.from_numpy(np.array(Image.open(path)))[None] / 255 for path in sorted(weights.glob("*.png"))]
-        own = np.array([[reward(image, [prompt]).item() for prompt in PROMPTS] for image in images])
-        batches = np.array([reward(image.expand(len(PROMPTS), -1, -1, -1), list(PROMPTS)).numpy() for image in images])
+        own = np.array([[reward.score(image, [prompt]).item() for prompt in PROMPTS] for image in images])
+        batches = np.array(
+            [reward.score(image.expand(len(PROMPTS), -1, -1, -1), list(PROMPTS)).numpy() for image in images]
+        )
     largest = np.abs(original).max()
     return {
         "reward": name,

@@ -19,7 +19,8 @@ from typing import Any
 
 import comfy.sample
 import torch
-from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import captured
 from diffusion_probe.engine.core.features import Features
 from diffusion_probe.engine.core.probe import CaptureAll, Probe
 from diffusion_probe.engine.core.prompt_words import Word

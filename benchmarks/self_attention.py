@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusion_probe.engine.capture.capture import attach_probe, finished_rows
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import finished_rows
 from diffusion_probe.engine.capture.taps.families import block_names
 from diffusion_probe.engine.core.features import Features
 from diffusion_probe.engine.core.probe import CaptureAll
@@ -26,10 +27,11 @@ from diffusion_probe.engine.core.prompt_words import Word
 from diffusion_probe.engine.runs.keys import LOOKING
 from diffusion_probe.testbed import sample
 from diffusion_probe.training.dataset.folder import Dataset, is_validation, run_key, run_path
+from diffusion_probe.training.dataset.labels import Labels
 from diffusion_probe.training.dataset.recorder import FinishedRun, record_run
 from diffusion_probe.training.fitting.fit import Fit, Recipe
 from diffusion_probe.training.metrics import protocol
-from diffusion_probe.training.testbed_recording import labels_of
+from diffusion_probe.training.testbed_recording import ground_truth
 from torch import Tensor
 from tqdm import tqdm
 
@@ -120,7 +122,7 @@ def both_kinds(testbed: Testbed, prompt: str, seeds: Sequence[int]) -> dict[str,
             steps=sample.STEPS,
             moments=moments,
             final=final,
-            labels=labels_of(testbed.decode(final), prompt),
+            labels=Labels(ground_truth(testbed.decode(final), prompt)),
             model="testbed",
         )
         other_moments = [[seen.with_maps(row, number) for number, row in enumerate(rows)] for rows in moments]

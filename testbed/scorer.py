@@ -29,6 +29,8 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
+from ..engine.core.reward import Reward
+from ..engine.core.skill import Skill
 from .scenes import RELATIONS, Scene, SceneObject, parse_prompt
 from .segment import Blob, find_blobs
 
@@ -164,19 +166,19 @@ def score(images: torch.Tensor, prompts: list[str]) -> torch.Tensor:
     return torch.tensor([parts.total for parts in score_parts(images, prompts)], dtype=torch.float32)
 
 
-class GroundTruth:
-    """The score as a judge (a REWARD): what no other judge can beat on the testbed."""
+class GroundTruth(Reward):
+    """The ground-truth score as a reward, which no other reward can beat on the testbed."""
 
     label = "truth"
-    preview_skill = {
-        "progress": (0.04, 0.12, 0.2, 0.32, 0.4, 0.6),
-        "correlation": (0.22, 0.34, 0.52, 0.76, 0.85, 0.93),
-        "spread": (0.095, 0.12, 0.132, 0.157, 0.161, 0.17),
-        "source": "previews, means of both testbeds (benchmarks.preview_skill)",
-    }
+    preview_skill = Skill(
+        progress=(0.04, 0.12, 0.2, 0.32, 0.4, 0.6),
+        correlation=(0.22, 0.34, 0.52, 0.76, 0.85, 0.93),
+        spread=(0.095, 0.12, 0.132, 0.157, 0.161, 0.17),
+        source="previews, means of both testbeds (benchmarks.preview_skill)",
+    )
 
-    def __call__(self, images: torch.Tensor, prompts: list[str]) -> torch.Tensor:
-        """As :func:`score`."""
+    def score(self, images: torch.Tensor, prompts: list[str]) -> torch.Tensor:
+        """Score images as :func:`score`."""
         return score(images, prompts)
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.capture.attach import attach_probe
 from diffusion_probe.engine.capture.prompt.encode import encode_words
+from diffusion_probe.engine.capture.read import captured
 from diffusion_probe.engine.core.features import Features
 from diffusion_probe.engine.core.probe import CaptureAll, Probe
 from diffusion_probe.testbed import sample, scenes, scorer
@@ -127,14 +128,14 @@ class Testbed:
         with torch.inference_mode():
             model = attach_probe(self.model, probe or CaptureAll(), ", ".join(moments))
             latent = {"samples": self.latents(model, prompt, seeds, **options)}
-            truth = scorer.GroundTruth()(self.decode(latent["samples"]), [prompt] * len(seeds))
+            truth = scorer.GroundTruth().score(self.decode(latent["samples"]), [prompt] * len(seeds))
             features = {step: captured(model, latent, moment) for step, moment in zip(looks, moments)}
         return Candidates(prompt, truth, features)
 
     def features(
         self, prompt: str, seeds: Sequence[int], looks: Sequence[int], probe: Probe, **options: Any
     ) -> dict[int, list[Features]]:
-        """Capture what ``probe`` needs at evaluations ``looks``; the run ends after the last of them."""
+        """Return what ``probe`` needs, captured at evaluations ``looks``; the run ends after the last of them."""
         moments = [f"step {step}" for step in looks]
         with torch.inference_mode():
             model = attach_probe(self.model, probe, ", ".join(moments))

@@ -6,15 +6,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from diffusion_probe.engine.capture.capture import captured, score_latent
+from diffusion_probe.engine.capture.read import captured, score_latent
 from diffusion_probe.engine.core.features import ACTIVATION, ATTENTION, DENOISED
+from diffusion_probe.engine.core.probe import Probe
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT
 from diffusion_probe.engine.selection.select import OFF
 from diffusion_probe.nodes.attach import AttachProbe
 from diffusion_probe.nodes.cache import CUSTOM, TCPadeCache
 from diffusion_probe.nodes.prune import PruneInFlight
 from diffusion_probe.nodes.search import REFUSE, SeedSearch
-from diffusion_probe.nodes.seeds import KEEP_ALL
+from diffusion_probe.nodes.sockets import KEEP_ALL
 from torch import Tensor
 
 from benchmarks.lib.exactness_trial import AFTER, BEFORE, Trial, relative
@@ -26,7 +27,7 @@ MOMENTS = "step 2, step 4"
 MOMENT = "step 2"
 
 
-class ByRow:
+class ByRow(Probe):
     """A probe that needs what ``needs`` says and scores the rows of :data:`KEPT` highest."""
 
     name, label, skilled, calibration = "by row", "liking", True, ()

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import captured
 from diffusion_probe.probe_models.preview import PreviewReward
 from diffusion_probe.testbed import sample
 from diffusion_probe.testbed.scenes import Scene, sample_scenes
@@ -46,7 +47,7 @@ def record(testbed: Testbed, scene: Scene, seeds: range) -> dict[str, list[list[
     for text in wordings(scene):
         model = attach_probe(testbed.model, preview, f"step {CUT}")
         latent = {"samples": testbed.latents(model, text, seeds)}
-        truth.append(ground_truth(testbed.decode(latent["samples"]), [scene.prompt] * len(seeds)).tolist())
+        truth.append(ground_truth.score(testbed.decode(latent["samples"]), [scene.prompt] * len(seeds)).tolist())
         early.append(preview.score(captured(model, latent)).tolist())
     return {"truth": truth, "early": early}
 

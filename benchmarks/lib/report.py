@@ -6,12 +6,12 @@ import os
 import platform
 import shlex
 import sys
-import tempfile
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
+from diffusion_probe.engine.core.files import replace_file
 
 PACKAGES = ("torch", "numpy", "scipy")
 
@@ -65,10 +65,7 @@ def write(path: Path, figures: dict[str, Any], module: str, seed: int) -> None:
     record = {**figures, "seed": seed, "command": command(module), "machine": machine(), "versions": versions()}
     text = json.dumps(plain(record), indent=1, allow_nan=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False) as part:
-        part.write(text)
-    os.chmod(part.name, 0o644)
-    os.replace(part.name, path)
+    replace_file(path, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
     print(f"wrote {path.name}")
 
 

@@ -80,12 +80,12 @@ def tuned(plans: Callable[[int, int], Iterator[Cuts]]) -> Callable[[Half, int], 
 def sequential(half: Half, budget: int) -> Policy:
     """Build the default policy with the skill that the score has on the half for fitting."""
     skill = fit_skill(half.scores[:LAST_LOOK, :, 0], half.final[:, 0], range(1, LAST_LOOK + 1), STEPS)
-    return policy_named(SEQUENTIAL, STEPS, half.final.shape[-1], budget=budget, skill=skill, judged=True)
+    return policy_named(SEQUENTIAL, STEPS, half.final.shape[-1], budget=budget, skill=skill, final_reward=True)
 
 
 def sequential_stock(half: Half, budget: int) -> Policy:
     """Build the default policy as it is for a probe that nothing is known about."""
-    return policy_named(SEQUENTIAL, STEPS, half.final.shape[-1], budget=budget, judged=True)
+    return policy_named(SEQUENTIAL, STEPS, half.final.shape[-1], budget=budget, final_reward=True)
 
 
 def until_good_enough(half: Half, budget: int) -> Policy:

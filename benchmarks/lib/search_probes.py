@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import captured
 from diffusion_probe.engine.core.probe import Probe
 from diffusion_probe.engine.core.skill import PREVIEW as PREVIEW_SKILL
 from diffusion_probe.engine.core.skill import Skill, combine
@@ -42,15 +43,15 @@ class Searcher:
     sequential: bool = True
     digest: str | None = None
 
-    def policy(self, name: str, candidates: int, judged: bool = False, budget: int | None = None) -> Policy:
+    def policy(self, name: str, candidates: int, final_reward: bool = False, budget: int | None = None) -> Policy:
         """Return the policy of a search for one survivor, by default at the cost of one cut at 20 %."""
-        return policy_named(name, sample.STEPS, candidates, budget=budget, skill=self.skill, judged=judged)
+        return policy_named(name, sample.STEPS, candidates, budget=budget, skill=self.skill, final_reward=final_reward)
 
     def looks(self, candidates: int) -> list[int]:
         """Return every step at which some policy looks."""
         policies = [self.policy(ONE_CUT, candidates)]
         if self.sequential:
-            policies += [self.policy(SEQUENTIAL, candidates, judged) for judged in (False, True)]
+            policies += [self.policy(SEQUENTIAL, candidates, final_reward) for final_reward in (False, True)]
         return sorted({moment for policy in policies for moment in policy.moments(sample.STEPS)})
 
 
@@ -69,7 +70,7 @@ def trained(path: Path) -> list[Searcher]:
         probe = load_probe(path)
     except ValueError as error:
         raise SystemExit(str(error)) from None
-    skill = Skill(**probe.search_skill) if probe.search_skill else PREVIEW_SKILL
+    skill = probe.search_skill or PREVIEW_SKILL
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     alone = Searcher(probe.name, lambda testbed, prompt: probe, skill, digest=digest)
     combines = probe.card.kind == "joint" and probe.search_skill
@@ -78,7 +79,7 @@ def trained(path: Path) -> list[Searcher]:
 
 def with_preview(probe: LearnedProbe, digest: str) -> Searcher:
     """Combine a trained probe and previews, as Combine Probes does."""
-    _, skill = combine(Skill(**probe.search_skill), Skill(**GroundTruth.preview_skill))
+    _, skill = combine(probe.search_skill, GroundTruth.preview_skill)
 
     def combined(testbed: Testbed, prompt: str) -> CombinedProbe:
         return combine_probes(probe, PREVIEW.make(testbed, prompt))

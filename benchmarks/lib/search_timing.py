@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from diffusion_probe.engine.capture.prompt.encode import encode_words
 from diffusion_probe.engine.core.features import DENOISED
+from diffusion_probe.engine.core.probe import Probe
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
 from diffusion_probe.engine.seed_search.hub.hub import Hub
 from diffusion_probe.engine.seed_search.outcome import Outcome
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, SEQUENTIAL, policy_named
 from diffusion_probe.engine.seed_search.policies.policy import Policy
-from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.seed_search.result import FinalReward
+from diffusion_probe.engine.seed_search.search import SearchOptions, seed_search
 from diffusion_probe.testbed import sample
 
 from benchmarks.lib.candidates import Testbed, candidate_seeds
@@ -22,7 +24,7 @@ from benchmarks.lib.search_probes import PREVIEW, Searcher
 VARIANTS = 4
 
 
-class RandomScore:
+class RandomScore(Probe):
     """A probe that reads nothing."""
 
     name, label, needs, skilled, calibration = "random", "random", frozenset({DENOISED}), False, ()
@@ -59,8 +61,8 @@ class Runs:
     def search(self, probe: Any, policy: Callable[[int], Policy], count: int, finish: Any = None) -> Outcome:
         """Search among the first so many seeds."""
         candidates = self.candidates(self.seeds[:count])
-        judge = finish.score if finish else None
-        return seed_search(self.testbed.model, candidates, probe, policy, judge=judge).outcome
+        options = SearchOptions(final_reward=FinalReward(finish.score) if finish else None)
+        return seed_search(self.testbed.model, candidates, probe, policy, options=options).outcome
 
     def joined(self) -> None:
         """Sample all candidates to the end in the engine, without a probe: the cost of the engine itself."""
@@ -144,7 +146,7 @@ def searches(runs: Runs, searcher: Searcher, truth: Any, count: int) -> dict[str
 
         def sequential(finish: Any = None) -> Outcome:
             def policy(steps: int) -> Policy:
-                return searcher.policy(SEQUENTIAL, count, judged=finish is not None)
+                return searcher.policy(SEQUENTIAL, count, final_reward=finish is not None)
 
             return runs.search(probe, policy, count, finish)
 

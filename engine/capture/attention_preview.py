@@ -8,9 +8,10 @@ from torch import Tensor
 from ...probe_models import signatures
 from ..core.features import ATTENTION, Features, over_words
 from ..core.prompt_words import Word, asked_for
-from .capture import captured, probe_of
+from .attach import probe_of
 from .overlay import heat_overlay, with_caption, writable
 from .previews import preview_images
+from .read import captured
 
 MOST_WORDS = 16
 """How many words of a row are drawn when none are named."""
@@ -38,7 +39,7 @@ def attention_preview(
     words it is the softmax weight of all text.
 
     Args:
-        model, latent, moment: as for :func:`capture.captured`.
+        model, latent, moment: as for :func:`read.captured`.
         words: as for :func:`words.asked_for`; empty for the first :data:`MOST_WORDS` of each row.
         row: which row of the latent, or :data:`ALL_ROWS`.
         opacity: of the heat over the preview, 0 to 1.
@@ -50,7 +51,7 @@ def attention_preview(
 
     Raises:
         ValueError: the probe takes no attention, no such row or word, too many pictures, and as
-            :func:`capture.captured`.
+            :func:`read.captured`.
     """
     probe = probe_of(model)
     if ATTENTION not in probe.needs:

@@ -8,9 +8,8 @@ import torch
 from comfy.model_management import InterruptProcessingException
 from torch import Tensor
 
-from ...probe_models.preview import Decoding
 from ..core.features import ACTIVATION, ATTENTION, NEEDS, Features
-from ..core.probe import Probe, require_scores, scored
+from ..core.probe import Probe, scored_and_decoded
 from .taps.activation import NO_ACTIVATION
 from .taps.maps import NO_ATTENTION
 
@@ -84,10 +83,9 @@ def _verdict(value: float, picture: Tensor | None) -> Verdict:
 
 def score_and_show(probe: Probe, rows: list[Features]) -> tuple[Tensor, Tensor | None]:
     """Scores ``[rows]``, and small pictures ``[rows, H, W, 3]`` of what a probe that decodes its rows judged."""
-    if not isinstance(probe, Decoding):
-        return scored(probe, rows), None
-    values, images = probe.score_and_decode(rows)
-    scores = require_scores(probe, values, len(rows))
+    scores, images = scored_and_decoded(probe, rows)
+    if images is None:
+        return scores, None
     scale = min(1.0, PREVIEW_PX / max(images.shape[1:3]))
     size = [max(1, round(side * scale)) for side in images.shape[1:3]]
     small = torch.nn.functional.interpolate(images.movedim(-1, 1), size, mode="area").movedim(1, -1)

@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
+from torch import Tensor
+
 from ..core.features import Features
 from ..core.scores import SeedName
 from ..runs.continuing import Original
+from ..runs.latents import row_keys
 
 STORE_BYTES = 512 * 2**20
 STORE_ROWS = 4096
@@ -99,6 +102,10 @@ class RecordStore:
             return None
         self._records.move_to_end(record_id)
         return self._records[record_id][0]
+
+    def find_rows(self, samples: Tensor) -> list[RowRecord | None]:
+        """Return the record of each row of a latent ``[rows, channels, ...]``, None for rows without one."""
+        return [self.find(key) for key in row_keys(samples)]
 
     def _forget(self, record_id: UUID) -> None:
         record, keys = self._records.pop(record_id)

@@ -35,9 +35,7 @@ SAMPLERS: dict[str, SamplerTraits] = {
         SamplerTraits(exact_when_cut=True),
     ),
     **dict.fromkeys(("dpm_fast_function", "sample_dpm_fast"), SamplerTraits(own_sigmas=True)),
-    **dict.fromkeys(
-        ("dpm_adaptive_function", "sample_dpm_adaptive"), SamplerTraits(own_sigmas=True, adaptive=True)
-    ),
+    **dict.fromkeys(("dpm_adaptive_function", "sample_dpm_adaptive"), SamplerTraits(own_sigmas=True, adaptive=True)),
     **dict.fromkeys(
         (
             "sample_euler_ancestral",

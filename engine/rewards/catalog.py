@@ -11,8 +11,8 @@ import torch
 from ..core.texts import plain
 from . import clip, image_reward
 from .files import RewardFile, fill, find, other_layout, read_tensors
-from .judge import RewardModel
 from .pixels import centre_crop, centre_crop_rounding_down, whole
+from .reward_model import RewardModel
 from .word_ids import BertWords, clean_clip_words, clip_words
 
 OPERATIONS = comfy.ops.manual_cast
@@ -24,12 +24,12 @@ CLIP_L = RewardFile(
 
 
 @dataclass(frozen=True)
-class Reward:
+class CatalogEntry:
     """A reward model that can be loaded.
 
     Attributes:
         files: what it needs.
-        build: the reward's name and the files' paths, in the same order → the judge.
+        build: makes the reward model of its name and the files' paths, in the same order.
     """
 
     files: tuple[RewardFile, ...]
@@ -37,7 +37,7 @@ class Reward:
 
 
 def load(name: str) -> RewardModel:
-    """A reward model, ready to judge.
+    """Load a reward model from its files.
 
     Args:
         name: one of ``REWARDS``.
@@ -108,7 +108,7 @@ def _unfilled(path: Path) -> Iterator[None]:
 
 
 REWARDS = {
-    "ImageReward": Reward(
+    "ImageReward": CatalogEntry(
         (
             RewardFile(
                 "ImageReward",
@@ -120,7 +120,7 @@ REWARDS = {
         ),
         _image_reward,
     ),
-    "PickScore": Reward(
+    "PickScore": CatalogEntry(
         (
             RewardFile(
                 "PickScore", ("model.safetensors",), "3.94 GB", "https://huggingface.co/yuvalkirstain/PickScore_v1"
@@ -128,7 +128,7 @@ REWARDS = {
         ),
         _pick_score,
     ),
-    "HPSv2.1": Reward(
+    "HPSv2.1": CatalogEntry(
         (
             RewardFile(
                 "HPSv2.1",
@@ -139,8 +139,8 @@ REWARDS = {
         ),
         _hps,
     ),
-    "CLIPScore": Reward((CLIP_L,), _clip_score),
-    "LAION aesthetic": Reward(
+    "CLIPScore": CatalogEntry((CLIP_L,), _clip_score),
+    "LAION aesthetic": CatalogEntry(
         (
             RewardFile(
                 "LAION-aesthetic",

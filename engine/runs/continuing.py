@@ -16,14 +16,12 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
-from .latents import row_keys
-
 
 class Records(Protocol):
     """Records of rows that earlier runs left behind, as :class:`capture.store.RecordStore` keeps them."""
 
-    def find(self, key: bytes) -> Any:
-        """Find the record of the row with this content; None if there is none."""
+    def find_rows(self, samples: Tensor) -> list[Any]:
+        """Return the record of each row of a latent, None for rows without one."""
         ...
 
 
@@ -41,8 +39,7 @@ class Original:
 
 def originals_of(store: Records, latent: Tensor) -> list[Original] | None:
     """What the runs that rows of a latent come from had outside of their masks; None where one didn't hand it on."""
-    records = [store.find(key) for key in row_keys(latent)]
-    originals = [record.original if record else None for record in records]
+    originals = [record.original if record else None for record in store.find_rows(latent)]
     return None if None in originals else originals
 
 

@@ -84,4 +84,3 @@ def why_not_alone(run: RunWatch, sampler: str) -> tuple[str, ...]:
         (run.draws, f"{RANDOM_INSIDE}, others than for a row alone."),
     ]
     return tuple(sentence for applies, sentence in reasons if applies)
-

@@ -15,7 +15,7 @@ from comfy.model_management import InterruptProcessingException
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from ..capture.attachment import Attachment
+from ..capture.attach import Attachment
 from ..capture.recording import Recording
 from ..capture.scoring import why_not_seen
 from ..core.probe import scored

@@ -3,9 +3,10 @@
 import pytest
 import torch
 from diffusion_probe.dev.random_models import random_conditioning
+from diffusion_probe.engine.capture.attach import attach_probe
 from diffusion_probe.engine.capture.attention_preview import MOST_WORDS, attention_preview
-from diffusion_probe.engine.capture.capture import attach_probe, captured
 from diffusion_probe.engine.capture.prompt.encode import KEY
+from diffusion_probe.engine.capture.read import captured
 from diffusion_probe.nodes.words import AttentionPreview
 from diffusion_probe.probe_models.focus import AttentionFocus
 from diffusion_probe.probe_models.preview import PreviewReward
@@ -110,8 +111,8 @@ def test_a_latent_of_another_model_is_refused(flux, ksampler, run):
         shown((run[0], {"samples": ksampler(flux, seed=9, steps=3)}))
 
 
-def test_a_probe_that_takes_no_attention_is_named_with_the_fix(flux, ksampler):
-    probe = PreviewReward(lambda latents: latents, lambda images, prompts: [0.0], "a cat")
+def test_a_probe_that_takes_no_attention_is_named_with_the_fix(flux, ksampler, reward_of):
+    probe = PreviewReward(lambda latents: latents, reward_of(lambda images, prompts: [0.0]), "a cat")
     message = 'The attached probe \\("preview reward"\\) does not look at attention.*Connect Attention Focus'
     with pytest.raises(ValueError, match=message):
         shown(sampled(flux, ksampler, probe=probe))

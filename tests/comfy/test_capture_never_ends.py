@@ -6,16 +6,17 @@ import pytest
 import torch
 from comfy.ldm.modules import attention as comfy_attention
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
-from diffusion_probe.engine.capture import attachment, recording
-from diffusion_probe.engine.capture.capture import attach_probe, captured, finished_rows, score_latent
+from diffusion_probe.engine.capture import attach, recording
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import captured, finished_rows, score_latent
 from diffusion_probe.engine.capture.taps import activation, maps, model_call
 from diffusion_probe.engine.capture.taps import wrapper as tap
-from diffusion_probe.engine.core.probe import CaptureAll
+from diffusion_probe.engine.core.probe import CaptureAll, Probe
 from diffusion_probe.engine.runs.keys import RECORDING
 from diffusion_probe.engine.runs.latents import row_keys
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
-from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.seed_search.search import seed_search
 from diffusion_probe.engine.selection.pruning import PruneRule
 from diffusion_probe.nodes.attach import ProbeScore
 
@@ -56,7 +57,7 @@ PLACES = {
     "the latent": (recording, "_model_input"),
     "the plan of moments": (recording, "MomentPlan"),
     "the question which moment it is": (recording.MomentPlan, "wanted"),
-    "the names of rows": (attachment, "name_seeds"),
+    "the names of rows": (attach, "name_seeds"),
     "the features of a row": (recording.Recording, "row_features"),
 }
 
@@ -123,7 +124,7 @@ def test_a_later_evaluation_that_fails_takes_back_the_earlier_one(models, sample
         captured(model, {"samples": latent})
 
 
-class Scoring:
+class Scoring(Probe):
     """Scores of any kind, in the middle of a run or after it."""
 
     name, label, needs, skilled, calibration = "scoring", "liking", frozenset({"denoised"}), True, ()
@@ -212,7 +213,7 @@ def test_a_search_goes_on_with_those_that_could_be_looked_at(models, sample, mon
         result = seed_search(
             models[family], found, probe, lambda steps: policy_named(ONE_CUT, steps, 3, 1, share=0.5), 1
         )
-    remarks = [fate.remark for fate in result.outcome.fates]
+    remarks = [each.remark for each in result.outcome.candidates]
     assert sum(remark is not None for remark in remarks) == 1
     assert "an error in this pack (RuntimeError: boom), and the run went on" in next(filter(None, remarks))
     expected = sample(models[family], latent=latent["samples"], seed=result.survivors[0])

@@ -4,7 +4,8 @@ import pytest
 import torch
 from comfy.ldm.modules.attention import attention_pytorch
 from diffusion_probe.dev.random_models import random_conditioning, random_sdxl
-from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import captured
 
 TOKENS = 12
 BLOCKS = ("input 1 0", "input 3 0", "input 3 1")

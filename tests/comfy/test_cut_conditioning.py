@@ -5,7 +5,9 @@ import pytest
 import torch
 from comfy_execution.graph_utils import ExecutionBlocker
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
-from diffusion_probe.engine.capture.capture import attach_probe, score_latent
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import score_latent
+from diffusion_probe.engine.core.probe import Probe
 from diffusion_probe.engine.runs.conditioning import cut_conditioning, what_differs
 from diffusion_probe.nodes.seeds import EarlySeedFilter
 
@@ -16,7 +18,7 @@ STEPS, CUT = 6, 3
 SMALL_UNET = {"num_res_blocks": [1], "channel_mult": [1], "transformer_depth": [1], "transformer_depth_output": [1, 1]}
 
 
-class ByRow:
+class ByRow(Probe):
     """Likes rows 1 and 3 best, whatever they hold."""
 
     name, label, needs, skilled, calibration = "by row", "liking", frozenset({"denoised"}), True, ()

@@ -17,7 +17,9 @@ from comfy_extras.nodes_perpneg import PerpNeg
 from comfy_extras.nodes_sag import SelfAttentionGuidance
 from comfy_extras.nodes_video_model import VideoTriangleCFGGuidance
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
-from diffusion_probe.engine.capture.capture import attach_probe, score_latent
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import score_latent
+from diffusion_probe.engine.core.probe import Probe
 from diffusion_probe.engine.runs import run_watch
 from diffusion_probe.engine.runs.keys import RECORDING
 from diffusion_probe.engine.runs.latents import row_keys
@@ -35,7 +37,7 @@ SMALL_UNET = {"num_res_blocks": [1], "channel_mult": [1], "transformer_depth": [
 NEEDS_MODEL = "connect the MODEL of Attach Probe to the second sampler"
 
 
-class ByRow:
+class ByRow(Probe):
     """Likes rows 1 and 3 best, whatever they hold."""
 
     name, label, needs, skilled, calibration = "by row", "liking", frozenset({"denoised"}), True, ()

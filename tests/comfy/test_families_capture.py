@@ -13,9 +13,10 @@ import torch
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy_extras.nodes_flux import FluxKVCache
 from diffusion_probe.dev.random_models import SDXL_BASE, SDXL_FIXED, SMALL_MODELS
+from diffusion_probe.engine.capture.attach import attach_probe
 from diffusion_probe.engine.capture.attention_preview import attention_preview
-from diffusion_probe.engine.capture.capture import attach_probe, captured
 from diffusion_probe.engine.capture.previews import preview_images
+from diffusion_probe.engine.capture.read import captured
 from diffusion_probe.engine.capture.taps.families import FAMILIES
 from diffusion_probe.engine.capture.taps.tokens import Attention, Tokens, text_image
 from diffusion_probe.engine.core.probe import CaptureAll

@@ -12,6 +12,7 @@ from diffusion_probe.engine.core.scores import Scores, SeedName
 from diffusion_probe.nodes.attach import AttachProbe, ProbeScore
 from diffusion_probe.nodes.probes import AttentionFocusProbe, PreviewRewardProbe
 from diffusion_probe.nodes.seeds import EarlySeedFilter, SeedBatch
+from diffusion_probe.testbed.scorer import GroundTruth
 
 import nodes as comfy_nodes
 
@@ -67,7 +68,7 @@ def test_the_attention_focus_node_scores_without_vae_or_reward(flux):
     assert len(output[0]) == 3 and len(output.ui["images"]) == 3
 
 
-def test_preview_reward_shows_what_it_judged(flux):
+def test_preview_reward_shows_what_it_judged(flux, reward_of):
     class Vae:
         @staticmethod
         def decode(latents):
@@ -77,7 +78,7 @@ def test_preview_reward_shows_what_it_judged(flux):
         assert prompts == ["a lamp"] * len(images)
         return images.mean((1, 2, 3))
 
-    probe = PreviewRewardProbe.execute(Vae(), brightness, "a lamp")[0]
+    probe = PreviewRewardProbe.execute(Vae(), reward_of(brightness), "a lamp")[0]
     _, _, output = scored(flux, probe)
     assert len(output.ui["images"]) == 3
 
@@ -178,11 +179,11 @@ THREE = Scores((0.1, 0.2, 0.3), tuple(map(SeedName, (1, 2, 3))), "a probe", "qua
             r"Early Seed Filter: .*between 0 and 100",
         ),
         (
-            lambda flux, probe: PreviewRewardProbe.execute(SimpleNamespace(decode=None), len, " \n"),
+            lambda flux, probe: PreviewRewardProbe.execute(SimpleNamespace(decode=None), GroundTruth(), " \n"),
             r"Preview Reward: The prompt is empty.*Write",
         ),
         (
-            lambda flux, probe: PreviewRewardProbe.execute(None, len, "a lamp"),
+            lambda flux, probe: PreviewRewardProbe.execute(None, GroundTruth(), "a lamp"),
             r"Preview Reward: The vae is missing: this checkpoint holds no VAE\. Load one",
         ),
         (

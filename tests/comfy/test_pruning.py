@@ -14,7 +14,9 @@ from comfy_extras.nodes_custom_sampler import BasicGuider, SamplerCustomAdvanced
 from comfy_extras.nodes_easycache import EasyCacheNode, LazyCacheNode
 from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
-from diffusion_probe.engine.capture.capture import attach_probe, captured, score_latent
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import captured, score_latent
+from diffusion_probe.engine.core.probe import Probe
 from diffusion_probe.engine.runs import seeds
 from diffusion_probe.engine.runs.keys import RECORDING
 from diffusion_probe.engine.selection.pruning import PRUNING_KEY, PruneRule
@@ -27,7 +29,7 @@ import nodes as comfy_nodes
 KEPT, DROPPED = [1, 3], [0, 2]
 
 
-class ByRow:
+class ByRow(Probe):
     """Likes rows 1 and 3 best, whatever they hold, and draws random numbers as a careless probe would."""
 
     name, label, needs, skilled, calibration = "by row", "liking", frozenset({"denoised"}), True, ()

@@ -9,13 +9,13 @@ import folder_paths
 import numpy as np
 import pytest
 import torch
+from diffusion_probe.engine.core.files import locked
 from diffusion_probe.nodes import probe_folder, train
 from diffusion_probe.nodes.evaluate import EvaluateProbe
 from diffusion_probe.nodes.probe_folder import FOLDER, new_probe_path, probe_names, probe_path
 from diffusion_probe.nodes.probes import AttentionFocusProbe, LoadProbe
 from diffusion_probe.nodes.train import TrainProbe
-from diffusion_probe.training.fitting.choices import recipe_for
-from diffusion_probe.training.fitting.probe_training import only_one
+from diffusion_probe.training.fitting.recipe import recipe_for
 
 SMALL = {"width": 16, "seeing": 1, "layers": 1}
 
@@ -105,7 +105,7 @@ def test_an_interrupt_keeps_the_best_so_far_says_so_and_the_same_again_goes_on(
     assert trained(steps=5).result[0].name == "my-probe"
     assert shown[0][0] == 4  # three were done
     left = sorted(path.name for path in probes.iterdir())
-    assert left == [".my-probe.training", "my-probe.png", "my-probe.safetensors"]
+    assert left == [".my-probe.safetensors.lock", "my-probe.png", "my-probe.safetensors"]
 
 
 def test_who_stops_at_once_loses_no_file_that_would_have_been_replaced(probes, data, shown, monkeypatch, write_probe):
@@ -217,7 +217,8 @@ def test_a_report_that_cannot_be_drawn_leaves_the_file_that_it_would_replace(pro
 
 
 def test_two_trainings_into_one_file_are_refused(probes, data):
-    with only_one(probes / "my-probe.safetensors"), pytest.raises(ValueError, match="Train Probe: Another training is"):
+    path = probes / "my-probe.safetensors"
+    with locked(path), pytest.raises(ValueError, match="Train Probe: Another process is writing my-probe"):
         trained()
 
 

@@ -11,11 +11,12 @@ import comfy.supported_models as families
 import pytest
 import torch
 from diffusion_probe.dev.random_models import SDXL_FIXED, SMALL_MODELS, SMALL_SDXL, random_conditioning, random_of
-from diffusion_probe.engine.capture.capture import captured
+from diffusion_probe.engine.capture.read import captured
+from diffusion_probe.engine.core.reward import Reward
 from diffusion_probe.engine.runs.keys import RECORDING
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
-from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.seed_search.search import seed_search
 from diffusion_probe.nodes.attach import AttachProbe, ProbeScore
 from diffusion_probe.nodes.prune import PruneInFlight
 from diffusion_probe.nodes.record import AttachRecorder
@@ -156,13 +157,20 @@ def sample(name, model, seed=5, rows=ROWS, callback=None):
     )  # fmt: skip
 
 
+class Brightness(Reward):
+    label = "brightness"
+
+    def score(self, images, prompts):
+        return images.mean((1, 2, 3))
+
+
 def probe():
-    """Preview Reward with a VAE and a judge that are quick: the row whose latents lie highest is the best."""
+    """Preview Reward with a quick VAE and reward: the row of the largest latents is the best."""
 
     def decode(latents):
         return latents.flatten(1, -3)[:, :3].movedim(1, -1).div(10).sigmoid()
 
-    return PreviewReward(decode, lambda images, prompts: images.mean((1, 2, 3)), "a prompt", "brightness")
+    return PreviewReward(decode, Brightness(), "a prompt")
 
 
 def test_a_probe_of_x0_scores_a_run_and_changes_nothing_of_it(name):

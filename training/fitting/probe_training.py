@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from ...engine.core.files import locked
 from ...probe_models.probe_card import ProbeCard
 from ...probe_models.probe_file import save_probe
 from ..dataset.batches import Batches, grouped
 from ..dataset.folder import Dataset, prompt_digest
 from ..dataset.projection import dataset_projection
 from ..metrics.validation import Scored, score_groups, with_enough_rows, within_by_moment
-from .figures import describe, figures_of, quantiles, skill_of
-from .fit import Fit, Recipe, check_labels
-from .lock import only_one
+from .fit import Fit, check_labels
+from .held_out import describe, figures_of, quantiles, skill_of
+from .recipe import Recipe
 from .unfinished import Unfinished, disk_errors
 
 CHECK_EVERY = 250
@@ -109,7 +110,7 @@ def train_probe(
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Unfinished(out, dataset, recipe)
-    with only_one(out), disk_errors(out):
+    with locked(out), disk_errors(out):
         if anew and not unfinished.goes_on():
             unfinished.remove()
         unfinished.require_same()

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import trange
 
-from .checkpoints import Checkpoint, load_checkpoint, save_checkpoint, texts
+from .checkpoints import Checkpoint, load_checkpoint, metadata_of, save_checkpoint
 from .precision import bfloat16_is_fast
 
 CHECKPOINT_EVERY = 250
@@ -131,16 +132,16 @@ class Stage:
         Raises:
             ValueError: it was made with other settings.
         """
-        found = next((text[SETTINGS] for text in texts(self.path) if SETTINGS in text), self.settings)
-        if found != self.settings:
+        earlier = next((each[SETTINGS] for each in metadata_of(self.path) if SETTINGS in each), self.settings)
+        if earlier != self.settings:
             raise ValueError(
-                f"The checkpoint {self.path} was made with {found}, now asked: {self.settings}. "
-                "Use the same settings to resume, or another --out."
+                f"The checkpoint {self.path} was made with the settings {earlier}, and this training has "
+                f"{self.settings}. Use the same settings to resume, or another --out."
             )
         checkpoint = load_checkpoint(self.path, self._is_whole)
         if checkpoint is None:
             if self.path.exists():
-                logging.warning(f"{self.path.name} is damaged, and none is before it: the training starts anew.")
+                logging.warning(f"{self.path.name} is damaged, and so is the previous one: the training starts anew.")
             return
         tensors = checkpoint[1]
         self.losses = tensors["losses"].tolist()
@@ -191,11 +192,8 @@ class Stage:
             for optimizer in self.optimizers:
                 optimizer.step()
             # A young average would remember the random start: let the decay grow with the step.
-            decay = min(self.average, (1 + step) / (10 + step))
-            with torch.no_grad():
-                torch._foreach_lerp_(
-                    list(self.averaged.values()), [p.detach() for p in self.parameters.values()], 1 - decay
-                )
+            update = get_ema_multi_avg_fn(min(self.average, (1 + step) / (10 + step)))
+            update(list(self.averaged.values()), list(self.parameters.values()), step)
             self.losses.append(loss.item())
             if step % 20 == 0:
                 progress.set_postfix(loss=f"{sum(self.losses[-50:]) / len(self.losses[-50:]):.4f}")

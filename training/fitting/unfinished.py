@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from ...engine.core.json_text import read_json
 from ..dataset.folder import Dataset, run_key
-from .checkpoints import load_checkpoint, remove_checkpoint, save_checkpoint, texts
-from .fit import Recipe, default_sizes
+from .checkpoints import load_checkpoint, metadata_of, remove_checkpoint, save_checkpoint
+from .recipe import Recipe, default_sizes
 
 KEY, CHECKS = "training", "checks"
 
@@ -32,11 +32,11 @@ class Unfinished:
 
     def goes_on(self) -> bool:
         """Whether the same training was stopped here, so that it can be continued."""
-        return self.is_there() and any(text.get(KEY) == self.key for text in texts(self.best))
+        return self.is_there() and any(metadata.get(KEY) == self.key for metadata in metadata_of(self.best))
 
     def is_there(self) -> bool:
         """Whether some training was stopped here that can be continued."""
-        return any(True for _ in texts(self.checkpoint))
+        return any(True for _ in metadata_of(self.checkpoint))
 
     def require_same(self) -> None:
         """Refuse to continue what another training left.
@@ -44,7 +44,7 @@ class Unfinished:
         Raises:
             ValueError: it had another recipe, or other data.
         """
-        if self.is_there() and any(True for _ in texts(self.best)) and not self.goes_on():
+        if self.is_there() and any(True for _ in metadata_of(self.best)) and not self.goes_on():
             raise ValueError(
                 f"{self.checkpoint} is left by a training with other settings or other data that was stopped. "
                 "Choose another name, or delete that file."

@@ -189,14 +189,13 @@ def require_fit(probe: Probe, model: Any) -> None:
             f"the probe “{probe.name}” reads an activation, and ComfyUI shows none of {family_of(model).name}. "
             "Connect another probe, such as Attention Focus."
         )
-    trained_for = getattr(probe, "family", None)
-    if trained_for is None:
+    if probe.family is None:
         return
     family = family_of(model)
-    if trained_for != family.name:
+    if probe.family != family.name:
         raise ValueError(
-            f"the probe “{probe.name}” was trained for {trained_for}, and this MODEL is {family.name}. Connect a "
-            f"{trained_for} model, a probe that was trained for {family.name}, or Attention Focus."
+            f"the probe “{probe.name}” was trained for {probe.family}, and this MODEL is {family.name}. Connect a "
+            f"{probe.family} model, a probe that was trained for {family.name}, or Attention Focus."
         )
     there = block_names(family.blocks(model.model.diffusion_model))
     missing = [block for block in probe.blocks if block not in there]
