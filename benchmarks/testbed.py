@@ -51,7 +51,7 @@ def measure(
     cfg = sample.default_cfg(model) if cfg is None else cfg
     scenes = sample_scenes(prompts, 10_000 + seed, "held_out")
     rows = [(scene.prompt, seed * 1_000_000 + p * 1_000 + s) for p, scene in enumerate(scenes) for s in range(seeds)]
-    parts: list[scorer.Parts] = []
+    parts: list[scorer.Criteria] = []
     spent = 0.0
     sample.sample_images(model, clip, vae, rows[0][0], [0, 1], steps=2)  # warm-up
     for start in trange(0, len(rows), BATCH, desc="images", mininterval=2):
@@ -59,7 +59,7 @@ def measure(
         before = time.perf_counter()
         images = sample.sample_images(model, clip, vae, texts, numbers, cfg=cfg)
         spent += time.perf_counter() - before
-        parts += scorer.score_parts(images, list(texts))
+        parts += scorer.criteria_of(images, list(texts))
     grouped = [parts[p * seeds : (p + 1) * seeds] for p in range(prompts)]
     totals = np.array([[part.total for part in group] for group in grouped])
     triples = sample_scenes(max(prompts, 100), 20_000 + seed, "held_out", object_count=3)

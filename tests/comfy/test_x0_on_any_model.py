@@ -124,11 +124,6 @@ def no_model_is_left():
     built.cache_clear()
 
 
-@pytest.fixture(autouse=True)
-def previews_in(tmp_path, monkeypatch):
-    monkeypatch.setattr("folder_paths.get_temp_directory", lambda: str(tmp_path))
-
-
 def prompt(name, seed):
     [[context, entry]] = random_conditioning(seed, tokens=77 if name == "Hunyuan-DiT" else 12)
     if name == "Hunyuan-DiT":
@@ -199,7 +194,7 @@ def test_rows_of_any_model_are_pruned_in_flight(name):
     scores = ProbeScore.execute({"samples": pruned}, model)[0]
     (kept,) = [row for row in range(ROWS) if scores.dropped_at[row] is None]
     assert (pruned[kept] - whole[kept]).norm() / whole[kept].norm() < 1e-5
-    assert sum(rows) == 2 * (ROWS * 2 + 1 * 2) and model.get_attachment(RECORDING).store.bytes() > 0
+    assert sum(rows) == 2 * (ROWS * 2 + 1 * 2) and model.get_attachment(RECORDING).store.size() > 0
 
 
 def test_seeds_of_any_model_are_searched_by_x0(name):

@@ -52,10 +52,10 @@ def test_flat_attention_gives_a_clear_map_not_an_error():
 
 def test_without_attention_or_words_there_are_no_maps():
     assert word_maps(features()) == () and word_maps(features(torch.rand(1, 2, 4, 4))) == ()
-    assert looks(None, [features(), features()]) == [looks(None, [features()])[0]] * 2
+    assert looks(None, [features(), features()]) == looks(None, [features()]) * 2
 
 
-def test_a_prompt_of_many_words_and_a_board_of_many_rows_send_a_bounded_number_of_maps():
+def test_many_words_on_a_board_of_many_rows_send_a_bounded_number_of_maps():
     words = [Word(f"word {number}", (number,)) for number in range(300)]
     row = features(torch.rand(1, 300, 16, 16), words)
     assert len(word_maps(row)) == MOST_WORDS
