@@ -1,4 +1,4 @@
-"""How a trained probe and previews become one probe: the weights of their mean, and its skill."""
+"""Combination of a trained probe and previews into one probe: the weights of their mean, and its skill."""
 
 from dataclasses import replace
 

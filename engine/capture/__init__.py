@@ -1,1 +1,1 @@
-"""What a probe needs of a sampler run, captured while it goes on, and kept for each row of its latent."""
+"""Features of a sampler run, captured while it goes on, and kept for each row of its latent."""

@@ -31,7 +31,7 @@ from .taps.wrapper import tapped_call
 
 
 class RowRule(Protocol):
-    """What decides in a run, at its one moment, which rows go on."""
+    """Rule that decides in a run, at its one moment, which rows go on."""
 
     def install(self, model: Any) -> None:
         """Add its wrappers to a MODEL that has an attachment, inside the wrappers of the recording."""
@@ -40,7 +40,7 @@ class RowRule(Protocol):
 
 @dataclass
 class Attachment:
-    """What Attach Probe puts on its clone of the MODEL; clones of the clone share it."""
+    """Attachment of a probe to a clone of a MODEL; clones of the clone share it."""
 
     probe: Probe
     family: Family
@@ -48,7 +48,7 @@ class Attachment:
     store: RecordStore = field(default_factory=RecordStore)
 
     def outer_sample(self, executor, noise, latent_image, sampler, sigmas, denoise_mask, callback, *args, **kwargs):
-        """OUTER_SAMPLE wrapper: record one sampler call under the content of the rows it returns."""
+        """Wrap OUTER_SAMPLE: record one sampler call under the content of the rows it returns."""
         guider = executor.class_obj
         options = guider.model_options["transformer_options"]
         recording = Recording(self.family, frozenset(self.probe.needs), self.moments, self.probe.projection)
@@ -127,7 +127,7 @@ class Attachment:
         )
 
     def seed_names(self, recording: Recording, latent_image: Tensor) -> list[SeedName]:
-        """The names of a run's rows: by the initial noise, or those of the run that it continues without noise."""
+        """Name a run's rows by their initial noise, or as in the run that it continues without noise."""
         if not recording.noise.any():
             seed, sources = seed_number(recording.seed), self.store.find_rows(latent_image)
             return [source.seed if source else SeedName(seed, row) for row, source in enumerate(sources)]
@@ -135,7 +135,7 @@ class Attachment:
 
 
 def _sampler_sample(executor, guider, sigmas, extra_args, callback, noise, *args, **kwargs):
-    """SAMPLER_SAMPLE wrapper: the noise here is what the run really starts from."""
+    """Wrap SAMPLER_SAMPLE: the noise here is what the run really starts from."""
     recording = extra_args["model_options"]["transformer_options"].get(RECORDING)
     if recording is not None:
         name = sampler_name(executor.class_obj)
@@ -165,7 +165,7 @@ WRAPPERS = {
 
 
 def attach_probe(model: Any, probe: Probe, moments: str = AUTO, rule: RowRule | None = None) -> Any:
-    """A clone of a MODEL that records what ``probe`` needs whenever a sampler runs it.
+    """Clone a MODEL so that it records what ``probe`` needs whenever a sampler runs it.
 
     Args:
         model: a MODEL (``ModelPatcher``).

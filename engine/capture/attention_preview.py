@@ -1,4 +1,4 @@
-"""Where each word's attention lies, drawn over a preview of the row."""
+"""Attention to each word, drawn over a preview of the row."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from .previews import preview_images
 from .read import captured
 
 MOST_WORDS = 16
-"""How many words of a row are drawn when none are named."""
+"""Largest number of words of a row that are drawn when none are named."""
 
 MOST_PIXELS = 2**27
 """Of all pictures together: they take 12 bytes each."""
@@ -32,7 +32,7 @@ def attention_preview(
     size: int = 256,
     captions: bool = True,
 ) -> tuple[Tensor, list[str]]:
-    """One picture per row and word, the words of the first row first.
+    """Draw one picture per row and word, the words of the first row first.
 
     A word's heat at a place is its share of the attention that the place gives to the text,
     averaged over blocks, and stretched from the coldest to the hottest place of the map. Without
@@ -84,7 +84,7 @@ def attention_preview(
 
 
 def _heats(features: Features, names: str) -> tuple[tuple[Word, ...], Tensor]:
-    """Words of a row and the heat of each, ``[words, height, width]``."""
+    """Compute the words of a row and the heat of each, ``[words, height, width]``."""
     if not features.words:
         if names.strip():
             raise ValueError(
@@ -102,6 +102,6 @@ def _stretched(heat: Tensor) -> Tensor:
 
 
 def _written(word: Word) -> str:
-    """Its name as far as the font can write it; otherwise with its first text position, to tell it from others."""
+    """Name a word as far as the font can write it; otherwise add its first text position, to tell it from others."""
     name = writable(word.name)
     return name if name == word.name else f"{name} (position {word.positions[0]})"

@@ -41,7 +41,7 @@ class Moment:
 
 
 def parse_moments(text: str) -> tuple[Moment, ...] | None:
-    """Moments from what a user typed: ``auto`` (gives None), or ``20%, 40%, step 5``.
+    """Read moments from what a user typed: ``auto`` (gives None), or ``20%, 40%, step 5``.
 
     Raises:
         ValueError: something else, a fraction outside of 0 to 100 %, a step below 1, nothing at all, too many.
@@ -70,7 +70,7 @@ def parse_moments(text: str) -> tuple[Moment, ...] | None:
 
 
 def one_moment(text: str) -> str | None:
-    """The one moment that a user typed, as captured features are named; None, the latest, for nothing.
+    """Read the one moment that a user typed, as captured features are named; None, the latest, for nothing.
 
     Raises:
         ValueError: more than one, or as :func:`parse_moments`.
@@ -86,7 +86,7 @@ def one_moment(text: str) -> str | None:
 
 
 def percent_of_sigma(model_sampling: Any, sigma: float) -> float:
-    """The fraction p with ``percent_to_sigma(p) == sigma``, by bisection; 0 at and above the top."""
+    """Find the fraction p with ``percent_to_sigma(p) == sigma``, by bisection; 0 at and above the top."""
     low, high = 0.0, 1.0
     for _ in range(40):
         middle = (low + high) / 2
@@ -98,7 +98,7 @@ def percent_of_sigma(model_sampling: Any, sigma: float) -> float:
 
 
 def schedule_steps(model_sampling: Any, sigmas: Tensor) -> float:
-    """How many steps the whole schedule has of which ``sigmas`` may be a part.
+    """Count the steps of the whole schedule of which ``sigmas`` may be a part.
 
     A run that is cut short shows only its own sigmas; the whole is estimated from how much of the
     noise range they cover.
@@ -110,7 +110,7 @@ def schedule_steps(model_sampling: Any, sigmas: Tensor) -> float:
 
 
 class MomentPlan:
-    """Which evaluations of one run to capture.
+    """Plan of the evaluations of one run to capture.
 
     Args:
         moments: the moments asked for, or None for the default: that of the family, in schedules of
@@ -141,7 +141,7 @@ class MomentPlan:
         return float(self.model_sampling.percent_to_sigma(moment.percent)) * (1 + SIGMA_TOLERANCE)
 
     def why_outside(self, moment: Moment) -> str | None:
-        """Why this run cannot contain a moment given by noise level, or None if it does."""
+        """Say why this run cannot contain a moment given by noise level; None if it does."""
         above = self._above(moment)
         first, last = (100 * percent_of_sigma(self.model_sampling, s) for s in (self.sigmas[0], self.sigmas[-1]))
         covered = f"the run covers {first:.0f}% to {last:.0f}% of the noise range"
@@ -152,7 +152,7 @@ class MomentPlan:
         return None
 
     def wanted(self, step: int, sigma: float) -> list[Moment]:
-        """The moments that evaluation ``step`` (from 1) at ``sigma`` may be.
+        """List the moments that evaluation ``step`` (from 1) at ``sigma`` may be.
 
         A later evaluation for the same moment replaces an earlier one: samplers that evaluate more
         than once per step pass several times below the last schedule sigma above the moment.
@@ -171,7 +171,7 @@ class MomentPlan:
         return above < sigma <= last_start * (1 + SIGMA_TOLERANCE)
 
     def why_missing(self, moment: Moment, evaluations: int) -> str:
-        """Why nothing was captured at a moment in a run of ``evaluations`` model evaluations."""
+        """Say why nothing was captured at a moment in a run of ``evaluations`` model evaluations."""
         if moment.step is not None:
             return f"the run had {evaluations} model evaluations, so no {moment}. Ask for step 1 to {evaluations}."
         return self.why_outside(moment) or (

@@ -23,7 +23,7 @@ Draw = Callable[[Tensor], Image.Image | None]
 
 
 def preview_images(model: Any, rows: Sequence[Features]) -> Tensor | None:
-    """Pictures of the rows' x0 predictions, float 0 to 1, ``[rows, height, width, 3]``.
+    """Draw the rows' x0 predictions, float 0 to 1, ``[rows, height, width, 3]``.
 
     Drawn by the preview method that the user chose in ComfyUI, or by the model's RGB approximation
     if previews while sampling are off or that method draws none. None if the model has none, or drawing
@@ -43,12 +43,12 @@ def preview_images(model: Any, rows: Sequence[Features]) -> Tensor | None:
 
 
 def new_previewer(model: Any) -> Any:
-    """A previewer by the method that the user chose, None if that is none."""
+    """Make a previewer by the method that the user chose; None if that is none."""
     return latent_preview.get_previewer(model.load_device, model.get_model_object("latent_format"))
 
 
 def is_stock(previewer: Any) -> bool:
-    """Whether it draws as ComfyUI's own do, which keep nothing from one picture to the next. So does None."""
+    """Check whether it draws as ComfyUI's own do, which keep nothing from one picture to the next. So does None."""
     if previewer is None:
         return True
     draws = previewer.decode_latent_to_preview_image
@@ -56,7 +56,7 @@ def is_stock(previewer: Any) -> bool:
 
 
 def _ways(model: Any, latent_format: Any) -> Iterator[Callable[[Tensor], Tensor | None]]:
-    """How rows may be drawn, the best first."""
+    """List the ways in which rows may be drawn, the best first."""
     try:
         previewer = new_previewer(model)
     except Exception as error:
@@ -82,7 +82,7 @@ def _picture(previewer: Any, latent: Tensor) -> Image.Image | None:
 
 
 def _apart(previewer: Callable[[], Any], latents: Tensor) -> Tensor | None:
-    """Each row by a previewer of another pack; None if a row gets none, or the picture of something else.
+    """Draw each row separately by a previewer of another pack; None if a row gets no picture of its own.
 
     What is drawn first is none of the rows, so that a picture from before shows.
 
@@ -102,7 +102,7 @@ def _apart(previewer: Callable[[], Any], latents: Tensor) -> Tensor | None:
 
 
 def _stacked(pictures: Sequence[Image.Image | None]) -> Tensor | None:
-    """Float 0 to 1, ``[pictures, height, width, 3]``."""
+    """Stack pictures as float 0 to 1, ``[pictures, height, width, 3]``."""
     if any(picture is None for picture in pictures):
         return None
     return torch.stack([torch.from_numpy(np.array(picture.convert("RGB"))).float() / 255 for picture in pictures])

@@ -1,4 +1,4 @@
-"""What was captured of the rows of a LATENT that left the sampler, and their scores."""
+"""Features captured of the rows of a LATENT that left the sampler, and their scores."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -57,7 +57,7 @@ def captured(model: Any, latent: dict[str, Any], moment: str | None = None) -> l
 
 
 def finished_rows(model: Any, latent: dict[str, Any]) -> tuple[list[RowRecord], list[list[Features]]]:
-    """All that was captured of runs that went to their end.
+    """Return all that was captured of runs that went to their end.
 
     Arguments as :func:`captured`.
 
@@ -91,7 +91,7 @@ def finished_rows(model: Any, latent: dict[str, Any]) -> tuple[list[RowRecord], 
 
 
 def _reasons(row: Features, needs: frozenset[str]) -> list[str]:
-    """Why a row can't be recorded: parts that are not there, and blocks."""
+    """List why a row can't be recorded: features and blocks that are missing."""
     parts = [(f"the {part}", why_missing(row, part)) for part in sorted(needs)]
     blocks = [(f"the attention of {name}", why) for name, why in row.why.items() if name not in NEEDS]
     return [f"{what} could not be captured at {row.moment}: {why}" for what, why in [*parts, *blocks] if why]
@@ -166,5 +166,5 @@ def _scores(probe: Probe, records: list[RowRecord], rows: list[Features], values
 
 
 def _together(of_records: Iterable[Iterable[Any]]) -> tuple[Any, ...]:
-    """What is said of any of the records, once."""
+    """Collect what is said of any of the records, once."""
     return tuple(dict.fromkeys(said for record in of_records for said in record))

@@ -59,14 +59,14 @@ class Recording:
         self.broken = ""
 
     def begin(self, model_sampling: Any, sigmas: Tensor, sampler: str, noise: Tensor, seed: int | None) -> None:
-        """The sampler starts: what it starts from, and on which schedule."""
+        """Begin with the sampler's start: the noise, and the schedule."""
         self.sampler, self.noise, self.seed = sampler, noise, seed
         with self._guarded():
             self.sigmas = [float(sigma) for sigma in sigmas]
             self.plan = MomentPlan(self.moments, sigmas, model_sampling, sampler, self.family.moment)
 
     def evaluate(self, executor: Any, x: Tensor, timestep: Tensor, model_options: dict, seed: int | None) -> Tensor:
-        """One model evaluation, captured if it is one of the moments. Returns what the model returns."""
+        """Execute one model evaluation, captured if it is one of the moments. Returns what the model returns."""
         self.evaluations += 1
         moments, look = [], None
         with self._guarded():
@@ -101,7 +101,7 @@ class Recording:
         return self.plan.wanted(self.evaluations, float(timestep.flatten()[0]))
 
     def _look(self, guider: Any, x: Tensor, moments: list[Moment]) -> Look | None:
-        """What to take of an evaluation, in place of an earlier one; None if it can't be looked at."""
+        """Prepare what to capture of an evaluation, in place of an earlier one; None if nothing can be captured."""
         for moment in moments:
             self.snapshots.pop(moment, None)
             self.why_not.pop(moment, None)
@@ -113,10 +113,12 @@ class Recording:
             self.why_not.update(dict.fromkeys(moments, why))
             return None
         conds = _looked_at(guider)
-        given = (self.family, guider.inner_model.diffusion_model, conds, *x.shape[-2:])
-        maps = AttentionMaps(*given) if ATTENTION in self.needs else None
-        activation = ActivationMaps(*given, self.projection) if ACTIVATION in self.needs else None
-        return Look(len(x), *x.shape[-2:], conds, maps, activation)
+        model, (high, wide) = guider.inner_model.diffusion_model, x.shape[-2:]
+        maps = AttentionMaps(self.family, model, conds, high, wide) if ATTENTION in self.needs else None
+        activation = None
+        if ACTIVATION in self.needs:
+            activation = ActivationMaps(self.family, model, conds, high, wide, self.projection)
+        return Look(len(x), high, wide, conds, maps, activation)
 
     def _snapshot(self, guider: Any, x: Tensor, timestep: Tensor, look: Look, denoised: Tensor) -> Snapshot:
         maps, conds = look.maps, _looked_at(guider)
@@ -139,7 +141,7 @@ class Recording:
         )
 
     def missing(self) -> dict[str, str]:
-        """For each moment without a snapshot, why."""
+        """Say for each moment without a snapshot why."""
         if self.plan is None:
             return {str(moment): f"{self.broken}." for moment in self.moments or (AUTO,)} if self.broken else {}
         absent = (moment for moment in self.plan.moments if moment not in self.snapshots)
@@ -150,11 +152,11 @@ class Recording:
         return f"{why}." if why else self.plan.why_missing(moment, self.evaluations)
 
     def notes(self) -> tuple[str, ...]:
-        """What a user should know of what was captured: blocks that had to be left out, and the like."""
+        """Collect what a user should know of what was captured: blocks that had to be left out, and the like."""
         return tuple(dict.fromkeys(note for snapshot in self.snapshots.values() for note in snapshot.notes()))
 
     def row_features(self, row: int, latent_out: Any) -> dict[str, Features]:
-        """The features of one row by moment, in the order of evaluation.
+        """Return the features of one row by moment, in the order of evaluation.
 
         Args:
             row: which row of the batch.
@@ -168,12 +170,12 @@ class Recording:
 
 
 def _looked_at(guider: Any) -> list[dict[str, Any]]:
-    """The conditioning entries of a guider whose maps are wanted."""
+    """Find the conditioning entries of a guider whose maps are wanted."""
     return guider.conds.get("positive") or [cond for conds in guider.conds.values() for cond in conds]
 
 
 def _model_input(guider: Any, x: Tensor, timestep: Tensor) -> Tensor:
-    """The latent as the model's first layer is given it, ``[rows, channels, height, width]`` float16 on the CPU.
+    """Return the latent as the model's first layer gets it, ``[rows, channels, height, width]`` float16 on the CPU.
 
     Without the axis of frames, of which there is one, where the model has such an axis.
     """

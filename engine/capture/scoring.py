@@ -38,20 +38,20 @@ WITHOUT = {ATTENTION: NO_ATTENTION, ACTIVATION: NO_ACTIVATION}
 
 
 def why_missing(features: Features, part: str) -> str:
-    """Why a part that was asked for was not captured; empty if it was."""
+    """Say why a feature that was wanted was not captured; empty if it was."""
     if getattr(features, part) is not None:
         return ""
     return features.why.get(part) or WITHOUT.get(part, "the conditioning has none")
 
 
 def why_not_seen(features: Features, needs: Collection[str]) -> str | None:
-    """Why a probe can't score what was captured, None if it can."""
+    """Say why a probe can't score what was captured; None if it can."""
     reasons = (why_missing(features, part) for part in NEEDS if part in needs)
     return next((f"nothing was captured, because {why}" for why in reasons if why), None)
 
 
 def verdicts(score: Callable[[list[Features]], tuple[Tensor, Tensor | None]], rows: list[Features]) -> list[Verdict]:
-    """One for each row. Where all together raise, each is scored alone.
+    """Score all rows, one verdict for each. Where all together raise, each is scored alone.
 
     Args:
         score: rows → scores ``[rows]`` and pictures ``[rows, H, W, 3]``, or None instead of them.
@@ -82,7 +82,7 @@ def _verdict(value: float, picture: Tensor | None) -> Verdict:
 
 
 def score_and_show(probe: Probe, rows: list[Features]) -> tuple[Tensor, Tensor | None]:
-    """Scores ``[rows]``, and small pictures ``[rows, H, W, 3]`` of what a probe that decodes its rows judged."""
+    """Compute scores ``[rows]``, and small pictures ``[rows, H, W, 3]`` where the probe decodes its rows."""
     scores, images = scored_and_decoded(probe, rows)
     if images is None:
         return scores, None

@@ -1,4 +1,4 @@
-"""What one evaluation of a run gave, row by row."""
+"""Snapshot of one evaluation of a run, row by row."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,7 +40,7 @@ class Snapshot:
     remarks: tuple[str, ...] = ()
 
     def features(self, row: int, moment: Moment, family: str, model_sampling: Any, latent_out: Any) -> Features:
-        """Those of one row.
+        """Return the features of one row.
 
         Args:
             row: which row of the batch.
@@ -71,7 +71,7 @@ class Snapshot:
         )
 
     def notes(self) -> list[str]:
-        """What a user should know of what was captured, as sentences: blocks that are left out, and why."""
+        """Collect what a user should know of what was captured, as sentences: blocks that are left out, and why."""
         by_reason: dict[str, list[str]] = {}
         for name, why in self.why.items():
             if name not in NEEDS:

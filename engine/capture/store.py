@@ -1,4 +1,4 @@
-"""Where the records of probed runs live: in an attachment of the patched MODEL, bounded."""
+"""Records of probed runs, in an attachment of the patched MODEL, bounded."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ STORE_ROWS = 4096
 
 @dataclass(frozen=True)
 class RowRecord:
-    """What is known of one row of one run.
+    """Record of one row of one run.
 
     Attributes:
         features: what was captured, by moment, in the order captured.
@@ -55,10 +55,10 @@ class RowRecord:
     original: Original | None = None
     id: UUID = field(default_factory=uuid4)
 
-    def bytes(self) -> int:
-        """Memory that the captured tensors take."""
-        held = [*self.features.values(), *([self.original] if self.original else [])]
-        tensors = (tensor for part in held for tensor in part.tensors())
+    def size(self) -> int:
+        """Count the bytes that the captured tensors take."""
+        tensors = [tensor for features in self.features.values() for tensor in features.tensors()]
+        tensors += self.original.tensors() if self.original else ()
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
@@ -79,15 +79,15 @@ class RecordStore:
     def __len__(self) -> int:
         return len(self._records)
 
-    def bytes(self) -> int:
-        """Memory that the tensors of all records take."""
+    def size(self) -> int:
+        """Count the bytes that the tensors of all records take."""
         return self._bytes
 
     def add_run(self, rows: Sequence[tuple[RowRecord, tuple[bytes, ...]]]) -> None:
         """Keep the records of one run, each under the keys of the latents that it can be found by."""
         for record, keys in rows:
             self._records[record.id] = (record, keys)
-            self._bytes += record.bytes()
+            self._bytes += record.size()
             self._by_key.update(dict.fromkeys(keys, record.id))
         while len(self._records) > len(rows) and self._is_full():
             self._forget(next(iter(self._records)))
@@ -96,7 +96,7 @@ class RecordStore:
         return len(self._records) > self.limit_rows or self._bytes > self.limit_bytes
 
     def find(self, key: bytes) -> RowRecord | None:
-        """The record of a latent row, or None."""
+        """Find the record of a latent row, or None."""
         record_id = self._by_key.get(key)
         if record_id is None:
             return None
@@ -109,7 +109,7 @@ class RecordStore:
 
     def _forget(self, record_id: UUID) -> None:
         record, keys = self._records.pop(record_id)
-        self._bytes -= record.bytes()
+        self._bytes -= record.size()
         for key in keys:
             if self._by_key.get(key) == record_id:
                 del self._by_key[key]

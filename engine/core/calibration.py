@@ -1,4 +1,4 @@
-"""Where a score lies among those that its probe gives to images it was not trained on."""
+"""Percentile of a score among those that its probe gives to images it was not trained on."""
 
 from bisect import bisect_left, bisect_right
 
@@ -6,7 +6,7 @@ from .scores import Scores
 
 
 def percentile_of_calibration(value: float, quantiles: tuple[float, ...]) -> float:
-    """Percentile of a score, 0 to 100, linear between the quantiles.
+    """Compute the percentile of a score, 0 to 100, linear between the quantiles.
 
     Args:
         value: the score.

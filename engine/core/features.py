@@ -1,4 +1,4 @@
-"""What a probe may look at: one row of a batch, captured at one moment of its run."""
+"""Features of one row of a batch, captured at one moment of its run: the input of a probe."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,11 +20,11 @@ LATENT_GRID = 32
 """Longer side of the grid on which trained probes see latents and activations."""
 
 ALL_TEXT = "all text"
-"""What all text positions are called where no words are known."""
+"""Name of all text positions together, where no words are known."""
 
 
 def over_words(maps: Tensor, words: Sequence[Word]) -> Tensor:
-    """Maps of tokens ``[blocks, tokens, height, width]`` as maps of words, ``[blocks, words, height, width]``.
+    """Sum maps of tokens ``[blocks, tokens, height, width]`` to maps of words, ``[blocks, words, height, width]``.
 
     A word's map is the sum over its positions, not their mean: the positions share out one softmax,
     so the sum is what the whole word gets, into however many pieces it was cut.
@@ -33,7 +33,7 @@ def over_words(maps: Tensor, words: Sequence[Word]) -> Tensor:
 
 
 def on_grid(images: Tensor, longest: int = LATENT_GRID) -> Tensor:
-    """``[..., channels, height, width]`` area-averaged to a longer side of at most ``longest``, aspect kept.
+    """Average ``[..., channels, height, width]`` by area to a longer side of at most ``longest``, aspect kept.
 
     What is small enough stays as it is, so doing it twice is doing it once.
     """
@@ -46,19 +46,19 @@ def on_grid(images: Tensor, longest: int = LATENT_GRID) -> Tensor:
 
 
 def as_image(latent: Tensor) -> Tensor:
-    """One row's latent ``[channels, height, width]``, without the axis of frames, of one, that some models have."""
+    """Remove the axis of frames from the latent of one image: ``[channels, height, width]``."""
     return latent.flatten(0, -3)
 
 
 def halved(values: Tensor) -> Tensor:
-    """As float16 on the CPU. What lies outside of its range ends at it: single channels of large models and text
+    """Convert to float16 on the CPU. Values outside of its range are clamped: single channels of large models and text
     encoders do, and an infinity would spoil whatever is computed of them."""
     largest = torch.finfo(torch.float16).max
     return values.detach().clamp(-largest, largest).half().cpu()
 
 
 def project_channels(images: Tensor, projection: Tensor) -> Tensor:
-    """``[..., channels, height, width]`` through ``[kept channels, channels]``, in float32."""
+    """Project ``[..., channels, height, width]`` by a matrix ``[kept channels, channels]``, in float32."""
     return torch.einsum("pc,...chw->...phw", projection.to(images.device, torch.float32), images.float())
 
 
@@ -109,12 +109,12 @@ class Features:
     why: Mapping[str, str] = field(default_factory=dict)
 
     def tensors(self) -> tuple[Tensor, ...]:
-        """Everything that was captured."""
+        """Return all captured tensors."""
         given = (self.attention, self.denoised, self.latent, self.activation, self.text)
         return tuple(tensor for tensor in given if tensor is not None)
 
     def text_words(self) -> tuple[Word, ...]:
-        """The words; without any, all text positions count as one.
+        """Return the words; without any, all text positions count as one.
 
         Raises:
             ValueError: neither text nor attention was captured.
@@ -124,7 +124,7 @@ class Features:
         return (Word(ALL_TEXT, tuple(range(len(self.text) if self.text is not None else self._maps().shape[1]))),)
 
     def word_embeddings(self) -> Tensor:
-        """The mean embedding of the positions of each of :meth:`text_words`, ``[words, channels]`` float32.
+        """Compute the mean embedding of the positions of each of :meth:`text_words`, ``[words, channels]`` float32.
 
         Raises:
             ValueError: no text was captured.
@@ -134,7 +134,7 @@ class Features:
         return torch.stack([self.text[list(word.positions)].float().mean(0) for word in self.text_words()])
 
     def word_maps(self, words: Sequence[Word] | None = None) -> Tensor:
-        """Attention to each word, ``[blocks, words, height, width]`` float32 softmax weights; see :func:`over_words`.
+        """Return the attention to each word, ``[blocks, words, height, width]`` float32; see :func:`over_words`.
 
         Args:
             words: whose maps; :meth:`text_words` by default.

@@ -5,11 +5,11 @@ import math
 from typing import Any
 
 DEEPEST = 64
-"""So many lists and objects inside of each other are kept."""
+"""Largest depth of lists and objects inside of each other that is kept."""
 
 
 def read_json(text: str | bytes) -> Any:
-    """The value that a text holds.
+    """Read the value that a text holds.
 
     Raises:
         ValueError: it is no JSON, or nested deeper than can be read.
@@ -27,7 +27,7 @@ def read_json(text: str | bytes) -> Any:
 
 
 def storable(value: Any, deepest: int = DEEPEST) -> Any:
-    """Plain values as JSON knows them: NaN and infinity are text, and so is what is nested too deeply to be copied."""
+    """Convert plain values to those of JSON: NaN and infinity become text, and so does what is nested too deeply."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, dict | list | tuple) and not deepest:

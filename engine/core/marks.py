@@ -1,4 +1,4 @@
-"""What a user decided on the seed board."""
+"""Rows that a user pinned or discarded on the seed board."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,10 +29,10 @@ class Marks:
         return Marks(self.pinned - {row}, self.discarded - {row})
 
     def of(self, row: int) -> str | None:
-        """``"pinned"``, ``"discarded"`` or None."""
+        """Return the mark of a row: ``"pinned"``, ``"discarded"`` or None."""
         return "pinned" if row in self.pinned else "discarded" if row in self.discarded else None
 
 
 NO_MARKS = Marks()
 MARKS: dict[str, Callable[[Marks, int], Marks]] = {"pin": Marks.pin, "discard": Marks.discard, "clear": Marks.clear}
-"""What a board may ask for, by name."""
+"""Changes of marks that a board may request, by name."""

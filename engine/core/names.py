@@ -11,18 +11,18 @@ MOST_PATH_BYTES = 1000
 
 
 def leads_out(name: str) -> bool:
-    """Whether a path is not one inside of the folder that it is joined to."""
+    """Check whether a path leads out of the folder that it is joined to."""
     ways = (PurePosixPath(name), PureWindowsPath(name))
     return any(way.anchor or ".." in way.parts for way in ways)
 
 
 def parts_of(name: str) -> tuple[str, ...]:
-    """Folders and file that a path names, however it is written: ``./a//b`` and ``a\\b`` are ``("a", "b")``."""
+    """Split a path into folders and file, however it is written: ``./a//b`` and ``a\\b`` are ``("a", "b")``."""
     return PurePosixPath(name.replace("\\", "/")).parts
 
 
 def can_be_inside(name: str, longer_by: int = 0) -> bool:
-    """Whether a file or folder can be made under this path inside of the folder that it is joined to.
+    """Check whether a file or folder can be made under this path inside of the folder that it is joined to.
 
     Args:
         longer_by: as for :func:`can_be_made`.
@@ -31,7 +31,7 @@ def can_be_inside(name: str, longer_by: int = 0) -> bool:
 
 
 def can_be_made(name: str, longer_by: int = 0) -> bool:
-    """Whether a file or folder can have this path, wherever it leads.
+    """Check whether a file or folder can have this path, wherever it leads.
 
     Args:
         longer_by: bytes by which the names of files that belong to it are longer than its last part.

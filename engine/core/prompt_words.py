@@ -53,7 +53,7 @@ def word_spans(text: str) -> list[tuple[int, int]]:
 
 
 def _word_end(text: str, start: int) -> int:
-    """Where the word ends that begins at ``start``; ``start`` itself if none does."""
+    """Find the end of the word that begins at ``start``; ``start`` itself if none does."""
     if _is_emoji(text[start]):
         return _emoji_end(text, start)
     if not _is_letter(text[start]):
@@ -73,7 +73,7 @@ def _word_end(text: str, start: int) -> int:
 
 
 def _emoji_end(text: str, start: int) -> int:
-    """After the emoji at ``start``, with its variation selectors, skin tones and joined emoji."""
+    """Find the end of the emoji at ``start``, with its variation selectors, skin tones and joined emoji."""
     end = start + 1
     while end < len(text):
         mark = unicodedata.category(text[end]) in ("Mn", "Me", "Sk")
@@ -97,7 +97,7 @@ def _stands_alone(character: str) -> bool:
 
 
 def numbered(words: Iterable[tuple[str, Sequence[int]]]) -> tuple[Word, ...]:
-    """Spellings and positions as words with names that differ, upper and lower case being the same."""
+    """Make words with names that differ from spellings and positions, upper and lower case being the same."""
     seen: Counter[str] = Counter()
     named = []
     for spelling, positions in words:
@@ -109,7 +109,7 @@ def numbered(words: Iterable[tuple[str, Sequence[int]]]) -> tuple[Word, ...]:
 
 
 def asked_for(words: Sequence[Word], text: str) -> tuple[Word, ...]:
-    """The words of a comma-separated list, in its order.
+    """Find the words of a comma-separated list, in its order.
 
     An entry is a word's name, or several words that follow each other ("red circle", a Chinese word
     of several characters), which count as one. Upper and lower case are the same.
@@ -128,7 +128,7 @@ def asked_for(words: Sequence[Word], text: str) -> tuple[Word, ...]:
 
 
 def _run(words: Sequence[Word], spellings: Sequence[str], entry: str) -> Word:
-    """Words that follow each other as one."""
+    """Join words that follow each other to one."""
     wanted = entry.casefold()
     parts = [wanted[start:end] for start, end in word_spans(wanted)]
     for first in range(len(words)):

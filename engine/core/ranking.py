@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 
 def best_first(values: Sequence[float]) -> list[int]:
-    """Rows from the highest score to the lowest; of equal scores the lower row first.
+    """Sort rows from the highest score to the lowest; of equal scores the lower row comes first.
 
     Raises:
         ValueError: a score is NaN or infinite.
@@ -27,7 +27,7 @@ def ranks(values: Sequence[float]) -> list[int]:
 
 
 def percentiles_in_batch(values: Sequence[float]) -> list[float]:
-    """How many of the other rows each row beats, in percent; a tie counts half.
+    """Compute the share of the other rows that each row beats, in percent; a tie counts half.
 
     The best of a batch without ties has 100, the worst 0, and a batch of one row 100.
     """

@@ -1,17 +1,17 @@
-"""What the pack knows of each of ComfyUI's samplers, by the name of its function: one table."""
+"""Traits of ComfyUI's samplers, by the name of their function: one table."""
 
 from dataclasses import dataclass
 from typing import Any
 
 STREAM, BROWNIAN_CPU, BROWNIAN_GPU = "stream", "Brownian on the CPU", "Brownian on the device"
-"""What samplers draw the noise of their steps from."""
+"""Sources of the noise that samplers add at each step."""
 
 ADAPTIVE_NOTE = "dpm_adaptive chooses its steps by all rows together"
 
 
 @dataclass(frozen=True)
 class SamplerTraits:
-    """What a sampler does with its steps.
+    """Traits of a sampler: what it does with its steps.
 
     Attributes:
         exact_when_cut: keeps no history and draws no noise: a run cut in two sampler nodes gives what one run gives.
@@ -81,17 +81,17 @@ def sampler_name(sampler: Any) -> str:
 
 
 def traits_of(name: str) -> SamplerTraits:
-    """The traits of a sampler function by its name; of one that isn't in the table, none."""
+    """Find the traits of a sampler function by its name; those of a plain one if it isn't in the table."""
     return SAMPLERS.get(name, _PLAIN)
 
 
 def called(name: str) -> str:
-    """What users call a sampler function: its name in KSampler."""
+    """Return the name of a sampler function in KSampler."""
     return name.removeprefix("sample_").removesuffix("_function") or "This sampler"
 
 
 def history_note(name: str) -> str:
-    """Why a run of most samplers, cut here and continued in another node, ends elsewhere."""
+    """Say why a run of most samplers, cut here and continued in another node, ends elsewhere."""
     exact = sorted({called(other) for other, traits in SAMPLERS.items() if traits.exact_when_cut} | {"ddim"})
     return (
         f"{called(name)} does not continue exactly when a run is cut in two nodes: the finished images differ from "

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class SeedName:
-    """Where a row's initial noise came from.
+    """Name of a row's initial noise: its seed, and which draw of it.
 
     ``batch_index`` is None when a single run of ``seed`` starts from exactly this noise; else the
     row is number ``batch_index`` of a batch drawn from one generator seeded with ``seed``.
@@ -20,7 +20,7 @@ class SeedName:
 
 @dataclass(frozen=True)
 class Look:
-    """What a row looked like when it was scored.
+    """Picture and word maps of a row at the time of its score.
 
     Attributes:
         picture: a small preview as a data URL, None if there is none.
@@ -92,7 +92,7 @@ class Scores:
         return len(self.values)
 
     def subset(self, rows: list[int]) -> "Scores":
-        """The scores of some rows, in the order given."""
+        """Select the scores of some rows, in the order given."""
         return replace(
             self,
             values=tuple(self.values[row] for row in rows),

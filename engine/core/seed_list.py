@@ -15,11 +15,11 @@ DIGITS = 20
 
 SEPARATORS = str.maketrans(",;", "  ")
 SHOWN = 8
-"""So many seeds are named in an error."""
+"""Largest number of seeds that an error names."""
 
 
 def seed_list(first_seed: int, count: int, text: str = "") -> list[int]:
-    """The seeds of a batch: those written in ``text``, or ``count`` consecutive ones.
+    """List the seeds of a batch: those written in ``text``, or ``count`` consecutive ones.
 
     Args:
         first_seed: first of the consecutive seeds, 0 … 2⁶⁴ − 1.
@@ -49,7 +49,7 @@ def seed_list(first_seed: int, count: int, text: str = "") -> list[int]:
 
 
 def seed_names(text: str) -> list[SeedName]:
-    """The seeds that a text names, each alone or as a row of a batch ("7 row 2"); in one pass over the text.
+    """Read the seeds that a text names, each alone or as a row of a batch ("7 row 2"); in one pass over the text.
 
     Raises:
         ValueError: a word that is no seed, or a text that is too long to be a list of seeds.

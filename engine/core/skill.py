@@ -1,4 +1,4 @@
-"""How well the score at each moment of a run predicts the finished image."""
+"""Skill: the correlation of the score at each moment of a run with the reward of the finished image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Skill:
             raise ValueError(f"correlations {self.correlation} or spreads {self.spread} are out of range")
 
     def certainty(self, moments: Sequence[int], steps: int) -> np.ndarray:
-        """Share of the finished image's within-prompt variance that is known ``[1 + moments + 1]``.
+        """Return the share of the finished image's within-prompt variance that is known, ``[1 + moments + 1]``.
 
         Before the run (0), at each moment, and at the end (1); never falling, as what was once known stays known.
         """
@@ -52,7 +52,7 @@ class Skill:
         return np.concatenate([[0.0], np.minimum(np.maximum.accumulate(at), SURE) ** 2, [1.0]])
 
     def spreads(self, moments: Sequence[int], steps: int) -> np.ndarray:
-        """Within-prompt standard deviation of the score at each moment ``[moments]``, in any common unit."""
+        """Return the within-prompt deviation of the score at each moment, ``[moments]``, in any common unit."""
         if not self.spread:
             return np.ones(len(moments))
         return np.interp(np.asarray(moments, float) / steps, self.progress, self.spread)
@@ -71,7 +71,7 @@ PREVIEW_SPREAD = (0.47, 1.2, 1.3, 1.2, 1.1, 1.05, 1.0)
 
 
 def combine(first: Skill, second: Skill) -> tuple[list[tuple[float, float]], Skill]:
-    """How two scores of the same images are best averaged.
+    """Compute the weights by which two scores of the same images are best averaged.
 
     Each is the finished score plus an error, and the errors are taken to be independent. Then a score of
     correlation r and spread s weighs r / (1 - r²) / s in the best linear forecast.
@@ -118,11 +118,12 @@ def fit_skill(scores: ArrayLike, final: ArrayLike, moments: Sequence[int], steps
         raise ValueError(f"scores {scores.shape} and final {final.shape} don't fit {len(moments)} moments")
     if not np.isfinite(scores).all() or not np.isfinite(final).all():
         raise ValueError("some scores are NaN or infinite: leave their prompts out")
-    scores, final = scores - scores.mean(-1, keepdims=True), final - final.mean(-1, keepdims=True)
-    size = np.sqrt((scores**2).sum(-1) * (final**2).sum(-1))
-    both = (scores * final).sum(-1)
+    centred: np.ndarray = scores - scores.mean(-1, keepdims=True)
+    centred_final: np.ndarray = final - final.mean(-1, keepdims=True)
+    size = np.sqrt((centred**2).sum(-1) * (centred_final**2).sum(-1))
+    both = (centred * centred_final).sum(-1)
     correlation = np.divide(both, size, out=np.zeros_like(both), where=size > 0).mean(-1)
-    spread = np.maximum(scores.std(-1).mean(-1), 1e-9)
+    spread = np.maximum(centred.std(-1).mean(-1), 1e-9)
     return Skill(
         tuple(moment / steps for moment in moments),
         tuple(float(value) for value in correlation),

@@ -12,7 +12,7 @@ OLDEST_COMFYUI = (0, 21, 1)
 
 
 def installed_comfyui() -> str | None:
-    """The version of the ComfyUI that runs this, None outside of one."""
+    """Find the version of the ComfyUI that runs this; None outside of one."""
     try:
         from comfyui_version import __version__
     except ImportError:
@@ -21,7 +21,7 @@ def installed_comfyui() -> str | None:
 
 
 def why_too_old(version: str | None) -> str | None:
-    """What is wrong with a ComfyUI that is too old for the pack; None for any other, and for an unknown version."""
+    """Say what is wrong with a ComfyUI that is too old for the pack; None for any other, and for an unknown version."""
     numbers = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", version or "")
     if numbers is None or tuple(int(number or 0) for number in numbers.groups()) >= OLDEST_COMFYUI:
         return None

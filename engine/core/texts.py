@@ -22,12 +22,12 @@ JOINERS = "\u200c\u200d"
 
 
 def quoted(value: Any, most: int = SHOWN) -> str:
-    """A text in quotation marks, on one line, at most so many characters of it."""
+    """Quote a text on one line, at most so many characters of it."""
     return f"“{plain(value, most)}”"
 
 
 def plain(value: Any, most: int = SHOWN) -> str:
-    """:func:`quoted` without the quotation marks."""
+    """Do as :func:`quoted`, without the quotation marks."""
     text = str(value)
     shown = "".join(_visible(character) for character in text[:most])
     return f"{shown}…" if len(text) > most else shown
@@ -40,7 +40,7 @@ def _visible(character: str) -> str:
 
 
 def half_character(text: str) -> int | None:
-    """Where the first lone surrogate of a text is, None if there is none."""
+    """Find the first lone surrogate of a text; None if there is none."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -49,7 +49,7 @@ def half_character(text: str) -> int | None:
 
 
 def writable(text: str, encoding: str = "utf-8") -> str:
-    """A text in which whatever an encoding can't write is given by its number; others come back as they are."""
+    """Replace by its number whatever an encoding can't write; return other texts as they are."""
     if text.isascii():
         return text
     try:
@@ -60,7 +60,7 @@ def writable(text: str, encoding: str = "utf-8") -> str:
 
 
 def writable_values(value: Any) -> Any:
-    """Plain values as JSON holds them, with :func:`writable` texts; anything else comes back as it is."""
+    """Make all texts in plain values :func:`writable`; return anything else as it is."""
     if isinstance(value, str):
         return writable(value)
     if type(value) is dict:
@@ -71,11 +71,11 @@ def writable_values(value: Any) -> Any:
 
 
 def log_encoding() -> str:
-    """In which encoding this process writes its log."""
+    """Return the encoding in which this process writes its log."""
     return getattr(sys.stderr, "encoding", None) or "utf-8"
 
 
 def can_be_logged(error: BaseException) -> bool:
-    """Whether an error can be written with its traceback and all errors that led to it."""
+    """Check whether an error can be written with its traceback and all errors that led to it."""
     whole = "".join(traceback.format_exception(error))
     return writable(whole, log_encoding()) == whole

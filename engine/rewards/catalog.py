@@ -1,4 +1,4 @@
-"""Which reward models there are, what files each needs, and how it is put together from them."""
+"""Catalog of reward models: what files each needs, and how it is put together from them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

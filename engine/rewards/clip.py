@@ -24,7 +24,7 @@ GELU = "gelu"
 
 
 def towers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a file of either layout, under the names of the networks below.
+    """Rename the tensors of a file of either layout to those of the networks below.
 
     Older files of transformers also hold the ranges ``position_ids``, which nothing needs.
     """
@@ -41,7 +41,7 @@ def towers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def vision_config(tensors: dict[str, Tensor], activation: str) -> dict[str, Any]:
-    """What ComfyUI's image tower is built from.
+    """Read from the tensors what ComfyUI's image tower is built from.
 
     Raises:
         KeyError: a tensor that tells a size is not there.
@@ -63,7 +63,7 @@ def vision_config(tensors: dict[str, Tensor], activation: str) -> dict[str, Any]
 
 
 def text_config(tensors: dict[str, Tensor], activation: str) -> dict[str, Any]:
-    """What ComfyUI's text tower is built from.
+    """Read from the tensors what ComfyUI's text tower is built from.
 
     Raises:
         KeyError: a tensor that tells a size is not there.
@@ -93,12 +93,12 @@ class ClipImages(nn.Module):
         self.vision = comfy.clip_model.CLIPVisionModelProjection(config, torch.float32, None, operations)
 
     def embed(self, pixels: Tensor) -> Tensor:
-        """``[rows, 3, size, size]`` → ``[rows, width]``."""
+        """Embed images ``[rows, 3, size, size]`` as ``[rows, width]``."""
         return normalize(self.vision(pixel_values=pixels)[2], dim=-1)
 
 
 class ClipSimilarity(ClipImages):
-    """How well image and text match: the cosine between their embeddings."""
+    """Match of image and text: the cosine between their embeddings."""
 
     def __init__(self, vision: dict[str, Any], text: dict[str, Any], operations: Any):
         super().__init__(vision, operations)
@@ -106,7 +106,7 @@ class ClipSimilarity(ClipImages):
         self.logit_scale = nn.Parameter(torch.empty(()))
 
     def forward(self, pixels: Tensor, ids: Tensor) -> Tensor:
-        """Pixels ``[rows, 3, size, size]`` and word ids ``[rows, 77]`` → cosines ``[rows]``."""
+        """Compute cosines ``[rows]`` of pixels ``[rows, 3, size, size]`` and word ids ``[rows, 77]``."""
         return (self.embed(pixels) * normalize(self.text(ids)[2], dim=-1)).sum(-1)
 
 
@@ -114,7 +114,7 @@ class ClipScore(ClipSimilarity):
     """CLIPScore (Hessel et al., arXiv 2104.08718) as a percentage: 100 · max(cos, 0)."""
 
     def forward(self, pixels: Tensor, ids: Tensor) -> Tensor:
-        """As :meth:`ClipSimilarity.forward`."""
+        """Compute as :meth:`ClipSimilarity.forward`."""
         return 100 * super().forward(pixels, ids).clamp(min=0)
 
 
@@ -122,7 +122,7 @@ class PickScore(ClipSimilarity):
     """PickScore (Kirstain et al., arXiv 2305.01569): the cosine times the learned scale, about 100."""
 
     def forward(self, pixels: Tensor, ids: Tensor) -> Tensor:
-        """As :meth:`ClipSimilarity.forward`."""
+        """Compute as :meth:`ClipSimilarity.forward`."""
         return self.logit_scale.to(pixels).exp() * super().forward(pixels, ids)
 
 
@@ -134,5 +134,5 @@ class Aesthetic(ClipImages):
         self.head = ScoreHead(vision["projection_dim"], operations)
 
     def forward(self, pixels: Tensor, ids: Tensor) -> Tensor:
-        """Pixels ``[rows, 3, size, size]`` → scores ``[rows]``, about 1 … 10."""
+        """Compute scores ``[rows]``, about 1 … 10, of pixels ``[rows, 3, size, size]``."""
         return self.head(self.embed(pixels))

@@ -1,4 +1,4 @@
-"""Where the reward models' files lie, and how one is read: its tensors, and nothing else that it may hold."""
+"""Files of the reward models: their folder, and their tensors, read without anything else that a file may hold."""
 
 import os
 from collections.abc import Sequence
@@ -30,19 +30,19 @@ class RewardFile:
     source: str
 
     def path(self) -> Path | None:
-        """Where it lies, or None."""
+        """Find its path, or None."""
         found = (folder_paths.get_full_path(FOLDER, f"{self.folder}/{name}") for name in self.names)
         return next((Path(path) for path in found if path), None)
 
     def wanted(self) -> str:
-        """One line that says what to put where."""
+        """Say in one line what to put where."""
         where = Path(folder_paths.get_folder_paths(FOLDER)[0]) / self.folder
         others = "".join(f" or {name}" for name in self.names[1:])
         return f"{where / self.names[0]}{others} ({self.size}, from {self.source})"
 
 
 def find(label: str, files: Sequence[RewardFile]) -> list[Path]:
-    """The paths of all files of a reward model.
+    """Find the paths of all files of a reward model.
 
     Raises:
         FileNotFoundError: some are not there; the message names each with its path, source and size.
@@ -59,7 +59,7 @@ def find(label: str, files: Sequence[RewardFile]) -> list[Path]:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, or of a .pt or .pth by torch's reader of tensors only.
+    """Read the tensors of a safetensors file, or of a .pt or .pth by torch's reader of tensors only.
 
     Raises:
         ValueError: the file is cut off, no such file at all, or holds Python objects besides tensors, or no tensors
@@ -106,7 +106,7 @@ def fill(network: nn.Module, tensors: dict[str, Tensor], path: Path, unused: tup
 
 
 def other_layout(path: Path, what: str) -> ValueError:
-    """The error for a file of something else."""
+    """Make the error for a file of something else."""
     return ValueError(f"{path} is another model or only a part of one ({what}). Put the official file there.")
 
 

@@ -23,7 +23,7 @@ UNUSED = ("blip.vision_proj.", "blip.text_proj.", "blip.text_encoder.embeddings.
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the shapes of the tensors say about the network."""
+    """Sizes of the network, from the shapes of its tensors."""
 
     patch: int
     patches: int
@@ -82,7 +82,7 @@ class ImageRewardNetwork(nn.Module):
         self.mlp = ScoreHead(sizes.text_width, operations)
 
     def forward(self, pixels: Tensor, ids: Tensor) -> Tensor:
-        """Scores ``[rows]``.
+        """Compute scores ``[rows]``.
 
         Args:
             pixels: ``[rows, 3, size, size]``, normalised.
@@ -102,14 +102,14 @@ class ScoreHead(nn.Module):
         self.layers = nn.ModuleDict({name: operations.Linear(*row) for name, row in rows.items()})
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """``[rows, width]`` → ``[rows]``."""
+        """Compute ``[rows]`` from ``[rows, width]``."""
         for layer in self.layers.values():
             embedding = layer(embedding)
         return embedding.squeeze(-1)
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-    """``[rows, tokens, width]`` each; mask ``[rows, 1, 1, key tokens]``, True where to look."""
+    """Attend: ``[rows, tokens, width]`` each; mask ``[rows, 1, 1, key tokens]``, True where to look."""
     query, key, value = (x.unflatten(-1, (-1, HEAD_WIDTH)).transpose(1, 2) for x in (query, key, value))
     return scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2).flatten(2)
 
@@ -125,7 +125,7 @@ class _VisionEncoder(nn.Module):
         self.norm = ops.LayerNorm(width, eps=1e-6)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """``[rows, 3, size, size]`` → ``[rows, 1 + patches, width]``."""
+        """Compute ``[rows, 1 + patches, width]`` from pixels ``[rows, 3, size, size]``."""
         x = self.patch_embed["proj"](pixels).flatten(2).transpose(1, 2)
         x = torch.cat([self.cls_token.to(x).expand(len(x), -1, -1), x], dim=1) + self.pos_embed.to(x)
         for block in self.blocks:
@@ -161,12 +161,12 @@ class _TextEncoder(nn.Module):
         self.encoder = nn.ModuleDict({"layer": nn.ModuleList(layers)})
 
     def forward(self, ids: Tensor, image: Tensor) -> Tensor:
-        """``[rows, words]`` and ``[rows, tokens, vision width]`` → ``[rows, words, width]``."""
+        """Compute ``[rows, words, width]`` from ``[rows, words]`` and ``[rows, tokens, vision width]``."""
         places = torch.arange(ids.shape[1], device=ids.device)
         words = self.embeddings["word_embeddings"](ids).to(image)
         x = self.embeddings["LayerNorm"](words + self.embeddings["position_embeddings"](places).to(image))
         mask = (ids != PADDING_ID)[:, None, None]
-        for layer in self.encoder["layer"]:
+        for layer in self.encoder["layer"].children():
             x = layer(x, mask, image)
         return x
 

@@ -45,18 +45,18 @@ class BertWords:
         self.tokenizer.enable_padding(length=IMAGE_REWARD_WORDS)
 
     def __call__(self, prompts: list[str]) -> Tensor:
-        """``[prompts, 35]`` int64, padded with 0."""
+        """Tokenize to ``[prompts, 35]`` int64, padded with 0."""
         return torch.tensor([encoded.ids for encoded in self.tokenizer.encode_batch(prompts)])
 
 
 def clip_words(prompts: list[str]) -> Tensor:
-    """CLIP's byte-pair ids ``[prompts, 77]`` int64; a longer prompt is cut and still ends with the end token."""
+    """Tokenize to CLIP's byte-pair ids ``[prompts, 77]`` int64; a longer prompt is cut and ends with the end token."""
     encoded = _clip_tokenizer()(prompts, truncation=True, max_length=CLIP_WORDS, padding="max_length")
     return torch.tensor(encoded["input_ids"])
 
 
 def clean_clip_words(prompts: list[str]) -> Tensor:
-    """As :func:`clip_words`, after the cleaning that OpenAI's CLIP and open_clip do.
+    """Tokenize as :func:`clip_words`, after the cleaning that OpenAI's CLIP and open_clip do.
 
     HTML entities are read and curly quotes made straight. open_clip's further repair of wrongly decoded text
     (ftfy) is left out: well-formed prompts don't need it, and ComfyUI doesn't bring the package.
@@ -67,7 +67,7 @@ def clean_clip_words(prompts: list[str]) -> Tensor:
 
 @functools.cache
 def _clip_tokenizer() -> Any:
-    """The one that ComfyUI brings for CLIP-L. It is the same for ViT-H."""
+    """Load the tokenizer that ComfyUI brings for CLIP-L. It is the same for ViT-H."""
     import comfy.sd1_clip
 
     return comfy.sd1_clip.SDTokenizer().tokenizer

@@ -1,4 +1,4 @@
-"""What is not the same in all supported versions of ComfyUI, or is no promise of it, in one place.
+"""Differences between the supported versions of ComfyUI, and uses of what it doesn't promise, in one place.
 
 ``engine/core/supported.py`` says which versions these are. What is here is found by looking at what is there,
 never by a version's number.
@@ -14,14 +14,14 @@ from comfy.ldm.modules import attention
 from torch import Tensor
 
 _KEYFRAME_STATE = "_curr"
-"""What begins so in a group of hook keyframes says how far the run is (``_current_keyframe``, ``_curr_t`` …)."""
+"""Prefix of the attributes in a group of hook keyframes that say how far the run is (``_current_keyframe`` …)."""
 
 _PREFERRED = "preferred_attention"
 """Of an attention call, from 0.38 on: the kernel that the checkpoint asks for, of the module that attends."""
 
 
 def empty_latent_for(model: Any, samples: Tensor, latent: dict[str, Any]) -> Tensor:
-    """An empty latent in the shape that a model takes; any other as it is.
+    """Give an empty latent the shape that a model takes; return any other as it is.
 
     Args:
         samples: ``[rows, channels, …]``.
@@ -36,17 +36,17 @@ def empty_latent_for(model: Any, samples: Tensor, latent: dict[str, Any]) -> Ten
 
 
 def keyframe_state(group: Any) -> dict[str, Any]:
-    """What a group of hook keyframes (``comfy.hooks.HookKeyframeGroup``) remembers of the run that samples, by name."""
+    """Read from a group of hook keyframes (``comfy.hooks.HookKeyframeGroup``) how far its run is, by attribute."""
     return {name: value for name, value in vars(group).items() if name.startswith(_KEYFRAME_STATE)}
 
 
 def on_several_gpus(control: Any) -> bool:
-    """Whether a ControlNet has clones on other GPUs, which versions before 0.23 don't know."""
+    """Check whether a ControlNet has clones on other GPUs, which versions before 0.23 don't know."""
     return bool(getattr(control, "multigpu_clones", None))
 
 
 def found_embedding(answer: tuple, asked: str) -> str | None:
-    """The name of the embedding that a tokenizer found, None if it found none.
+    """Return the name of the embedding that a tokenizer found, None if it found none.
 
     Args:
         answer: of ``SDTokenizer._try_get_embedding``: what was found, since 0.28 its name, and the rest of the text.
@@ -57,12 +57,12 @@ def found_embedding(answer: tuple, asked: str) -> str | None:
 
 
 def preferred_attention(module: Any) -> dict[str, Any]:
-    """What a module adds to its own attention calls, by name: who attends in its place has to add it, too."""
+    """Return the arguments that a module adds to its attention calls, by name: a replacement has to add them, too."""
     return {_PREFERRED: module.comfy_attention} if hasattr(module, "comfy_attention") else {}
 
 
 def stock_attention(func: Callable) -> Callable:
-    """The attention function that a call would have reached without an override. For overrides alone.
+    """Find the attention function that a call would have reached without an override. For overrides alone.
 
     ``wrap_attn`` takes the preferred kernel out of a call before it looks for an override, and keeps it in a
     variable of its own. Where another pack's override comes first, there is none, as without this pack.

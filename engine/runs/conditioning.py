@@ -27,13 +27,13 @@ NAMES = {
     "reference_latents": "reference picture",
     **dict.fromkeys(RESIZED, "inpainting picture"),
 }
-"""What a user calls the fields of a conditioning entry."""
+"""Names for users of the fields of a conditioning entry."""
 
 Rows = Sequence[int]
 
 
 def cut_conditioning(conditioning: list, rows: Rows, batch: int, controls: dict[Any, Any]) -> list:
-    """A CONDITIONING for some rows of a batch.
+    """Cut a CONDITIONING to some rows of a batch.
 
     Args:
         conditioning: entries ``[embedding, fields]``; left as it is.
@@ -64,7 +64,7 @@ def cut_conditioning(conditioning: list, rows: Rows, batch: int, controls: dict[
 
 
 def what_differs(entries: Sequence[dict[str, Any]]) -> list[str]:
-    """Names of what differs from row to row in conditioning entries as a guider holds them; none for most prompts."""
+    """Name what differs from row to row in conditioning entries as a guider holds them; nothing for most prompts."""
     found = (NAMES.get(field, field) for entry in entries for field, value in entry.items() if _differs(value))
     return list(dict.fromkeys(found))
 

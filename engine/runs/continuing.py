@@ -27,24 +27,24 @@ class Records(Protocol):
 
 @dataclass(frozen=True)
 class Original:
-    """What one row of a masked run has outside of its mask, ``[channels, ...]`` each, in the model's own space."""
+    """Picture and noise of one row outside of its mask, ``[channels, ...]`` each, in the model's own space."""
 
     picture: Tensor
     noise: Tensor
 
     def tensors(self) -> tuple[Tensor, Tensor]:
-        """Both, on the CPU."""
+        """Return both, on the CPU."""
         return self.picture, self.noise
 
 
 def originals_of(store: Records, latent: Tensor) -> list[Original] | None:
-    """What the runs that rows of a latent come from had outside of their masks; None where one didn't hand it on."""
+    """Find what earlier runs of the rows of a latent had outside of their masks; None if it is missing for any row."""
     originals = [record.original if record else None for record in store.find_rows(latent)]
     return None if None in originals else originals
 
 
 class Outside:
-    """What one masked run has outside of its mask, row by row.
+    """Content of one masked run outside of its mask, row by row.
 
     Args:
         given: of the run that it goes on from, one per row; None: its own.
@@ -55,7 +55,7 @@ class Outside:
         self._sampled: Any = None
 
     def on(self, sampler: Any) -> Any:
-        """The SAMPLER, for this run: a copy whose function samples with what is given, and whose model is noted."""
+        """Copy the SAMPLER for this run: its function samples with the given originals, and its model is noted."""
         function = getattr(sampler, "sampler_function", None)
         if function is None:
             return sampler
@@ -83,7 +83,7 @@ class Outside:
             )  # fmt: skip
 
     def rows(self, count: int) -> list[Original | None]:
-        """What another run would need to go on from each of ``count`` rows; None where it isn't known."""
+        """Return what another run would need to continue each of ``count`` rows; None where it isn't known."""
         picture = getattr(self._sampled, "latent_image", None)
         noise = getattr(self._sampled, "noise", None)
         self._sampled = None

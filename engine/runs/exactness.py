@@ -1,4 +1,4 @@
-"""What is said of a run: why a cut of it ends elsewhere, and why a row can't be made again from its seed alone."""
+"""Reasons for users why a cut run ends elsewhere, and why a seed alone doesn't give its row again."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STEPS_TOGETHER = (
 
 
 def why_not_cut(run: RunWatch, sampler: str) -> tuple[str, ...]:
-    """Sentences on why a second sampler node, going on from the run's rows, wouldn't give what one run gives.
+    """List sentences on why a second sampler node, continuing the run's rows, wouldn't give what one run gives.
 
     Args:
         run: what was seen of it.
@@ -61,12 +61,12 @@ def why_not_cut(run: RunWatch, sampler: str) -> tuple[str, ...]:
 
 
 def cut_needs(run: RunWatch) -> tuple[str, ...]:
-    """Sentences on what a graph needs for its second sampler node to give what one run gives."""
+    """List sentences on what a graph needs for its second sampler node to give what one run gives."""
     return (CONNECT_THE_MODEL,) if run.masked and run.shows_outside else ()
 
 
 def why_not_alone(run: RunWatch, sampler: str) -> tuple[str, ...]:
-    """Sentences on why a row isn't what a run of its seed alone gives; none for a run of one row."""
+    """List sentences on why a row isn't what a run of its seed alone gives; none for a run of one row."""
     if run.rows == 1:
         return ()
     guidance = run.guidance

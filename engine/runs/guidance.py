@@ -1,4 +1,4 @@
-"""Whether guidance takes each row by itself: found by trying it again on what the model gave.
+"""Trial of guidance: evaluated again on what the model gave, it shows whether it takes each row by itself.
 
 Some guidance averages or normalises over the whole batch, counts rows, or remembers earlier steps. One evaluation is
 kept as the guidance saw it; then it is run again on the model's same outputs, with other rows changed or left out,
@@ -25,7 +25,7 @@ SAME = 1e-5
 
 @dataclass(frozen=True)
 class Verdict:
-    """What guidance does besides taking each row by itself; each names what may be the cause, empty for none.
+    """Effects of guidance besides taking each row by itself; each names the possible cause, empty for none.
 
     Attributes:
         couples: other rows' values change a row.
@@ -86,16 +86,16 @@ class GuidedEvaluation:
         self.calls: list[Call] = []
 
     def asks(self, x: Tensor) -> None:
-        """The model is about to be called for ``x``."""
+        """Note that the model is about to be called for ``x``."""
         self._asked, self._kept = x.clone(), Snapshot(self.guidance)
 
     def gets(self, outputs: list[Tensor]) -> None:
-        """The call has given these."""
+        """Note the outputs of the call."""
         heard = Snapshot(self.guidance).changed_since(self._kept)
         self.calls.append(Call(self._asked, [output.clone() for output in outputs], heard))
 
     def judge(self, model_options: dict, seed: int | None, x0: Tensor) -> Verdict:
-        """What the guidance did with the rows.
+        """Find out what the guidance did with the rows.
 
         Args:
             model_options, seed: of the evaluation.
@@ -106,7 +106,7 @@ class GuidedEvaluation:
         attributes, left = dict(vars(self.guider)), comfy.model_patcher.create_model_options_clone(model_options)
 
         def holds(state: Snapshot, row: int | None = None, later: bool = False, **changes: Any) -> bool:
-            """Whether the evaluation gives the same again, in one row or in all; ``later``: after itself."""
+            """Check whether the evaluation gives the same again, in one row or in all; ``later``: after itself."""
             given = (left, attributes) if later else (self.options, self.attributes)
             try:
                 result = self._again(state, *given, seed, row, **changes)
@@ -146,7 +146,7 @@ class GuidedEvaluation:
         others: Tensor | None = None,
         apart: bool = False,
     ) -> Tensor:
-        """The evaluation, without the model, from what was kept in ``state``, ``model_options`` and a guider.
+        """Repeat the evaluation without the model, with the kept ``state``, ``model_options`` and a guider.
 
         Args:
             row: alone, or in the batch if ``others`` are given; None: all rows.
@@ -185,7 +185,7 @@ class GuidedEvaluation:
 
 
 def _same(result: Tensor, expected: Tensor) -> bool:
-    """Whether rows ``[rows, ...]`` differ by rounding only."""
+    """Check whether rows ``[rows, ...]`` differ by rounding only."""
     if result.shape != expected.shape:
         return False
     result, expected = result.flatten(1).float(), expected.flatten(1).float()

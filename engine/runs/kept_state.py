@@ -1,4 +1,4 @@
-"""What callables keep from one call to the next: in closures, attributes, containers, tensors and generators.
+"""State that callables keep from one call to the next: in closures, attributes, containers, tensors, generators.
 
 Guidance and patches of other nodes remember there what a run did before. It can be read, compared, and put back.
 """
@@ -40,7 +40,7 @@ class _Globals:
 
 @dataclass(frozen=True)
 class OfModule:
-    """What hangs on a module besides its weights and submodules, as a root of a :class:`Snapshot`."""
+    """Attributes of a module besides its weights and submodules, as a root of a :class:`Snapshot`."""
 
     module: torch.nn.Module
 
@@ -75,11 +75,11 @@ class Place:
         return iter(self.contents.items() if isinstance(self.contents, dict) else ())
 
     def differs(self, earlier: Place) -> bool:
-        """Whether the contents are others than they were."""
+        """Check whether the contents are others than they were."""
         return not _same(self.contents, earlier.contents)
 
     def counts_on(self, earlier: Place) -> bool:
-        """Whether a plain value, such as a number or a switch, is another than it was."""
+        """Check whether a plain value, such as a number or a switch, is another than it was."""
         if not isinstance(self.contents, dict) or not isinstance(earlier.contents, dict):
             return False
         pairs = ((value, earlier.contents.get(key)) for key, value in self.contents.items())
@@ -87,7 +87,7 @@ class Place:
 
 
 class Snapshot:
-    """What callables keep, at one moment.
+    """State that callables keep, at one time.
 
     Args:
         roots: the callables, or objects that hold something, by the names that users know them by.
@@ -111,12 +111,12 @@ class Snapshot:
                 place.put_back(cut)
 
     def changed_since(self, earlier: Snapshot) -> list[Place]:
-        """Places that hold something else than they did."""
+        """Find places that hold something else than they did."""
         known = earlier._places
         return [place for key, place in self._places.items() if key in known and place.differs(known[key])]
 
     def tensors_since(self, earlier: Snapshot) -> list[Place]:
-        """Places of tensors that weren't there, or held other numbers."""
+        """Find places of tensors that weren't there, or held other numbers."""
         known = earlier._places
         return [
             place
@@ -125,7 +125,7 @@ class Snapshot:
         ]
 
     def of(self, place: Place) -> Place | None:
-        """The same place in this snapshot, if it was there."""
+        """Find the same place in this snapshot, if it was there."""
         return self._places.get(_key(place.owner))
 
     def _walk(self, root: Any, name: str) -> None:
@@ -147,7 +147,7 @@ class Snapshot:
 
 
 def _cut(value: Any, cut: Cut) -> Any:
-    """Tensors cut, in tuples too; other containers have places of their own."""
+    """Cut tensors, in tuples too; other containers have places of their own."""
     if isinstance(value, Tensor):
         return cut(value)
     return tuple(_cut(part, cut) for part in value) if type(value) is tuple else value
@@ -160,7 +160,7 @@ def _key(owner: Any) -> Any:
 
 
 def _owners(value: Any) -> list[Any]:
-    """The places of a value: most have one, a function has its cells and what it uses of its module."""
+    """Find the places of a value: most have one, a function has its cells and the globals that it uses."""
     if isinstance(value, types.FunctionType):
         return [*(value.__closure__ or ()), *_globals_of(value)]
     if isinstance(value, (types.MethodType, functools.partial)):
@@ -185,7 +185,7 @@ def _may_change(value: Any) -> bool:
 
 
 def _parts(value: Any) -> list[Any]:
-    """What a value leads to."""
+    """Find the values that a value refers to."""
     if isinstance(value, types.FunctionType):
         used = (value.__globals__.get(name) for name in _names(value.__code__))
         near = [part for part in used if isinstance(part, types.FunctionType) and part.__module__ == value.__module__]
@@ -262,5 +262,5 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _alike(a: Any, b: Any) -> bool:
-    """Of contents of a place: plain values by value, others by identity, as they have places of their own."""
+    """Compare contents of a place: plain values by value, others by identity, as they have places of their own."""
     return isinstance(a, _PLAIN) and type(a) is type(b) and a == b

@@ -10,7 +10,7 @@ STEP_CACHE = "diffusion_probe_step_cache"
 """The state of a run's step cache, and on a MODEL the wrapper that makes it."""
 
 TAPS = "diffusion_probe_taps"
-"""Who looks at the rows of a conditioning entry, by the entry's uuid."""
+"""Captures that read the rows of a conditioning entry, by the entry's uuid."""
 
 LOOKING = "diffusion_probe_looking"
 """Set in an evaluation that is captured: a step cache has to compute it."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def row_keys(samples: Tensor) -> list[bytes]:
-    """A key per row of a latent that depends on its content only.
+    """Compute a key for each row of a latent that depends on its content only.
 
     Rows are compared in half precision, because KSampler may hand on its result in
     ``--fp16-intermediates`` and SamplerCustomAdvanced does not.
@@ -19,7 +19,7 @@ def row_keys(samples: Tensor) -> list[bytes]:
 
 
 def keep_rows(latent: dict[str, Any], rows: Sequence[int]) -> dict[str, Any]:
-    """Some rows of a LATENT as a new LATENT, in the order given.
+    """Select some rows of a LATENT as a new LATENT, in the order given.
 
     ``noise_mask`` and ``batch_index`` follow their rows, as in ComfyUI's Latent From Batch.
 

@@ -1,4 +1,4 @@
-"""What sampler runs have loaded, back in place after something else needed the memory."""
+"""Models of sampler runs, loaded again after something else needed the memory."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Who stands around a model call: this pack's wrappers in front of those of every other pack.
+"""Wrappers around a model call: this pack's in front of those of every other pack.
 
 ComfyUI calls ``model_options["model_function_wrapper"]`` around everything else of a model call: other packs' caches
 swap parts of the model there, torch.compile's node inside of it. What skips a call, or leaves a run in the middle of

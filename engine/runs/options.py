@@ -38,7 +38,7 @@ def append(stack: ExitStack, where: dict, name: Any, value: Any) -> None:
 
 
 def inner(stack: ExitStack, where: dict, *names: Any) -> dict:
-    """The dict that lies at the end of a path of entries; what of it is missing is there until ``stack`` is closed."""
+    """Find the dict at the end of a path of entries; missing ones are created until ``stack`` is closed."""
     for name in names:
         if name not in where:
             put(stack, where, name, {})

@@ -1,4 +1,4 @@
-"""What other nodes have put on a MODEL: guidance, which sees the whole batch, and patches inside of the model."""
+"""Patches of other nodes on a MODEL: guidance, which sees the whole batch, and patches inside of the model."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -21,7 +21,7 @@ OF_EACH_RUN = ("wrappers", "callbacks", "sample_sigmas", "sigmas", "cond_or_unco
 """Keys of ``transformer_options`` that ComfyUI fills."""
 
 OURS = "diffusion_probe"
-"""What the pack's own keys begin with."""
+"""Prefix of the pack's own keys."""
 
 HARMLESS = (COMPILE_KEY,)
 """Wrappers that change how a model computes, and not what."""
@@ -31,7 +31,7 @@ AROUND = (WrappersMP.PREDICT_NOISE, WrappersMP.CALC_COND_BATCH)
 
 
 def guidance_of(guider: Any) -> dict[str, Any]:
-    """Functions of other nodes that make one prediction of those for all conditionings, by name.
+    """Find functions of other nodes that make one prediction of those for all conditionings, by name.
 
     Args:
         guider: of a run, with the run's ``model_options``.
@@ -44,8 +44,8 @@ def guidance_of(guider: Any) -> dict[str, Any]:
 
 
 def patches_of(guider: Any) -> dict[str, Any]:
-    """What works inside of the model's calls, by name: wrappers, patches of attention and blocks, what they hold in
-    ``transformer_options``, and a changed forward."""
+    """Find what works inside of the model's calls, by name: wrappers, patches of attention and blocks, what they hold
+    in ``transformer_options``, and a changed forward."""
     options = guider.model_options.get("transformer_options", {})
     found = [*_listed(guider.model_options.get("model_function_wrapper")), *_wrappers(guider.model_options, INSIDE)]
     found += [
@@ -59,20 +59,20 @@ def patches_of(guider: Any) -> dict[str, Any]:
 
 
 def _changed_forwards(module: Any) -> list[Any]:
-    """Methods of a module's own that stand in for its class's. ComfyUI puts those back as attributes, too."""
+    """Find methods of a module's own that replace its class's. ComfyUI puts those back as attributes, too."""
     own = ((name, value) for name, value in vars(module).items() if "forward" in name and callable(value))
     return [value for name, value in own if getattr(value, "__func__", value) is not getattr(type(module), name, None)]
 
 
 def inner_wrappers(model_options: dict[str, Any], kind: str) -> list[Any]:
-    """Wrappers of other nodes that stand inside of the pack's own."""
+    """Find wrappers of other nodes that are inside of the pack's own."""
     groups = list(model_options["transformer_options"].get("wrappers", {}).get(kind, {}).items())
     ours = [place for place, (key, _) in enumerate(groups) if str(key).startswith(OURS)]
     return [wrapper for _, group in groups[max(ours, default=-1) + 1 :] for wrapper in group]
 
 
 def name_of(value: Any) -> str:
-    """What a user can recognise a function or an object by: the node or function it was made in, and its pack."""
+    """Name a function or an object as a user recognises it: the node or function it was made in, and its pack."""
     function = getattr(value, "__func__", getattr(value, "func", value))
     name = getattr(function, "__qualname__", type(value).__qualname__).partition(".")[0]
     module = getattr(function, "__module__", None) or type(value).__module__
@@ -81,7 +81,7 @@ def name_of(value: Any) -> str:
 
 
 def _named(values: Any) -> dict[str, Any]:
-    """By name; of several with one name together."""
+    """Collect functions by name; several with one name together."""
     named: dict[str, list[Any]] = {}
     for value in values:
         named.setdefault(name_of(value), []).append(value)
@@ -94,17 +94,14 @@ def _listed(value: Any) -> list[Any]:
 
 def _wrappers(model_options: dict[str, Any], kinds: tuple[str, ...]) -> list[Any]:
     wrappers = model_options.get("transformer_options", {}).get("wrappers", {})
+    keyed = [entry for kind in kinds for entry in wrappers.get(kind, {}).items()]
     return [
-        wrapper
-        for kind in kinds
-        for key, group in wrappers.get(kind, {}).items()
-        if not str(key).startswith(OURS) and key not in HARMLESS
-        for wrapper in group
+        wrapper for key, group in keyed if not str(key).startswith(OURS) and key not in HARMLESS for wrapper in group
     ]
 
 
 def _leaves(value: Any) -> list[Any]:
-    """The values in nested dicts and lists, without plain ones."""
+    """Find the values in nested dicts and lists, without plain ones."""
     if isinstance(value, dict):
         return [leaf for part in value.values() for leaf in _leaves(part)]
     if isinstance(value, (list, tuple)):
@@ -113,5 +110,5 @@ def _leaves(value: Any) -> list[Any]:
 
 
 def together(names: Iterable[str]) -> str:
-    """Several names as the one subject of a sentence."""
+    """Join several names to the one subject of a sentence."""
     return " with ".join(sorted(names))

@@ -8,10 +8,14 @@ import torch
 
 
 def random_state(device: torch.device) -> tuple[Any, ...]:
-    """Of Python, numpy, torch on the CPU, and the GPU if the device is one; states that are equal compare equal."""
+    """Read the state of Python, numpy, torch on CPU and, if the device is one, GPU; equal states compare equal."""
     kind, keys, *rest = numpy.random.get_state()
     of_torch = [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
-    return random.getstate(), (kind, keys.tobytes(), *rest), *(bytes(state.numpy()) for state in of_torch)
+    return (
+        random.getstate(),
+        (kind, numpy.asarray(keys).tobytes(), *rest),
+        *(bytes(state.numpy()) for state in of_torch),
+    )
 
 
 def set_random_state(state: tuple[Any, ...], device: torch.device) -> None:

@@ -35,7 +35,7 @@ def _brownian(cpu: bool) -> Draw:
 
 
 DRAWS: dict[str, Draw] = {STREAM: _stream, BROWNIAN_CPU: _brownian(cpu=True), BROWNIAN_GPU: _brownian(cpu=False)}
-"""What each kind of step noise in the table of samplers is drawn with."""
+"""Functions that draw each kind of step noise in the table of samplers."""
 
 
 class RowNoise:
@@ -52,13 +52,13 @@ class RowNoise:
         self.rows = [draw(x[row : row + 1], sigmas, seed) for row, seed in enumerate(seeds)]
 
     def __call__(self, sigma: Tensor, sigma_next: Tensor) -> Tensor:
-        """Noise ``[rows, channels, ...]``."""
+        """Draw noise ``[rows, channels, ...]``."""
         return torch.cat([row(sigma, sigma_next) for row in self.rows])
 
 
 def step_noise_of(sampler: Any) -> Draw | None:
-    """What ComfyUI's own sampler function of a SAMPLER draws from; None for all others, and for one that has a noise
-    sampler already."""
+    """Find what ComfyUI's own sampler function of a SAMPLER draws from; None for all others, and for one that has a
+    noise sampler already."""
     function = getattr(sampler, "sampler_function", None)
     name = getattr(function, "__name__", None)
     kind = traits_of(name or "").step_noise
@@ -68,7 +68,7 @@ def step_noise_of(sampler: Any) -> Draw | None:
 
 
 def with_row_noise(sampler: Any, seeds: Sequence[int]) -> Any:
-    """A SAMPLER that draws all its noise row by row from ``seeds``, where that is known to be what each row alone
+    """Make a SAMPLER draw all its noise row by row from ``seeds``, where that is known to be what each row alone
     gets; else the SAMPLER itself."""
     draw = step_noise_of(sampler)
     options = getattr(sampler, "inpaint_options", {})
@@ -89,12 +89,12 @@ def with_row_noise(sampler: Any, seeds: Sequence[int]) -> Any:
 
 
 def draws_by_row(sampler: Any) -> bool:
-    """Whether a SAMPLER is one of :func:`with_row_noise` that draws its noise row by row."""
+    """Check whether a SAMPLER is one of :func:`with_row_noise` that draws its noise row by row."""
     return getattr(sampler, "diffusion_probe_draws_by_row", False)
 
 
 def inpaint_noise(noise: Tensor, seeds: Sequence[int]) -> Tensor:
-    """The noise that ddim puts outside of a noise mask, for each row that of a run of its seed alone.
+    """Draw the noise that ddim puts outside of a noise mask, for each row that of a run of its seed alone.
 
     Args:
         noise: of the batch, ``[rows, channels, ...]``.

@@ -34,7 +34,7 @@ def cache_on(options: dict[str, Any]) -> str:
 
 
 def why_not_cut(conds: Sequence[list[dict] | None], options: dict[str, Any]) -> str | None:
-    """What in an evaluation can't be cut to some of its rows, or None if all can.
+    """Say what in an evaluation can't be cut to some of its rows, or None if all can.
 
     Args:
         conds: the lists of conditioning entries, as a guider processed them.
@@ -55,14 +55,14 @@ def why_not_cut(conds: Sequence[list[dict] | None], options: dict[str, Any]) -> 
 
 
 def cut_tensor(values: Tensor, rows: Sequence[int]) -> Tensor:
-    """The entries of ``values`` that some rows of a batch get. One entry is for all; fewer than rows repeat."""
+    """Select the entries of ``values`` that some rows of a batch get. One entry is for all; fewer than rows repeat."""
     if values.shape[0] == 1:
         return values
     return values[[row % values.shape[0] for row in rows]]
 
 
 def part_of_row(values: Tensor, row: int, count: int, apart: bool = False) -> Tensor:
-    """What belongs to one of ``count`` rows of anything with as many entries, or as many for each; else all of it.
+    """Select one of ``count`` rows of anything with as many entries, or as many for each; else return all of it.
 
     Args:
         apart: of several entries for each row the first ones of all rows come first, as conditionings lie in a model
@@ -75,7 +75,7 @@ def part_of_row(values: Tensor, row: int, count: int, apart: bool = False) -> Te
 
 
 def cut_entry(entry: dict[str, Any], rows: Sequence[int], controls: dict[Any, Any]) -> dict[str, Any]:
-    """One conditioning entry for some rows.
+    """Cut one conditioning entry to some rows.
 
     Args:
         entry: as a guider processed it; left as it is.
@@ -93,7 +93,7 @@ def cut_entry(entry: dict[str, Any], rows: Sequence[int], controls: dict[Any, An
 
 
 def cut_cond(cond: Any, rows: Sequence[int]) -> Any:
-    """One of ComfyUI's COND objects for some rows; one of another kind as it is."""
+    """Cut one of ComfyUI's COND objects to some rows; return one of another kind as it is."""
     if type(cond) in PER_ROW:
         return type(cond)(cut_tensor(cond.cond, rows))
     if type(cond) is comfy.conds.CONDList:
@@ -102,7 +102,7 @@ def cut_cond(cond: Any, rows: Sequence[int]) -> Any:
 
 
 def cut_control(control: Any, rows: Sequence[int], controls: dict[Any, Any]) -> Any:
-    """A ControlNet of a known kind with the hints of some rows, still to be prepared; see :func:`cut_entry`."""
+    """Copy a ControlNet of a known kind with the hints of some rows, still to be prepared; see :func:`cut_entry`."""
     if control is None:
         return None
     if control not in controls:

@@ -1,4 +1,4 @@
-"""Whether the rows of a run can be computed apart from each other: what was seen of it, and one row asked alone."""
+"""Test whether the rows of a run can be computed separately: by what was seen of it, and by one row computed alone."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NUDGE = 0.01
 
 
 def why_not_apart(run: RunWatch, guider: Any, model_options: dict[str, Any]) -> str | None:
-    """Why rows have to be computed together for each to be what it is in the whole batch, or None.
+    """Say why rows have to be computed together for each to be what it is in the whole batch, or None.
 
     Where other nodes have patched the inside of the model, its last row is computed once more, alone; and three times
     more if patches keep something for each row.
@@ -61,7 +61,7 @@ class OneRow:
         self.tolerance = max(SAME, ROUNDING * torch.finfo(guider.inner_model.get_dtype_inference()).eps)
 
     def why_not(self) -> str | None:
-        """Why the row alone is not what it is in the batch, or not for sure; None if it is."""
+        """Say why the row alone is not what it is in the batch, or not for sure; None if it is."""
         if why_not_cut(self.conds, self.model_options["transformer_options"]) is not None:
             return None  # which says why by itself
         kept, random = self.run.kept(), random_state(self.x.device)
@@ -103,7 +103,7 @@ class OneRow:
 
 
 def _plain(model_options: dict[str, Any]) -> dict[str, Any]:
-    """The options without the pack's own wrappers and cache: nothing of it sees the call but the count of rows."""
+    """Copy the options without the pack's own wrappers and cache: nothing of it sees the call but the count of rows."""
     options = comfy.model_patcher.create_model_options_clone(model_options)
     given = options["transformer_options"]
     given.pop(STEP_CACHE, None)

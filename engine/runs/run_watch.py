@@ -1,4 +1,4 @@
-"""What a recorded run did besides being recorded: what decides whether it can be cut, and its rows made again alone."""
+"""Watch over a recorded run: what decides whether it can be cut, and whether its rows can be made again alone."""
 
 import logging
 from collections.abc import Iterator
@@ -60,7 +60,9 @@ class RunWatch:
         self.cache = cache_on(guider.model_options["transformer_options"]) or ("TC-Padé Cache" if own else "")
         self.cache_couples = not own or own[0].config.veto is not None
         self.guidance = Verdict()
-        self.remembers = self.may_remember = self.holds_rows = frozenset()
+        self.remembers: frozenset[str] = frozenset()
+        self.may_remember: frozenset[str] = frozenset()
+        self.holds_rows: frozenset[str] = frozenset()
         self.first_call: tuple | None = None
         self._evaluation: GuidedEvaluation | None = None
         self._evaluations = 0
@@ -73,7 +75,7 @@ class RunWatch:
             self.per_row, self.guarantees = _per_row(guider), _guarantees_steps(guider)
 
     def begins(self, guider: Any, sampler: Any, noise: Tensor, mask: Tensor | None, seed: int | None) -> None:
-        """The sampler starts; the model is loaded, with everything that was put on it."""
+        """Note that the sampler starts; the model is loaded, with everything that was put on it."""
         self.by_row = draws_by_row(sampler)
         if self.outside is not None:
             self.outside.encode_again(guider, noise, mask, seed)
@@ -101,7 +103,7 @@ class RunWatch:
     def evaluate(
         self, executor: Any, capturing: bool, x: Tensor, timestep: Tensor, model_options: dict, seed: int | None
     ) -> Tensor:
-        """One evaluation, which isn't changed by being watched."""
+        """Execute one evaluation, which isn't changed by being watched."""
         self._evaluations += 1
         with self._whatever_happens():
             self.noise.begins(x)
@@ -124,7 +126,7 @@ class RunWatch:
     def calc_cond_batch(
         self, executor: Any, model: Any, conds: list, x: Tensor, timestep: Tensor, options: dict
     ) -> list[Tensor]:
-        """CALC_COND_BATCH of the run."""
+        """Execute CALC_COND_BATCH of the run."""
         evaluation = self._evaluation
         if evaluation is None:
             return executor(model, conds, x, timestep, options)
@@ -139,11 +141,11 @@ class RunWatch:
         return outputs
 
     def kept(self) -> Snapshot:
-        """What the patches inside of the model keep now."""
+        """Take a snapshot of what the patches inside of the model keep now."""
         return Snapshot(self._roots, copies=False)
 
     def originals(self, finished: bool) -> list[Any]:
-        """What lies outside of each row's mask, for a run that goes on; None for each where there is nothing."""
+        """Return what is outside of each row's mask, for a run that continues; None for each where there is nothing."""
         found = self.outside.rows(self.rows) if self.outside is not None else [None] * self.rows
         self.shows_outside = None not in found
         return [None] * self.rows if finished else found
@@ -200,7 +202,7 @@ def add_watch(model: Any) -> None:
 
 
 def _outer_sample(executor, noise, latent_image, sampler, sigmas, denoise_mask, *args, **kwargs):
-    """OUTER_SAMPLE wrapper: a watch for the run, and what lies outside of its mask handed on from run to run."""
+    """Wrap OUTER_SAMPLE: a watch for the run, and what is outside of its mask, handed on from run to run."""
     guider = executor.class_obj
     store = guider.model_patcher.get_attachment(RECORDING).store
     watch = RunWatch(guider, store, latent_image, denoise_mask, starts=bool(noise.any()))

@@ -1,4 +1,4 @@
-"""What the rows of a run are called: by which seed, and which draw of it, each one's noise is had again.
+"""Names of the rows of a run: the seed, and which draw of it, that gives each row's noise again.
 
 A row that a single run of some seed starts from has that seed's name. Any other that ComfyUI draws for
 the run's seed has the number of its draw: ``5 row 3`` is row 3 of a batch of seed 5, also where it was
@@ -18,7 +18,7 @@ from ..core.seed_list import LARGEST_SEED, MOST_SEEDS
 from .seeds import seed_noise
 
 MOST_NUMBERS = 2**26
-"""So many random numbers are drawn at most to find out which draw of its seed a row is, half a second on a CPU:
+"""Largest count of random numbers drawn to find out which draw of its seed a row is, half a second on a CPU:
 256 rows of FLUX at 1024 px, 1024 of SDXL."""
 
 FIRST_NUMBERS = 16
@@ -26,12 +26,12 @@ FIRST_NUMBERS = 16
 
 
 def seed_number(seed: Any) -> int:
-    """The seed of a run as a number, whatever a sampler says it was."""
+    """Convert the seed of a run to a number, whatever a sampler says it was."""
     return int(seed) if isinstance(seed, int) else 0
 
 
 def name_seeds(noise: Tensor, seed: Any) -> list[SeedName]:
-    """The name of each row's noise ``[rows, channels, ...]`` in a run of ``seed``.
+    """Find the name of each row's noise ``[rows, channels, ...]`` in a run of ``seed``.
 
     A row whose noise no draw gives (another node made it) is called by its place in the run's batch.
     """
@@ -50,7 +50,7 @@ def name_seeds(noise: Tensor, seed: Any) -> list[SeedName]:
 
 
 def _draws(noise: Tensor, first: int, known: Sequence[int]) -> Iterator[tuple[SeedName, Tensor]]:
-    """What ComfyUI and this pack draw for a run, with its name, the likeliest first; linear in the number of rows."""
+    """Draw what ComfyUI and this pack may draw for a run, with its name, the likeliest first; linear in the rows."""
     rows, like = len(noise), noise[:1]
     if not all(0 <= seed <= LARGEST_SEED for seed in (first, *known)):
         return

@@ -29,7 +29,7 @@ class BatchSeed(int):
 
 
 def seed_noise(row: Tensor, seed: int) -> Tensor:
-    """The noise that a stock KSampler draws for a latent ``row`` ``[1, channels, ...]`` and ``seed``.
+    """Draw the noise that a stock KSampler draws for a latent ``row`` ``[1, channels, ...]`` and ``seed``.
 
     ComfyUI draws from the global generator after seeding it; this draws the same numbers from a
     generator of its own, so that no sampler's random stream is disturbed.
@@ -38,7 +38,7 @@ def seed_noise(row: Tensor, seed: int) -> Tensor:
 
 
 def batch_noise(latent_image: Tensor, seeds: Sequence[int]) -> Tensor:
-    """Noise of a batch, row by row from its seed: ``[len(seeds), channels, ...]`` on the CPU.
+    """Draw the noise of a batch, row by row from its seed: ``[len(seeds), channels, ...]`` on the CPU.
 
     Raises:
         ValueError: the latent has another number of rows than there are seeds.
@@ -59,7 +59,7 @@ class SeedBatchNoise:
         self.seed = BatchSeed(seeds)
 
     def generate_noise(self, input_latent: dict[str, Any]) -> Tensor:
-        """Noise for a LATENT, ``[rows, channels, ...]``; errors as :func:`batch_noise`."""
+        """Draw noise for a LATENT, ``[rows, channels, ...]``; errors as :func:`batch_noise`."""
         return batch_noise(input_latent["samples"], self.seed.seeds)
 
 
@@ -81,7 +81,7 @@ class _SwapNoise:
 
 
 def use_seeds(model: Any, seeds: Sequence[int]) -> Any:
-    """A clone of a MODEL whose samplers make row i as a run of ``seeds[i]`` alone does.
+    """Clone a MODEL so that its samplers make row i as a run of ``seeds[i]`` alone does.
 
     The noise it starts from is that of the seed, and so is the noise of ComfyUI's ancestral and SDE samplers (see
     ``row_noise``). A run with noise switched off (the second half of a cut) is left alone. A later call replaces an

@@ -1,4 +1,4 @@
-"""Whether a sampler adds noise on its way: found by looking at what it does, whatever it is called.
+"""Detection of samplers that add noise on their way, by what they do and not by their name.
 
 Between two model evaluations a sampler without noise combines what it has been given: latents that it had before, and
 what the model made of them. A latent that is no such combination holds something new. Some thousand numbers of each
@@ -15,7 +15,7 @@ WINDOW = 6
 """Evaluations that a latent may be a combination of, at least; ComfyUI's samplers look back at most four."""
 
 MOST_VECTORS = 64
-"""That are compared with a latent, before those of older evaluations are left out."""
+"""Largest number of vectors that are compared with a latent, before those of older evaluations are left out."""
 
 NUMBERS = 2048
 """Of a row's latent that are looked at."""
@@ -29,7 +29,7 @@ LEAST_LENGTH = 1e-6
 
 
 class StepNoise:
-    """What is seen of one sampler run.
+    """Detector of step noise in one sampler run.
 
     Attributes:
         found: the sampler has added noise, or something else that isn't a combination.
@@ -50,7 +50,7 @@ class StepNoise:
         self._without: Tensor | None = None
 
     def listen(self, model_options: dict[str, Any]) -> None:
-        """Hear x0 without the prompt, which some samplers (CFG++) take from the guidance, in a run's own options."""
+        """Listen for x0 without the prompt, which some samplers (CFG++) take from the guidance, in a run's options."""
         later = model_options.get("sampler_post_cfg_function", [])
         model_options["sampler_post_cfg_function"] = [self._hear, *later]
 
@@ -59,7 +59,7 @@ class StepNoise:
         return args["denoised"]
 
     def begins(self, x: Tensor) -> None:
-        """An evaluation of ``x``, ``[rows, channels, ...]``, is about to begin."""
+        """Note that an evaluation of ``x``, ``[rows, channels, ...]``, is about to begin."""
         self._without = None
         if self.found or self.blind:
             return
@@ -74,7 +74,7 @@ class StepNoise:
         self._keep(vector)
 
     def ends(self, x0: Tensor) -> None:
-        """The evaluation gave ``x0``."""
+        """Note that the evaluation gave ``x0``."""
         if self._known and not self.found:
             for values in (x0, self._without):
                 if values is not None and values.shape == self._shape:
@@ -82,7 +82,7 @@ class StepNoise:
         self._without = None
 
     def _vector(self, values: Tensor) -> Tensor:
-        """A copy of some numbers of each row, ``[rows, numbers]``; samplers write into their latents."""
+        """Copy some numbers of each row, ``[rows, numbers]``; samplers write into their latents."""
         flat = values.detach().flatten(1)
         if self._places is not None:
             return flat.gather(1, self._places.to(flat.device)).float()
@@ -100,7 +100,7 @@ class StepNoise:
 
 
 def _places(mask: Tensor) -> Tensor:
-    """Where each row's mask is 1, as many places for each row, ``[rows, numbers]``; from all over the row."""
+    """Choose positions where each row's mask is 1, as many for each row, ``[rows, numbers]``; from all over the row."""
     inside = (mask == 1).flatten(1)
     count = min(NUMBERS, int(inside.sum(1).min()))
     spread = torch.rand(inside.shape, generator=torch.Generator().manual_seed(0)).to(mask.device)
@@ -108,7 +108,7 @@ def _places(mask: Tensor) -> Tensor:
 
 
 def _with(basis: Tensor | None, vector: Tensor) -> Tensor:
-    """Orthonormal vectors ``[rows, vectors, numbers]``, and what a further one adds to them."""
+    """Extend orthonormal vectors ``[rows, vectors, numbers]`` by what a further one adds to them."""
     rest = vector if basis is None else _rest(vector, basis)
     length = _length(rest)
     direction = torch.where(length > LEAST_LENGTH * _length(vector), rest / length.clamp_min(1e-30), 0.0)[:, None]
@@ -116,7 +116,7 @@ def _with(basis: Tensor | None, vector: Tensor) -> Tensor:
 
 
 def _rest(vector: Tensor, basis: Tensor) -> Tensor:
-    """What orthonormal vectors leave of ``vector``; twice, for the rounding."""
+    """Subtract from ``vector`` its projection on orthonormal vectors; twice, for the rounding."""
     for _ in range(2):
         share = torch.bmm(basis, vector[:, :, None])
         vector = vector - torch.bmm(basis.mT, share)[:, :, 0]

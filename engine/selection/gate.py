@@ -1,4 +1,4 @@
-"""Whether a scored batch is good enough for the branch behind it."""
+"""Gate that lets a scored batch pass if it is good enough."""
 
 import math
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ ROWS = (BEST, MEAN, WORST, FIRST)
 
 @dataclass(frozen=True)
 class Decision:
-    """What a gate does.
+    """Decision of a gate.
 
     Attributes:
         passed: the branch may run.

@@ -1,4 +1,4 @@
-"""What the file of a finished row says about it: its seed, its score, its rank."""
+"""Names of the files of finished rows: their seed, score and rank."""
 
 import math
 from dataclasses import dataclass
@@ -38,12 +38,12 @@ class RowLabel:
         seed = self.seed.seed if self.seed.batch_index is None else str(self.seed)
         if self.score is None:
             return {"seed": seed, **dict(self.notes)}
-        scored = {"score": self.score, "rank": self.rank, "scored_by": self.scored_by}
+        scored: dict[str, int | float | str] = {"score": self.score, "rank": self.rank, "scored_by": self.scored_by}
         return {"seed": seed, **scored, **dict(self.notes)}
 
 
 def row_labels(rows: int, scores: Scores | None = None, seeds: str = "") -> list[RowLabel]:
-    """A label for each of ``rows`` images.
+    """Make a label for each of ``rows`` images.
 
     Args:
         rows: number of images.

@@ -34,7 +34,7 @@ BATCH_COUPLED_NOTE = f"{ADAPTIVE_NOTE}, so the images of the rows that go on are
 
 @dataclass(frozen=True)
 class PruneRule:
-    """Which rows stay; the limits of :func:`engine.selection.select.select`."""
+    """Rule by which rows stay: the limits of :func:`engine.selection.select.select`."""
 
     top_k: int = 0
     threshold: float = 0.0
@@ -42,7 +42,7 @@ class PruneRule:
     use_unskilled: bool = False
 
     def select(self, scores: Scores) -> Selection:
-        """The rows that stay and those that don't. Raises ValueError as :func:`select`."""
+        """Select the rows that stay. Raises ValueError as :func:`select`."""
         return select(scores, self.top_k, self.threshold, self.threshold_on, self.use_unskilled)
 
     def install(self, model: Any) -> None:
@@ -101,17 +101,17 @@ class RowPruning:
         logging.info(self.note)
 
     def dropped_at(self, row: int) -> str | None:
-        """The moment after which a row was not computed any more, None for one that went on."""
+        """Return the moment after which a row was not computed any more, None for one that went on."""
         return self.moment if row in self.dropped else None
 
     def hold(self, values: Tensor, held: Tensor) -> Tensor:
-        """``values`` with the dropped rows replaced by those of ``held``, both ``[rows, ...]``."""
+        """Replace the dropped rows of ``values`` by those of ``held``, both ``[rows, ...]``."""
         values, rows = values.clone(), list(self.dropped)
         values[rows] = held[rows].to(values)
         return values
 
     def calc_cond_batch(self, executor, model, conds, x, timestep, model_options) -> list[Tensor]:
-        """x0 by conditioning, computed for the kept rows only where that is safe."""
+        """Compute x0 by conditioning, for the kept rows only where that is safe."""
         self.uncut = self.uncut or self._why_not_cut(conds, x, model_options)
         if self.uncut:
             return executor(model, conds, x, timestep, model_options)
@@ -141,7 +141,7 @@ class RowPruning:
 
 
 def _outer_sample(rule, executor, noise, latent_image, sampler, sigmas, denoise_mask, callback, *args, **kwargs):
-    """OUTER_SAMPLE wrapper: what leaves the run, and what is shown of it, holds the dropped rows' x0."""
+    """Wrap OUTER_SAMPLE: what leaves the run, and what is shown of it, holds the dropped rows' x0."""
     guider = executor.class_obj
     pruning = RowPruning(rule, latent_image)
     recording: Recording = guider.model_options["transformer_options"][RECORDING]
@@ -167,7 +167,7 @@ def _outer_sample(rule, executor, noise, latent_image, sampler, sigmas, denoise_
 
 
 def _predict_noise(executor, x, timestep, model_options, seed=None):
-    """PREDICT_NOISE wrapper: decide at the first evaluation after the moment; from then on dropped rows stay."""
+    """Wrap PREDICT_NOISE: decide at the first evaluation after the moment; from then on dropped rows stay."""
     recording = model_options.get("transformer_options", {}).get(RECORDING)
     if recording is None:
         return executor(x, timestep, model_options, seed)
@@ -206,7 +206,7 @@ def _decide(pruning: RowPruning, recording: Recording, guider: Any, x: Tensor, m
 def _scores(
     attachment: Attachment, recording: Recording, latent_image: Tensor, guider: Any, x: Tensor
 ) -> tuple[Scores, Tensor]:
-    """The scores of all rows at the moment, and their x0.
+    """Compute the scores of all rows at the moment, and their x0.
 
     Raises:
         ValueError: what the probe needs was not captured, or as :meth:`Probe.score`.

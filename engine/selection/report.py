@@ -13,7 +13,7 @@ SIDES = ("positive", "negative")
 
 
 def score_rows(scores: Scores) -> list[dict]:
-    """One JSON object per row, in row order. Seeds are text: JavaScript rounds 64-bit numbers."""
+    """Make one JSON object per row, in row order. Seeds are text: JavaScript rounds 64-bit numbers."""
     places, percentiles = ranks(scores.values), percentiles_in_batch(scores.values)
     return [
         {
@@ -29,7 +29,7 @@ def score_rows(scores: Scores) -> list[dict]:
 
 
 def score_report(scores: Scores) -> dict:
-    """What Probe Score sends to the frontend."""
+    """Report scores as the frontend gets them."""
     return {
         "rows": score_rows(scores),
         "probe": scores.probe,
@@ -42,7 +42,7 @@ def score_report(scores: Scores) -> dict:
 
 
 def score_text(scores: Scores) -> str:
-    """A heading and one line per row, best first."""
+    """Write a heading and one line per row, best first."""
     head = [f"{scores.probe} at {scores.moment} (step {scores.step}), {scores.label}, higher is better"]
     if not scores.skilled:
         head.append("This score has no measured skill: look, but don't trust it.")
@@ -57,7 +57,7 @@ def _line(row: dict) -> str:
 
 
 def image_scores_report(values: Sequence[float], label: str) -> dict:
-    """What Score Images sends to the frontend."""
+    """Report the rewards of images as the frontend gets them."""
     places = ranks(values)
     return {
         "rows": [{"row": row, "score": value, "rank": places[row]} for row, value in enumerate(values)],
@@ -66,13 +66,13 @@ def image_scores_report(values: Sequence[float], label: str) -> dict:
 
 
 def image_scores_text(values: Sequence[float], label: str) -> str:
-    """A heading and one line per image, best first."""
+    """Write a heading and one line per image, best first."""
     lines = [f"{place}. {values[row]:.4g}  (image {row})" for place, row in enumerate(best_first(values), start=1)]
     return "\n".join([f"{label}, higher is better", *lines])
 
 
 def selection_report(selection: Selection, scores: Scores) -> dict:
-    """What Early Seed Filter sends to the frontend."""
+    """Report a selection as the frontend gets it."""
     rows = score_rows(scores)
     return {
         "kept": [rows[row] for row in selection.kept],
@@ -84,14 +84,14 @@ def selection_report(selection: Selection, scores: Scores) -> dict:
 
 
 def selection_text(selection: Selection, scores: Scores) -> str:
-    """The reason, what was kept, and warnings where continuing the run, or sampling a seed alone, changes the image."""
+    """Write the reason, what was kept, and where continuing the run, or sampling a seed alone, changes the image."""
     kept = [f"kept seed {scores.seeds[row]}: {scores.values[row]:.4g}" for row in selection.kept if selection.dropped]
     notes = [note for note in (continuation_note(scores), alone_note(scores)) if note and selection.kept]
     return "\n".join([selection.reason, *kept, *notes])
 
 
 def gate_report(decision: Decision, blocked: bool) -> dict:
-    """What Prompt Gate sends to the frontend."""
+    """Report a gate's decision as the frontend gets it."""
     return {
         "passed": decision.passed,
         "blocked": blocked,
@@ -102,14 +102,14 @@ def gate_report(decision: Decision, blocked: bool) -> dict:
 
 
 def gate_text(decision: Decision, blocked: bool) -> str:
-    """The reason, and which way it goes."""
+    """Write the reason, and which way it goes."""
     if blocked:
         return f"{decision.reason} Everything behind this node is skipped."
     return f"{decision.reason} Took {'passing' if decision.passed else 'otherwise'}."
 
 
 def continuation_note(scores: Scores) -> str:
-    """What has to be known of a second sampler that goes on from the rows; empty for nothing, and for finished rows."""
+    """Say what a second sampler that continues the rows needs; empty for nothing, and for finished rows."""
     if scores.finished:
         return ""
     reasons = scores.why_not_cut or ((history_note(scores.sampler),) if scores.exact_continuation is False else ())
@@ -128,10 +128,10 @@ def _per_row_note(side: str, parts: tuple[str, ...]) -> str:
 
 
 def alone_note(scores: Scores) -> str:
-    """Why a seed alone gives another image than its row; empty if it gives the same."""
+    """Say why a seed alone gives another image than its row; empty if it gives the same."""
     return " ".join(["A seed alone gives another image.", *scores.why_not_alone]) if scores.why_not_alone else ""
 
 
 def seeds_text(scores: Scores) -> str:
-    """The seeds as Seed Batch takes them."""
+    """Write the seeds as an input of seeds takes them."""
     return ", ".join(str(seed) for seed in scores.seeds)

@@ -1,4 +1,4 @@
-"""Which rows of a scored batch go on."""
+"""Selection of the rows of a scored batch that go on."""
 
 import math
 from dataclasses import dataclass
@@ -103,7 +103,7 @@ def check_limits(top_k: int, threshold: float, threshold_on: str) -> None:
 
 
 def _reason(scores: Scores, kept: tuple[int, ...], finished: tuple[int, ...], rule: str) -> str:
-    """What the limits did among the rows that were not dropped before."""
+    """Say what the limits did among the rows that were not dropped before."""
     if not finished:
         return "Kept none."
     if not rule:

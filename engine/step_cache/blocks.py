@@ -67,5 +67,5 @@ class CachedBlock:
 
 
 def _image(tokens: Tensor, job: BlockJob) -> Tensor:
-    """The image tokens of ``[text, image]``, as they leave a single block."""
+    """Return the image tokens of ``[text, image]``, as they leave a single block."""
     return tokens[:, tokens.shape[1] - job.entered.shape[1] :]

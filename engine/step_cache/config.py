@@ -1,4 +1,4 @@
-"""What a user sets, and what each knob does to the run."""
+"""Settings of the cache, and what each does to the run."""
 
 from dataclasses import dataclass
 
@@ -52,7 +52,7 @@ class StepCacheConfig:
     even: bool = False
 
     def __post_init__(self) -> None:
-        """Raises ValueError for what no run could follow; says what is accepted."""
+        """Refuse by a ValueError what no run could follow; it says what is accepted."""
         if self.interval < 1:
             raise ValueError(f"interval {self.interval}: give 1 (compute everything) or more.")
         if not 0 <= self.start < self.end <= 1:
@@ -68,6 +68,6 @@ class StepCacheConfig:
             raise ValueError(f"trust {self.trust:g} and damping {self.damping:g} can't be negative.")
 
     def wanted(self, early: bool) -> Predictor:
-        """The predictor for the early phase, or for the rest of the run."""
+        """Choose the predictor for the early phase, or for the rest of the run."""
         name = self.early if early and self.early is not None else self.predictor
         return PREDICTORS[name] if isinstance(name, str) else name

@@ -30,7 +30,7 @@ NAME = "TC-Padé Cache"
 
 
 def apply_step_cache(model: Any, config: StepCacheConfig) -> Any:
-    """A clone of a MODEL whose runs predict part of their evaluations.
+    """Clone a MODEL so that its runs predict part of their evaluations.
 
     Args:
         model: a MODEL (``ModelPatcher``), of any family.
@@ -135,7 +135,7 @@ def _predict_noise(executor, x, timestep, model_options, seed=None):
 
 
 def _model_call(call: ModelCall) -> Tensor:
-    """What the model gives, computed or predicted."""
+    """Return what the model gives, computed or predicted."""
     run: CacheRun | None = call.options.get(STEP_CACHE)
 
     def compute(options: dict[str, Any]) -> Tensor:
@@ -159,7 +159,7 @@ def _model_call(call: ModelCall) -> Tensor:
 
 
 def _with_blocks(run: CacheRun, keys: list[Key], like: Any, predicted: bool, compute: Any, options: dict) -> Tensor:
-    """A call whose blocks are predicted; whole again if another pack's patch has taken the place of a block."""
+    """Predict the blocks of a call; compute it whole if another pack's patch has replaced a block."""
     if predicted:
         job = BlockJob(predicted=run.prediction(keys))
         denoised = compute({**options, JOB: job})

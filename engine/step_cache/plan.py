@@ -1,4 +1,4 @@
-"""Which evaluations of a run may be predicted: decided from its schedule, and in a search from its last look."""
+"""Plan of the evaluations that may be predicted: from the schedule, and in a search from the last look."""
 
 import math
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ class Plan:
 
     @classmethod
     def of(cls, sigmas: Sequence[float], config: StepCacheConfig, flow: bool = False) -> "Plan":
-        """The plan for a schedule."""
+        """Make the plan for a schedule."""
         steps = len(sigmas) - 1
         return cls(
             sigmas=tuple(sigmas),
@@ -66,7 +66,7 @@ class Plan:
 
     @property
     def why_nothing(self) -> str | None:
-        """Why no evaluation of this run can be predicted, or None."""
+        """Reason why no evaluation of this run can be predicted, or None."""
         if any(later > earlier for earlier, later in zip(self.sigmas, self.sigmas[1:])):
             return "the schedule goes up, not down"
         if self.interval == 1:
@@ -81,7 +81,7 @@ class Plan:
         return None
 
     def position(self, sigma: float) -> float:
-        """Fractional step index u of a noise level: 0 at the first sigma, linear in between."""
+        """Compute the fractional step index u of a noise level: 0 at the first sigma, linear in between."""
         if math.isnan(sigma) or sigma >= self.sigmas[0]:
             return 0.0
         for index, (high, low) in enumerate(zip(self.sigmas, self.sigmas[1:])):
@@ -90,12 +90,12 @@ class Plan:
         return float(self.steps)
 
     def log_snr(self, u: float) -> float:
-        """Logarithm of signal over noise at a fractional step index; rises with it."""
+        """Compute the logarithm of signal over noise at a fractional step index; rises with it."""
         signal, noise = self._signal_and_noise(u)
         return math.log(signal / noise)
 
     def progress(self, u: float) -> float:
-        """How far the run has come at a fractional step index, see ``LEAST_WEIGHT``; rises with it."""
+        """Measure how far the run has come at a fractional step index, see ``LEAST_WEIGHT``; rises with it."""
         signal, noise = self._signal_and_noise(u)
         return math.log(signal / (signal + noise)) + LEAST_WEIGHT * math.log(signal / noise)
 
@@ -115,7 +115,7 @@ class Plan:
         return frozenset(range(self.first, self.last)).difference(computed)
 
     def _gaps(self) -> list[int]:
-        """Steps between the computed ones: as few gaps as are shorter than ``interval`` on average, each of
+        """List steps between the computed ones: as few gaps as are shorter than ``interval`` on average, each of
         as much progress as whole steps allow and at most one step longer than ``interval``, or even."""
         length = self.last - self.first
         if length < 2:
@@ -132,15 +132,15 @@ class Plan:
         return gaps.tolist()
 
     def may_predict(self, u: float) -> bool:
-        """Whether an evaluation at the fractional step index ``u`` may be predicted."""
+        """Check whether an evaluation at the fractional step index ``u`` may be predicted."""
         return math.floor(u + TOLERANCE) in self.predicted
 
     def looked_at(self, step: int) -> "Plan":
-        """The same plan when everything up to a step has to be computed: it starts there."""
+        """Return the same plan where everything up to a step has to be computed: it starts there."""
         return self if step <= self.first else replace(self, first=step)
 
     def phase(self, u: float) -> str:
-        """``early``, ``mid`` or ``late``."""
+        """Return the phase: ``early``, ``mid`` or ``late``."""
         if u < EARLY_UNTIL * self.steps:
             return "early"
         return "late" if u >= LATE_FROM * self.steps else "mid"

@@ -38,24 +38,24 @@ class Predictor:
 
 
 def reuse(anchors: Anchors, x: float) -> Tensor:
-    """No displacement: the newest value once more."""
+    """Return no displacement: the newest value once more."""
     return torch.zeros_like(anchors[0][1])
 
 
 def linear(anchors: Anchors, x: float) -> Tensor:
-    """Along the chord of the two newest."""
+    """Extend along the chord of the two newest."""
     (t0, a), (t1, b) = anchors[:2]
     return (a - b) * (x / (t0 - t1))
 
 
 def newton2(anchors: Anchors, x: float) -> Tensor:
-    """Along the parabola through three anchors."""
+    """Extend along the parabola through three anchors."""
     c1, c2 = _slope_and_curvature(anchors)
     return c1 * x + c2 * x**2
 
 
 def pade11(anchors: Anchors, x: float) -> Tensor:
-    """Along c1·x / (1 + q·x), the rational of order [1/1] whose curvature comes closest to c2.
+    """Extend along c1·x / (1 + q·x), the rational of order [1/1] whose curvature comes closest to c2.
 
     q = −⟨c2,c1⟩/⟨c1,c1⟩ for each row: one number, so the denominator has a scale and no poles of its
     own in single elements.
@@ -79,17 +79,17 @@ def _slope_and_curvature(anchors: Anchors) -> tuple[Tensor, Tensor]:
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
-    """Inner product of each row, shaped to be multiplied with rows."""
+    """Compute the inner product of each row, shaped to be multiplied with rows."""
     return (a * b).flatten(1).sum(1).view(-1, *[1] * (a.ndim - 1))
 
 
 def norm(a: Tensor) -> Tensor:
-    """Length of each row, shaped to be multiplied with rows."""
+    """Compute the length of each row, shaped to be multiplied with rows."""
     return _inner(a, a).sqrt()
 
 
 def usable(wanted: Predictor, anchors: Anchors, u: float) -> Predictor:
-    """The predictor to use at ``u``: the wanted one, or what it falls back to.
+    """Choose the predictor to use at ``u``: the wanted one, or what it falls back to.
 
     Too few anchors, or a horizon longer than the anchors reach back, leave ``linear``; a single
     anchor leaves ``reuse``. Here anchors have their step indices.
@@ -103,7 +103,7 @@ def usable(wanted: Predictor, anchors: Anchors, u: float) -> Predictor:
 def predict(
     anchors: Anchors, t: float, predictor: Predictor, trust: float, damping: float = 0.0, beta: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """The value at ``t``, and which rows could not be extrapolated.
+    """Predict the value at ``t``, and say which rows could not be extrapolated.
 
     Args:
         anchors: at least as many as the predictor needs.
@@ -135,7 +135,7 @@ def predict(
 
 
 def turn(anchors: Anchors) -> Tensor:
-    """Trajectory indicator of each row, 0 (straight on) to 1 (turned round): half the distance of
+    """Compute the trajectory indicator of each row, 0 (straight on) to 1 (turned round): half the distance of
     successive unit differences. Published as TSI in TC-Padé, section on trajectory stability.
 
     Args:

@@ -1,4 +1,4 @@
-"""What a cache knows during one sampler run."""
+"""State of a cache during one sampler run."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -75,7 +75,7 @@ class CacheRun:
         self._not_finite.clear()
 
     def begin(self, sigma: float) -> None:
-        """An evaluation at ``sigma`` starts. If sigma has risen, what is known belongs to another trajectory."""
+        """Begin an evaluation at ``sigma``. If sigma has risen, what is known belongs to another trajectory."""
         u = self.plan.position(sigma)
         if u < self.u - MIN_GAP:
             self.forget()
@@ -87,17 +87,17 @@ class CacheRun:
         self._reasons: set[str] = set()
 
     def end(self) -> None:
-        """The evaluation is over."""
+        """End the evaluation."""
         self.inside = False
         self.predicted += not self._computed
         self.fallbacks.update(self._reasons)
 
     def looked_at(self, step: int) -> None:
-        """A search looks at the run when it has reached a step, and everything up to there is computed."""
+        """Note that a search looks at the run at a step: everything up to there is computed."""
         self.plan = self.plan.looked_at(step)
 
     def keys(self, uuids: Sequence[UUID]) -> list[Key]:
-        """The keys of a call for these conditioning entries."""
+        """Return the keys of a call for these conditioning entries."""
         keys = []
         for uuid in uuids:
             keys.append((uuid, self._calls[uuid]))
@@ -105,7 +105,7 @@ class CacheRun:
         return keys
 
     def skips(self, keys: Sequence[Key], like: Any, probed: bool) -> bool:
-        """Whether a call is predicted: planned, no probe looks, the path is straight, anchors are there.
+        """Decide whether a call is predicted: planned, not captured, the path is straight, anchors are there.
 
         Args:
             keys: of the call.
@@ -145,7 +145,7 @@ class CacheRun:
         return max((float(turn(anchors).max()) for anchors in known), default=0.0)
 
     def keep(self, keys: Sequence[Key], like: Any, values: Tensor | None) -> None:
-        """What a call has computed: ``[rows, ...]``, as many rows for each key; None: nothing to go by."""
+        """Keep what a call has computed: ``[rows, ...]``, as many rows for each key; None: nothing to go by."""
         self._computed = True
         if values is None:
             return
@@ -157,7 +157,7 @@ class CacheRun:
                 history.add(self.u, value, self.number)
 
     def prediction(self, keys: Sequence[Key]) -> Tensor:
-        """The values of a call at the current evaluation, ``[rows, ...]`` float32."""
+        """Return the values of a call at the current evaluation, ``[rows, ...]`` float32."""
         phase = self.plan.phase(self.u)
         wanted = REUSE if self.rough else self.config.wanted(phase == "early")
         beta = self.config.beta if phase == "late" else 0.0
@@ -175,7 +175,7 @@ class CacheRun:
         return torch.cat(rows)
 
     def summary(self) -> str:
-        """Evaluations computed, predicted, fallbacks; one line."""
+        """Sum up evaluations computed, predicted and fallbacks in one line."""
         failed = int(torch.stack(self._not_finite).sum()) if self._not_finite else 0
         fallbacks = self.fallbacks + Counter({"not finite": failed})
         listed = ", ".join(f"{count} {reason}" for reason, count in fallbacks.items()) or "none"

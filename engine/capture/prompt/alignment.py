@@ -1,9 +1,12 @@
-"""Which words of a text a tokenizer's pieces spell. Pure text: nothing of ComfyUI or torch.
+"""Alignment of the words of a text with a tokenizer's pieces. Pure text: nothing of ComfyUI or torch.
 
 Pieces and text are compared character by character in a form in which upper and lower case,
 composed and decomposed accents and full-width letters are the same, and blanks don't count: what
 tokenizers change on the way in. What then still differs (a piece for something unknown, characters
 that a tokenizer drops or replaces) is bridged between the nearest characters that agree.
+
+Offsets of tokenizers would not replace this: with transformers 4, which ComfyUI accepts, CLIP's and Qwen's give none,
+and ComfyUI's own SentencePiece tokenizers (umT5, Gemma) give none with any version.
 """
 
 import re
@@ -22,7 +25,7 @@ BLANK = "\u2581"
 """SentencePiece's mark for a blank."""
 
 BYTE_BLANK = "\u0120"
-"""How vocabularies of bytes write a blank."""
+"""Blank in vocabularies of bytes."""
 
 AGREE = 3
 """Text and pieces are together again where this many characters, or all that are left, agree."""
@@ -32,7 +35,7 @@ MOST_BRIDGED = 2**18
 Where more of a text is unknown to a tokenizer, nothing tells what spells what."""
 
 BYTE_PIECE = re.compile("<0x[0-9A-F]{2}>")
-"""How SentencePiece writes a byte of what it has no piece for."""
+"""Pattern of SentencePiece's pieces for single bytes of what it has no piece for."""
 
 UNKNOWN = "<unk>"
 UNKNOWN_CHARACTER = "\ufffd"
@@ -42,7 +45,7 @@ Owned = tuple[str, frozenset[int]]
 
 
 def piece_words(text: str, pieces: Sequence[str], bytewise: bool) -> list[tuple[str, list[int]]]:
-    """Each word of a text with the numbers of the pieces that spell it, words without a piece left out.
+    """Find each word of a text with the numbers of the pieces that spell it, words without a piece left out.
 
     Args:
         text: what the tokenizer was given.
@@ -59,7 +62,7 @@ def piece_words(text: str, pieces: Sequence[str], bytewise: bool) -> list[tuple[
 
 
 def _owners(text: str, spelled: list[Owned]) -> list[set[int]]:
-    """For each character of the text the pieces that spell it."""
+    """Find for each character of the text the pieces that spell it."""
     owners: list[set[int]] = [set() for _ in text]
     written = _folded((character, frozenset({at})) for at, character in enumerate(text))
     spelled = _folded(spelled)
@@ -74,7 +77,7 @@ def _owners(text: str, spelled: list[Owned]) -> list[set[int]]:
 
 
 def _agreement(written: str, spelled: str) -> Iterator[tuple[slice, slice]]:
-    """Which characters of the one are which of the other, from the start to the end of both."""
+    """Pair the characters of both texts that are the same, from the start to the end of both."""
     places: dict[str, list[int]] = defaultdict(list)
     ends = written + " " * AGREE, spelled + " " * AGREE  # neither holds blanks
     for at in range(len(spelled) + 1):
@@ -89,7 +92,7 @@ def _agreement(written: str, spelled: str) -> Iterator[tuple[slice, slice]]:
 
 
 def _to_agreement(written: str, places: dict[str, list[int]], there: int) -> tuple[int, int]:
-    """How many characters of each to skip, the fewest possible, until both agree again."""
+    """Count the characters of each to skip, the fewest possible, until both agree again."""
     best = None
     for ahead in range(len(written) - AGREE + 1):
         if best and ahead >= sum(best):
@@ -102,7 +105,7 @@ def _to_agreement(written: str, places: dict[str, list[int]], there: int) -> tup
 
 
 def _folded(characters: Iterable[Owned]) -> list[Owned]:
-    """In the form in which text and pieces are compared."""
+    """Fold a text to the form in which text and pieces are compared."""
     folded = []
     for character, owners in characters:
         for part in unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", character).casefold()):
@@ -112,7 +115,7 @@ def _folded(characters: Iterable[Owned]) -> list[Owned]:
 
 
 def _characters_spelled(pieces: Sequence[str]) -> list[Owned]:
-    """A blank that is a piece of its own belongs to what it stands before; what is unknown may be spelled in bytes."""
+    """List the characters of pieces; a blank alone belongs to the next; unknown ones may be spelled in bytes."""
     spelled: list[Owned] = []
     before: frozenset[int] = frozenset()
     for is_byte, group in groupby(
@@ -130,7 +133,7 @@ def _characters_spelled(pieces: Sequence[str]) -> list[Owned]:
 
 
 def _piece_characters(piece: str, number: int) -> list[Owned]:
-    """Those of one of SentencePiece's pieces; an empty one for a blank alone."""
+    """List the characters of one of SentencePiece's pieces; an empty one for a blank alone."""
     text = UNKNOWN_CHARACTER if piece == UNKNOWN else piece.replace(BLANK, "")
     return [(character, frozenset({number})) for character in text or [""]]
 
@@ -140,7 +143,7 @@ def _bytes_spelled(pieces: Sequence[str]) -> list[Owned]:
 
 
 def _decoded(spelling: Sequence[tuple[int, int]]) -> list[Owned]:
-    """Characters of UTF-8 bytes, each with the piece it is of; a character may be spread over several pieces.
+    """Decode UTF-8 bytes to characters, each with its piece; a character may be spread over several pieces.
 
     Bytes that are no text, as a tokenizer leaves them that drops others, agree with nothing.
     """
@@ -158,7 +161,7 @@ def _piece_bytes(piece: str) -> list[int]:
 
 
 def _bytes_by_character() -> dict[str, int]:
-    """How byte-level vocabularies write bytes (GPT-2): printable ones as they are, the rest from U+0100 on."""
+    """Map characters of byte-level vocabularies (GPT-2) to bytes: printable ones as they are, others from U+0100 on."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}

@@ -34,7 +34,7 @@ Spelled = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 def encode_words(clip: Any, text: str) -> tuple[list, tuple[Word, ...] | None]:
-    """CONDITIONING as CLIP Text Encode makes it, with word information; and the words.
+    """Encode a prompt to a CONDITIONING as CLIP Text Encode does, with word information; return it and the words.
 
     The words are None, and the conditioning is the stock one, where no entry of ``ENCODERS`` fits.
     """
@@ -52,7 +52,7 @@ def encode_words(clip: Any, text: str) -> tuple[list, tuple[Word, ...] | None]:
 
 
 def words_of(conds: Sequence[tuple[dict[str, Any], int]]) -> tuple[Word, ...]:
-    """The words of several conditioning entries whose text positions follow each other.
+    """Collect the words of several conditioning entries whose text positions follow each other.
 
     Args:
         conds: the dict of each entry, and how many text positions it has.
@@ -71,12 +71,12 @@ def words_of(conds: Sequence[tuple[dict[str, Any], int]]) -> tuple[Word, ...]:
 
 
 def context_lengths(conds: Sequence[dict[str, Any]]) -> list[int]:
-    """How many text positions each conditioning entry has, as the guider processed it; 0 for one without text."""
+    """Count the text positions of each conditioning entry, as the guider processed it; 0 for one without text."""
     return [embeddings(cond).shape[1] if cond.get("cross_attn") is not None else 0 for cond in conds]
 
 
 def text_of(conds: Sequence[tuple[dict[str, Any], int]]) -> Tensor | None:
-    """What the text encoder gave of several conditioning entries, ``[rows or 1, tokens, channels]`` float16 on the CPU.
+    """Return the text embeddings of several conditioning entries, ``[rows or 1, tokens, channels]`` float16 on the CPU.
 
     Args:
         conds: as for :func:`words_of`, processed by the guider.
@@ -89,7 +89,7 @@ def text_of(conds: Sequence[tuple[dict[str, Any], int]]) -> Tensor | None:
 
 
 def _spelled(clip: Any, text: str, length: int) -> Spelled | None:
-    """Words and positions of a context of ``length`` positions; None if they can't be known."""
+    """Find words and positions of a context of ``length`` positions; None if they can't be known."""
     encoder = next((encoder for encoder in ENCODERS if encoder.fits(clip)), None)
     parts = encoder.parts(clip) if encoder else ()
     if not parts or not all(_readable(getattr(clip.tokenizer, name)) for part in parts for _, name, _ in part):
@@ -114,13 +114,13 @@ def _spelled(clip: Any, text: str, length: int) -> Spelled | None:
 
 
 def _moved(words: list[tuple[str, list[int]]], by: int, there: range) -> list[tuple[str, list[int]]]:
-    """The words with other positions, of which some may not be there."""
+    """Move words to other positions, of which some may not be there."""
     moved = [(word, [at + by for at in positions if at + by in there]) for word, positions in words]
     return [(word, positions) for word, positions in moved if positions]
 
 
 def _heard(clip: Any, text: str, parts: Sequence[Sequence[Stream]]) -> tuple[dict[str, Any], dict[str, "_Listener"]]:
-    """The tokens of a text as ComfyUI makes them, with the numbers of their groups; and what was listened to."""
+    """Tokenize a text as ComfyUI does, with the numbers of the groups; return the tokens and the listeners."""
     listening = copy.copy(clip)
     listening.tokenizer = copy.copy(clip.tokenizer)
     listeners = {}
@@ -131,7 +131,7 @@ def _heard(clip: Any, text: str, parts: Sequence[Sequence[Stream]]) -> tuple[dic
 
 
 def _of_prompt(words: list[tuple[str, list[int]]], heard: str, template: str) -> list[tuple[str, list[int]]]:
-    """Those of the words that are not the template's, around the prompt.
+    """Select those of the words that are not the template's, around the prompt.
 
     Args:
         words: of all that was heard.
@@ -145,7 +145,7 @@ def _of_prompt(words: list[tuple[str, list[int]]], heard: str, template: str) ->
 
 
 def _readable(tokenizer: Any) -> bool:
-    """Whether it works as ComfyUI's own does, on pieces that :mod:`alignment` can read."""
+    """Check whether it works as ComfyUI's own does, on pieces that :mod:`alignment` can read."""
     stock = getattr(type(tokenizer), "tokenize_with_weights", None) is SDTokenizer.tokenize_with_weights
     blanks = (BLANK, BYTE_BLANK)
     return stock and any(piece.endswith(WORD_END) or piece.startswith(blanks) for piece in tokenizer.inv_vocab.values())
@@ -153,7 +153,7 @@ def _readable(tokenizer: Any) -> bool:
 
 @dataclass
 class _Listener:
-    """What one of ComfyUI's tokenizers was heard to do, group by group as it numbers them (from 1).
+    """Record of what one of ComfyUI's tokenizers did, group by group as it numbers them (from 1).
 
     Attributes:
         tokenizer: a copy of ComfyUI's, that listens.
@@ -189,7 +189,7 @@ class _Listener:
 
 
 def _positions(chunks: list[list[tuple]], width: int) -> tuple[dict[int, list[tuple[int, Any]]], int]:
-    """By group its text positions, each with its token; and how many positions there are.
+    """Find by group its text positions, each with its token; and how many positions there are.
 
     An embedding has as many positions as vectors. Vectors of another width than the text encoder's
     are left out by ComfyUI: what follows moves up, and the chunk is filled at its end.
@@ -210,7 +210,7 @@ def _positions(chunks: list[list[tuple]], width: int) -> tuple[dict[int, list[tu
 
 
 def _words(listener: _Listener, groups: dict[int, list[tuple[int, Any]]]) -> list[tuple[str, list[int]]]:
-    """Words with positions, in the order of the text."""
+    """List words with positions, in the order of the text."""
     vocabulary = listener.tokenizer.inv_vocab
     bytewise = not any(piece.startswith(BLANK) for piece in vocabulary.values())
     words = []
@@ -226,7 +226,7 @@ def _words(listener: _Listener, groups: dict[int, list[tuple[int, Any]]]) -> lis
 
 
 def _together(found: list[list[tuple[str, list[int]]]]) -> Spelled:
-    """The words of encoders that share positions, in the order of the text.
+    """Merge the words of encoders that share positions, in the order of the text.
 
     Their positions differ only after an embedding that is longer for one of them, or made for it
     alone: then a word has the positions of each.

@@ -28,8 +28,8 @@ class Encoder:
         cut: whether the context lacks its first positions, those of a template.
     """
 
-    tokenizer: type
-    model: type
+    tokenizer: Any
+    model: Any
     parts: Callable[[Any], Sequence[Sequence[Stream]]]
     cut: bool = False
 
@@ -41,20 +41,20 @@ class Encoder:
 
 
 def _one(clip: Any) -> Sequence[Sequence[Stream]]:
-    """That of an encoder with a single text model."""
+    """Return the stream of an encoder with a single text model."""
     model = clip.cond_stage_model
     return [[(model.clip_name, clip.tokenizer.clip, model.clip)]]
 
 
 def _sd3(clip: Any) -> Sequence[Sequence[Stream]]:
-    """Any of the three may be missing."""
+    """Return the streams of SD3, of whose three encoders any may be missing."""
     parts = [[("l", "clip_l", "clip_l"), ("g", "clip_g", "clip_g")], [("t5xxl", "t5xxl", "t5xxl")]]
     there = [[stream for stream in part if getattr(clip.cond_stage_model, stream[2])] for part in parts]
     return [part for part in there if part]
 
 
 def _hidream(clip: Any) -> Sequence[Sequence[Stream]]:
-    """Where one is missing, something of another length takes its place. The CLIPs give the pooled output only."""
+    """Return HiDream's streams. A missing one is replaced by another length; the CLIPs give the pooled output only."""
     both = all(getattr(clip.cond_stage_model, name) for name in ("t5xxl", "llama"))
     return [[("t5xxl", "t5xxl", "t5xxl")], [("llama", "llama", "llama")]] if both else []
 

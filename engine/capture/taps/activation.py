@@ -49,11 +49,11 @@ class ActivationMaps:
         self.why = ""
 
     def wants(self, uuid: UUID) -> bool:
-        """Whether an entry has none yet: of several passes through the block the first is taken."""
+        """Check whether an entry has none yet: of several passes through the block the first is captured."""
         return uuid in self.wanted and uuid not in self.found
 
     def refuse(self, why: str) -> None:
-        """None can be taken; the first reason counts."""
+        """Note that none can be captured; the first reason counts."""
         self.why = self.why or why
 
     def clear(self) -> None:
@@ -61,7 +61,7 @@ class ActivationMaps:
         self.found.clear()
 
     def take_tokens(self, uuid: UUID, tokens: Tensor, references: int = 0) -> None:
-        """The image tokens of one entry's ``[rows, tokens, channels]``, which come first.
+        """Take the image tokens of one entry's ``[rows, tokens, channels]``, which come first.
 
         Args:
             references: how many tokens of reference images may follow; the image may be filled up at its end.
@@ -74,7 +74,7 @@ class ActivationMaps:
         self.take(uuid, tokens[:, : high * wide].unflatten(1, (high, wide)).movedim(-1, 1))
 
     def take(self, uuid: UUID, images: Tensor) -> None:
-        """One entry's ``[rows, channels, height, width]``."""
+        """Take one entry's ``[rows, channels, height, width]``."""
         if self.projection is not None and images.shape[1] != self.projection.shape[1]:
             self.refuse(
                 f"the probe reads activations of {self.projection.shape[1]} channels, and this model's block gives "
@@ -87,5 +87,5 @@ class ActivationMaps:
         self.found[uuid] = halved(small)
 
     def image(self) -> Tensor | None:
-        """The mean over the entries, ``[rows, channels, height, width]`` float16; None if none was computed."""
+        """Compute the mean over the entries, ``[rows, channels, height, width]`` float16; None if none was computed."""
         return torch.stack(list(self.found.values())).float().mean(0).half() if self.found else None

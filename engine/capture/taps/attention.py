@@ -20,7 +20,7 @@ CALL_BYTES = 16 * 2**20
 
 
 def text_attention(q: Tensor, k: Tensor, image: slice, text: slice, mask: Tensor | None = None, **scaling) -> Tensor:
-    """Softmax weight of each text key for each image query, averaged over heads.
+    """Compute the softmax weight of each text key for each image query, averaged over heads.
 
     Args:
         q: queries ``[batch, heads, query tokens, head_dim]``, as they enter the attention call.
@@ -57,7 +57,7 @@ def text_attention(q: Tensor, k: Tensor, image: slice, text: slice, mask: Tensor
 
 
 def position_weights(q: Tensor, k: Tensor, tokens: Tokens, mask: Tensor | None = None, **scaling) -> Tensor:
-    """Softmax weight of each position of a conditioning, the sum over its copies, for each image query.
+    """Compute the softmax weight of each position of a conditioning, the sum over its copies, for each image query.
 
     Args:
         tokens: where image and text lie; else as :func:`text_attention`.
@@ -73,7 +73,7 @@ def position_weights(q: Tensor, k: Tensor, tokens: Tokens, mask: Tensor | None =
 
 
 def common_grid(high: int, wide: int) -> tuple[int, int]:
-    """Height and width of the grid for maps of at most ``high`` by ``wide`` tokens."""
+    """Compute height and width of the grid for maps of at most ``high`` by ``wide`` tokens."""
     shrink = max(1.0, max(high, wide) / GRID)
     return max(1, round(high / shrink)), max(1, round(wide / shrink))
 
@@ -81,7 +81,7 @@ def common_grid(high: int, wide: int) -> tuple[int, int]:
 def to_grid(
     weights: Tensor, region: tuple[int, int, int, int], whole: tuple[int, int], grid: tuple[int, int]
 ) -> Tensor:
-    """Maps on the common grid, in half precision on the CPU.
+    """Resize maps to the common grid, in half precision on the CPU.
 
     Args:
         weights: ``[batch, tokens, image tokens of the region]``; what lies to the right of it is left out.

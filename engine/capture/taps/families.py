@@ -1,4 +1,4 @@
-"""What the capture has to know about each model family: its blocks, and where its tokens lie.
+"""Table of model families: their blocks, and the positions of their tokens.
 
 Adding a family is one entry in ``FAMILIES``, a small model of it in ``dev/random_models.py`` and
 one line in each table of ``tests/comfy/test_families_*.py``.
@@ -17,7 +17,7 @@ from .stacks import AFTER, Block, Sides, at_depth, encoder, in_decoder, transfor
 from .tokens import Layout, image_text_llama, padded_text_image, text_image, text_is_keys
 
 ATTENTION_BLOCKS = 10
-"""How many consecutive blocks are recorded (Diffusion Probe, section on layer selection)."""
+"""Number of consecutive blocks that are recorded (Diffusion Probe, section on layer selection)."""
 
 CROSS = "cross-attention"
 NAMED = "named in transformer_options"
@@ -58,7 +58,7 @@ class Family:
     moment: float = 0.2
 
     def blocks(self, diffusion_model: Any) -> Sides:
-        """The recorded ones of a diffusion model's blocks: ten that follow each other."""
+        """Select the recorded ones of a diffusion model's blocks: ten that follow each other."""
         stack = list(self.stack(diffusion_model).items())
         start = max(0, len(stack) - ATTENTION_BLOCKS)
         if not self.at_end:
@@ -67,7 +67,7 @@ class Family:
 
 
 def _dit(name: str, model: type, **blocks: str) -> Family:
-    """A family whose blocks ComfyUI lets one replace."""
+    """Describe a family whose blocks ComfyUI lets one replace."""
     stack = transformer(**blocks)
     return Family(name, model, stack, text_image, at_depth(stack), REPLACED)
 
@@ -115,20 +115,20 @@ VIDEO = frozenset(
 NO_IMAGES = frozenset(
     ["StableAudio1", "StableAudio3", "ACEStep", "ACEStep15", "Hunyuan3Dv2", "Hunyuan3Dv2_1", "TripoSplat"]
 )
-"""Those of models that make sound or shapes."""
+"""Classes of models that make sound or shapes."""
 
 IMAGES_TOO = frozenset(["Kandinsky5Image"])
-"""Those that derive from one of video and make images."""
+"""Classes that derive from one of video and make images."""
 
 
 def find_family(model: Any) -> Family | None:
-    """The family of a MODEL, None if it is not in the table."""
+    """Find the family of a MODEL; None if it is not in the table."""
     kind, config = type(model.model), type(getattr(model.model, "model_config", None))
     return next((f for f in FAMILIES if kind is f.model and f.config in (None, config)), None)
 
 
 def family_of(model: Any) -> Family:
-    """The family of a MODEL. Raises ValueError if it is not in the table."""
+    """Find the family of a MODEL. Raises ValueError if it is not in the table."""
     require_images(model)
     family = find_family(model)
     if family is None:
@@ -156,7 +156,7 @@ def _supported() -> str:
 
 
 def family_for(needs: Collection[str], model: Any) -> Family:
-    """What a run of a MODEL is looked at as, to capture these parts of ``Features``.
+    """Find the family by which a run of a MODEL is captured, for these fields of ``Features``.
 
     The x0 prediction alone is there for every model that makes images; all else needs a family of the table.
 
@@ -170,7 +170,7 @@ def family_for(needs: Collection[str], model: Any) -> Family:
 
 
 def block_names(blocks: Iterable[Block]) -> tuple[str, ...]:
-    """Blocks as features and probe files name them: ``"double 3"``."""
+    """Name blocks as features and probe files do: ``"double 3"``."""
     return tuple(" ".join(map(str, block)) for block in blocks)
 
 

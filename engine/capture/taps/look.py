@@ -19,14 +19,14 @@ from .families import block_names
 from .maps import NO_ATTENTION, AttentionMaps, Region, region_of
 
 Sharers = tuple[tuple[UUID, "Look | None"], ...]
-"""What lies under ``keys.TAPS`` for each entry.
+"""Value under ``keys.TAPS`` for each entry.
 
 Equal shares of an entry's rows, in order: the entry as the run names it that the rows are of, and that run's look,
 None for a run that doesn't look. A call that is not joined has one."""
 
 
 def unexpected(error: Exception) -> str:
-    """What a user is told of an error in the pack's own code while a run went on."""
+    """Describe for the user an error in the pack's own code while a run went on."""
     return (
         f"there was an error in this pack ({type(error).__name__}: {error}), and the run went on without it. "
         "Please report it, with the log"
@@ -46,13 +46,13 @@ def guarded(*looks: "Look") -> Iterator[None]:
 
 
 def open_looks(options: dict[str, Any]) -> list["Look"]:
-    """Whoever looks at a call with these ``transformer_options``."""
+    """Find the open looks at a call with these ``transformer_options``."""
     looks = dict.fromkeys(look for sharers in (options.get(TAPS) or {}).values() for _, look in sharers)
     return [look for look in looks if look is not None and look.open]
 
 
 class Look:
-    """What is taken of one evaluation.
+    """Capture of one evaluation.
 
     Args:
         rows: how many the latent has.
@@ -96,11 +96,11 @@ class Look:
                         now.pop(name, None)
 
     def region(self, uuid: Any) -> Region:
-        """Which part of the latent a conditioning entry is for."""
+        """Find the region of the latent that a conditioning entry is for."""
         return region_of(self.conds[uuid], self.height, self.width)
 
     def refuse(self, why: str) -> None:
-        """Nothing can be taken of a call of the model; the first reason counts."""
+        """Note that nothing can be captured of a call of the model; the first reason counts."""
         self._why = self._why or why
 
     def give_up(self, error: Exception) -> None:
@@ -114,11 +114,11 @@ class Look:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know of what was taken."""
+        """Sentences that a user should know of what was captured."""
         return tuple(dict.fromkeys(self.maps.notes.values())) if self.maps is not None else ()
 
     def why(self) -> dict[str, str]:
-        """For each part that was asked for and not taken, or block of the attention, why."""
+        """Say for each wanted feature, or block of the attention, that was not captured why."""
         reasons = {}
         if self.maps is not None:
             missing = self.maps.missing()

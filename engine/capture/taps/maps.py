@@ -27,7 +27,7 @@ Region = tuple[int, int, int, int]
 
 
 def other_tokens(found: int, expected: int) -> str:
-    """Why nothing can be taken where the image has another number of tokens than the latent."""
+    """Say why nothing can be captured where the image has another number of tokens than the latent."""
     return (
         f"another node changes how many tokens the image has ({found} in the attention "
         f"instead of {expected}): nodes that merge tokens or cut the image into tiles do. Leave that node out of the "
@@ -82,27 +82,27 @@ class AttentionMaps:
 
     @property
     def maps(self) -> dict[UUID, dict[Block, Tensor]]:
-        """What was taken, in the order of the entries, ``[rows, positions, *grid]`` float16."""
+        """Maps captured, in the order of the entries, ``[rows, positions, *grid]`` float16."""
         return {uuid: self._taken[uuid] for uuid in self.conds if uuid in self._taken}
 
     def entries(self) -> list[tuple[dict[str, Any], int]]:
-        """The entries whose maps were taken, in the order of ``maps``, each with its number of text positions."""
+        """List the entries whose maps were captured, in the order of ``maps``, each with its count of positions."""
         return [(self.conds[uuid], next(iter(maps.values())).shape[1]) for uuid, maps in self.maps.items()]
 
     def missing(self) -> dict[Block, str]:
-        """Blocks that have no map of one of the entries of which there are maps, and why."""
+        """Find blocks that have no map of one of the entries of which there are maps, and why."""
         taken = self.maps.values()
         absent = (block for block in self.token_sides if not taken or any(block not in maps for maps in taken))
         return {block: self.why.get(block, NO_ATTENTION) for block in absent}
 
     def wants(self, uuid: UUID, block: Block) -> bool:
-        """Whether an entry has no map of a block yet: of several passes through it in one evaluation, as guidance
+        """Check whether an entry has no map of a block yet: of several passes through it in one evaluation, as guidance
         nodes such as PAG make, the first is taken."""
         missing = block not in self._taken.get(uuid, {})
         return missing and block in self.token_sides and block not in self._given_up
 
     def refuse(self, block: Block, why: str) -> None:
-        """No map can be taken of a block; the first reason counts."""
+        """Note that no map can be captured of a block; the first reason counts."""
         if block in self.token_sides:
             self.why.setdefault(block, why)
 
@@ -134,7 +134,7 @@ class AttentionMaps:
         self._taken.setdefault(uuid, {})[block] = to_grid(weights, region, whole, self.grid)
 
     def _found(self, queries: Queries, region: Region) -> tuple[int, int] | None:
-        """Height and width of the image in tokens, as the block has it; None if it can't be that of the region.
+        """Find height and width of the image in tokens, as the block has it; None if it can't be that of the region.
 
         A UNet's transformers say what they are given; of other models the layout has to find the image.
         """
@@ -153,7 +153,7 @@ class AttentionMaps:
         return self.family.layout(Attention(*given, self.diffusion_model, queries.text))
 
     def _region(self, cond: dict[str, Any], side: int) -> Region:
-        """In image tokens, the region that a conditioning covers."""
+        """Find the region that a conditioning covers, in image tokens."""
         high, wide = self._in_tokens(side)
         height, width, top, left = region_of(cond, self.height, self.width)
         rows, columns = -(-height // side), -(-width // side)
@@ -164,23 +164,24 @@ class AttentionMaps:
 
 
 def region_of(cond: dict[str, Any], height: int, width: int) -> Region:
-    """The region of a latent that a processed conditioning entry covers, in latent pixels."""
+    """Find the region of a latent that a processed conditioning entry covers, in latent pixels."""
     if "area" not in cond:
         return height, width, 0, 0
     area = cond["area"]
-    high, wide, top, left = (*area[: len(area) // 2][-2:], *area[len(area) // 2 :][-2:])
+    (high, wide), (top, left) = area[: len(area) // 2][-2:], area[len(area) // 2 :][-2:]
     return min(high, height - top), min(wide, width - left), top, left
 
 
 def _same_picture(found: tuple[int, int], expected: tuple[int, int]) -> bool:
-    """Whether two grids may be of one picture: both sides scaled by one factor, each rounded."""
+    """Check whether two grids may be of one picture: both sides scaled by one factor, each rounded."""
     low = max((side - 1) / whole for side, whole in zip(found, expected, strict=True))
     return low < min((side + 1) / whole for side, whole in zip(found, expected, strict=True))
 
 
 def _scaled(region: Region, whole: tuple[int, int], found: tuple[int, int]) -> tuple[Region, tuple[int, int]]:
-    """The region and the whole image in tokens, where the region has ``found`` of them."""
+    """Scale the region and the whole image to tokens, where the region has ``found`` of them."""
     factors = [side / expected for side, expected in zip(found, region[:2], strict=True)]
-    whole = tuple(max(side, round(all_of * f)) for side, all_of, f in zip(found, whole, factors, strict=True))
-    at = (min(round(start * f), all_of - side) for start, f, all_of, side in zip(region[2:], factors, whole, found))
-    return (*found, *at), whole
+    high, wide = (max(side, round(all_of * f)) for side, all_of, f in zip(found, whole, factors, strict=True))
+    at = zip(region[2:], factors, (high, wide), found, strict=True)
+    top, left = (min(round(start * f), all_of - side) for start, f, all_of, side in at)
+    return (*found, top, left), (high, wide)

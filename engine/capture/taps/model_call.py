@@ -1,6 +1,6 @@
 """One call of the model while it is looked at: whose rows it has."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 from uuid import UUID
@@ -21,7 +21,7 @@ Share = tuple[UUID, Look, slice]
 
 
 def another_node(does: str) -> str:
-    """Why nothing can be taken beside another node, and what to do."""
+    """Say why nothing can be captured beside another node, and what to do."""
     return (
         f"another node {does}. Leave that node out of the probed run, or connect a probe that reads no attention, such "
         "as Preview Reward"
@@ -64,8 +64,8 @@ class LookedAtCall:
         self._blocks: set[Block] = set()
         self._shares = list(self._known(shape, options[TAPS], options.get("uuids") or ()))
 
-    def _known(self, shape: tuple[int, ...], taps: dict[UUID, Sharers], uuids: list[UUID]) -> Iterator[Share]:
-        """Which rows belong to which look, where the call is as the sampler means it."""
+    def _known(self, shape: tuple[int, ...], taps: dict[UUID, Sharers], uuids: Sequence[UUID]) -> Iterator[Share]:
+        """Find the rows that belong to each look, where the call is as the sampler means it."""
         if not uuids:
             for look in self.looks:
                 look.refuse(NO_NAMES)
@@ -83,15 +83,15 @@ class LookedAtCall:
                     yield own, look, slice(number * look.rows, (number + 1) * look.rows)
 
     def guarded(self) -> AbstractContextManager[None]:
-        """As :func:`look.guarded`, for what is done for all looks."""
+        """Do as :func:`look.guarded`, for all looks."""
         return guarded(*self.looks)
 
     def shares(self) -> list[Share]:
-        """Entry, look and rows of those that are still open."""
+        """Find entry, look and rows of those that are still open."""
         return [share for share in self._shares if share[1].open]
 
     def why_unknown(self, options: dict[str, Any], *rows: int) -> str:
-        """Why it isn't known whose rows tensors inside of the call have; empty if it is.
+        """Say why it isn't known whose rows tensors inside of the call have; empty if it is.
 
         Args:
             options: the ``transformer_options`` as they are there.
@@ -103,7 +103,7 @@ class LookedAtCall:
         return OTHER_ORDER if _names(options) != self._names else ""
 
     def enter(self, block: Block) -> None:
-        """A block starts. Once in a call; else what was taken of it isn't of the whole image."""
+        """Enter a block, once in a call; else what was captured of it isn't of the whole image."""
         if block in self._blocks:
             for _, look, _ in self.shares():
                 if look.maps is not None:
@@ -111,7 +111,7 @@ class LookedAtCall:
         self._blocks.add(block)
 
     def next_block(self) -> Block:
-        """The block of the next attention call, where they are counted."""
+        """Find the block of the next attention call, where they are counted."""
         self.counted += 1
         return self.order[self.counted - 1] if self.counted <= len(self.order) else ()
 
@@ -156,7 +156,7 @@ class LookedAtCall:
                     look.activation.take_tokens(uuid, values[rows], references)
 
     def end(self) -> None:
-        """The model has answered: what was counted has to have come out even."""
+        """End the call: the number of attention calls has to have been that of the blocks."""
         if self.order and self.counted != len(self.order):
             for _, look, _ in self.shares():
                 if look.maps is not None:
@@ -165,7 +165,7 @@ class LookedAtCall:
 
 
 def _names(options: dict[str, Any]) -> tuple[list, list]:
-    """Which conditioning entry each chunk of rows belongs to, and on which side of the guidance it is."""
+    """Find the conditioning entry of each chunk of rows, and on which side of the guidance it is."""
     return list(options.get("uuids") or ()), list(options.get("cond_or_uncond") or ())
 
 
@@ -174,6 +174,6 @@ def _size(rows: int, height: int, width: int) -> str:
 
 
 def call_of(options: Any) -> LookedAtCall | None:
-    """The call that an attention or a block belongs to, None if nobody looks."""
+    """Find the call that an attention or a block belongs to; None if nothing is captured."""
     call = options.get(CALL) if isinstance(options, dict) else None
     return call if call is not None and call.shares() else None

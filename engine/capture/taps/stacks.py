@@ -7,13 +7,13 @@ from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample
 
 ACTIVATION_DEPTH = 0.7
-"""Where in a DiT the activation is read, as a share of its blocks: between .55 and .88 (Probe-Select)."""
+"""Depth in a DiT at which the activation is read, as a share of its blocks: between .55 and .88 (Probe-Select)."""
 
 ACTIVATION_STAGE = 3
 """In which stage of a UNet's decoder it is read, or in the last of fewer (Probe-Select)."""
 
 Block = tuple[str | int, ...]
-"""How ``transformer_options`` names a block: ``("double", 3)``, or ``("input", 8, 2)`` in a UNet."""
+"""Name of a block in ``transformer_options``: ``("double", 3)``, or ``("input", 8, 2)`` in a UNet."""
 
 Sides = dict[Block, int]
 """Blocks in order of execution, each with the side of the square of latent pixels that an image token covers."""
@@ -22,7 +22,7 @@ AFTER = "after"
 
 
 def transformer(**attributes: str) -> Callable[[Any], Sides]:
-    """The blocks of a DiT: of each type those that the diffusion model has in this attribute."""
+    """List the blocks of a DiT: of each type those that the diffusion model has in this attribute."""
 
     def stack(diffusion_model: Any) -> Sides:
         counts = {kind: len(getattr(diffusion_model, name)) for kind, name in attributes.items()}
@@ -33,7 +33,7 @@ def transformer(**attributes: str) -> Callable[[Any], Sides]:
 
 
 def encoder(diffusion_model: Any) -> Sides:
-    """The blocks of a UNet's encoder."""
+    """List the blocks of a UNet's encoder."""
     blocks: Sides = {}
     side = 1
     for number, layers in enumerate(diffusion_model.input_blocks):
@@ -46,14 +46,14 @@ def encoder(diffusion_model: Any) -> Sides:
 
 
 def cross_attention(diffusion_model: Any, block: Block) -> Any:
-    """The module that attends to the text in one of the blocks that :func:`encoder` names."""
+    """Find the module that attends to the text in one of the blocks that :func:`encoder` names."""
     _, number, index = block
     transformers = [layer for layer in diffusion_model.input_blocks[number] if isinstance(layer, SpatialTransformer)]
     return transformers[0].transformer_blocks[index].attn2
 
 
 def at_depth(stack: Callable[[Any], Sides], place: str = "{}_block") -> Callable[[Any], Block]:
-    """At ``ACTIVATION_DEPTH`` of the whole stack."""
+    """Find the block at ``ACTIVATION_DEPTH`` of the whole stack."""
 
     def activation(diffusion_model: Any) -> Block:
         blocks = list(stack(diffusion_model))
@@ -64,6 +64,6 @@ def at_depth(stack: Callable[[Any], Sides], place: str = "{}_block") -> Callable
 
 
 def in_decoder(diffusion_model: Any) -> Block:
-    """Before the last block of the stage, which adds the details."""
+    """Find the block before the last one of the stage, which adds the details."""
     stages = [count + 1 for count in reversed(diffusion_model.num_res_blocks)]
     return "output", sum(stages[:ACTIVATION_STAGE]) - 1

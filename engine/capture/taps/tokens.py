@@ -1,4 +1,4 @@
-"""Where text and image tokens lie in one attention call, for each way that model families lay them out."""
+"""Positions of text and image tokens in one attention call, for each layout that model families have."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Attention:
-    """What a layout can go by.
+    """Facts of one attention call by which a layout finds its tokens.
 
     Attributes:
         queries, keys: how many the call has.
@@ -49,17 +49,17 @@ class Attention:
 
     @property
     def positions(self) -> int:
-        """How many positions the conditioning's context has, as the text encoder gave it."""
+        """Number of positions of the conditioning's context, as the text encoder gave it."""
         return self.cond["cross_attn"].shape[1]
 
     def given(self, name: str) -> list[Any]:
-        """One of the lists that go to the model with the conditioning, of reference images and the like."""
+        """Return one of the lists that go to the model with the conditioning, of reference images and the like."""
         value = self.cond["model_conds"].get(name)
         return [] if value is None else value.cond
 
 
 def embeddings(cond: dict[str, Any]) -> Tensor:
-    """What the text encoder gave for each position of a processed conditioning entry, ``[rows, positions, channels]``.
+    """Return the text embeddings of a processed conditioning entry, ``[rows, positions, channels]``.
 
     HiDream's positions of Llama, whose layers all go into the model, have those of the last layer.
     """
@@ -72,7 +72,7 @@ Layout = Callable[[Attention], Tokens | None]
 
 
 def text_is_keys(call: Attention) -> Tokens | None:
-    """Cross-attention. Prompts of different lengths share a call by being repeated along the token axis."""
+    """Lay out cross-attention. Prompts of different lengths share a call by being repeated along the token axis."""
     if call.keys % call.positions:
         return None
     copies = tuple(slice(at, at + call.positions) for at in range(0, call.keys, call.positions))
@@ -80,7 +80,7 @@ def text_is_keys(call: Attention) -> Tokens | None:
 
 
 def text_image(call: Attention) -> Tokens | None:
-    """Joint attention of ``[text, image, reference images]``; what else counts as text comes before the prompt.
+    """Lay out joint attention of ``[text, image, reference images]``; what else counts as text comes before the prompt.
 
     FLUX.2 fills up short prompts at the front, and adapters put their tokens there. References whose
     keys are cached are no queries, all of them; other adapters add keys alone: both at the end.
@@ -95,7 +95,7 @@ def text_image(call: Attention) -> Tokens | None:
 
 
 def padded_text_image(call: Attention) -> Tokens | None:
-    """Joint attention of Lumina 2 and Z-Image: ``[texts, reference images, image]``.
+    """Lay out joint attention of Lumina 2 and Z-Image: ``[texts, reference images, image]``.
 
     Each text and image is filled up at its end to a multiple of so many tokens. With reference
     images the texts are those between them first, then the prompt, then the rest.
@@ -116,7 +116,7 @@ def padded_text_image(call: Attention) -> Tokens | None:
 
 
 def image_text_llama(call: Attention) -> Tokens | None:
-    """Joint attention of HiDream: ``[image, T5, Llama's last layer, Llama's layer for this block]``.
+    """Lay out joint attention of HiDream: ``[image, T5, Llama's last layer, Llama's layer for this block]``.
 
     The image of HiDream-E1 has its reference beside it, so it is as wide as both.
     """

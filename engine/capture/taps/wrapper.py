@@ -24,7 +24,7 @@ TEXT_TOKENS = "diffusion_probe_text_tokens"
 
 
 def tapped_call(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs):
-    """APPLY_MODEL wrapper: put the taps into the options of this call, if somebody looks, and take them out again.
+    """Wrap APPLY_MODEL: put the taps into the options of this call, if it is captured, and take them out again.
 
     ComfyUI makes these options for each call anew, so what other packs keep in theirs is never touched.
     """
@@ -77,8 +77,8 @@ def _tap_activation(stack: ExitStack, block: Block, options: dict[str, Any]) -> 
     kind, index = block
     if kind == "output":
         append(stack, inner(stack, options, "patches"), "output_block_patch", TappedEntry(block))
-    elif kind.startswith(AFTER):
-        append(stack, inner(stack, options, "patches"), kind.removeprefix(AFTER).strip(), TappedPatch(index))
+    elif str(kind).startswith(AFTER):
+        append(stack, inner(stack, options, "patches"), str(kind).removeprefix(AFTER).strip(), TappedPatch(int(index)))
     else:
         dit = inner(stack, options, "patches_replace", "dit")
         put(stack, dit, block, TappedBlock(dit.get(block)))
@@ -213,5 +213,5 @@ class TappedEntry:
 
 
 def _by_head(tokens: Tensor, heads: int) -> Tensor:
-    """``[batch, tokens, heads * head_dim]`` → ``[batch, heads, tokens, head_dim]``."""
+    """Split ``[batch, tokens, heads * head_dim]`` to ``[batch, heads, tokens, head_dim]``."""
     return tokens.unflatten(-1, (heads, -1)).transpose(1, 2)

@@ -97,6 +97,18 @@ def test_what_was_written_comes_back(tmp_path):
     assert [json.loads(line)["prompt"] for path in tmp_path.glob("*.jsonl") for line in path.open()] == list(written)
 
 
+def test_a_record_is_written_with_the_field_names_of_earlier_versions():
+    earlier = {
+        "format": 1, "key": "k", "prompt": "a red fox on a hill", "seeds": [7, 8], "steps": 25,
+        "words": ["a", "red", "fox", "on", "a (2)", "hill"], "moments": [{"step": 5, "sigma": 0.8, "percent": 0.2}],
+        "labels": {"truth": [0.5, 1.0]}, "others": {"red fox": [0.25, 0.5], "a cat": [0.0, 0.0]},
+        "parts": {"red fox": [1, 2]}, "settings": {"half": True},
+    }  # fmt: skip
+    run = RunRecord.from_json(json.dumps(earlier))
+    assert run.phrases == {"red fox": (1, 2)} and run.others["a cat"] == (0.0, 0.0)
+    assert json.loads(run.to_json()) == earlier
+
+
 def _write_until_half(folder, done):
     writer = DatasetWriter(folder, HEADER)
     for number in range(3):
