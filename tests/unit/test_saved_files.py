@@ -58,9 +58,7 @@ def test_an_old_probe_file_says_of_its_probe_what_was_written(name):
     assert card.moments == ("10%", "20%") and card.heads == ("ImageReward", "Aesthetic Score")
     assert card.label_quantiles == (-2.0, 0.25, 1.75) and card.held_out == {"SRCC": 0.5}
     assert (card.prompts, card.images, card.command) == (3, 12, "train …")
-    assert Skill(**{k: tuple(v) if isinstance(v, list) else v for k, v in probe.search_skill.items()}) == Skill(
-        (0.1, 0.2), (0.3, 0.5), source="made"
-    )
+    assert probe.search_skill == Skill((0.1, 0.2), (0.3, 0.5), source="made")
     assert (probe.projection is None) == (card.kind == "attention cnn")
 
 
