@@ -6,7 +6,7 @@ from comfy_api.latest import io, ui
 from ..engine.board.channel import open_board
 from ..engine.board.search_board import SearchBoard
 from ..engine.board.values import BOARD
-from ..engine.capture.taps.families import require_fit
+from ..engine.capture.hooks.families import require_fit
 from ..engine.core.features import DENOISED
 from ..engine.core.seed_list import LARGEST_SEED, MOST_SEEDS, seed_list
 from ..engine.core.skill import PREVIEW, Skill

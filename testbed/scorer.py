@@ -1,6 +1,6 @@
 """Ground truth: how well does an image show what its prompt says, 0…1, from image and prompt alone.
 
-The blobs seen (``segment.py``) are assigned to the objects the prompt names; then seven questions:
+The blobs of the image (``segment.py``) are assigned to the objects that the prompt names; then seven factors count:
 
 =========  ============================================================  =======
 part       1 when                                                        loss
@@ -15,7 +15,7 @@ outline    the outlines are clean and the stated sizes right             0.2
 =========  ============================================================  =======
 
 The score is the product of (1 − loss·(1 − part)), so each fault costs a share of what is left: one
-lowers the score clearly, two lower it more, and a part with nothing to judge is 1.
+lowers the score clearly, two lower it more, and a factor that does not apply is 1.
 
 **Structure and appearance.** The first five parts are decided by what is seen where: omitted
 objects, wrong binding, wrong count, wrong relation. Their product is the *structure*. Shape and
@@ -53,7 +53,7 @@ CLEAN_OVERLAP = (0.5, 0.78)  # intersection over union with the shape's template
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of one score, each 0…1."""
+    """Factors of one score, each 0…1; see the table above."""
 
     presence: float
     colour: float
@@ -68,19 +68,22 @@ class Parts:
 
     @property
     def structure(self) -> float:
+        """Product of the factors that are decided by what is seen where."""
         return self._product(STRUCTURE)
 
     @property
     def appearance(self) -> float:
+        """Product of shape and outline."""
         return self._product(APPEARANCE)
 
     @property
     def total(self) -> float:
+        """Score of the image."""
         return self.structure * self.appearance
 
 
 def _affinity(wanted: SceneObject, blob: Blob) -> float:
-    """How much a blob speaks for being the object: colour before shape; overlap breaks ties."""
+    """Return how well a blob fits an object: colour before shape; overlap breaks ties."""
     same_colour, same_shape = blob.colour == wanted.colour, blob.shape == wanted.shape
     if not (same_colour or same_shape):
         return 0.0
@@ -88,20 +91,20 @@ def _affinity(wanted: SceneObject, blob: Blob) -> float:
 
 
 def assign(scene: Scene, blobs: list[Blob]) -> list[Blob | None]:
-    """For each named object the blob that shows it, or None. One blob serves one object.
+    """Assign to each named object the blob that shows it, or None. Each blob is assigned to one object at most.
 
-    Blobs of the right colour are given out first: an object that is there can't lose its blob to
+    Blobs of the right colour are assigned first: an object that is there can't lose its blob to
     one that is missing.
     """
     if not blobs:
         return [None] * len(scene.objects)
     affinity = np.array([[_affinity(wanted, blob) for blob in blobs] for wanted in scene.objects])
     rows, columns = linear_sum_assignment(np.where(affinity >= 1, affinity**2 * 10, affinity), maximize=True)
-    found: list[Blob | None] = [None] * len(scene.objects)
+    assigned: list[Blob | None] = [None] * len(scene.objects)
     for row, column in zip(rows, columns):
         if affinity[row, column] > 0:
-            found[row] = blobs[column]
-    return found
+            assigned[row] = blobs[column]
+    return assigned
 
 
 def _holds(relation: str, subject: Blob, other: Blob) -> bool:
@@ -116,13 +119,13 @@ def _outline(wanted: SceneObject, blob: Blob) -> float:
     return clean * (1.0 if right_size else 0.4)
 
 
-def judge(blobs: list[Blob], scene: Scene) -> Parts:
-    """Compare what is seen in one image with a scene."""
-    found = assign(scene, blobs)
-    pairs = [(wanted, blob) for wanted, blob in zip(scene.objects, found) if blob is not None]
+def compare(blobs: list[Blob], scene: Scene) -> Parts:
+    """Compare the blobs of one image with a scene."""
+    shown = assign(scene, blobs)
+    pairs = [(wanted, blob) for wanted, blob in zip(scene.objects, shown) if blob is not None]
     named = len(scene.objects)
-    stated = [(name, other) for name, other in zip(scene.relations, found[1:]) if name is not None]
-    held = [found[0] is not None and other is not None and _holds(name, found[0], other) for name, other in stated]
+    stated = [(name, other) for name, other in zip(scene.relations, shown[1:]) if name is not None]
+    held = [shown[0] is not None and other is not None and _holds(name, shown[0], other) for name, other in stated]
 
     def share(values: list[float]) -> float:
         return float(np.mean(values)) if values else 0.0
@@ -139,7 +142,7 @@ def judge(blobs: list[Blob], scene: Scene) -> Parts:
 
 
 def score_parts(images: torch.Tensor, prompts: list[str]) -> list[Parts]:
-    """The parts of each image's score.
+    """Compute the parts of each image's score.
 
     Args:
         images: [B, H, W, 3] float in 0…1, ComfyUI's IMAGE.
@@ -153,21 +156,21 @@ def score_parts(images: torch.Tensor, prompts: list[str]) -> list[Parts]:
     if len(prompts) != len(images):
         raise ValueError(f"{len(images)} images but {len(prompts)} prompts; give one prompt per image, or one for all.")
     scenes = {prompt: parse_prompt(prompt) for prompt in set(prompts)}
-    return [judge(blobs, scenes[prompt]) for blobs, prompt in zip(seen(images), prompts)]
+    return [compare(blobs, scenes[prompt]) for blobs, prompt in zip(blobs_of(images), prompts)]
 
 
-def seen(images: torch.Tensor) -> list[list[Blob]]:
-    """The blobs of each image, [B, H, W, 3] float in 0…1: all that a score depends on beside the prompt."""
+def blobs_of(images: torch.Tensor) -> list[list[Blob]]:
+    """Find the blobs of each image, [B, H, W, 3] float in 0…1: all that a score depends on besides the prompt."""
     return [find_blobs(array) for array in images.detach().float().cpu().numpy()]
 
 
 def score(images: torch.Tensor, prompts: list[str]) -> torch.Tensor:
-    """Ground-truth score of each image: [B, H, W, 3] float in 0…1 and prompts → float32 [B] in 0…1."""
+    """Score each image [B, H, W, 3] float in 0…1 by its prompt: the ground truth, float32 [B] in 0…1."""
     return torch.tensor([parts.total for parts in score_parts(images, prompts)], dtype=torch.float32)
 
 
 class GroundTruth(Reward):
-    """The ground-truth score as a reward, which no other reward can beat on the testbed."""
+    """Ground-truth score as a reward, which no other reward can beat on the testbed."""
 
     label = "truth"
     preview_skill = Skill(
@@ -183,13 +186,13 @@ class GroundTruth(Reward):
 
 
 def score_each(images: torch.Tensor, prompts: list[str]) -> list[list[float]]:
-    """Every prompt's scores of all the images, looking at each image once."""
-    blobs = seen(images)
-    return [[judge(some, scene).total for some in blobs] for scene in map(parse_prompt, prompts)]
+    """Score all images by every prompt, analysing each image once."""
+    blobs = blobs_of(images)
+    return [[compare(each, scene).total for each in blobs] for scene in map(parse_prompt, prompts)]
 
 
 def structural_share(parts: list[list[Parts]]) -> float:
-    """Share of the within-prompt score variance that comes from structure; NaN if nothing varies.
+    """Return the share of the within-prompt score variance that comes from structure; NaN if nothing varies.
 
     With T = S·A (structure times appearance) and Ā the prompt's mean appearance, S·Ā is the score
     the seed would have if it were drawn as well as the others. The share is

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..capture.previews import preview_images
-from ..capture.scoring import Verdict, verdicts
+from ..capture.scoring import RowScore, row_scores
 from ..core.features import Features
 from ..core.marks import Marks
 from ..core.probe import Probe
@@ -51,7 +51,7 @@ class Entry:
         """It goes no further by itself."""
         self.unscored = ValueError(f"not scored at step {moment}: {why}")
 
-    def fate(self, mark: str | None, judged: Verdict | None) -> Fate:
+    def fate(self, mark: str | None, judged: RowScore | None) -> Fate:
         """What became of it, as plain values."""
         remark = str(self.unscored) if self.unscored else None
         if judged and judged.error:
@@ -135,12 +135,12 @@ def search_result(
     )
 
 
-def _judged(entries: Sequence[Entry], finished: list[int], steps: int, judge: Judge) -> dict[int, Verdict]:
+def _judged(entries: Sequence[Entry], finished: list[int], steps: int, judge: Judge) -> dict[int, RowScore]:
     rows = [
         Features(family="", moment="end", step=steps, sigma=0.0, percent=1.0, denoised=entries[row].run.result[0])
         for row in finished
     ]
-    return dict(zip(finished, verdicts(lambda some: (judge(some), None), rows), strict=True))
+    return dict(zip(finished, row_scores(lambda some: (judge(some), None), rows), strict=True))
 
 
 def none_finished(entries: Sequence[Entry]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from ..capture.scoring import NOT_SEEN, score_and_show, verdicts
+from ..capture.scoring import NOT_CAPTURED, row_scores, score_and_show
 from ..core.features import Features
 from ..core.probe import Probe
 from ..runs.loaded import loaded_again
@@ -162,7 +162,7 @@ class _Search:
             if run.error is None:
                 entry.reached = self.steps if run.sampled else goal
                 if run.sampled and goal < self.steps:
-                    entry.leave_unscored(goal, NOT_SEEN)
+                    entry.leave_unscored(goal, NOT_CAPTURED)
         for moment in sorted(set(goals.values())):
             there = [row for row, goal in goals.items() if goal == moment and self.entries[row].run.paused]
             self._look(there, moment)
@@ -178,7 +178,7 @@ class _Search:
         if not seen:
             return
         with loaded_again(self.guiders.values()):
-            found = verdicts(lambda some: score_and_show(self.probe, some), list(seen.values()))
+            found = row_scores(lambda some: score_and_show(self.probe, some), list(seen.values()))
         pictures, scores = {}, {}
         for row, verdict in zip(seen, found, strict=True):
             entry = self.entries[row]

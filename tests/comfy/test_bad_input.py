@@ -145,7 +145,7 @@ def test_easycache_skipping_the_probed_evaluation_is_said_where_attention_is_nee
 
 def test_lazycache_before_the_probe_hides_the_evaluation_and_after_it_the_attention(flux, ksampler, probe, goes_on):
     model = AttachProbe.execute(cached(LazyCacheNode, flux), probe, "20%")[0]
-    with pytest.raises(ValueError, match=r"no model evaluation just above 20%.*\(LazyCache\).*after Attach Probe"):
+    with pytest.raises(ValueError, match=r"no model evaluation just above 20%.*\(LazyCache\).*after the probe"):
         ProbeScore.execute({"samples": ksampler(model, steps=20)}, model)
     model = cached(LazyCacheNode, AttachProbe.execute(flux, probe, "20%")[0])
     with pytest.raises(ValueError, match=r"EasyCache\) may have skipped the evaluation.*start later"):

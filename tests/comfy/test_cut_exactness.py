@@ -34,7 +34,7 @@ KEPT, ROWS, STEPS, CUT = [1, 3], 4, 6, 3
 SEEDS = [3, 4, 5, 6]
 SIDES = random_conditioning(1), random_conditioning(2)
 SMALL_UNET = {"num_res_blocks": [1], "channel_mult": [1], "transformer_depth": [1], "transformer_depth_output": [1, 1]}
-NEEDS_MODEL = "connect the MODEL of Attach Probe to the second sampler"
+NEEDS_MODEL = "connect the MODEL that recorded the first run to the second sampler"
 
 
 class ByRow(Probe):
@@ -357,4 +357,4 @@ def test_a_run_that_cannot_be_watched_goes_on_and_says_that_nothing_is_known(mod
     probed = attach_probe(patched, ByRow(), f"step {CUT}")
     sampled = advanced(probed, empty(channels), last=CUT)
     assert torch.equal(sampled["samples"], expected)
-    assert any("could not be seen" in reason for reason in score_latent(probed, sampled).why_not_cut)
+    assert any("It is not known whether" in reason for reason in score_latent(probed, sampled).why_not_cut)

@@ -15,10 +15,10 @@ from comfy_extras.nodes_flux import FluxKVCache
 from diffusion_probe.dev.random_models import SDXL_BASE, SDXL_FIXED, SMALL_MODELS
 from diffusion_probe.engine.capture.attach import attach_probe
 from diffusion_probe.engine.capture.attention_preview import attention_preview
+from diffusion_probe.engine.capture.hooks.families import FAMILIES
+from diffusion_probe.engine.capture.hooks.tokens import Attention, Tokens, text_image
 from diffusion_probe.engine.capture.previews import preview_images
 from diffusion_probe.engine.capture.read import captured
-from diffusion_probe.engine.capture.taps.families import FAMILIES
-from diffusion_probe.engine.capture.taps.tokens import Attention, Tokens, text_image
 from diffusion_probe.engine.core.probe import CaptureAll
 from torch.nn.functional import adaptive_avg_pool2d
 

@@ -223,7 +223,7 @@ def test_a_probe_of_attention_is_refused_with_what_works_instead(name, node):
         "Attach Recorder": lambda model: AttachRecorder.execute(model, "20%"),
     }[node]
     kind = type(built(name).model).__name__
-    with pytest.raises(ValueError, match=f"{node}: This MODEL is a {kind}, whose attention layout.* Preview Reward"):
+    with pytest.raises(ValueError, match=f"{node}: This MODEL is a {kind}, whose attention layout.* preview reward"):
         execute(built(name))
 
 

@@ -171,7 +171,7 @@ def test_a_missing_file_is_named(path):
     [
         ({"format": FORMAT + 1}, f"it is of format {FORMAT + 1}, and this version .* reads {FORMAT}.*update the pack"),
         ({"format": None}, "has no format version"),
-        ({"kind": "oracle"}, "kind “oracle”, and this version knows attention cnn"),
+        ({"kind": "oracle"}, 'kind "oracle", and this version knows attention cnn'),
         ({"calibration": [2, 1]}, "wrong value for calibration"),
         ({"label_quantiles": [1]}, "wrong value for label_quantiles"),
         ({"calibration": [0, float("nan")]}, "wrong value for calibration"),

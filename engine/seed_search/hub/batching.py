@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...capture.taps.look import Sharers
-from ...runs.keys import LOOKING, RECORDING, STEP_CACHE, TAPS
+from ...capture.hooks.evaluation import Sharers
+from ...runs.keys import CAPTURES, CAPTURING, RECORDING, STEP_CACHE
 from ...runs.model_wrappers import ModelCall
 
-PER_RUN = ("uuids", "sigmas", TAPS, RECORDING, LOOKING, STEP_CACHE)
+PER_RUN = ("uuids", "sigmas", CAPTURES, RECORDING, CAPTURING, STEP_CACHE)
 """What ``transformer_options`` says about one run, and may differ between runs that share a call."""
 
 CONDS = "cond_or_uncond"
@@ -95,8 +95,8 @@ def join(calls: Sequence[ModelCall]) -> ModelCall:
     """One call for the rows of several joinable ones."""
     options = calls[0].options.copy()
     options["sigmas"] = torch.cat([call.options["sigmas"] for call in calls])
-    if any(TAPS in call.options for call in calls):
-        options[TAPS] = dict(_joined_taps(calls))
+    if any(CAPTURES in call.options for call in calls):
+        options[CAPTURES] = dict(_joined_taps(calls))
     rows, parts = rows_of(calls[0]), len(options[CONDS])
     conds = [_conds(call) for call in calls]
     joined = {name: _joined([by_name[name] for by_name in conds], rows, parts) for name in conds[0]}
@@ -109,7 +109,7 @@ def join(calls: Sequence[ModelCall]) -> ModelCall:
 def _joined_taps(calls: Sequence[ModelCall]) -> Iterator[tuple[Any, Sharers]]:
     """For each conditioning entry of the joined call, named as that of the first, who has which of its rows."""
     for entries in zip(*(call.options["uuids"] for call in calls), strict=True):
-        taps = (call.options.get(TAPS, {}) for call in calls)
+        taps = (call.options.get(CAPTURES, {}) for call in calls)
         yield entries[0], tuple(one for tap, entry in zip(taps, entries) for one in tap.get(entry, ((entry, None),)))
 
 
