@@ -2,17 +2,20 @@
 #   make demo COMFYUI_PATH=/path/to/ComfyUI    use that installation instead of a fresh one
 #   make test ARGS="tests/unit -k focus"       pytest's arguments
 #   make test ARGS="--comfyui /path/to/ComfyUI"    the core of the tests against another ComfyUI
+#   make check                                 style, import rules, types, docstrings, sizes of documents
 #   make unit                                  the tests that need no ComfyUI
 #   make test-all                              long tests, 200 hostile inputs for each reader, and exactness as well
 #   make screenshots                           the pictures of README and help pages, from the running server
 #   make parity                                is ImageReward the number of the image-reward package?
 PYTHON ?= python3
 
-.PHONY: setup demo unit test test-all parity screenshots
+.PHONY: setup demo check unit test test-all parity screenshots
 setup:
 	@$(PYTHON) -m dev.setup
 demo:
 	@$(PYTHON) -m dev.demo
+check:
+	@$(PYTHON) -m dev.check $(ARGS)
 unit:
 	@$(PYTHON) -m dev.test tests/unit -n 2 $(ARGS)
 test:

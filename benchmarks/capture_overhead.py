@@ -26,9 +26,9 @@ from diffusion_probe.engine.core.probe import CaptureAll
 from diffusion_probe.probe_models.focus import AttentionFocus
 from tqdm import trange
 
-from benchmarks import report
-from benchmarks.candidates import Testbed, candidate_seeds
-from benchmarks.real_size import MIB, REAL_SIZES, Peak, need_gpu, on_gpu
+from benchmarks.lib import report
+from benchmarks.lib.candidates import Testbed, candidate_seeds
+from benchmarks.lib.real_size import MIB, REAL_SIZES, Peak, need_gpu, on_gpu
 
 STEPS = 25
 MOMENT = "20%"

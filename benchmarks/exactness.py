@@ -26,12 +26,12 @@ import comfy.utils
 import torch
 from tqdm import tqdm
 
-from benchmarks import report
-from benchmarks.exactness_models import MODELS, Parts, files_of
-from benchmarks.exactness_nodes import LEFT_OUT, USES, use_of
-from benchmarks.exactness_registry import patching_nodes
-from benchmarks.exactness_trial import StockFails, Trial
-from benchmarks.exactness_ways import WAYS, Way, is_refusal
+from benchmarks.lib import report
+from benchmarks.lib.exactness_models import MODELS, Parts, files_of
+from benchmarks.lib.exactness_nodes import LEFT_OUT, USES, use_of
+from benchmarks.lib.exactness_registry import patching_nodes
+from benchmarks.lib.exactness_trial import StockFails, Trial
+from benchmarks.lib.exactness_ways import WAYS, Way, is_refusal
 
 EFFECT = 1e-3
 """A node that changes the stock image by less says nothing about the pack."""
@@ -56,7 +56,7 @@ def node_rows(name: str, parts: Parts) -> list[Row]:
         return [{"verdict": ELSEWHERE, "note": LEFT_OUT[name]}]
     use = use_of(name)
     if use is None:
-        return [{"verdict": UNKNOWN, "note": "add the node to benchmarks/exactness_nodes.py"}]
+        return [{"verdict": UNKNOWN, "note": "add the node to benchmarks/lib/exactness_nodes.py"}]
     trial = Trial(name, use, parts)
     try:
         effect = trial.effect()

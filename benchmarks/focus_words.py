@@ -17,8 +17,8 @@ from diffusion_probe.probe_models.focus import AttentionFocus
 from diffusion_probe.training.metrics import protocol
 from tqdm import tqdm
 
-from benchmarks import report
-from benchmarks.candidates import Testbed, candidate_seeds
+from benchmarks.lib import report
+from benchmarks.lib.candidates import Testbed, candidate_seeds
 
 MODULE = "benchmarks.focus_words"
 STEPS = (5, 8, 10)

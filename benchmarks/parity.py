@@ -22,12 +22,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusion_probe.dev.steps import SetupError, run, step
 from PIL import Image
 
-from benchmarks import report
-from benchmarks.parity_reference import PROMPTS
-from dev.steps import SetupError, run, step
-from training.client.loader import use_comfy
+from benchmarks.lib import parity_reference, report
+from benchmarks.lib.parity_reference import PROMPTS
 from training.client.paths import CACHE, comfyui_path
 
 PACKAGES = {
@@ -59,7 +58,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/parity_imagereward.json"))
     arguments = parser.parse_args()
-    use_comfy()
     import folder_paths
 
     CACHE.mkdir(exist_ok=True)
@@ -129,10 +127,9 @@ def installed(folder: Path, name: str) -> Path:
 
 def reference(name: str, weights: Path, packages: Path, seed: int) -> np.ndarray:
     """The original's scores, ``[images, prompts]``."""
-    script = Path(__file__).with_name("parity_reference.py")
     environment = os.environ | {"PYTHONPATH": str(packages), "HF_HUB_OFFLINE": "1"}
     run(
-        [sys.executable, str(script), name, str(weights), str(seed)],
+        [sys.executable, parity_reference.__file__, name, str(weights), str(seed)],
         f"The original of {name} failed",
         "That is an error of the benchmark.",
         env=environment,

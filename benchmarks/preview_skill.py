@@ -17,8 +17,8 @@ from diffusion_probe.testbed import sample, scorer
 from diffusion_probe.training.dataset.folder import Dataset
 from tqdm import tqdm
 
-from benchmarks import report
-from benchmarks.candidates import Testbed
+from benchmarks.lib import report
+from benchmarks.lib.candidates import Testbed
 
 MODULE = "benchmarks.preview_skill"
 STEPS = (1, 3, 5, 8, 10, 15)

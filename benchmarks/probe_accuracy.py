@@ -34,8 +34,9 @@ from diffusion_probe.testbed.scorer import GroundTruth
 from diffusion_probe.training.metrics import accuracy, protocol
 from tqdm import tqdm
 
-from benchmarks import report, scoring_cost
-from benchmarks.candidates import Testbed, candidate_seeds
+from benchmarks import scoring_cost
+from benchmarks.lib import report
+from benchmarks.lib.candidates import Testbed, candidate_seeds
 from training.client.paths import OUTPUT, PACK_ROOT
 
 MODULE = "benchmarks.probe_accuracy"
@@ -63,8 +64,8 @@ UNTRAINED: dict[str, Make] = {
 CODE = (
     *("engine/core/features.py", "probe_models/focus.py", "probe_models/preview.py", "probe_models/signatures.py"),
     *("engine/capture/hooks/attention.py", "engine/capture/hooks/activation.py", "engine/capture/recording.py"),
-    *("engine/capture/prompt/encode.py",),
-    *("testbed/sample.py", "testbed/scenes.py", "testbed/scorer.py", "testbed/segment.py", "benchmarks/candidates.py"),
+    *("engine/capture/prompt/encode.py", "benchmarks/lib/candidates.py"),
+    *("testbed/sample.py", "testbed/scenes.py", "testbed/scorer.py", "testbed/segment.py"),
 )
 """Files that decide the numbers: a checkpoint made with others is not taken up again."""
 

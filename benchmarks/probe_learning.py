@@ -25,7 +25,7 @@ from diffusion_probe.training.fitting.fit import Fit, Recipe
 from diffusion_probe.training.metrics import protocol
 from diffusion_probe.training.metrics.validation import Scored, score_groups, with_enough_rows
 
-from benchmarks import report
+from benchmarks.lib import report
 
 MODULE = "benchmarks.probe_learning"
 STEPS = {"attention cnn": 500, "activation ranker": 800, "joint": 1000}

@@ -18,12 +18,12 @@ import comfy.samplers
 import torch
 from tqdm import tqdm
 
-from benchmarks import report
 from benchmarks.exactness import quiet
-from benchmarks.exactness_models import MODELS, Parts
-from benchmarks.exactness_nodes import Use
-from benchmarks.exactness_trial import BEFORE, Trial, relative
-from benchmarks.exactness_ways import SEEDS, one_row_search, seed_search
+from benchmarks.lib import report
+from benchmarks.lib.exactness_models import MODELS, Parts
+from benchmarks.lib.exactness_nodes import Use
+from benchmarks.lib.exactness_trial import BEFORE, Trial, relative
+from benchmarks.lib.exactness_ways import SEEDS, one_row_search, seed_search
 
 ROUNDING = torch.finfo(torch.float32).eps / 2
 

@@ -28,9 +28,9 @@ from diffusion_probe.probe_models.focus import AttentionFocus
 from diffusion_probe.probe_models.probe_card import ProbeCard
 from diffusion_probe.probe_models.probe_file import KINDS, LearnedProbe
 
-from benchmarks import report
-from benchmarks.candidates import Testbed
-from benchmarks.real_size import REAL_SIZES, seconds_spent
+from benchmarks.lib import report
+from benchmarks.lib.candidates import Testbed
+from benchmarks.lib.real_size import REAL_SIZES, seconds_spent
 
 STEP, STEPS, ROUNDS = 5, 25, 7
 MODULE = "benchmarks.scoring_cost"

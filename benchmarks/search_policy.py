@@ -25,8 +25,8 @@ from diffusion_probe.engine.seed_search.policies.schedules import Cuts
 from diffusion_probe.training.metrics.protocol import mean_over_prompts, subset_weights
 from diffusion_probe.training.metrics.replay import replay
 
-from benchmarks import report
-from benchmarks.search_plans import FINAL_ORDERS, LAST_LOOK, POLICIES, STEPS, Half
+from benchmarks.lib import report
+from benchmarks.lib.search_plans import FINAL_ORDERS, LAST_LOOK, POLICIES, STEPS, Half
 
 MODULE = "benchmarks.search_policy"
 MODELS, SCORES = ("flux", "sdxl"), ("preview", "noise_aware")

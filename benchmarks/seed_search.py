@@ -14,8 +14,8 @@ one cond, ``wall_ratio_vs_full`` how many times as fast as ten KSampler runs one
 processor time, which other programs disturb less). Finished images aren't decoded,
 but what a probe or judge decodes is in its time. ``over_best_of_n``, ``over_random``: differences within
 prompts, with the interval of that mean. ``prompt_search``: four wordings of a scene, one finished; see
-``benchmarks/prompt_search.py``. ``cached_search``: with TC-Padé Cache on the model; see
-``benchmarks/cached_search.py``. ``--real-size``: see ``benchmarks/search_real_size.py``.
+``benchmarks/lib/prompt_search.py``. ``cached_search``: with TC-Padé Cache on the model; see
+``benchmarks/lib/cached_search.py``. ``--real-size``: see ``benchmarks/lib/search_real_size.py``.
 """
 
 import argparse
@@ -29,9 +29,9 @@ from diffusion_probe.testbed import sample
 from diffusion_probe.training.metrics import protocol
 from diffusion_probe.training.metrics.replay import replay
 
-from benchmarks import cached_search, prompt_search, report, search_real_size, search_timing
-from benchmarks.candidates import Testbed, candidate_seeds, kept_lines
-from benchmarks.search_probes import PREVIEW, Searcher, early_scores, searchers
+from benchmarks.lib import cached_search, prompt_search, report, search_real_size, search_timing
+from benchmarks.lib.candidates import Testbed, candidate_seeds, kept_lines
+from benchmarks.lib.search_probes import PREVIEW, Searcher, early_scores, searchers
 
 MODULE = "benchmarks.seed_search"
 N = 10

@@ -27,15 +27,16 @@ from diffusion_probe.engine.core.prompt_words import Word
 from diffusion_probe.engine.runs.keys import CAPTURING
 from diffusion_probe.testbed import sample
 from diffusion_probe.training.dataset.folder import Dataset, is_validation, run_key, run_path
+from diffusion_probe.training.dataset.labels import Labels
 from diffusion_probe.training.dataset.recorder import FinishedRun, record_run
 from diffusion_probe.training.fitting.fit import Fit, Recipe
 from diffusion_probe.training.metrics import protocol
-from diffusion_probe.training.testbed_recording import labels_of
+from diffusion_probe.training.testbed_recording import ground_truth
 from torch import Tensor
 from tqdm import tqdm
 
-from benchmarks import report
-from benchmarks.candidates import Testbed, candidate_seeds
+from benchmarks.lib import report
+from benchmarks.lib.candidates import Testbed, candidate_seeds
 from benchmarks.probe_learning import NETWORKS, validation_scores
 
 MODULE = "benchmarks.self_attention"
@@ -121,7 +122,7 @@ def both_kinds(testbed: Testbed, prompt: str, seeds: Sequence[int]) -> dict[str,
             steps=sample.STEPS,
             moments=moments,
             final=final,
-            labels=labels_of(testbed.decode(final), prompt),
+            labels=Labels(ground_truth(testbed.decode(final), prompt)),
             model="testbed",
         )
         instead = [[seen.instead(row, number) for number, row in enumerate(rows)] for rows in moments]

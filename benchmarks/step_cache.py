@@ -38,11 +38,11 @@ from diffusion_probe.testbed import sample, scorer
 from torch import Tensor
 from tqdm import tqdm
 
-from benchmarks import report
-from benchmarks.candidates import Testbed, candidate_seeds
 from benchmarks.capture_overhead import Job, measure, real_size_job
-from benchmarks.peers import PUBLISHED, TAYLOR1, TAYLOR2, EvaluationCounter, easy_cache, unbounded
-from benchmarks.real_size import on_gpu, seconds_spent
+from benchmarks.lib import report
+from benchmarks.lib.candidates import Testbed, candidate_seeds
+from benchmarks.lib.peers import PUBLISHED, TAYLOR1, TAYLOR2, EvaluationCounter, easy_cache, unbounded
+from benchmarks.lib.real_size import on_gpu, seconds_spent
 
 STEP_COUNTS = (20, 28)
 THRESHOLDS = (0.02, 0.05, 0.1, 0.2)

@@ -25,7 +25,7 @@ from diffusion_probe.testbed.load import load_testbed
 from diffusion_probe.testbed.scenes import Scene, sample_scenes
 from tqdm import trange
 
-from benchmarks import report
+from benchmarks.lib import report
 
 BATCH = 16
 

@@ -1,4 +1,4 @@
-"""What the browser tests need beyond Python: Debian's Chromium, Node.js, and playwright-core."""
+"""Tools that the browser tests need beyond Python: Debian's Chromium, Node.js, and playwright-core."""
 
 import os
 import shutil

@@ -43,7 +43,7 @@ def contact_sheet(candidates: list[Candidate], pictures: list[Image.Image | None
 
 
 def _tile(picture: Image.Image, kept: bool) -> Image.Image:
-    """The picture fitted into a square tile; small ones are enlarged without smearing their pixels."""
+    """Draw the picture fitted into a square tile; small ones are enlarged without smearing their pixels."""
     scale = TILE / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     method = Image.Resampling.NEAREST if scale > 4 else Image.Resampling.LANCZOS

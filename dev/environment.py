@@ -23,7 +23,7 @@ DEV_REQUIREMENTS = PACK_ROOT / "dev" / "requirements-dev.txt"
 
 
 def python_in(environment: Path) -> Path:
-    """The interpreter of a virtual environment."""
+    """Return the interpreter of a virtual environment."""
     return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
@@ -79,7 +79,7 @@ def forget_half_installed(environment: Path) -> None:
 
 
 def installation_python(tree: Path) -> Path:
-    """The interpreter of a ComfyUI installation: ``COMFYUI_PYTHON``, its own environment, else this one."""
+    """Find the interpreter of a ComfyUI installation: ``COMFYUI_PYTHON``, its own environment, else this one."""
     given = os.environ.get("COMFYUI_PYTHON")
     if given:
         return Path(given).expanduser()
@@ -115,13 +115,13 @@ def check_installation(tree: Path, python: Path, with_tests: bool) -> None:
 
 
 def names(requirements: Path) -> list[str]:
-    """The distribution names in a requirements file."""
+    """Read the distribution names in a requirements file."""
     lines = (line.split("#")[0].strip() for line in requirements.read_text().splitlines())
     return [re.split(r"[^A-Za-z0-9._-]", line)[0] for line in lines if line]
 
 
 def missing(python: Path, distributions: list[str]) -> list[str]:
-    """Those of the distributions that this interpreter does not have."""
+    """Find those of the distributions that this interpreter does not have."""
     script = (
         "import importlib.metadata as m, json, sys\n"
         "def lacks(name):\n"

@@ -1,4 +1,4 @@
-"""Is this pack among the custom nodes of a ComfyUI tree, and how to put it there."""
+"""The pack's link among the custom nodes of a ComfyUI tree."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from training.client.paths import PACK_FOLDER_NAME, PACK_ROOT
 
 
 def linked_name(tree: Path) -> str | None:
-    """The name under which ``tree/custom_nodes`` holds this pack (a link, or the clone itself)."""
+    """Find the name under which ``tree/custom_nodes`` holds this pack (a link, or the clone itself)."""
     folder = tree / "custom_nodes"
     if not folder.is_dir():
         return None
@@ -17,7 +17,7 @@ def linked_name(tree: Path) -> str | None:
 
 
 def link_pack(tree: Path) -> str:
-    """Make sure ``tree/custom_nodes`` holds this pack; its name there.
+    """Make sure ``tree/custom_nodes`` holds this pack; return its name there.
 
     Raises:
         FileExistsError: the name is taken by another copy of the pack, which is left alone.
@@ -33,11 +33,15 @@ def link_pack(tree: Path) -> str:
     if link.is_symlink():  # to a clone that moved or went away
         link.unlink()
     link.parent.mkdir(exist_ok=True)
+    link_folder(link, PACK_ROOT)
+    return PACK_FOLDER_NAME
+
+
+def link_folder(link: Path, folder: Path) -> None:
+    """Make a link to a folder: a symbolic one, or a junction on Windows, which wants no privilege."""
     try:
-        link.symlink_to(PACK_ROOT, target_is_directory=True)
+        link.symlink_to(folder, target_is_directory=True)
     except OSError:
         if os.name != "nt":
             raise
-        # Windows wants a privilege for symbolic links, but none for a junction.
-        subprocess.run(["cmd", "/c", "mklink", "/J", str(link), str(PACK_ROOT)], check=True, capture_output=True)
-    return PACK_FOLDER_NAME
+        subprocess.run(["cmd", "/c", "mklink", "/J", str(link), str(folder)], check=True, capture_output=True)

@@ -1,4 +1,4 @@
-"""What a seed-selection run decided and what it cost, read off its prompt, outputs and progress."""
+"""Decisions of a seed-selection run and their cost, read off its prompt, outputs and progress."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,7 @@ class Outcome:
     full: int | None
 
     def cost_line(self) -> str:
-        """One sentence: what was spent, and what full sampling of all would have cost."""
+        """Say in one sentence what was spent, and what full sampling of all would have cost."""
         if self.full is None:
             return f"Model evaluations: {self.spent} spent; no candidate went on."
         return (
@@ -74,7 +74,7 @@ def read_outcome(prompt: Prompt, outputs: Outputs, steps: dict[str, int]) -> Out
 
 
 def evaluations(model_rows: int, candidates: int, kept: int, before: int, after: int) -> tuple[int, int | None]:
-    """Model evaluations spent, and those of sampling all candidates to the end.
+    """Count the model evaluations spent, and those of sampling all candidates to the end.
 
     Args:
         model_rows: what the probed part really spent, counted at the model.
@@ -89,7 +89,7 @@ def evaluations(model_rows: int, candidates: int, kept: int, before: int, after:
 
 
 def ancestors(prompt: Prompt, node_id: str) -> list[str]:
-    """All nodes that a node's inputs come from, directly or not."""
+    """Find all nodes that a node's inputs come from, directly or not."""
     found, pending = [], [node_id]
     while pending:
         for value in prompt[pending.pop()]["inputs"].values():
@@ -100,7 +100,7 @@ def ancestors(prompt: Prompt, node_id: str) -> list[str]:
 
 
 def descendants(prompt: Prompt, node_id: str) -> list[str]:
-    """All nodes that a node's outputs go to, directly or not, in the prompt's order."""
+    """Find all nodes that a node's outputs go to, directly or not, in the prompt's order."""
     return [other for other in prompt if node_id in ancestors(prompt, other)]
 
 

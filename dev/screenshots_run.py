@@ -20,7 +20,7 @@ PORTRAIT_PX = (640, 1100)
 
 
 def save_small(picture: Path, folder: Path) -> Path:
-    """A PNG as WebP; one of a node alone, whose help page shows it, in at most 60 kB."""
+    """Save a PNG as WebP; one of a node alone, whose help page shows it, in at most 60 kB."""
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{picture.stem}.webp"
     image = Image.open(picture).convert("RGB")

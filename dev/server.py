@@ -74,7 +74,7 @@ class ComfyServer:
         self.stop()
 
     def log_tail(self, lines: int = 25) -> str:
-        """The last lines of the server's log."""
+        """Return the last lines of the server's log."""
         if not self.log_path.is_file():
             return "(no log)"
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])
@@ -131,7 +131,7 @@ class ComfyServer:
             )  # fmt: skip
 
     def _wait_until_up(self) -> bool:
-        """True when it answers, False when it ended first."""
+        """Wait; return True when it answers, False when it ended first."""
         deadline = time.monotonic() + STARTUP_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -152,7 +152,7 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def free_port() -> int:
-    """A TCP port on the loopback interface that nothing listens on now."""
+    """Find a TCP port on the loopback interface that nothing listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -182,6 +182,6 @@ def _signal_group(process: subprocess.Popen, number: int) -> None:
 
 
 def _end_with_parent() -> list[str]:
-    """Command prefix with which Linux ends the server even if this process is killed outright."""
+    """Return a command prefix with which Linux ends the server even if this process is killed outright."""
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
     return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []

@@ -53,7 +53,7 @@ def ensure(with_browser: bool = False, with_tests: bool = False) -> Path:
 
 
 def ensure_or_exit(**options: bool) -> Path:
-    """:func:`ensure`, with an error as one message and exit code 1."""
+    """Do :func:`ensure`, with an error as one message and exit code 1."""
     try:
         return ensure(**options)
     except SetupError as error:

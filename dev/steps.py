@@ -1,4 +1,4 @@
-"""How set-up runs its steps: one line with seconds each, one clear error, and stamps of what is done."""
+"""Steps of set-up: one line with seconds each, one clear error, and stamps of what is done."""
 
 import contextlib
 import hashlib
@@ -55,7 +55,7 @@ def run(command: list[str], failed: str, fix: str, **options) -> None:
 
 
 def last_words(lines: list[str]) -> str:
-    """The lines of a tool's output that say why it failed: its error lines, else its last ones."""
+    """Return the lines of a tool's output that say why it failed: its error lines, else its last ones."""
     errors = [line for line in lines if line.lower().lstrip().startswith(("error", "e:", "npm error", "npm err!"))]
     return "\n".join(f"    {line.strip()}" for line in (errors or lines)[-6:])
 
@@ -71,7 +71,7 @@ def compile_python(python: Path, folder: Path) -> None:
 
 
 def fingerprint(*inputs: str | Path) -> str:
-    """A hash of texts and of files' contents: what a finished step was made from."""
+    """Compute a hash of texts and of files' contents: what a finished step was made from."""
     digest = hashlib.sha256()
     for item in inputs:
         data = item.read_bytes() if isinstance(item, Path) else item.encode()
@@ -80,7 +80,7 @@ def fingerprint(*inputs: str | Path) -> str:
 
 
 def is_stamped(stamp: Path, value: str) -> bool:
-    """Was this step finished from these very inputs? The stamp lies inside what it vouches for."""
+    """Check whether this step was finished from these very inputs. The stamp is kept inside of what it vouches for."""
     try:
         return json.loads(stamp.read_text())["made_from"] == value
     except (OSError, ValueError, KeyError, TypeError):

@@ -22,13 +22,17 @@ SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile")
 
 QUICK = ("-m", "not long and not benchmark")
 
-CORE = tuple(
-    f"tests/comfy/test_{name}.py"
-    for name in (
-        "comfy_versions", "nodes_schemas", "capture_maps", "families_capture", "words", "pruning", "rows_apart",
-        "cut_exactness", "cut_conditioning", "hub", "search_exact", "search_beside_patches", "step_cache", "step_noise",
-        "server_seed_search", "workflow_seed_selection",
-    )
+CORE = (
+    *(
+        f"tests/comfy/test_{name}.py"
+        for name in (
+            "comfy_versions", "nodes_schemas", "capture_maps", "families_capture", "words", "pruning",
+            "pruning_beside_patches", "cut_exactness", "cut_conditioning", "hub", "search_exact",
+            "search_beside_patches", "step_cache", "step_noise",
+        )
+    ),
+    "tests/server/test_seed_search.py",
+    "tests/server/test_workflow_seed_selection.py",
 )  # fmt: skip
 """Tests of what touches ComfyUI: its nodes, the maps of every model family, words, pruned, cut and searched runs
 against the stock sampler, also beside its own nodes, the cache, and a search and a selection on its server."""

@@ -1,4 +1,4 @@
-"""Errors that a user reads name the node they came from."""
+"""Errors that name the node they came from, and rewards of images with errors for users."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from ..engine.core.texts import quoted
 
 @contextmanager
 def named_errors(display_name: str) -> Iterator[None]:
-    """Put the node's name before what a lower room says is wrong with the input or the files."""
+    """Put a node's display name before the message of a ValueError or OSError, and raise it as a ValueError."""
     try:
         yield
     except (ValueError, OSError) as error:
@@ -43,5 +43,5 @@ def judged(reward: Reward, images: Tensor, prompt: str) -> list[float]:
 
 
 def _said_by_system(error: OSError) -> str:
-    """What the operating system says, with the file it says it of."""
+    """Return the operating system's message, with the file it concerns."""
     return f"{error.strerror}: {quoted(error.filename, 400)}" if error.filename else error.strerror

@@ -1,4 +1,4 @@
-"""A trained probe as one safetensors file, and as what scores."""
+"""Trained probes, and the safetensors files that hold them."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -31,21 +31,21 @@ PROMPTS = "prompts"
 """The name of the digests of the training prompts among the tensors."""
 
 ROWS_AT_ONCE = 16
+"""Largest number of rows in one forward pass of a network."""
 
 PICKLED = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-"""What torch.save and pickle begin a file with."""
+"""First bytes of files that torch.save and pickle write."""
 
 
 class LearnedProbe(Probe):
-    """A trained network as a probe, for models of one family and certain blocks.
+    """Probe with a trained network, for models of one family and certain blocks.
 
     Args:
         name: shown to the user.
-        card: describes it.
-        network: gives the scores.
+        card: description of the probe.
+        network: computes the scores.
         projection: of the activation, ``[kept channels, channels]``, where the network reads one.
-        prompts: digests of the prompts that it was trained on, by
-            ``training.dataset.folder.prompt_digest``; None: not known.
+        prompts: digests of the training prompts, by ``training.dataset.folder.prompt_digest``; None: not known.
     """
 
     def __init__(
@@ -77,10 +77,10 @@ class LearnedProbe(Probe):
             inputs = self._inputs(number, row)
             alike[inputs.shapes()].append((number, inputs))
         scores = torch.zeros(len(rows))
-        for some in alike.values():
-            for first in range(0, len(some), ROWS_AT_ONCE):
-                numbers, inputs = zip(*some[first : first + ROWS_AT_ONCE])
-                scores[list(numbers)] = self._rated(numbers, stacked(inputs))
+        for group in alike.values():
+            for first in range(0, len(group), ROWS_AT_ONCE):
+                numbers, inputs = zip(*group[first : first + ROWS_AT_ONCE])
+                scores[list(numbers)] = self._network_scores(numbers, stacked(inputs))
         return scores
 
     def _inputs(self, number: int, row: Features) -> Inputs:
@@ -99,7 +99,7 @@ class LearnedProbe(Probe):
             raise ValueError(f"{self.name}: {', '.join(broken)} of row {number} hold NaN or infinity.")
         return inputs
 
-    def _rated(self, numbers: Sequence[int], inputs: Inputs) -> Tensor:
+    def _network_scores(self, numbers: Sequence[int], inputs: Inputs) -> Tensor:
         try:
             return self.network(inputs)[:, 0]
         except RuntimeError as error:
@@ -126,7 +126,7 @@ class LearnedProbe(Probe):
 
 
 def new_network(card: ProbeCard) -> nn.Module:
-    """The network that a card describes, untrained.
+    """Build the network that a card describes, untrained.
 
     Raises:
         ValueError: a kind that isn't known, or sizes that don't fit it.
@@ -165,7 +165,7 @@ def save_probe(
 
 
 def load_probe(path: Path) -> LearnedProbe:
-    """The probe in a file, named as the file is.
+    """Read the probe in a file, which gets the file's name.
 
     Raises:
         ValueError: pickled, cut off, of something else, of a newer format, or damaged; the message
@@ -195,7 +195,7 @@ def load_probe(path: Path) -> LearnedProbe:
 
 
 def _checked_projection(projection: Tensor | None, card: ProbeCard, network: nn.Module) -> Tensor | None:
-    """In full precision; None for a network that reads no activation."""
+    """Return a file's projection in full precision, None for a network that reads no activation."""
     if projection is None or ACTIVATION not in network.needs:
         return None
     kept = card.network.get("activation")
@@ -217,7 +217,7 @@ def _checked_prompts(prompts: Tensor | None) -> frozenset[int] | None:
 
 
 def _read(path: Path) -> tuple[str | None, dict[str, Tensor]]:
-    """The card's text, None where there is none, and then no tensors either."""
+    """Return the text of a file's card and its tensors; None and no tensors for a file without a card."""
     try:
         with safe_open(str(path), "pt") as file:
             text = (file.metadata() or {}).get(METADATA)

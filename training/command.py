@@ -11,7 +11,7 @@ import torch
 
 from ..probe_models.probe_file import KINDS, load_probe
 from .client import record as recording_client
-from .fitting.fit import Recipe
+from .fitting.recipe import Recipe
 
 SUFFIX = ".safetensors"
 
@@ -144,8 +144,8 @@ def _device(name: str) -> str:
 def _train(given: argparse.Namespace) -> None:
     from . import report
     from .dataset.folder import Dataset
-    from .fitting.choices import recipe_for
     from .fitting.probe_training import train_probe
+    from .fitting.recipe import recipe_for
 
     report.require_drawing()
     dataset = Dataset(given.dataset)

@@ -15,8 +15,8 @@ from .dataset.batches import Batches
 from .dataset.folder import Dataset, is_validation, prompt_digest
 from .dataset.projection import dataset_projection
 from .dataset.run_record import RunRecord
-from .fitting.figures import progress_by_moment
 from .fitting.fit import check_labels
+from .fitting.held_out import progress_by_moment
 from .metrics import accuracy, protocol
 from .metrics.validation import Scored, score_groups, with_enough_rows
 

@@ -12,7 +12,7 @@ from ..engine.core.files import replace_file
 from ..engine.core.texts import plain
 from .dataset.folder import Dataset
 from .evaluation import Evaluation, moment_rows, table_of
-from .fitting.figures import default_moment, progress_by_moment
+from .fitting.held_out import default_moment, progress_by_moment
 from .fitting.probe_training import Progress, Trained
 from .metrics.validation import Scored
 

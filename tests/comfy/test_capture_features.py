@@ -12,7 +12,7 @@ from diffusion_probe.engine.capture.read import captured, finished_rows, score_l
 from diffusion_probe.engine.core.probe import CaptureAll
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
-from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.seed_search.search import seed_search
 
 import nodes as comfy_nodes
 

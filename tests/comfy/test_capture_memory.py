@@ -13,7 +13,7 @@ from diffusion_probe.engine.core.probe import CaptureAll
 from diffusion_probe.engine.runs.keys import CAPTURES, CAPTURING, RECORDING
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
-from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.seed_search.search import SearchOptions, seed_search
 
 SMALL_UNET = {"num_res_blocks": [1], "channel_mult": [1], "transformer_depth": [1], "transformer_depth_output": [1, 1]}
 STEPS = 5
@@ -201,7 +201,7 @@ def test_guidance_with_memory_is_itself_in_a_search_that_looks(models, sample, p
         return policy_named(ONE_CUT, steps, 2, 1, share=0.6)
 
     with torch.inference_mode():
-        result = seed_search(model, found, probe, policy, 1, max_rows=2)
+        result = seed_search(model, found, probe, policy, 1, SearchOptions(max_rows=2))
     expected = sample(model, latent=latent["samples"], seed=result.survivors[0])
     assert (result.latents - expected).norm() / expected.norm() < 1e-5
 

@@ -15,7 +15,7 @@ from diffusion_probe.engine.runs.keys import RECORDING
 from diffusion_probe.engine.runs.latents import row_keys
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
-from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.seed_search.search import seed_search
 from diffusion_probe.engine.selection.pruning import PruneRule
 from diffusion_probe.nodes.attach import ProbeScore
 
@@ -212,7 +212,7 @@ def test_a_search_goes_on_with_those_that_could_be_looked_at(models, sample, mon
         result = seed_search(
             models[family], found, probe, lambda steps: policy_named(ONE_CUT, steps, 3, 1, share=0.5), 1
         )
-    remarks = [fate.remark for fate in result.outcome.fates]
+    remarks = [each.remark for each in result.outcome.candidates]
     assert sum(remark is not None for remark in remarks) == 1
     assert "an error in this pack (RuntimeError: boom), and the run went on" in next(filter(None, remarks))
     expected = sample(models[family], latent=latent["samples"], seed=result.survivors[0])

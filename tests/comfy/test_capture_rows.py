@@ -14,7 +14,7 @@ from diffusion_probe.engine.runs.keys import RECORDING
 from diffusion_probe.engine.runs.latents import row_keys
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
-from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.seed_search.search import seed_search
 from diffusion_probe.engine.selection.pruning import PruneRule
 from diffusion_probe.probe_models.focus import AttentionFocus
 

@@ -13,7 +13,7 @@ from diffusion_probe.engine.core.features import NEEDS
 from diffusion_probe.engine.core.probe import CaptureAll
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
-from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.seed_search.search import seed_search
 from diffusion_probe.probe_models.focus import AttentionFocus
 from torch.nn.functional import adaptive_avg_pool2d
 

@@ -14,11 +14,12 @@ from diffusion_probe.engine.core.probe import CaptureAll
 from diffusion_probe.engine.runs.seeds import use_seeds
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
-from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.seed_search.search import seed_search
 from diffusion_probe.engine.selection.pruning import PruneRule
 from diffusion_probe.engine.step_cache.config import StepCacheConfig
 from diffusion_probe.engine.step_cache.hook import apply_step_cache
 from diffusion_probe.probe_models.probe_file import load_probe
+from diffusion_probe.training.dataset.labels import Labels
 from diffusion_probe.training.dataset.recorder import FinishedRun, record_run
 from diffusion_probe.training.fitting.fit import Recipe
 from diffusion_probe.training.fitting.probe_training import train_probe
@@ -93,7 +94,7 @@ def test_runs_of_other_families_are_recorded_and_a_joint_probe_is_trained_on_the
         latent = small.sample(model, cfg=1.0, seed=number)
         _, moments = finished_rows(model, {"samples": latent})
         labels = {"reward": (0.1 * number, 0.5)}
-        record_run(folder, f"run{number}", FinishedRun(f"prompt {number}", (1, 2), 3, moments, latent, labels))
+        record_run(folder, f"run{number}", FinishedRun(f"prompt {number}", (1, 2), 3, moments, latent, Labels(labels)))
     sizes = {"width": 16, "channels": 8, "looking": 1, "seeing": 1, "layers": 1}
     train_probe(folder, path, Recipe("joint", ("reward",), steps=1, prompts=2, rows=2, network=sizes))
     model = attach_probe(small.model, load_probe(path), "step 1")

@@ -1,6 +1,6 @@
 """Random hostile inputs for every node, called as ComfyUI calls it: each ends in one sentence, and nothing is lost.
 
-What comes over the server's API is in ``test_hostile_server.py``, files are in ``test_hostile_files.py``.
+What comes over the server's API is in ``test_hostile_prompts.py``, files are in ``test_hostile_files.py``.
 """
 
 import inspect
@@ -24,8 +24,9 @@ from diffusion_probe.nodes.probe_folder import FOLDER
 from diffusion_probe.probe_models.focus import AttentionFocus
 from diffusion_probe.probe_models.preview import PreviewReward
 from diffusion_probe.probe_models.probe_file import load_probe
-from diffusion_probe.training.fitting.choices import recipe_for
+from diffusion_probe.training.fitting.recipe import recipe_for
 
+from support import hostile
 from training.client.paths import PACK_ROOT
 
 BY_NAME = {node.GET_SCHEMA().display_name: node for node in NODES}
@@ -121,7 +122,7 @@ def rightly(rng, each, right):
     return default if default is not None else max(getattr(each, "min", 0) or 0, 0)
 
 
-def wrongly(rng, each, right, hostile):
+def wrongly(rng, each, right):
     """What may come in there instead: of another socket, a thing that is broken, or anything that JSON holds."""
     kind = rng.randrange(4)
     if kind == 0:
@@ -232,14 +233,14 @@ def state_of(folder):
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_hostile_inputs_of_a_node_end_in_one_sentence_and_harm_no_file(
-    name, right, folders, hostile, draws, monkeypatch, caplog
+    name, right, folders, draws, monkeypatch, caplog
 ):
     node, before = BY_NAME[name], state_of(folders)
     for rng in draws:
         inputs = node.define_schema().inputs
         given = {each.id: rightly(rng, each, right) for each in inputs if not each.optional or rng.random() < 0.5}
         for each in rng.sample(inputs, min(len(inputs), rng.choice((1, 1, 2)))):
-            given[each.id] = wrongly(rng, each, right, hostile)
+            given[each.id] = wrongly(rng, each, right)
         given["extra_pnginfo"] = hostile.value(rng)
         note = {key: str(value)[:60].encode("unicode_escape") for key, value in given.items()}
         try:

@@ -1,4 +1,4 @@
-"""Runs that share model calls give what each gives alone, for every sampler."""
+"""Exactness of runs that share model calls, for every sampler."""
 
 import comfy.model_management
 import comfy.sample
@@ -113,7 +113,7 @@ def test_only_as_many_rows_share_a_call_as_fit_in_memory(model, alone, forwarded
 
 
 @pytest.mark.parametrize(("sampler", "evaluations"), [("euler", CUT), ("heun", 2 * CUT - 1), ("dpm_2", 2 * CUT)])
-def test_a_place_is_reached_when_all_evaluations_above_its_noise_level_are_done(model, alone, sampler, evaluations):
+def test_a_position_is_reached_after_all_evaluations_above_its_noise_level(model, alone, sampler, evaluations):
     run, *_ = search(model, alone, survivors=0, sampler=sampler, scheduler="normal")
     assert run.evaluations == evaluations
 

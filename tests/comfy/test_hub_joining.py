@@ -1,4 +1,4 @@
-"""Which calls of runs share a model call, what happens when a shared call fails, and what a hub leaves behind."""
+"""Joining of runs' model calls: which share one, failures of a shared call, and the state after a hub is closed."""
 
 import gc
 import weakref
@@ -15,7 +15,7 @@ from diffusion_probe.dev.random_models import random_conditioning, random_flux
 from diffusion_probe.engine.capture import recording
 from diffusion_probe.engine.runs.model_wrappers import ModelCall
 from diffusion_probe.engine.seed_search.hub.batching import joinable
-from diffusion_probe.engine.seed_search.hub.coroutine import PAUSED, Run, leave
+from diffusion_probe.engine.seed_search.hub.coroutine import PAUSED, Run, pause
 from diffusion_probe.engine.seed_search.hub.hub import Hub
 from diffusion_probe.engine.seed_search.looking import Looker
 
@@ -153,7 +153,7 @@ class Holding:
     ],
     ids=["equal array", "other array", "equal tensor", "other tensor", "other tensors inside", "dataclass"],
 )
-def test_what_another_pack_sets_for_a_run_is_compared_by_value_and_never_joined(model, alone, value, rows):
+def test_options_of_another_pack_are_compared_by_value_and_never_joined(model, alone, value, rows):
     """At CFG 1 a call has one row, so that every tensor ``[1, …]`` looks as if it were of rows."""
     calls, seen = [], []
 
@@ -252,10 +252,10 @@ def test_a_run_has_the_random_numbers_of_its_gpu_for_itself(monkeypatch):
         for _ in range(3):
             state[0] = state[0] + 1
             drawn.append(int(state[0]))
-            leave(PAUSED)
+            pause(PAUSED)
         return drawn
 
-    model_state = SimpleNamespace(patcher=SimpleNamespace(load_device=torch.device("cuda", 0)), in_place=nullcontext)
+    model_state = SimpleNamespace(patcher=SimpleNamespace(load_device=torch.device("cuda", 0)), installed=nullcontext)
     runs = [Run(draws, model_state), Run(draws, model_state)]
     for _ in range(4):
         for run in runs:

@@ -16,6 +16,8 @@ from diffusion_probe.engine.rewards import catalog
 from diffusion_probe.nodes.probes import PreviewRewardProbe
 from diffusion_probe.nodes.rewards import LoadRewardModel, ScoreImages
 
+from support import hostile
+
 IMAGES = torch.rand(3, 32, 32, 3, generator=torch.Generator().manual_seed(0))
 
 
@@ -76,7 +78,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_a_file_of_anything_but_tensors_by_name_is_refused(image_reward, kind, hostile):
+def test_a_file_of_anything_but_tensors_by_name_is_refused(image_reward, kind):
     (image_reward / "ImageReward.safetensors").unlink()
     torch.save(ODD[kind], image_reward / "ImageReward.pt")
     said = "Load Reward Model: .*ImageReward.pt (holds no tensors by name|can't be read|is another)"
@@ -85,7 +87,7 @@ def test_a_file_of_anything_but_tensors_by_name_is_refused(image_reward, kind, h
     assert hostile.is_sentence(str(refused.value))
 
 
-def test_hostile_tensors_of_a_reward_are_refused_in_one_sentence_or_judge(image_reward, hostile, draws):
+def test_hostile_tensors_of_a_reward_are_refused_in_one_sentence_or_judge(image_reward, draws):
     """One of the tensors is of another shape or type, or is gone; those that tell sizes more often."""
     whole, path = tensors_there(), image_reward / "ImageReward.safetensors"
     telling = [name for name in whole if "embed" in name or "qkv" in name or "intermediate" in name]

@@ -18,7 +18,7 @@ from diffusion_probe.engine.runs.seeds import BatchSeed, batch_noise, use_seeds
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
 from diffusion_probe.engine.seed_search.outcome import outcome_text
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
-from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.seed_search.search import seed_search
 from diffusion_probe.engine.selection.naming import row_labels
 from diffusion_probe.engine.selection.pruning import PruneRule
 

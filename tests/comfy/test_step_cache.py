@@ -20,7 +20,7 @@ from diffusion_probe.engine.runs.model_wrappers import ModelCall
 from diffusion_probe.engine.seed_search.candidates import Candidate
 from diffusion_probe.engine.seed_search.hub.hub import Hub
 from diffusion_probe.engine.seed_search.policies.schedules import Cuts
-from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.seed_search.search import seed_search
 from diffusion_probe.engine.selection.pruning import PruneRule
 from diffusion_probe.engine.step_cache import hook
 from diffusion_probe.engine.step_cache.blocks import JOB
@@ -29,9 +29,7 @@ from diffusion_probe.engine.step_cache.hook import apply_step_cache
 from diffusion_probe.engine.step_cache.state import CacheRun
 from diffusion_probe.nodes.cache import TCPadeCache
 
-from benchmarks import candidates
-from benchmarks.peers import PUBLISHED, EvaluationCounter, unbounded
-from benchmarks.step_cache import Bench, relative
+from support.counting import EvaluationCounter
 
 STEPS = 12
 COMPUTED = [0, 1, 2, 3, 4, 5, 7, 9, 11]
@@ -278,22 +276,22 @@ def test_candidates_of_a_search_are_computed_until_their_last_look_and_predicted
     model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "count", count)
     result = seed_search(model, [candidate(seed) for seed in seeds], probe, lambda steps: cuts)
     exact = attach_probe(small, probe, ", ".join(f"step {step}" for step in cuts.at))
-    for seed, seen, fate in zip(seeds, result.seen, result.outcome.fates, strict=True):
+    for seed, seen, ended in zip(seeds, result.features, result.outcome.candidates, strict=True):
         latent = {"samples": ksampler(exact, rows=1, seed=seed)}
-        for step, score in fate.scores:
+        for step, score in ended.scores:
             (row,) = captured(exact, latent, f"step {step}")
             assert score == pytest.approx(float(probe.score([row])[0]), rel=1e-5)
-        (row,) = captured(exact, latent, f"step {fate.scores[-1][0]}")
+        (row,) = captured(exact, latent, f"step {ended.scores[-1][0]}")
         assert relative_error(seen.denoised, row.denoised) < 1e-5
     (survivor,) = result.survivors
     later = apply_step_cache(small, StepCacheConfig(interval=3, space=space, start=last / STEPS))
     assert relative_error(result.latents, ksampler(later, rows=1, seed=seeds[survivor])) < 1e-5
     if space == "output":
-        dropped = [fate.model_rows for row, fate in enumerate(result.outcome.fates) if row != survivor]
+        dropped = [each.model_rows for row, each in enumerate(result.outcome.candidates) if row != survivor]
         assert sorted(dropped) == sorted(2 * goal for goal in (cuts.at[0], last))
         counter = EvaluationCounter()
         ksampler(counter.on(later), rows=1)
-        assert result.outcome.fates[survivor].model_rows == 2 * counter.computed < 2 * STEPS
+        assert result.outcome.candidates[survivor].model_rows == 2 * counter.computed < 2 * STEPS
         assert sum(calls) == result.outcome.model_rows
 
 
@@ -454,20 +452,3 @@ def test_the_node_follows_its_preset_and_names_itself_in_errors(small, ksampler,
         node(small, start=0.9, end=0.3)
     with pytest.raises(ValueError, match="^TC-Padé Cache: This MODEL has a"):
         node(node(small).args[0])
-
-
-@pytest.mark.long
-def test_on_the_trained_testbed_pade_beats_reuse_and_the_published_formula_does_not():
-    """Median over training prompts: single images may tip over to another composition."""
-    testbed = candidates.Testbed.load("flux")
-    bench = Bench(testbed, testbed.prompts(6, 3, "train"), range(50, 56))
-    full = bench.sample(testbed.model, 20).latents
-    error = {
-        name: float(relative(bench.sample(apply_step_cache(testbed.model, config), 20).latents, full, 0).median())
-        for name, config in {
-            "reuse": StepCacheConfig(predictor="reuse"),
-            "pade11": StepCacheConfig(),
-            "published": unbounded(PUBLISHED, 3),
-        }.items()
-    }
-    assert error["pade11"] < 0.7 * error["reuse"] and error["published"] > error["reuse"], error

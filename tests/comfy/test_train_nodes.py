@@ -15,7 +15,7 @@ from diffusion_probe.nodes.evaluate import EvaluateProbe
 from diffusion_probe.nodes.probe_folder import FOLDER, new_probe_path, probe_names, probe_path
 from diffusion_probe.nodes.probes import AttentionFocusProbe, LoadProbe
 from diffusion_probe.nodes.train import TrainProbe
-from diffusion_probe.training.fitting.choices import recipe_for
+from diffusion_probe.training.fitting.recipe import recipe_for
 
 SMALL = {"width": 16, "seeing": 1, "layers": 1}
 

@@ -16,7 +16,7 @@ from diffusion_probe.engine.core.reward import Reward
 from diffusion_probe.engine.runs.keys import RECORDING
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
-from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.seed_search.search import seed_search
 from diffusion_probe.nodes.attach import AttachProbe, ProbeScore
 from diffusion_probe.nodes.prune import PruneInFlight
 from diffusion_probe.nodes.record import AttachRecorder

@@ -13,6 +13,7 @@ from ...engine.core.features import Features, project_channels
 from ...engine.core.json_text import storable
 from .folder import RUNS, run_path
 from .header import HEADER, Header, read_header
+from .labels import Labels
 from .projection import dataset_projection, fit_projection, keep_projection, require_width
 from .run_file import why_no_record
 from .run_record import RunRecord
@@ -29,8 +30,9 @@ class FinishedRun:
         steps: of its schedule.
         moments: for each moment the features of the rows, with all channels of the activation.
         final: the finished latents, ``[rows, channels, height, width]``.
-        labels, others, parts, settings: as in ``RunRecord``.
-        model: which model, for people.
+        labels: of the rows.
+        model: name of the model, for people.
+        settings: other values of interest to people.
     """
 
     prompt: str
@@ -38,9 +40,7 @@ class FinishedRun:
     steps: int
     moments: Sequence[Sequence[Features]]
     final: Tensor
-    labels: Mapping[str, Sequence[float]]
-    others: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    parts: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    labels: Labels
     model: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -56,7 +56,7 @@ def record_run(folder: Path, key: str, run: FinishedRun) -> None:
     _require_numbers(run)
     record = _record(key, run)
     projection, first, tensors = _projected(folder, run)
-    header = Header(first.family, first.blocks, len(projection), run.model, next(iter(run.labels)))
+    header = Header(first.family, first.blocks, len(projection), run.model, next(iter(run.labels.own)))
     DatasetWriter(folder, header).add(record, tensors)
 
 
@@ -68,9 +68,9 @@ def _record(key: str, run: FinishedRun) -> RunRecord:
         steps=run.steps,
         words=word_names(run.moments[0][0]),
         moments=recorded_moments(run.moments),
-        labels={label: tuple(values) for label, values in run.labels.items()},
-        others={prompt: tuple(values) for prompt, values in run.others.items()},
-        parts={part: tuple(words) for part, words in run.parts.items()},
+        labels={label: tuple(values) for label, values in run.labels.own.items()},
+        others={prompt: tuple(values) for prompt, values in run.labels.others.items()},
+        phrases={phrase: tuple(words) for phrase, words in run.labels.phrases.items()},
         settings=storable(dict(run.settings)),
     )
     if why := why_no_record(record):
@@ -131,7 +131,7 @@ def dataset_size(folder: Path, key: str) -> dict[str, int]:
 
 
 def _require_numbers(run: FinishedRun) -> None:
-    for label, values in (*run.labels.items(), *run.others.items()):
+    for label, values in (*run.labels.own.items(), *run.labels.others.items()):
         if len(values) != len(run.seeds):
             raise ValueError(
                 f"{len(values)} images for {len(run.seeds)} rows of the latent. Decode the same latent that is "

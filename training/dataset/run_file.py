@@ -59,7 +59,7 @@ def why_no_record(run: RunRecord) -> str | None:
         "moments": bool(run.moments) and all(map(_is_moment, run.moments)),
         "labels": bool(run.labels) and _by_name(run.labels, lambda values: _numbers(values, rows)),
         "others": _by_name(run.others, lambda values: _numbers(values, rows)),
-        "parts": _by_name(run.parts, lambda words: _places(words, len(run.words))),
+        "parts": _by_name(run.phrases, lambda words: _places(words, len(run.words))),
         "settings": isinstance(run.settings, dict),
     }
     wrong = [name for name, right in checks.items() if not right]

@@ -16,8 +16,9 @@ from ..dataset.batches import Batches, grouped
 from ..dataset.folder import Dataset, prompt_digest
 from ..dataset.projection import dataset_projection
 from ..metrics.validation import Scored, score_groups, with_enough_rows, within_by_moment
-from .figures import describe, figures_of, quantiles, skill_of
-from .fit import Fit, Recipe, check_labels
+from .fit import Fit, check_labels
+from .held_out import describe, figures_of, quantiles, skill_of
+from .recipe import Recipe
 from .unfinished import Unfinished, disk_errors
 
 CHECK_EVERY = 250

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ...engine.core.json_text import read_json
 from ..dataset.folder import Dataset, run_key
 from .checkpoints import load_checkpoint, metadata_of, remove_checkpoint, save_checkpoint
-from .fit import Recipe, default_sizes
+from .recipe import Recipe, default_sizes
 
 KEY, CHECKS = "training", "checks"
 

@@ -1,0 +1,108 @@
+"""The documents: their links, their sizes and what they never say."""
+
+import re
+from itertools import chain
+
+import pytest
+from diffusion_probe.engine.board.values import score_board
+from diffusion_probe.engine.core.scores import Scores, SeedName
+from diffusion_probe.probe_models.probe_card import ProbeCard
+from diffusion_probe.training.client.paths import PACK_ROOT
+from diffusion_probe.training.dataset.header import Header
+from diffusion_probe.training.dataset.run_record import RecordedMoment, RunRecord
+
+from dev.house import MOST_BYTES
+
+DOCUMENTS = sorted(
+    chain(
+        PACK_ROOT.glob("*.md"),
+        PACK_ROOT.glob("docs/**/*.md"),
+        PACK_ROOT.glob("engine/**/*.md"),
+        PACK_ROOT.glob("testbed/**/*.md"),
+        PACK_ROOT.glob("web/docs/*.md"),
+    )
+)
+"""Every document that a user or a contributor reads."""
+
+UNWRITTEN = tuple(path for path in ("CONTRIBUTING.md", "docs/results") if not (PACK_ROOT / path).exists())
+"""What other branches bring; delete this when all are merged."""
+
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+CODE = re.compile(r"^```.*?^```|^ {4}.*?$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+HEADING = re.compile(r"^#+ +(.+?)\s*$", re.MULTILINE)
+BACKTICKED_PATH = re.compile(r"`([\w.]+(?:/[\w.-]*)+)`")
+
+
+def named(path):
+    return path.relative_to(PACK_ROOT).as_posix()
+
+
+def read(path):
+    return path.read_text(encoding="utf-8")
+
+
+def anchors(text):
+    """The anchors that GitHub gives to a document's headings."""
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in HEADING.findall(text)}
+
+
+def broken_links(path, text):
+    """The relative links of a document that lead nowhere."""
+    broken = []
+    for link in LINK.findall(CODE.sub("", text)):
+        if re.match(r"\w+:", link):
+            continue
+        file, _, anchor = link.partition("#")
+        target = (path.parent / file).resolve() if file else path
+        if UNWRITTEN and target.relative_to(PACK_ROOT).as_posix().startswith(UNWRITTEN):
+            continue
+        if not target.exists() or (anchor and anchor not in anchors(read(target))):
+            broken.append(link)
+    return broken
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=named)
+def test_every_relative_link_leads_somewhere(path):
+    assert broken_links(path, read(path)) == []
+
+
+def test_a_link_to_a_missing_file_or_heading_counts_as_broken():
+    path = PACK_ROOT / "docs" / "search.md"
+    text = "[a](search.md) [b](search.md#policies) [c](gone.md) [d](search.md#gone) `[e](gone.md)` [f](https://x.y)"
+    assert broken_links(path, text) == ["gone.md", "search.md#gone"]
+
+
+@pytest.mark.parametrize("name", MOST_BYTES)
+def test_a_front_document_is_short(name):
+    assert (PACK_ROOT / name).stat().st_size <= MOST_BYTES[name]
+
+
+def test_no_document_says_asked_of_it():
+    assert [named(path) for path in DOCUMENTS if "asked of it" in read(path).lower()] == []
+
+
+def test_every_path_that_the_architecture_names_exists():
+    paths = [path for path in BACKTICKED_PATH.findall(read(PACK_ROOT / "ARCHITECTURE.md")) if path not in UNWRITTEN]
+    inside = {"hub/", "policies/", "taps/", "prompt/", "dataset/", "metrics/", "fitting/", "client/"}  # of a room
+    missing = [path for path in paths if path not in inside and not (PACK_ROOT / path).exists()]
+    assert len(paths) > 30 and missing == []
+
+
+def test_the_formats_name_every_field_of_what_is_written():
+    board = score_board(Scores((0.5,), (SeedName(1),), "a probe", "quality", "20%", 5, True))
+    fields = [*ProbeCard.__dataclass_fields__, *Header.__dataclass_fields__, *RecordedMoment.__dataclass_fields__]
+    fields += [name for name in RunRecord.__dataclass_fields__ if name not in ("grids", "file")]  # known when read
+    fields += [*board, *board["rows"][0]]
+    text = read(PACK_ROOT / "docs" / "formats.md")
+    assert [field for field in fields if f"`{field}`" not in text] == []
+
+
+def test_the_changelog_has_an_entry_for_the_version_of_the_pack():
+    (version,) = re.findall(r'^version = "(.+)"$', read(PACK_ROOT / "pyproject.toml"), re.MULTILINE)
+    assert f"\n## [{version}] - " in read(PACK_ROOT / "CHANGELOG.md")
+
+
+def test_every_decision_is_on_the_list_of_decisions():
+    folder = PACK_ROOT / "docs" / "decisions"
+    pages = {page.name for page in folder.glob("*.md")} - {"README.md"}
+    assert pages == set(LINK.findall(read(folder / "README.md")))
