@@ -149,9 +149,9 @@ class MomentPlan:
         first, last = (100 * percent_of_sigma(self.model_sampling, s) for s in (self.sigmas[0], self.sigmas[-1]))
         covered = f"the run covers {first:.0f}% to {last:.0f}% of the noise range"
         if self.sigmas[0] <= above:
-            return f"{covered}; {moment} is before its start. Write a later moment, or start at an earlier step."
+            return f"{covered}; {moment} lies before its start. Ask for a later moment, or start at an earlier step."
         if self.sigmas[-1] > above:
-            return f"{covered}; {moment} is after its end. Write an earlier moment, or end at a later step."
+            return f"{covered}; {moment} lies after its end. Ask for an earlier moment, or end at a later step."
         return None
 
     def wanted(self, step: int, sigma: float) -> list[Moment]:
@@ -176,7 +176,7 @@ class MomentPlan:
     def why_missing(self, moment: Moment, evaluations: int) -> str:
         """Return why nothing was captured at a moment in a run of ``evaluations`` evaluations."""
         if moment.step is not None:
-            return f"the run had {evaluations} model evaluations, so no {moment}. Write step 1 to step {evaluations}."
+            return f"the run had {evaluations} model evaluations, so no {moment}. Ask for step 1 to {evaluations}."
         return self.why_outside(moment) or (
             f"the sampler made no model evaluation just above {moment}. A cache node before the probe (LazyCache) may "
             "have skipped it: connect the cache after the probe, or let it start later."

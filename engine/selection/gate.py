@@ -87,7 +87,7 @@ def _check(scores: Scores, threshold: float, threshold_on: str, rows: str) -> No
         raise ValueError(f"The threshold is {threshold}. Enter a number.")
     if threshold_on != RAW and not 0 <= threshold <= 100:
         raise ValueError(
-            f"The threshold is {threshold:g}, but a percentile is between 0 and 100. "
+            f"The threshold is {threshold:g}, but a percentile lies between 0 and 100. "
             f'Enter such a number, or set threshold on to "{RAW}".'
         )
     if threshold_on == CALIBRATION:

@@ -100,7 +100,7 @@ def check_limits(top_k: int, threshold: float, threshold_on: str) -> None:
         raise ValueError(f'The threshold is {threshold}. Enter a number, or set threshold on to "{OFF}".')
     if threshold_on == PERCENTILE and not 0 <= threshold <= 100:
         raise ValueError(
-            f"The threshold is {threshold:g}, but a percentile is between 0 and 100. "
+            f"The threshold is {threshold:g}, but a percentile lies between 0 and 100. "
             f'Enter such a number, or set threshold on to "{RAW}".'
         )
 

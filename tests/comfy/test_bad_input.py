@@ -42,7 +42,7 @@ def small_wan():
 
 @pytest.mark.parametrize("node", ["Attach Probe", "Prune in Flight"])
 def test_a_video_model_is_refused_with_the_families_that_are_supported(probe, node):
-    says = f"{node}: This MODEL is a WAN21, which makes videos.*Supported: FLUX, .*SDXL, SD1.5. TC-Padé Cache takes"
+    says = f"{node}: This MODEL is a WAN21, which makes videos.*Supported: FLUX, .*SDXL, SD1.5. The step cache works"
     with pytest.raises(ValueError, match=says):
         if node == "Attach Probe":
             AttachProbe.execute(small_wan(), probe, "20%")

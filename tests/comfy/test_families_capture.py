@@ -326,7 +326,7 @@ def test_what_learned_probes_read_is_the_blocks_output_at_the_image_the_noisy_la
 
 
 def test_a_probe_of_activations_is_refused_where_comfyui_shows_none(small_model):
-    with pytest.raises(ValueError, match="reads an activation, and ComfyUI shows none of HiDream"):
+    with pytest.raises(ValueError, match="reads an activation, and ComfyUI gives no access to those of HiDream"):
         attach_probe(small_model("HiDream").model, CaptureAll())
 
 
@@ -426,7 +426,7 @@ def test_of_several_frames_where_one_is_an_image_nothing_is_captured_and_why(sma
     model = attach_probe(small.model, probe, "step 1")
     latent = small.sample(model, **options)
     assert torch.equal(latent, small.sample(**options))
-    with pytest.raises(ValueError, match="looks at single images, and this latent has 3 frames or layers. Sample an"):
+    with pytest.raises(ValueError, match="reads single images, and this latent has 3 frames or layers. Sample an"):
         captured(model, {"samples": latent})
 
 

@@ -44,8 +44,8 @@ def encode_words(clip: Any, text: str) -> tuple[list, tuple[Word, ...] | None]:
     spelled = _spelled(clip, text, context.shape[1] + (0 if llama is None else llama.shape[2]))
     if spelled is None:
         logging.warning(
-            f"Diffusion Probe: {type(clip.cond_stage_model).__name__} is not in the table of text encoders, or its "
-            "tokens are not the positions of its context. All text positions count as one."
+            f"Diffusion Probe: {type(clip.cond_stage_model).__name__} is not in the pack's table of text encoders, or "
+            "its tokens are not the positions of its context. All text positions count as one."
         )
         return conditioning, None
     return [[context, {**entry, KEY: spelled}] for context, entry in conditioning], numbered(spelled)
