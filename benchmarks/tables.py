@@ -1,4 +1,4 @@
-"""Write the pages of ``docs/results`` and the model cards of the shipped probes from the result files.
+"""Writer of the pages of ``docs/results`` and of the model cards of the shipped probes, from the result files.
 
 ``python -m benchmarks.tables``; with ``--check`` nothing is written, and the exit status is 1 where a page or card is
 not what the results and the probe files give.
@@ -20,7 +20,7 @@ DOCS = PACK_ROOT / "docs" / "results"
 def index() -> str:
     """Return the list of all pages."""
     lines = [
-        WRITTEN.format(source="the pages"),
+        WRITTEN.format(source="benchmarks/lib/pages"),
         "# Results",
         "One page for each question: how it was measured, the command with its seed, the machine, the tables, what "
         "they show and what they do not. Every figure is taken from a file in "

@@ -13,12 +13,12 @@ from pathlib import Path
 VERBS = frozenset(
     """
     accept add align allow announce answer append apply ask assign attach average await begin bind blend block bound
-    bring build calculate call cancel carry catch change check choose clear clip close collect combine compare compile
-    complete compress compute concatenate configure connect contain continue convert copy correct count crop cut decide
-    decode declare define delete deliver deny describe detach detect determine discard display divide do download drain
-    draw drop encode end ensure enter estimate evaluate examine exchange exclude execute expand expect explain export
-    extend extract fail feed fetch fill filter find finish fit fix flatten follow forget fork format forward free freeze
-    gather generate get give go group guard guess halt hand handle hash have help hide hold ignore import include
+    bring build calculate call cancel capture carry catch change check choose clear clip close collect combine compare
+    compile complete compress compute concatenate configure connect contain continue convert copy correct count crop cut
+    decide decode declare define delete deliver deny describe detach detect determine discard display divide do download
+    drain draw drop encode end ensure enter estimate evaluate examine exchange exclude execute expand expect explain
+    export extend extract fail feed fetch fill filter find finish fit fix flatten follow forget fork format forward free
+    freeze gather generate get give go group guard guess halt hand handle hash have help hide hold ignore import include
     increase index initialize insert inspect install instantiate interpolate interrupt join judge keep kill know label
     launch lay leave let limit link list listen load locate lock log look lower make map mark match mean measure merge
     mix modify move multiply name narrow normalize normalise note notice notify number observe obtain offer open order

@@ -1,1 +1,1 @@
-"""What runs inside of ComfyUI's sampler and decides which seeds go on."""
+"""Code that runs inside of ComfyUI's samplers and selects seeds."""

@@ -1,5 +1,6 @@
 """Attach Recorder and Record Probe Data: features of runs and rewards of their images, for training."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from comfy_api.latest import io
@@ -190,9 +191,9 @@ def _finished_run(model, latent, images, rewards: list, prompt: str, pool: list,
     )
 
 
-def _scored(reward, images, prompts: list) -> dict:
+def _scored(reward, images, prompts: Sequence[str]) -> dict[str, list[float]]:
     """Return the rewards of the images by prompt, without the prompts that the reward refuses."""
-    scores = {}
+    scores: dict[str, list[float]] = {}
     if not reward.reads_prompt:
         return scores
     for prompt in prompts:

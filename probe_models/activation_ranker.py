@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from ..engine.core.features import ACTIVATION, TEXT
 from .inputs import Inputs
 from .layers import CONDITION, FREQUENCIES, GROUPS, ResidualLayer, noise_embedding
+from .network import ProbeNetwork
 from .norms import ChannelNorm
 
 LONGEST = 16
 """Longer side of the grid on which spatial attention works."""
 
 
-class ActivationRanker(nn.Module):
+class ActivationRanker(ProbeNetwork):
     """Network from activation, text and noise level to one number per head.
 
     Args:
@@ -51,7 +52,8 @@ class ActivationRanker(nn.Module):
         images = self.activation_norm(inputs.activation)
         longest = max(images.shape[-2:])
         if longest > LONGEST:
-            images = F.adaptive_avg_pool2d(images, [-(-side * LONGEST // longest) for side in images.shape[-2:]])
+            height, width = (-(-side * LONGEST // longest) for side in images.shape[-2:])
+            images = F.adaptive_avg_pool2d(images, (height, width))
         condition = self.condition(noise_embedding(inputs.percent.float()))
         x = self.stem(images)
         for stage in self.stages:
@@ -66,8 +68,10 @@ class ActivationRanker(nn.Module):
 
     @property
     def last_layer(self) -> nn.Linear:
-        """Layer that gives the scores, whose weights decide their unit."""
-        return self.head[-1]
+        """Last layer of the head."""
+        layer = self.head[-1]
+        assert isinstance(layer, nn.Linear)
+        return layer
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Score rows, ``[rows, heads]`` float32."""

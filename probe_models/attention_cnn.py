@@ -16,7 +16,7 @@ from .inputs import SPELLING, Inputs
 from .layers import CONDITION, FREQUENCIES, GROUPS, ResidualLayer, noise_embedding
 from .map_features import SUMMARY, VIEWS, maps_of, summary, views
 from .norms import ChannelNorm
-from .word_network import WordFeatures, WordNetwork
+from .word_network import WordFeatures, WordNetwork, WordSizes
 
 WIDTHS = (48, 96, 192)
 LAYERS = 2
@@ -26,7 +26,8 @@ class AttentionCNN(WordNetwork):
     """Network from maps of words, which words they are, and the noise level to one number per head.
 
     Args:
-        blocks, heads, text, width, reading, judging, attention_heads, spelling: see :class:`WordNetwork`.
+        blocks, heads: see :class:`WordNetwork`.
+        text, width, reading, judging, attention_heads, spelling: see :class:`WordSizes`.
         widths: channels of the DownBlocks, multiples of ``GROUPS``; each halves the grid but the last.
         layers: number of residual layers per DownBlock.
     """
@@ -37,6 +38,7 @@ class AttentionCNN(WordNetwork):
         self,
         blocks: int,
         heads: int = 1,
+        *,
         text: int = 0,
         widths: Sequence[int] = WIDTHS,
         layers: int = LAYERS,
@@ -46,7 +48,7 @@ class AttentionCNN(WordNetwork):
         attention_heads: int = 4,
         spelling: int = SPELLING,
     ):
-        super().__init__(blocks, heads, text, width, reading, judging, attention_heads, spelling)
+        super().__init__(blocks, heads, WordSizes(text, width, reading, judging, attention_heads, spelling))
         self.map_condition = nn.Sequential(
             nn.Linear(SUMMARY * blocks + 2 * FREQUENCIES, CONDITION), nn.SiLU(), nn.Linear(CONDITION, CONDITION)
         )

@@ -58,5 +58,7 @@ class CombinedProbe(Probe):
     def together(self, rows: Sequence[Features], trained: Tensor, preview: Tensor) -> Tensor:
         """Return the weighted mean of both probes' scores of rows, ``[rows]``."""
         at = [row.percent for row in rows]
-        weights = (torch.tensor(np.interp(at, self.percents, each), dtype=torch.float32) for each in zip(*self.weights))
-        return sum(weight * score for weight, score in zip(weights, (trained, preview)))
+        first, second = (
+            torch.tensor(np.interp(at, self.percents, weights), dtype=torch.float32) for weights in zip(*self.weights)
+        )
+        return first * trained + second * preview

@@ -1,4 +1,4 @@
-"""Weights and skill of the combination of a trained probe and previews."""
+"""Combination of a trained probe and previews into one probe: the weights of their mean, and its skill."""
 
 from dataclasses import replace
 

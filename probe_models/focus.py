@@ -16,7 +16,7 @@ WEIGHTS = {
     "compactness": 0.20,  # 1 - spread
     "wholeness": 0.10,  # 1 / hot spots: too many objects fragment into weak spots
     "agreement": 0.05,  # of blocks; little, because blocks that work well may each have their own task
-    "separation": 0.20,  # 1 - overlap: too few objects, the maps collapse on one place
+    "separation": 0.20,  # 1 - overlap: too few objects, the maps collapse on one position
 }
 """Weight of each signature in the score; they sum to 1. By reasoning, and the last digit by training prompts of the
 testbed (``benchmarks/NOTES.md``)."""

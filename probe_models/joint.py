@@ -7,6 +7,8 @@ every moment. No published system reads all of these features; the components ar
 section 3.3) and Probe-Select (an activation and the text, section 3).
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,7 +18,7 @@ from .inputs import SPELLING, Inputs
 from .layers import WAVES, AttentionLayer, ResidualLayer, cell_positions, noise_embedding
 from .map_features import VIEWS, maps_of, summary, views
 from .norms import ChannelNorm, FeatureNorm
-from .word_network import WordFeatures, WordNetwork
+from .word_network import WordFeatures, WordNetwork, WordSizes
 
 PATCH = 2
 """Side of an image token's cell, in pixels of the latent."""
@@ -26,7 +28,8 @@ class JointProbe(WordNetwork):
     """Network from all features to one number per head.
 
     Args:
-        blocks, heads, text, width, reading, attention_heads, spelling: see :class:`WordNetwork`.
+        blocks, heads: see :class:`WordNetwork`.
+        text, width, reading, attention_heads, spelling: see :class:`WordSizes`.
         latent: channels of the latent.
         activation: channels of the projected activation.
         looking: number of residual convolutions at the latent's own resolution, of ``channels`` channels: shapes
@@ -42,6 +45,7 @@ class JointProbe(WordNetwork):
         self,
         blocks: int,
         heads: int,
+        *,
         latent: int,
         activation: int,
         text: int,
@@ -54,7 +58,7 @@ class JointProbe(WordNetwork):
         attention_heads: int = 4,
         spelling: int = SPELLING,
     ):
-        super().__init__(blocks, heads, text, width, reading, layers, attention_heads, spelling)
+        super().__init__(blocks, heads, WordSizes(text, width, reading, layers, attention_heads, spelling))
         self.latent_norm, self.denoised_norm = ChannelNorm(latent), ChannelNorm(latent)
         self.activation_norm = ChannelNorm(activation)
         self.stem = nn.Conv2d(2 * latent + activation, channels, 3, padding=1)
@@ -107,14 +111,15 @@ class JointProbe(WordNetwork):
         )
 
     @staticmethod
-    def map_features(inputs: Inputs, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def map_features(inputs: Inputs, grid: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Compute a summary of each word's maps and their values on each cell of a grid, both not normalised.
 
         Returns:
             ``[rows, words, SUMMARY * blocks]``, and ``[rows, words, cells, VIEWS * blocks]``.
         """
         maps = maps_of(inputs)
-        on_cells = F.adaptive_avg_pool2d(maps.flatten(0, 1), grid).unflatten(0, maps.shape[:2])
+        high, wide = grid
+        on_cells = F.adaptive_avg_pool2d(maps.flatten(0, 1), (high, wide)).unflatten(0, maps.shape[:2])
         return summary(maps), views(on_cells).flatten(3).movedim(2, -1)
 
     def fit_norms(self, inputs: Inputs) -> None:

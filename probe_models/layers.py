@@ -166,20 +166,20 @@ class RelativePositions(nn.Module):
 
 
 def noise_embedding(percent: Tensor) -> Tensor:
-    """Embed noise levels ``[rows]`` (0 to 1) as sines and cosines, ``[rows, 2 * FREQUENCIES]``, from half a wave on."""
+    """Encode noise levels ``[rows]``, 0 to 1, as sines and cosines from half a wave on, ``[rows, 2 * FREQUENCIES]``."""
     frequencies = math.pi * torch.logspace(0, 6, FREQUENCIES, base=2, device=percent.device)
     angles = percent[:, None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], -1)
 
 
 def word_order(words: int) -> Tensor:
-    """Embed each word's position in the prompt as sines and cosines, ``[words, 2 * WAVES]``."""
+    """Encode each word's position in the prompt as sines and cosines, ``[words, 2 * WAVES]``."""
     angles = torch.arange(words)[:, None] / 2.0 ** torch.arange(WAVES)
     return torch.cat([angles.sin(), angles.cos()], 1)
 
 
 def cell_positions(height: int, width: int) -> Tensor:
-    """Embed the positions of a grid's cells as sines and cosines, ``[4 * WAVES, height, width]``.
+    """Encode the positions of a grid's cells as sines and cosines, ``[4 * WAVES, height, width]``.
 
     The longer side goes from 0 to 1.
     """

@@ -7,6 +7,9 @@ from torch import Tensor, nn
 class ChannelNorm(nn.Module):
     """Normalisation of channels to zero mean and unit variance over a dataset, as measured by :meth:`fit`."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, channels: int):
         super().__init__()
         self.register_buffer("mean", torch.zeros(channels))

@@ -95,7 +95,7 @@ class PreviewReward(Probe):
 
 
 def _latents(rows: Sequence[Features]) -> Tensor:
-    """Return the rows' x0 predictions, ``[rows, channels, ...]``."""
+    """Stack the rows' x0 predictions, ``[rows, channels, ...]``."""
     if not rows:
         raise ValueError("preview reward: there are no rows to score.")
     missing = [number for number, row in enumerate(rows) if row.denoised is None]

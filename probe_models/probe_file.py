@@ -18,9 +18,14 @@ from .activation_ranker import ActivationRanker
 from .attention_cnn import AttentionCNN
 from .inputs import Inputs, row_inputs, stacked
 from .joint import JointProbe
+from .network import ProbeNetwork
 from .probe_card import FORMAT, ProbeCard
 
-KINDS = {"attention cnn": AttentionCNN, "activation ranker": ActivationRanker, "joint": JointProbe}
+KINDS: dict[str, type[ProbeNetwork]] = {
+    "attention cnn": AttentionCNN,
+    "activation ranker": ActivationRanker,
+    "joint": JointProbe,
+}
 METADATA = "diffusion_probe"
 """The key of the card in the file's metadata."""
 
@@ -52,7 +57,7 @@ class LearnedProbe(Probe):
         self,
         name: str,
         card: ProbeCard,
-        network: nn.Module,
+        network: ProbeNetwork,
         projection: Tensor | None = None,
         prompts: frozenset[int] | None = None,
     ):
@@ -79,8 +84,8 @@ class LearnedProbe(Probe):
         scores = torch.zeros(len(rows))
         for group in alike.values():
             for first in range(0, len(group), ROWS_AT_ONCE):
-                numbers, inputs = zip(*group[first : first + ROWS_AT_ONCE])
-                scores[list(numbers)] = self._network_scores(numbers, stacked(inputs))
+                numbers, parts = zip(*group[first : first + ROWS_AT_ONCE])
+                scores[list(numbers)] = self._network_scores(numbers, stacked(parts))
         return scores
 
     def _inputs(self, number: int, row: Features) -> Inputs:
@@ -125,7 +130,7 @@ class LearnedProbe(Probe):
             raise ValueError(f"{self.name}: the attention of row {number} is empty or holds NaN or infinity.")
 
 
-def new_network(card: ProbeCard) -> nn.Module:
+def new_network(card: ProbeCard) -> ProbeNetwork:
     """Build the network that a card describes, untrained.
 
     Raises:
@@ -155,12 +160,12 @@ def save_probe(
         projection: of the activation that it reads, if it reads one.
         prompts: see :class:`LearnedProbe`.
     """
-    given = dict(network.state_dict())
+    state = dict(network.state_dict())
     if projection is not None:
-        given[PROJECTION] = projection
+        state[PROJECTION] = projection
     if prompts is not None:
-        given[PROMPTS] = torch.tensor(prompts, dtype=torch.int32)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in given.items()}
+        state[PROMPTS] = torch.tensor(prompts, dtype=torch.int32)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     replace_file(path, lambda unfinished: save_file(tensors, unfinished, {METADATA: card.to_json()}))
 
 
@@ -179,13 +184,14 @@ def load_probe(path: Path) -> LearnedProbe:
         )
     try:
         card = ProbeCard.from_json(text)
-        projection, prompts = tensors.pop(PROJECTION, None), tensors.pop(PROMPTS, None)
+        kept_projection, kept_prompts = tensors.pop(PROJECTION, None), tensors.pop(PROMPTS, None)
         with torch.device("meta"):
             network = new_network(card)
         network.load_state_dict(tensors, assign=True)
         if not all(tensor.is_floating_point() and tensor.float().isfinite().all() for tensor in tensors.values()):
             raise ValueError("its weights hold NaN or infinity")
-        projection, prompts = _checked_projection(projection, card, network), _checked_prompts(prompts)
+        projection = _checked_projection(kept_projection, card, network)
+        prompts = _checked_prompts(kept_prompts)
     except (ValueError, RuntimeError) as error:
         raise ValueError(
             f"{path.name} can't be used: {_first_line(error)}. If a newer Diffusion Probe wrote it (this one writes "
@@ -194,7 +200,7 @@ def load_probe(path: Path) -> LearnedProbe:
     return LearnedProbe(plain(path.stem, 255), card, network, projection, prompts)
 
 
-def _checked_projection(projection: Tensor | None, card: ProbeCard, network: nn.Module) -> Tensor | None:
+def _checked_projection(projection: Tensor | None, card: ProbeCard, network: ProbeNetwork) -> Tensor | None:
     """Return a file's projection in full precision, None for a network that reads no activation."""
     if projection is None or ACTIVATION not in network.needs:
         return None

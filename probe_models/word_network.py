@@ -1,6 +1,6 @@
 """Base of the networks that read a prompt's words, and score how well the features of a row show each of them."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from .inputs import SPELLING, Inputs
 from .layers import CONDITION, FREQUENCIES, WAVES, AttentionLayer, RelativePositions, noise_embedding, word_order
 from .map_features import CENTRE, SUMMARY
-from .norms import FeatureNorm
+from .network import ProbeNetwork
+from .norms import ChannelNorm, FeatureNorm
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,11 @@ class WordFeatures:
         return WordFeatures(**{name: None if value is None else change(value) for name, value in vars(self).items()})
 
 
-class WordNetwork(nn.Module, ABC):
-    """Transformer over a prompt's words: it adds the features of each word, and scores them together.
+@dataclass(frozen=True)
+class WordSizes:
+    """Sizes of a :class:`WordNetwork`.
 
-    Args:
-        blocks: number of attention blocks that a word's maps come from.
-        heads: number of scores.
+    Attributes:
         text: channels of a word's embedding; 0: embeddings are not read, so the network fits any text encoder.
         width: of a token, a multiple of ``attention_heads``.
         reading: number of layers among the words alone, before features are added: once per prompt.
@@ -48,35 +48,48 @@ class WordNetwork(nn.Module, ABC):
         spelling: number of signs of the words' spelling that are read, ``SPELLING`` or 0.
     """
 
-    def __init__(
-        self,
-        blocks: int,
-        heads: int,
-        text: int,
-        width: int,
-        reading: int,
-        judging: int,
-        attention_heads: int,
-        spelling: int = SPELLING,
-    ):
+    text: int
+    width: int
+    reading: int
+    judging: int
+    attention_heads: int
+    spelling: int = SPELLING
+
+
+class WordNetwork(ProbeNetwork):
+    """Transformer over a prompt's words: it adds the features of each word, and scores them together.
+
+    Args:
+        blocks: number of attention blocks that a word's maps come from.
+        heads: number of scores.
+        sizes: of the transformer.
+
+    Attributes:
+        denoised_norm: norm of x0 predictions and finished latents, of a network that predicts the latter.
+    """
+
+    denoised_norm: ChannelNorm
+
+    def __init__(self, blocks: int, heads: int, sizes: WordSizes):
         super().__init__()
-        self.embedding, self.spelling = text, spelling
-        self.text_norm = nn.LayerNorm(text) if text else nn.Identity()
-        self.word = nn.Linear(text + spelling + 2 * WAVES, width)
+        width, attention_heads = sizes.width, sizes.attention_heads
+        self.embedding, self.spelling = sizes.text, sizes.spelling
+        self.text_norm = nn.LayerNorm(sizes.text) if sizes.text else nn.Identity()
+        self.word = nn.Linear(sizes.text + sizes.spelling + 2 * WAVES, width)
         self.lie_norm, self.lie = FeatureNorm(SUMMARY * blocks), nn.Linear(SUMMARY * blocks, width, bias=False)
         self.apart = RelativePositions(width, CENTRE * blocks, attention_heads)
         self.gather = nn.Parameter(torch.zeros(width))
         self.condition = nn.Sequential(
             nn.Linear(2 * FREQUENCIES, CONDITION), nn.SiLU(), nn.Linear(CONDITION, CONDITION)
         )
-        self.reading = nn.ModuleList(AttentionLayer(width, attention_heads) for _ in range(reading))
-        self.judging = nn.ModuleList(AttentionLayer(width, attention_heads) for _ in range(judging))
+        self.reading = nn.ModuleList(AttentionLayer(width, attention_heads) for _ in range(sizes.reading))
+        self.judging = nn.ModuleList(AttentionLayer(width, attention_heads) for _ in range(sizes.judging))
         self.norm = nn.LayerNorm(width)
         self.score = nn.Linear(width, heads)
 
     @property
     def last_layer(self) -> nn.Linear:
-        """Layer that gives the scores, whose weights decide their unit."""
+        """Layer that reads the gathered token."""
         return self.score
 
     @abstractmethod

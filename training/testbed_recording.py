@@ -109,9 +109,9 @@ class TestbedRecorder:
 
 def ground_truth(images: Tensor, prompt: str) -> dict[str, tuple[float, ...]]:
     """Score images ``[rows, height, width, 3]`` by the ground truth: the score and its two factors, by unit."""
-    parts = scorer.score_parts(images, [prompt])
+    criteria = scorer.criteria_of(images, [prompt])
     return {
-        scorer.GroundTruth.label: tuple(part.total for part in parts),
-        "structure": tuple(part.structure for part in parts),
-        "appearance": tuple(part.appearance for part in parts),
+        scorer.GroundTruth.label: tuple(each.total for each in criteria),
+        "structure": tuple(each.structure for each in criteria),
+        "appearance": tuple(each.appearance for each in criteria),
     }

@@ -1,4 +1,4 @@
-"""Full runs of many seeds of one prompt on a testbed model, with what probes see on the way."""
+"""Full runs of many seeds of one prompt on a testbed model, with the features that probes read on the way."""
 
 import hashlib
 import json
@@ -21,17 +21,17 @@ from tqdm import tqdm
 from training.client.paths import OUTPUT
 
 SEEDS_PER_PROMPT = 1000
-"""Candidates of different prompts never share a seed, nor do those of different benchmark seeds."""
+"""Distance of the first seeds of two prompts, so that no two prompts and no two benchmark seeds share a seed."""
 
 
 def candidate_seeds(benchmark_seed: int, prompt: int, count: int) -> range:
-    """The seeds of prompt number ``prompt``: each is the seed of one candidate's own noise."""
+    """Return the seeds of prompt number ``prompt``: each is the seed of one candidate's own noise."""
     first = (benchmark_seed * 1_000_000 + prompt) * SEEDS_PER_PROMPT
     return range(first, first + count)
 
 
 def kept_lines(settings: str, unit: str, count: int, make: Callable[[int], dict[str, Any]]) -> list[dict[str, Any]]:
-    """What ``make`` gives for 0 … count - 1. An interrupted run is taken up again, with the same settings.
+    """Return the results of ``make`` for 0 … count - 1; an interrupted run is continued with the same settings.
 
     Lines are kept in ``output/``; delete them there when code that decides the numbers changes.
     """
@@ -52,7 +52,7 @@ class Candidates:
 
     Attributes:
         truth: ground-truth score of each finished image, ``[seeds]`` in 0 … 1.
-        features: for each step asked for, one :class:`Features` per seed.
+        features: for each of the steps, one :class:`Features` per seed.
     """
 
     prompt: str
@@ -71,7 +71,7 @@ class Testbed:
 
     @classmethod
     def load(cls, name: str, folder: Path | None = None) -> "Testbed":
-        """The shipped weights, or those that a training run left in ``folder``.
+        """Load the shipped weights, or those that a training run left in ``folder``.
 
         Raises:
             SystemExit: there are none; the message lists those there are.
@@ -83,7 +83,7 @@ class Testbed:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """How it is sampled, and which weights these are."""
+        """Settings that it is sampled with, and the digest of its weights."""
         return {
             "steps": sample.STEPS,
             "cfg": sample.default_cfg(self.model),
@@ -94,22 +94,22 @@ class Testbed:
         }
 
     def weights(self) -> str:
-        """First half of the sha256 of the weight files."""
+        """Return the first half of the sha256 of the weight files."""
         digest = hashlib.sha256()
         for path in sorted(self.folder.glob("*.safetensors")):
             digest.update(path.read_bytes())
         return digest.hexdigest()[:32]
 
     def prompts(self, count: int, seed: int, split: str = "held_out") -> list[str]:
-        """``count`` different prompts; the model was trained on none of the held-out ones."""
+        """Return ``count`` different prompts; the model was trained on none of the held-out ones."""
         return [scene.prompt for scene in scenes.sample_scenes(count, seed, split)]
 
     def latents(self, model: Any, prompt: str, seeds: Sequence[int], **options: Any) -> Tensor:
-        """Final latents of ``model`` (the plain MODEL or a patched clone), one row per seed; its words are known."""
+        """Sample ``model``, plain or a patched clone: final latents, one row per seed; the words are known."""
         return sample.sample_conditioned(model, encode_words(self.clip, prompt)[0], self.clip, seeds, **options)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Images ``[rows, H, W, 3]`` in 0 … 1."""
+        """Decode latents to images ``[rows, H, W, 3]`` in 0 … 1."""
         return self.vae.decode(latents)
 
     def candidates(
@@ -135,7 +135,7 @@ class Testbed:
     def features(
         self, prompt: str, seeds: Sequence[int], looks: Sequence[int], probe: Probe, **options: Any
     ) -> dict[int, list[Features]]:
-        """What ``probe`` needs at evaluations ``looks``; the run ends after the last of them."""
+        """Capture what ``probe`` needs at evaluations ``looks``; the run ends after the last of them."""
         moments = [f"step {step}" for step in looks]
         with torch.inference_mode():
             model = attach_probe(self.model, probe, ", ".join(moments))

@@ -17,19 +17,19 @@ PROBES = PACK_ROOT / "testbed" / "probes"
 KINDS = {
     "joint": "A joint probe: small transformers that read attention maps, one activation, the noisy latent and the x0 "
     "prediction of a row, and score how well they show the words of the prompt. No published system reads all of "
-    "these; its parts follow Diffusion Probe (maps of words) and Probe-Select (an activation and the text).",
+    "these; its components follow Diffusion Probe (maps of words) and Probe-Select (an activation and the text).",
     "attention cnn": "An attention CNN: it reads the attention maps of the prompt's words, with the embeddings and "
     "spellings of the words, and nothing of the image. The idea is that of Diffusion Probe; the network is another "
     "one.",
     "activation ranker": "An activation ranker: it reads one activation of the model and the text embedding. The idea "
     "is that of Probe-Select.",
 }
-"""What a probe is, by kind."""
+"""Description of a probe by its kind."""
 
 HEADS = {
     "truth": "the ground truth of the testbed, in 0 … 1",
-    "structure": "its structural part",
-    "appearance": "its part from shapes and outlines",
+    "structure": "what of it is structure: objects, colours, count, relations",
+    "appearance": "what of it is shapes and outlines",
 }
 """Labels of the testbed."""
 
@@ -50,7 +50,7 @@ REMARKS = {
     ("sdxl", "joint"): "It was trained before the network could read the spelling of words; its file says `spelling` "
     "0, and the same command today trains a network that reads it.",
 }
-"""What else has to be known of a single file."""
+"""Limits of single files."""
 
 
 def card_texts(results: Path) -> dict[Path, str]:

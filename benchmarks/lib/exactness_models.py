@@ -1,4 +1,4 @@
-"""The small models that core nodes are tried on, and what else a node may want: a second model, files, pictures."""
+"""Small models that core nodes are tried on, and other inputs of nodes: a second model, files, pictures."""
 
 import dataclasses
 import tempfile
@@ -21,7 +21,7 @@ import nodes as comfy_nodes
 FLUX, SDXL = "FLUX", "SDXL"
 MODELS = (FLUX, SDXL)
 HEIGHT, WIDTH = 16, 8
-"""Of the latents: large enough for tiles of different heights and for windows."""
+"""Sides of the latents: large enough for tiles of different heights and for windows."""
 
 LORA_FILE = "exactness.safetensors"
 HYPERNETWORK_FILE = "exactness.pt"
@@ -34,11 +34,11 @@ SHAPES = {
         "transformer_depth_output": [1, 1, 1, 1],
     },
 }  # fmt: skip
-"""FLUX takes a guidance value as FLUX.1-dev does; SDXL has attention at every depth and in the middle."""
+"""Dimensions: FLUX takes a guidance value as FLUX.1-dev does; SDXL has attention at every depth and in the middle."""
 
 
 def small_model(name: str, seed: int, dtype: torch.dtype = torch.float32, **changes: Any) -> Any:
-    """A MODEL with random weights, which computes in ``dtype``, and attention that is far from flat.
+    """Build a MODEL with random weights, which computes in ``dtype``, and attention that is far from flat.
 
     Args:
         name: one of :data:`MODELS`, or of ``SMALL_MODELS`` of the testbed's random models.
@@ -58,7 +58,7 @@ def small_model(name: str, seed: int, dtype: torch.dtype = torch.float32, **chan
 
 @dataclass(frozen=True)
 class Job:
-    """What a KSampler is given beside the MODEL.
+    """Inputs of a KSampler beside the MODEL.
 
     Attributes:
         latent: a LATENT of one row.
@@ -73,22 +73,22 @@ class Job:
     scheduler: str = "normal"
 
     def changed(self, **changes: Any) -> "Job":
-        """The same with other settings."""
+        """Return the same job with other settings."""
         return dataclasses.replace(self, **changes)
 
     def of_rows(self, rows: int) -> dict[str, Any]:
-        """The latent as a batch of so many rows."""
+        """Return the latent as a batch of so many rows."""
         samples = self.latent["samples"]
         return {**self.latent, "samples": samples.repeat(rows, *[1] * (samples.ndim - 1))}
 
     def sample(self, model: Any, seed: int, rows: int = 1) -> Tensor:
-        """What the stock KSampler node gives, ``[rows, channels, height, width]``."""
+        """Sample with the stock KSampler node: ``[rows, channels, height, width]``."""
         settings = (self.steps, self.cfg, self.sampler, self.scheduler, self.positive, self.negative)
         return comfy_nodes.KSampler().sample(model, seed, *settings, self.of_rows(rows))[0]["samples"]
 
 
 def small_job(model: Any, seed: int) -> Job:
-    """A prompt, a negative prompt and an empty latent for a MODEL."""
+    """Build a prompt, a negative prompt and an empty latent for a MODEL."""
     latent_format = model.get_model_object("latent_format")
     frames = [1] if latent_format.latent_dimensions == 3 else []
     latent = {"samples": torch.zeros(1, latent_format.latent_channels, *frames, HEIGHT, WIDTH)}
@@ -97,8 +97,8 @@ def small_job(model: Any, seed: int) -> Job:
 
 
 @dataclass
-class Parts:
-    """What the nodes of one model are built from.
+class NodeInputs:
+    """The small model of one kind, and inputs for the nodes that are tried on it.
 
     Attributes:
         name: of the model's kind.
@@ -118,25 +118,25 @@ class Parts:
         self.job = small_job(self.model(), self.seed)
 
     def model(self, **changes: Any) -> Any:
-        """The MODEL, the same for the same changes of :func:`small_model`."""
+        """Return the MODEL, the same for the same changes of :func:`small_model`."""
         key = repr(sorted(changes.items()))
         if key not in self._models:
             self._models[key] = small_model(self.name, self.seed, **changes)
         return self._models[key]
 
     def forget_models(self) -> None:
-        """Build models anew when they are next asked for."""
+        """Forget the models, so that they are built anew when they are next needed."""
         self._models.clear()
 
     def marks(self, **changes: Any) -> set[str]:
-        """What a run may leave on the shared model: another class of it, a ``forward`` put over a module's own."""
+        """Return what a run may leave on the shared model: another class, a ``forward`` put over a module's own."""
         base = self.model(**changes).model
-        found = {f"diffusion_model is a {type(base.diffusion_model).__name__}"}
+        marks = {f"diffusion_model is a {type(base.diffusion_model).__name__}"}
         if base.current_patcher is not None:
-            found.add("current_patcher")
+            marks.add("current_patcher")
         for name, module in base.named_modules():
-            found |= {f"{name}.{key}" for key in vars(module) if key.startswith("forward")}
-        return found
+            marks |= {f"{name}.{key}" for key in vars(module) if key.startswith("forward")}
+        return marks
 
     @cached_property
     def second_model(self) -> Any:
@@ -147,7 +147,7 @@ class Parts:
         return model
 
     def model_patch(self, build: Callable[[int], Any]) -> Any:
-        """A MODEL_PATCH that a function of the seed builds; loaded once, as by a loader node."""
+        """Return a MODEL_PATCH that a function of the seed builds; loaded once, as by a loader node."""
         if build not in self._patches:
             self._patches[build] = build(self.seed + 4)
         return self._patches[build]
@@ -159,19 +159,19 @@ class Parts:
         return self.random(1, 8 * height, 8 * width, 3).sigmoid()
 
     def random(self, *shape: int) -> Tensor:
-        """Normal random numbers, always the same."""
+        """Draw normal random numbers, always the same."""
         return torch.randn(shape, generator=torch.Generator().manual_seed(self.seed + 3))
 
     def conditioning(self, number: int) -> list:
-        """Another CONDITIONING."""
+        """Build another CONDITIONING."""
         return random_conditioning(self.seed + number)
 
     def image_latent(self, **more: Any) -> dict[str, Any]:
-        """A LATENT that is not empty, as an encoded picture is not."""
+        """Build a LATENT that is not empty, as an encoded picture is not."""
         return {"samples": self.random(*self.job.latent["samples"].shape), **more}
 
     def lora(self) -> dict[str, Tensor]:
-        """A LoRA of a few layers, as its file holds it."""
+        """Build a LoRA of a few layers, as its file holds it."""
         weights = self.model().model_state_dict()
         keys = [key for key, weight in weights.items() if weight.ndim == 2 and key.startswith("diffusion_model.")]
         chosen = [key for key in keys if "attn" in key or "_blocks" in key][:12]
@@ -184,7 +184,7 @@ class Parts:
         return lora
 
     def hypernetwork(self) -> dict[int, list[dict[str, Tensor]]]:
-        """A hypernetwork for every width of keys and values, as its file holds it."""
+        """Build a hypernetwork for every width of keys and values, as its file holds it."""
 
         def linear(width: int) -> dict[str, Tensor]:
             return {"linear.weight": 0.3 * width**-0.5 * self.random(width, width), "linear.bias": torch.zeros(width)}
@@ -193,8 +193,8 @@ class Parts:
 
 
 @contextmanager
-def files_of(parts: Parts) -> Iterator[None]:
-    """The files that loaders find by name, as long as this lasts; nothing else is found then."""
+def files_of(inputs: NodeInputs) -> Iterator[None]:
+    """Provide the files that loaders find by name, and no others, while the context lasts."""
     kinds = ("loras", "hypernetworks")
     before = {kind: folder_paths.folder_names_and_paths[kind] for kind in kinds}
     with tempfile.TemporaryDirectory() as folder:
@@ -202,8 +202,8 @@ def files_of(parts: Parts) -> Iterator[None]:
             path = Path(folder, kind)
             path.mkdir()
             folder_paths.folder_names_and_paths[kind] = ([str(path)], before[kind][1])
-        comfy.utils.save_torch_file(parts.lora(), str(Path(folder, "loras", LORA_FILE)))
-        torch.save(parts.hypernetwork(), Path(folder, "hypernetworks", HYPERNETWORK_FILE))  # the only format there is
+        comfy.utils.save_torch_file(inputs.lora(), str(Path(folder, "loras", LORA_FILE)))
+        torch.save(inputs.hypernetwork(), Path(folder, "hypernetworks", HYPERNETWORK_FILE))  # the only format there is
         try:
             yield
         finally:

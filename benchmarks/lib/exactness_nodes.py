@@ -1,4 +1,4 @@
-"""With which arguments each core node acts on the small models, or why it is left out."""
+"""Arguments with which each core node acts on the small models, or the reason why it is left out."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 import node_helpers
 import torch
 
-from benchmarks.lib.exactness_models import HYPERNETWORK_FILE, LORA_FILE, SDXL, Parts
+from benchmarks.lib.exactness_models import HYPERNETWORK_FILE, LORA_FILE, SDXL, NodeInputs
 from benchmarks.lib.exactness_registry import inputs_of, patching_nodes
 from benchmarks.lib.exactness_stand_ins import (
     PlainVae,
@@ -19,21 +19,21 @@ from benchmarks.lib.exactness_stand_ins import (
     z_image_control,
 )
 
-Given = Callable[[Parts], Mapping[str, Any]]
+Arguments = Callable[[NodeInputs], Mapping[str, Any]]
 
 
-def nothing(parts: Parts) -> Mapping[str, Any]:
-    """No argument beside the widgets' defaults."""
+def nothing(inputs: NodeInputs) -> Mapping[str, Any]:
+    """Return no argument beside the widgets' defaults."""
     return {}
 
 
 @dataclass(frozen=True)
 class Use:
-    """How a node is used so that it acts.
+    """The way in which a node is used so that it acts.
 
     Attributes:
         arguments: what differs from its widgets' defaults, beside the MODEL.
-        job: what the KSampler is given instead, by field of :class:`Job`.
+        job: inputs of the KSampler that differ, by field of :class:`Job`.
         model: what the small model has that it otherwise lacks, of :func:`small_model`.
         after: a node that comes before it, which makes the model one that it works on.
         home: another kind of model that it is for.
@@ -41,65 +41,64 @@ class Use:
             take long to make. Of other nodes each run has a MODEL of its own.
     """
 
-    arguments: Given = nothing
-    job: Given = nothing
-    model: Given = nothing
+    arguments: Arguments = nothing
+    job: Arguments = nothing
+    model: Arguments = nothing
     after: str | None = None
     home: str | None = None
     lasting: bool = False
 
 
-def use(job: Given = nothing, after: str | None = None, **arguments: Any) -> Use:
-    """The same arguments for every model."""
-    return Use(lambda parts: arguments, job, after=after)
+def use(job: Arguments = nothing, after: str | None = None, **arguments: Any) -> Use:
+    """Return a use with the same arguments for every model."""
+    return Use(lambda inputs: arguments, job, after=after)
 
 
-def control(stand_in: Callable[[int], Any], image: str = "image", **arguments: Any) -> Given:
-    """Arguments of a node that takes a model patch, a VAE and a picture."""
+def control(stand_in: Callable[[int], Any], image: str = "image", **arguments: Any) -> Arguments:
+    """Return arguments of a node that takes a model patch, a VAE and a picture."""
 
-    def given(parts: Parts) -> Mapping[str, Any]:
-        samples = parts.job.latent["samples"]
+    def arguments_of(inputs: NodeInputs) -> Mapping[str, Any]:
+        samples = inputs.job.latent["samples"]
         vae = PlainVae(samples.shape[1], samples.ndim == 5)
-        return {"model_patch": parts.model_patch(stand_in), "vae": vae, image: parts.picture, **arguments}
+        return {"model_patch": inputs.model_patch(stand_in), "vae": vae, image: inputs.picture, **arguments}
 
-    return given
-
-
-def style(parts: Parts) -> Mapping[str, Any]:
-    """A picture as an image encoder sees it, and what makes text of it."""
-    return {"model_patch": parts.model_patch(uso), "clip_vision_output": SeenImage(parts.random(1, 21, 9, 16))}
+    return arguments_of
 
 
-def few_steps(parts: Parts) -> Mapping[str, Any]:
-    """As many as are looked at, for the many nodes that do the same."""
+def style(inputs: NodeInputs) -> Mapping[str, Any]:
+    """Return the output of an image encoder, and the model patch that turns it into text tokens."""
+    return {"model_patch": inputs.model_patch(uso), "clip_vision_output": SeenImage(inputs.random(1, 21, 9, 16))}
+
+
+def few_steps(inputs: NodeInputs) -> Mapping[str, Any]:
+    """Return few steps, for the many nodes that do the same."""
     return {"steps": 4}
 
 
-def quick_to_trace(parts: Parts) -> Mapping[str, Any]:
-    """An SDXL of few layers."""
+def quick_to_trace(inputs: NodeInputs) -> Mapping[str, Any]:
+    """Return the shape of an SDXL of few layers."""
     blocks = {"num_res_blocks": [1], "channel_mult": [1], "transformer_depth": [1], "transformer_depth_output": [1, 1]}
-    return blocks if parts.name == SDXL else {}
+    return blocks if inputs.name == SDXL else {}
 
 
-def without_guidance(parts: Parts) -> Mapping[str, Any]:
-    """One row per call, for what can't take more."""
+def without_guidance(inputs: NodeInputs) -> Mapping[str, Any]:
+    """Return a CFG of 1, for nodes that can take one row per call only."""
     return {"cfg": 1.0}
 
 
-def inpainted(parts: Parts) -> Mapping[str, Any]:
-    """A picture with a mask that rises from left to right."""
-    height, width = parts.job.latent["samples"].shape[-2:]
+def inpainted(inputs: NodeInputs) -> Mapping[str, Any]:
+    """Return a picture with a mask that rises from left to right."""
+    height, width = inputs.job.latent["samples"].shape[-2:]
     mask = torch.linspace(0, 1, 8 * width).expand(1, 8 * height, -1)
-    return {"latent": parts.image_latent(noise_mask=mask)}
+    return {"latent": inputs.image_latent(noise_mask=mask)}
 
 
-def with_reference(parts: Parts) -> Mapping[str, Any]:
-    """A prompt with a reference picture, as Reference Latent gives it."""
-    picture = parts.image_latent()["samples"]
-    given = {"reference_latents": [picture]}
-    return {
-        name: node_helpers.conditioning_set_values(getattr(parts.job, name), given) for name in ("positive", "negative")
-    }
+def with_reference(inputs: NodeInputs) -> Mapping[str, Any]:
+    """Return a prompt with a reference picture, as Reference Latent gives it."""
+    picture = inputs.image_latent()["samples"]
+    reference = {"reference_latents": [picture]}
+    prompts = {"positive": inputs.job.positive, "negative": inputs.job.negative}
+    return {name: node_helpers.conditioning_set_values(prompt, reference) for name, prompt in prompts.items()}
 
 
 WINDOWS = {"context_schedule": "standard_static", "fuse_method": "pyramid"}
@@ -128,12 +127,14 @@ USES: dict[str, Use] = {
     "LoraLoaderBypass": use(clip=None, lora_name=LORA_FILE),
     "LoraLoaderBypassModelOnly": use(lora_name=LORA_FILE),
     "LoraLoaderModelOnly": use(lora_name=LORA_FILE),
-    "LoraModelLoader": Use(lambda parts: {"lora": parts.lora()}),
+    "LoraModelLoader": Use(lambda inputs: {"lora": inputs.lora()}),
     "Mahiro": use(),
     "MiniMaxH3SigmaShift": use(),
-    "ModelComputeDtype": Use(lambda parts: {"dtype": "fp32"}, model=lambda parts: {"dtype": torch.bfloat16}),
-    "ModelMergeAdd": Use(lambda parts: {"model2": parts.second_model}, few_steps, lasting=True),
-    "ModelMergeSubtract": Use(lambda parts: {"model2": parts.second_model, "multiplier": 0.3}, few_steps, lasting=True),
+    "ModelComputeDtype": Use(lambda inputs: {"dtype": "fp32"}, model=lambda inputs: {"dtype": torch.bfloat16}),
+    "ModelMergeAdd": Use(lambda inputs: {"model2": inputs.second_model}, few_steps, lasting=True),
+    "ModelMergeSubtract": Use(
+        lambda inputs: {"model2": inputs.second_model, "multiplier": 0.3}, few_steps, lasting=True
+    ),
     "ModelNoiseScale": use(noise_scale=1.5, after="ModelSamplingSD3"),
     "ModelSamplingAuraFlow": use(),
     "ModelSamplingContinuousEDM": use(sampling="edm"),
@@ -146,7 +147,7 @@ USES: dict[str, Use] = {
     "MultiGPU_WorkUnits": use(),
     "NAGuidance": use(),
     "PatchModelAddDownscale": use(),
-    "PerpNeg": Use(lambda parts: {"empty_conditioning": parts.conditioning(9)}),
+    "PerpNeg": Use(lambda inputs: {"empty_conditioning": inputs.conditioning(9)}),
     "PerturbedAttentionGuidance": use(),
     "QwenImageDiffsynthControlnet": Use(control(qwen_control), home="Qwen-Image"),
     "RenormCFG": use(),
@@ -161,7 +162,7 @@ USES: dict[str, Use] = {
     "TCFG": use(),
     "TemporalScoreRescaling": use(tsr_k=0.8),
     "TomePatchModel": use(ratio=0.5),
-    "TorchCompileModel": Use(lambda parts: {"backend": "eager"}, model=quick_to_trace),
+    "TorchCompileModel": Use(lambda inputs: {"backend": "eager"}, model=quick_to_trace),
     "USOStyleReference": Use(style, without_guidance),
     "UNetCrossAttentionMultiply": use(q=1.5, v=1.3),
     "UNetSelfAttentionMultiply": use(q=1.5, v=1.3),
@@ -186,11 +187,11 @@ LEFT_OUT = {
 
 
 def use_of(name: str) -> Use | None:
-    """How a node is used; None if nobody has said."""
+    """Return how a node is used; None if it is not listed."""
     return USES.get(name) or (merged(name) if name.startswith("ModelMerge") else None)
 
 
 def merged(name: str) -> Use:
-    """Half of a second model, in every part that the node knows."""
+    """Return a use that takes half of a second model, in every group of weights that the node knows."""
     halves = {key: 0.5 for key, kind in inputs_of(patching_nodes()[name]).items() if kind[0] == "FLOAT"}
-    return Use(lambda parts: {**halves, "model2": parts.second_model}, few_steps, lasting=True)
+    return Use(lambda inputs: {**halves, "model2": inputs.second_model}, few_steps, lasting=True)

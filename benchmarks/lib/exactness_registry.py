@@ -1,4 +1,4 @@
-"""Every core node that patches a MODEL, found in ComfyUI's own registry, and how one is run."""
+"""Core nodes that patch a MODEL, found in ComfyUI's own registry, and a way to run one."""
 
 import asyncio
 from collections.abc import Mapping
@@ -12,25 +12,25 @@ MODEL = "MODEL"
 
 @cache
 def patching_nodes() -> dict[str, type]:
-    """Core's nodes, of either API, that take a MODEL and give one back, by name."""
+    """Return core's nodes, of either API, that take a MODEL and return one, by name."""
     asyncio.run(comfy_nodes.init_builtin_extra_nodes())
-    found = {}
+    nodes = {}
     for name, node in comfy_nodes.NODE_CLASS_MAPPINGS.items():
         core = getattr(node, "RELATIVE_PYTHON_MODULE", "nodes").partition(".")[0] in ("nodes", "comfy_extras")
         takes = any(kind[0] == MODEL for kind in inputs_of(node).values())
         if core and takes and MODEL in node.RETURN_TYPES:
-            found[name] = node
-    return dict(sorted(found.items()))
+            nodes[name] = node
+    return dict(sorted(nodes.items()))
 
 
 def inputs_of(node: type) -> dict[str, tuple]:
-    """A node's inputs by name: (type or choices, options)."""
+    """Return a node's inputs by name: (type or choices, options)."""
     sections = node.INPUT_TYPES()
     return {name: kind for part in ("required", "optional") for name, kind in sections.get(part, {}).items()}
 
 
 def defaults_of(node: type) -> dict[str, Any]:
-    """The values that its widgets start with."""
+    """Return the values that a node's widgets start with."""
     values = {}
     for name, (kind, *rest) in inputs_of(node).items():
         options = rest[0] if rest else {}
@@ -43,7 +43,7 @@ def defaults_of(node: type) -> dict[str, Any]:
 
 
 def apply_node(name: str, model: Any, arguments: Mapping[str, Any]) -> Any:
-    """The MODEL that a node gives.
+    """Run a node and return its MODEL.
 
     Args:
         name: of the node.
@@ -52,9 +52,9 @@ def apply_node(name: str, model: Any, arguments: Mapping[str, Any]) -> Any:
     """
     node = patching_nodes()[name]
     first = next(key for key, kind in inputs_of(node).items() if kind[0] == MODEL)
-    given = {**defaults_of(node), **arguments, first: model}
+    values = {**defaults_of(node), **arguments, first: model}
     if hasattr(node, "EXECUTE_NORMALIZED"):
-        outputs = node.EXECUTE_NORMALIZED(**given).result
+        outputs = node.EXECUTE_NORMALIZED(**values).result
     else:
-        outputs = getattr(node(), node.FUNCTION)(**given)
+        outputs = getattr(node(), node.FUNCTION)(**values)
     return outputs[list(node.RETURN_TYPES).index(MODEL)]

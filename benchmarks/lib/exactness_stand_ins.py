@@ -1,4 +1,4 @@
-"""Small stand-ins for what nodes are wired to beside the MODEL: a VAE and model patches, with random weights."""
+"""Small stand-ins for inputs of nodes beside the MODEL: a VAE and model patches, with random weights."""
 
 from typing import Any
 
@@ -21,30 +21,32 @@ PIXELS = 8
 
 
 class PlainVae:
-    """Averages pixels into a latent, and repeats them out of it."""
+    """A VAE that averages pixels into a latent, and repeats them out of it."""
 
     def __init__(self, channels: int, frames: bool):
         self.channels, self.frames = channels, frames
 
     def encode(self, image: Tensor) -> Tensor:
-        """``[rows, height, width, 3]`` → ``[rows, channels, height / 8, width / 8]``, with a frame for video models."""
+        """Encode ``[rows, height, width, 3]`` to ``[rows, channels, height / 8, width / 8]``, and a frame for video."""
         mean = F.avg_pool2d(image.movedim(-1, 1), PIXELS) - 0.5
         latent = mean.repeat(1, -(-self.channels // 3), 1, 1)[:, : self.channels]
         return latent.unsqueeze(2) if self.frames else latent
 
     def decode(self, latent: Tensor) -> Tensor:
-        """Back to ``[rows, height, width, 3]``."""
+        """Decode to ``[rows, height, width, 3]``."""
         return F.interpolate(latent[:, :3] + 0.5, scale_factor=PIXELS).movedim(1, -1)
 
     def spacial_compression_encode(self) -> int:
+        """Return the side of the square of pixels that one latent position stands for."""
         return PIXELS
 
     def temporal_compression_decode(self) -> int:
+        """Return the frames of a video that one latent frame stands for."""
         return 4
 
 
 def patcher(network: nn.Module, seed: int) -> Any:
-    """A MODEL_PATCH of a network, with random weights."""
+    """Return a MODEL_PATCH of a network, with random weights."""
     generator = torch.Generator().manual_seed(seed)
     for parameter in network.parameters():
         width = parameter.shape[1:].numel() if parameter.ndim > 1 else 1
@@ -57,8 +59,10 @@ def patcher(network: nn.Module, seed: int) -> Any:
 
 
 class Supir(nn.Module):
-    """SUPIR's parts in the sizes of the small SDXL: its control encoder, and one adapter for the middle and each
-    output block, with another before the upsampling; the last comes first."""
+    """SUPIR's networks in the sizes of the small SDXL: its control encoder and its adapters.
+
+    One adapter is for the middle and for each output block, with another before the upsampling; the last comes first.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,17 +85,17 @@ class Supir(nn.Module):
 
 
 def supir(seed: int) -> Any:
-    """What restores pictures with SDXL."""
+    """Return the model patch that restores pictures with SDXL."""
     return patcher(Supir(), seed)
 
 
 def uso(seed: int) -> Any:
-    """What turns an image encoder's features into text tokens of the small FLUX."""
+    """Return the model patch that turns an image encoder's features into text tokens of the small FLUX."""
     return patcher(SigLIPMultiFeatProjModel(9, 4, 16, hidden_size=SHAPES["FLUX"]["hidden_size"], **OPERATIONS), seed)
 
 
 class SeenImage:
-    """An image encoder's output, of as many layers as the node reads."""
+    """Output of an image encoder, of as many layers as the node reads."""
 
     def __init__(self, features: Tensor):
         self.all_hidden_states = features
@@ -99,17 +103,17 @@ class SeenImage:
 
 
 def qwen_control(seed: int) -> Any:
-    """A ControlNet of the small Qwen-Image."""
+    """Return a ControlNet of the small Qwen-Image."""
     return patcher(QwenImageBlockWiseControlNet(num_layers=3, dim=32, **OPERATIONS), seed)
 
 
 def z_image_control(seed: int) -> Any:
-    """A ControlNet of the small Z-Image that acts on every second block."""
+    """Return a ControlNet of the small Z-Image that acts on every second block."""
     return patcher(ZImage_Control(dim=256, n_heads=4, n_kv_heads=4, n_control_layers=15, **OPERATIONS), seed)
 
 
 def wan_control(seed: int) -> Any:
-    """A camera control of the small Wan 2.1."""
+    """Return a camera control of the small Wan 2.1."""
     network = WanUni3CControlnet(
         conv_out_dim=32, dim=48, ffn_dim=64, num_heads=2, num_layers=2, time_embed_dim=64, out_proj_dim=64,
         mid_channels=16, dtype=torch.float32, **OPERATIONS,

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from benchmarks.lib.exactness_models import Job, Parts
+from benchmarks.lib.exactness_models import Job, NodeInputs
 from benchmarks.lib.exactness_nodes import Use
 from benchmarks.lib.exactness_registry import apply_node
 
@@ -16,7 +16,7 @@ BEFORE, AFTER = "before", "after"
 
 
 class StockFails(Exception):
-    """Without the pack the node doesn't run on this model either."""
+    """Error of a stock run: without the pack the node doesn't run on this model either."""
 
 
 @dataclass
@@ -25,28 +25,29 @@ class Trial:
 
     name: str
     use: Use
-    parts: Parts
+    inputs: NodeInputs
     _made: tuple[Any, Any] | None = field(default=None, init=False)
 
     @cached_property
     def job(self) -> Job:
-        return self.parts.job.changed(**self.use.job(self.parts))
+        """Inputs of the KSampler with which the node acts."""
+        return self.inputs.job.changed(**self.use.job(self.inputs))
 
     def marks(self) -> set[str]:
-        """What may be left on the shared model."""
-        return self.parts.marks(**self.use.model(self.parts))
+        """Return what a run may have left on the shared model."""
+        return self.inputs.marks(**self.use.model(self.inputs))
 
     def plain(self) -> Any:
-        """The MODEL without the node."""
-        model = self.parts.model(**self.use.model(self.parts))
+        """Return the MODEL without the node."""
+        model = self.inputs.model(**self.use.model(self.inputs))
         return apply_node(self.use.after, model, {}) if self.use.after else model
 
     def node(self, model: Any) -> Any:
-        """What the node makes of a MODEL."""
-        return apply_node(self.name, model, self.use.arguments(self.parts))
+        """Apply the node to a MODEL."""
+        return apply_node(self.name, model, self.use.arguments(self.inputs))
 
     def with_node(self) -> Any:
-        """The MODEL with the node and nothing of the pack's."""
+        """Return the MODEL with the node and nothing of the pack's."""
         plain = self.plain()
         if not self.use.lasting:
             return self.node(plain)
@@ -55,28 +56,28 @@ class Trial:
         return self._made[1]
 
     def patched(self, ours: Callable[[Any], Any], order: str) -> Any:
-        """The MODEL with the node and one of the pack's; ``order`` says where the core node stands."""
+        """Return the MODEL with the node and one of the pack's; ``order`` says where the core node stands."""
         return ours(self.with_node()) if order == BEFORE else self.node(ours(self.plain()))
 
     @cached_property
     def batch(self) -> Tensor:
-        """What the stock KSampler gives: three rows, or one where the node can't do more."""
+        """Latents of the stock KSampler: three rows, or one where the node can't do more."""
         try:
-            return self._stock(ROWS, self.parts.seed)
+            return self._stock(ROWS, self.inputs.seed)
         except StockFails:
-            return self._stock(1, self.parts.seed)
+            return self._stock(1, self.inputs.seed)
 
     @property
     def rows(self) -> int:
-        """Of the batches."""
+        """Number of rows of the batches."""
         return len(self.batch)
 
     def sample(self, model: Any) -> Tensor:
-        """What it gives of a model with one of the pack's nodes."""
-        return self.job.sample(model, self.parts.seed, self.rows)
+        """Sample a model with one of the pack's nodes."""
+        return self.job.sample(model, self.inputs.seed, self.rows)
 
     def alone(self, seed: int) -> Tensor:
-        """What it gives for one seed, ``[1, …]``."""
+        """Sample one seed with the stock KSampler, ``[1, …]``."""
         if seed not in self._alone:
             self._alone[seed] = self._stock(1, seed)
         return self._alone[seed]
@@ -95,10 +96,10 @@ class Trial:
         return result
 
     def effect(self) -> float:
-        """By how much the node changes the stock image."""
+        """Return by how much the node changes the stock image."""
         key = (self.use.model, self.use.job, self.use.after, self.rows)
-        plain = self.parts.plain_images
-        known = next((image for given, image in plain if given == key), None)
+        plain = self.inputs.plain_images
+        known = next((image for known_key, image in plain if known_key == key), None)
         if known is None:
             known = self.sample(self.plain())
             plain.append((key, known))
@@ -106,6 +107,6 @@ class Trial:
 
 
 def relative(result: Tensor, expected: Tensor) -> float:
-    """‖result − expected‖ / ‖expected‖ of the worst row."""
+    """Return ‖result − expected‖ / ‖expected‖ of the worst row."""
     rows = (result - expected).flatten(1).norm(dim=1) / expected.flatten(1).norm(dim=1)
     return float(rows.max())

@@ -1,4 +1,4 @@
-"""The ways in which the pack runs a MODEL, each beside the stock run that it has to equal."""
+"""Ways in which the pack runs a MODEL, each beside the stock run that it has to equal."""
 
 import re
 from collections.abc import Callable
@@ -21,14 +21,14 @@ from torch import Tensor
 from benchmarks.lib.exactness_trial import AFTER, BEFORE, Trial, relative
 
 KEPT = [0, 2]
-"""Of the rows of a batch, which is three."""
+"""Rows that are kept of a batch of three."""
 SEEDS = (5, 6, 7)
 MOMENTS = "step 2, step 4"
 MOMENT = "step 2"
 
 
 class ByRow(Probe):
-    """A probe that needs what ``needs`` says and likes the rows of :data:`KEPT` best."""
+    """A probe that needs what ``needs`` says and scores the rows of :data:`KEPT` highest."""
 
     name, label, skilled, calibration = "by row", "liking", True, ()
 
@@ -36,6 +36,7 @@ class ByRow(Probe):
         self.needs = frozenset(needs)
 
     def score(self, rows: list) -> Tensor:
+        """Score the rows of a batch by their position."""
         return torch.tensor([0.9, 0.1, 0.8][: len(rows)])
 
 
@@ -45,14 +46,16 @@ LOOKS_AT_X0 = ByRow(DENOISED)
 
 SOME_FAILED = re.compile(r"[1-9]\d* of \d+ failed")
 OURS = ("Attach Probe: ", "Prune in Flight: ", "Seed Search: ", "TC-Padé Cache: ")
-"""How a sentence of the pack's begins."""
+"""Beginnings of the pack's sentences."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """Attributes:
-    difference: from stock, of the worst row.
-    note: what the pack says besides.
+class Comparison:
+    """Result of one way of running the model.
+
+    Attributes:
+        difference: from stock, of the worst row.
+        note: what the pack says besides.
     """
 
     difference: float
@@ -60,56 +63,56 @@ class Found:
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether it is a sentence of one of the pack's nodes, and not what ended a run on the way."""
+    """Return whether an error is a sentence of one of the pack's nodes, and not what ended a run on the way."""
     said = str(error)
     return isinstance(error, ValueError) and said.startswith(OURS) and not SOME_FAILED.search(said)
 
 
-def looking(run: Callable[[ByRow], Found]) -> Found:
-    """What is found with a probe that looks at all there is; where that is refused, with one of x0 alone."""
+def looking(run: Callable[[ByRow], Comparison]) -> Comparison:
+    """Run with a probe that reads all features; where that is refused, with one that reads x0 alone."""
     try:
         return run(LOOKS_AT_ALL)
     except ValueError as error:
         if not is_refusal(error):
             raise
-        found = run(LOOKS_AT_X0)
-        return replace(found, note=f"with a probe of x0 alone, because with one of all: {error}")
+        result = run(LOOKS_AT_X0)
+        return replace(result, note=f"with a probe of x0 alone, because with one of all: {error}")
 
 
-def attach_probe(trial: Trial, order: str) -> Found:
-    """Attach Probe, which must leave every bit as it is."""
+def attach_probe(trial: Trial, order: str) -> Comparison:
+    """Compare Attach Probe, which must leave every bit as it is."""
 
-    def attached(probe: ByRow) -> Found:
-        model = trial.patched(lambda given: AttachProbe.execute(given, probe, MOMENTS).result[0], order)
+    def attached(probe: ByRow) -> Comparison:
+        model = trial.patched(lambda model: AttachProbe.execute(model, probe, MOMENTS).result[0], order)
         samples = trial.sample(model)
         try:
             captured(model, {"samples": samples})
             note = ""
         except ValueError as error:
             note = str(error)
-        return Found(relative(samples, trial.batch), note)
+        return Comparison(relative(samples, trial.batch), note)
 
     return looking(attached)
 
 
-def prune_in_flight(trial: Trial, order: str) -> Found:
-    """Prune in Flight: the rows that stay, beside the same rows of the stock batch."""
+def prune_in_flight(trial: Trial, order: str) -> Comparison:
+    """Compare the rows that Prune in Flight keeps with the same rows of the stock batch."""
 
-    def prune(given: Any, probe: ByRow = LOOKS_AT_X0) -> Any:
-        return PruneInFlight.execute(given, probe, MOMENT, len(KEPT), OFF, 0.5, KEEP_ALL).result[0]
+    def prune(model: Any, probe: ByRow = LOOKS_AT_X0) -> Any:
+        return PruneInFlight.execute(model, probe, MOMENT, len(KEPT), OFF, 0.5, KEEP_ALL).result[0]
 
     model = trial.patched(prune, order)
     samples = trial.sample(model)
     scores = score_latent(model, {"samples": samples})
     kept = [row for row in range(trial.rows) if not scores.dropped_at or scores.dropped_at[row] is None]
-    return Found(relative(samples[kept], trial.batch[kept]), scores.note)
+    return Comparison(relative(samples[kept], trial.batch[kept]), scores.note)
 
 
-def seed_search(trial: Trial, order: str, max_rows: int = 0) -> Found:
-    """Seed Search: two survivors of three seeds, each beside the stock KSampler of its seed."""
+def seed_search(trial: Trial, order: str, max_rows: int = 0) -> Comparison:
+    """Compare two survivors of three seeds of Seed Search with the stock KSampler of their seeds."""
     job, alone = trial.job, {seed: trial.alone(seed) for seed in SEEDS}
 
-    def searched(probe: ByRow) -> Found:
+    def searched(probe: ByRow) -> Comparison:
         latent, seeds, *_ = SeedSearch.execute(
             trial.with_node(), probe, job.positive, job.negative, job.of_rows(1), 0, 1, len(KEPT), 0.0,
             ONE_CUT, job.steps, job.cfg, job.sampler, job.scheduler, 1.0, seeds=", ".join(map(str, SEEDS)),
@@ -117,35 +120,37 @@ def seed_search(trial: Trial, order: str, max_rows: int = 0) -> Found:
         ).result  # fmt: skip
         finished = [int(seed) for seed in seeds.split(", ")]
         note = "" if len(finished) == len(KEPT) else "not every candidate was scored"
-        return Found(relative(latent["samples"], torch.cat([alone[seed] for seed in finished])), note)
+        return Comparison(relative(latent["samples"], torch.cat([alone[seed] for seed in finished])), note)
 
     return looking(searched)
 
 
-def one_row_search(trial: Trial, order: str) -> Found:
-    """Seed Search with max rows 1: no two candidates share a call."""
+def one_row_search(trial: Trial, order: str) -> Comparison:
+    """Compare Seed Search with max rows 1, where no two candidates share a call."""
     return seed_search(trial, order, max_rows=1)
 
 
-def idle_cache(trial: Trial, order: str) -> Found:
-    """TC-Padé Cache with all its hooks in place and a veto that no path passes, so that nothing is predicted."""
+def idle_cache(trial: Trial, order: str) -> Comparison:
+    """Compare TC-Padé Cache with all its hooks in place and a veto that no path passes, so that it predicts nothing."""
 
-    def cached(given: Any) -> Any:
-        return TCPadeCache.execute(given, CUSTOM, "pade11", 2, 0.3, 1.0, "off", 0.0, 1.0, 0.0, 0.0, "output").result[0]
+    def cached(model: Any) -> Any:
+        return TCPadeCache.execute(model, CUSTOM, "pade11", 2, 0.3, 1.0, "off", 0.0, 1.0, 0.0, 0.0, "output").result[0]
 
     samples = trial.sample(trial.patched(cached, order))
-    return Found(relative(samples, trial.batch))
+    return Comparison(relative(samples, trial.batch))
 
 
 @dataclass(frozen=True)
 class Way:
-    """Attributes:
-    run: a trial and an order → what was found.
-    limit: the largest difference that is allowed; 0 where every bit has to be the same.
-    orders: where the core node stands.
+    """A way of running the model, and what is allowed.
+
+    Attributes:
+        run: a trial and an order → the result.
+        limit: the largest difference that is allowed; 0 where every bit has to be the same.
+        orders: where the core node stands.
     """
 
-    run: Callable[[Trial, str], Found]
+    run: Callable[[Trial, str], Comparison]
     limit: float
     orders: tuple[str, ...] = (BEFORE, AFTER)
 

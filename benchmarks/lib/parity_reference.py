@@ -1,4 +1,4 @@
-"""The other side of ``benchmarks.parity``: scores by the original packages, in an environment of their own.
+"""Scores by the original packages, the other side of ``benchmarks.parity``, in an environment of their own.
 
 Run by it as a script with those packages on ``PYTHONPATH``: ``python parity_reference.py NAME FOLDER SEED``. Leaves
 the seeded random weights as a file of the official layout, and ``scores.json``: one row of scores per image.
@@ -22,7 +22,7 @@ PROMPTS = (
 
 
 def randomise(model: torch.nn.Module, seed: int) -> None:
-    """Weights under which every layer, word and pixel matters: unit gain, biases and norms that are not trivial.
+    """Draw weights under which every layer, word and pixel matters: unit gain, biases and norms that are not trivial.
 
     The last steps of CLIP's towers lean towards one direction, as trained ones do: two random directions have a cosine
     of 0, of which no share could be taken.
@@ -46,10 +46,10 @@ def randomise(model: torch.nn.Module, seed: int) -> None:
 
 
 def image_reward(folder: Path, seed: int) -> Callable[[str, Path], float]:
-    """``image-reward``'s own ``ImageReward.score``.
+    """Build ``image-reward``'s own ``ImageReward.score``.
 
-    Its ``__init__`` imports training code and datasets, and its CLIP score a package called ``clip``. Neither has a
-    part in ImageReward, so an empty package and module stand in for them. The tokenizer is read from the folder.
+    Its ``__init__`` imports training code and datasets, and its CLIP score a package called ``clip``. ImageReward
+    uses neither, so an empty package and module replace them. The tokenizer is read from the folder.
     """
     import importlib.util
 
@@ -75,7 +75,7 @@ def image_reward(folder: Path, seed: int) -> Callable[[str, Path], float]:
 
 
 def pick_score(folder: Path, seed: int) -> Callable[[str, Path], float]:
-    """transformers' ``CLIPModel`` and processors, as PickScore's authors use them; two layers of the real width."""
+    """Build transformers' ``CLIPModel`` as PickScore's authors use it, with two layers of the real width."""
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizerFast
 
     text = {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "num_hidden_layers": 2}
@@ -99,7 +99,7 @@ def pick_score(folder: Path, seed: int) -> Callable[[str, Path], float]:
 
 
 def _open_clip(folder: Path, seed: int, name: str, file: str) -> tuple[torch.nn.Module, Callable, Callable]:
-    """A named open_clip model with two layers per tower: its weights, preprocessing and tokenizer."""
+    """Build a named open_clip model with two layers per tower: its weights, preprocessing and tokenizer."""
     import open_clip
     from open_clip.model import CLIP
 
@@ -117,7 +117,7 @@ def _open_clip(folder: Path, seed: int, name: str, file: str) -> tuple[torch.nn.
 
 
 def clip_score(folder: Path, seed: int) -> Callable[[str, Path], float]:
-    """open_clip's ViT-L-14-quickgelu."""
+    """Build open_clip's ViT-L-14-quickgelu."""
     model, preprocess, tokenizer = _open_clip(folder, seed, "ViT-L-14-quickgelu", "model.safetensors")
 
     def score(prompt: str, path: Path) -> float:
@@ -128,7 +128,7 @@ def clip_score(folder: Path, seed: int) -> Callable[[str, Path], float]:
 
 
 def aesthetic(folder: Path, seed: int) -> Callable[[str, Path], float]:
-    """A stack of linear layers, as the predictor was published, on open_clip's normalised embedding."""
+    """Build a stack of linear layers, as the predictor was published, on open_clip's normalised embedding."""
     model, preprocess, _ = _open_clip(folder, seed, "ViT-L-14-quickgelu", "model.safetensors")
     widths = (768, 1024, None, 128, None, 64, None, 16, 1)
     layers, last = [], 768
@@ -138,7 +138,7 @@ def aesthetic(folder: Path, seed: int) -> Callable[[str, Path], float]:
     head = torch.nn.ModuleDict({"layers": torch.nn.Sequential(*layers)}).eval()
     randomise(head, seed + 1)
     head["layers"][0].weight.mul_(768**0.5)  # its input has length 1
-    head["layers"][-1].bias.fill_(5)  # scores of real images lie around 5
+    head["layers"][-1].bias.fill_(5)  # scores of real images are around 5
     torch.save(head.state_dict(), folder / "sac+logos+ava1-l14-linearMSE.pth")
     return lambda _, path: head["layers"](
         model.encode_image(preprocess(Image.open(path))[None], normalize=True)
@@ -146,7 +146,7 @@ def aesthetic(folder: Path, seed: int) -> Callable[[str, Path], float]:
 
 
 def hps(folder: Path, seed: int) -> Callable[[str, Path], float]:
-    """open_clip's ViT-H-14 on what torchvision makes of an image when HPSv2's steps are followed."""
+    """Build open_clip's ViT-H-14 on images that torchvision prepares by HPSv2's steps."""
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms import functional as F
 
@@ -177,6 +177,7 @@ MODELS = {
 
 @torch.no_grad()
 def main() -> None:
+    """Score the images of a folder and write ``scores.json``."""
     name, folder, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     score = MODELS[name](folder, seed)
     images = sorted(folder.glob("image*.png"))

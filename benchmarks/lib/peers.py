@@ -1,4 +1,4 @@
-"""What TC-Padé Cache is compared with: other ways to skip part of a run's evaluations.
+"""Other ways to skip part of a run's evaluations, which TC-Padé Cache is compared with.
 
 The first three are predictors for the same plan and anchors; they compute as their authors do, over
 step indices and without the pack's bound. EasyCache is ComfyUI's own, with one change: it adds what
@@ -20,12 +20,13 @@ PUBLISHED_LAMBDA = 10.0
 
 
 def _taylor1(anchors: Anchors, x: float) -> Tensor:
+    """Extrapolate by the difference of the last two anchors."""
     (u0, a), (u1, b) = anchors[:2]
     return (a - b) / (u0 - u1) * x
 
 
 def _taylor2(anchors: Anchors, x: float) -> Tensor:
-    """Derivatives by backward differences of the derivative before (TaylorSeer, section 3.2)."""
+    """Extrapolate by backward differences of the derivative before (TaylorSeer, section 3.2)."""
     if len(anchors) < 3:
         return _taylor1(anchors, x)
     (u0, a), (u1, b), (u2, c) = anchors[:3]
@@ -34,7 +35,7 @@ def _taylor2(anchors: Anchors, x: float) -> Tensor:
 
 
 def _published(anchors: Anchors, x: float) -> Tensor:
-    """TC-Padé's formula with the printed indices: R1 is the older residual, R2 the newer."""
+    """Extrapolate by TC-Padé's formula with the printed indices: R1 is the older residual, R2 the newer."""
     (_, newer), (_, older) = anchors[:2]
     stability = torch.exp(-PUBLISHED_LAMBDA * norm(older - newer) / norm(older + newer))
     predicted = (2 * stability * older - stability * newer) / (1 + stability / PUBLISHED_LAMBDA * older)
@@ -47,7 +48,7 @@ PUBLISHED = Predictor("published", 2, _published)
 
 
 def unbounded(predictor: Predictor, interval: int) -> StepCacheConfig:
-    """A peer on the pack's plan."""
+    """Return the configuration of a peer on the pack's plan."""
     return StepCacheConfig(interval=interval, predictor=predictor, trust=math.inf)
 
 
@@ -55,9 +56,11 @@ class OutOfPlaceEasyCache(EasyCacheHolder):
     """Core's EasyCache that leaves the model's input alone."""
 
     def apply_cache_diff(self, x: Tensor, uuids: list, is_audio: bool = False) -> Tensor:
+        """Add the predicted difference to a copy of the model's input."""
         return super().apply_cache_diff(x.clone(), uuids, is_audio)
 
     def clone(self) -> "OutOfPlaceEasyCache":
+        """Return a fresh holder with the same settings."""
         return OutOfPlaceEasyCache(
             self.reuse_threshold, self.start_percent, self.end_percent, self.subsample_factor,
             self.offload_cache_diff, self.verbose, self.output_channels,
@@ -65,22 +68,22 @@ class OutOfPlaceEasyCache(EasyCacheHolder):
 
 
 def easy_cache(model: Any, threshold: float) -> Any:
-    """A MODEL with core's EasyCache node on it, its other settings as they come."""
+    """Return a MODEL with core's EasyCache node on it, its other settings at their defaults."""
     (patched,) = EasyCacheNode.execute(model, threshold, 0.15, 0.95, False).args
     options = patched.model_options["transformer_options"]
-    given = options["easycache"]
+    holder = options["easycache"]
     options["easycache"] = OutOfPlaceEasyCache(
-        given.reuse_threshold, given.start_percent, given.end_percent, given.subsample_factor,
-        given.offload_cache_diff, given.verbose, given.output_channels,
+        holder.reuse_threshold, holder.start_percent, holder.end_percent, holder.subsample_factor,
+        holder.offload_cache_diff, holder.verbose, holder.output_channels,
     )  # fmt: skip
     return patched
 
 
 class EvaluationCounter:
-    """Counts evaluations in which the diffusion model really ran, whoever skips the others.
+    """A counter of evaluations in which the diffusion model really ran, whatever cache skips the others.
 
-    Methods that start alike ask the model the same questions, batch for batch. With a ``memory`` shared
-    between counters an answer that is known is not computed again; it counts all the same.
+    Methods that start alike call the model with the same inputs, batch for batch. With a ``memory`` shared between
+    counters a known output is not computed again; it counts all the same.
     """
 
     def __init__(self, memory: dict[float, list[tuple[Tensor, Tensor, Tensor]]] | None = None) -> None:
@@ -89,7 +92,7 @@ class EvaluationCounter:
         self._ran = False
 
     def on(self, model: Any) -> Any:
-        """A clone of the MODEL that is counted: the innermost wrapper sees what every cache lets through."""
+        """Return a clone of the MODEL that is counted: the innermost wrapper sees what every cache lets through."""
         model = model.clone()
         model.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, "evaluation_counter", self._evaluation)
         model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "evaluation_counter", self._model)
@@ -106,10 +109,10 @@ class EvaluationCounter:
         if self.memory is None:
             return executor(x, timestep, context, *args, **kwargs)
         calls = self.memory.setdefault(float(timestep[0]), [])
-        for asked, under, answer in calls:  # a batch that doesn't fit is asked in several calls, of the same x too
-            if torch.equal(x, asked) and torch.equal(context, under):
-                return answer.clone()
-        asked, answer = x.clone(), executor(x, timestep, context, *args, **kwargs)
-        if not any(torch.equal(under, context) for _, under, _ in calls):
-            calls.append((asked, context, answer.clone()))
-        return answer
+        for known_x, known_context, output in calls:  # a batch that doesn't fit is computed in several calls of one x
+            if torch.equal(x, known_x) and torch.equal(context, known_context):
+                return output.clone()
+        known_x, output = x.clone(), executor(x, timestep, context, *args, **kwargs)
+        if not any(torch.equal(known_context, context) for _, known_context, _ in calls):
+            calls.append((known_x, context, output.clone()))
+        return output

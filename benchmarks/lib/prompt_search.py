@@ -1,7 +1,7 @@
-"""Prompt search: four wordings of one scene, all looked at after 20 % of the steps, one finished.
+"""Search over prompts: four wordings of one scene, all looked at after 20 % of the steps, one finished.
 
 The wordings of a scene of three objects: as written, the two relations in the other order, without
-sizes, and without relations. All are judged by the scene as written. The better wording is the one with
+sizes, and without relations. The reward of all is that of the scene as written. The better wording is the one with
 the best mean true score over ``SEEDS`` finished seeds; the search sees one seed of each.
 """
 
@@ -28,7 +28,7 @@ FIRST_PROMPT = 500_000
 
 
 def wordings(scene: Scene) -> list[str]:
-    """Four ways to ask for a scene of three objects."""
+    """Return four wordings of a scene of three objects."""
     first, second, third = scene.objects
     return [
         scene.prompt,
@@ -40,32 +40,32 @@ def wordings(scene: Scene) -> list[str]:
 
 @torch.inference_mode()
 def record(testbed: Testbed, scene: Scene, seeds: range) -> dict[str, list[list[float]]]:
-    """``truth`` and the preview's score at 20 % as ``early``, both ``[wording, seed]``."""
-    judge = GroundTruth()
-    preview = PreviewReward(testbed.decode, judge, scene.prompt)
+    """Return ``truth`` and the preview's score at 20 % as ``early``, both ``[wording, seed]``."""
+    ground_truth = GroundTruth()
+    preview = PreviewReward(testbed.decode, ground_truth, scene.prompt)
     truth, early = [], []
     for text in wordings(scene):
         model = attach_probe(testbed.model, preview, f"step {CUT}")
         latent = {"samples": testbed.latents(model, text, seeds)}
-        truth.append(judge.score(testbed.decode(latent["samples"]), [scene.prompt] * len(seeds)).tolist())
+        truth.append(ground_truth.score(testbed.decode(latent["samples"]), [scene.prompt] * len(seeds)).tolist())
         early.append(preview.score(captured(model, latent)).tolist())
     return {"truth": truth, "early": early}
 
 
 def measure(testbed: Testbed, scenes: int, seed: int, probes: list[Searcher]) -> dict[str, Any]:
-    """How often the wording that a search finishes is the better one, and what its image is worth, by probe."""
-    found = sample_scenes(scenes, 30_000 + seed, object_count=3)
+    """Return how often a search finishes the better wording, and what its image is worth, by probe."""
+    sampled_scenes = sample_scenes(scenes, 30_000 + seed, object_count=3)
     settings = f"{testbed.weights()}-{seed}-wordings"
 
-    def judged(number: int) -> dict[str, Any]:
-        return record(testbed, found[number], candidate_seeds(seed, FIRST_PROMPT + number, SEEDS))
+    def recorded(number: int) -> dict[str, Any]:
+        return record(testbed, sampled_scenes[number], candidate_seeds(seed, FIRST_PROMPT + number, SEEDS))
 
-    lines = kept_lines(settings, "scenes", scenes, judged)
+    lines = kept_lines(settings, "scenes", scenes, recorded)
     early = {PREVIEW.name: [line["early"] for line in lines]}
     for searcher in (one for one in probes if one is not PREVIEW):
 
         def looked_at(number: int, searcher: Searcher = searcher) -> list[list[float]]:
-            seeds, texts = candidate_seeds(seed, FIRST_PROMPT + number, SEEDS), wordings(found[number])
+            seeds, texts = candidate_seeds(seed, FIRST_PROMPT + number, SEEDS), wordings(sampled_scenes[number])
             return [early_scores(testbed, searcher, text, seeds, [CUT])[CUT] for text in texts]
 
         key = f"{settings}-{searcher.digest or searcher.name}"
@@ -83,7 +83,8 @@ def measure(testbed: Testbed, scenes: int, seed: int, probes: list[Searcher]) ->
 
 
 def picked(probe: str, early: np.ndarray, truth: np.ndarray, best: np.ndarray, seed: int) -> dict[str, Any]:
-    """Of searches by ``early`` ``[scene, wording, seed]``, each seed of the scenes one search; ties are drawn."""
+    """Return the figures of searches by ``early`` ``[scene, wording, seed]``, one for each seed of a scene; ties are
+    drawn."""
     ranks = np.stack([protocol.break_ties(scores.T, seed) for scores in early])  # [scene, seed, wording]
     choice = ranks.argmax(axis=2)
     hits = np.take_along_axis(best, choice, axis=1).mean(axis=1)

@@ -1,4 +1,4 @@
-"""Models of real dimensions with random weights, and how much memory they take."""
+"""Models of real dimensions with random weights, and the memory that they take."""
 
 import gc
 import time
@@ -15,20 +15,22 @@ MIB = 2**20
 
 
 def on_gpu() -> bool:
-    """Whether ComfyUI runs models on a CUDA device, where time and memory are measured otherwise."""
+    """Return whether ComfyUI runs models on a CUDA device, where time and memory are measured otherwise."""
     return comfy.model_management.get_torch_device().type == "cuda"
 
 
 def need_gpu() -> None:
-    """Raises:
-    SystemExit: there is no GPU.
+    """Refuse to go on without a GPU.
+
+    Raises:
+        SystemExit: there is no GPU.
     """
     if not on_gpu():
         raise SystemExit("--real-size needs a GPU with CUDA (FLUX.1-dev alone has 24 GB of weights); none was found.")
 
 
 def seconds_spent() -> float:
-    """Of the processor; of the wall clock where a GPU computes."""
+    """Return the time of the processor, or of the wall clock where a GPU computes."""
     if not on_gpu():
         return time.process_time()
     torch.cuda.synchronize()
@@ -36,10 +38,11 @@ def seconds_spent() -> float:
 
 
 FEW_BLOCKS = {"depth": 2, "depth_single_blocks": 3}
-"""Of FLUX.1-dev's 19 and 38, what a machine without a GPU has time and memory for."""
+"""Blocks of FLUX.1-dev's 19 and 38 that a machine without a GPU has time and memory for."""
 
 
 def _flux(seed: int) -> Any:
+    """Build FLUX.1-dev, without a GPU with a few of its blocks."""
     shape = FLUX_DEV if on_gpu() else FLUX_DEV | FEW_BLOCKS
     return random_flux(seed, torch.bfloat16, guidance_embed=True, **shape)
 
@@ -56,7 +59,7 @@ class RealSize:
     options: dict[str, float]
 
     def conditioning(self, seed: int) -> tuple[list, list]:
-        """Random positive and negative CONDITIONING."""
+        """Build random positive and negative CONDITIONING."""
         positive, negative = (random_conditioning(number, **self.text) for number in (seed, seed + 1))
         positive[0][1].update(self.options)
         return positive, negative
@@ -90,6 +93,7 @@ class Peak:
     """
 
     def reset(self) -> None:
+        """Start to measure anew."""
         gc.collect()
         if on_gpu():
             torch.cuda.synchronize()
@@ -98,6 +102,7 @@ class Peak:
             Path("/proc/self/clear_refs").write_text("5")
 
     def megabytes(self) -> float:
+        """Return the highest memory since the reset, in MiB."""
         if on_gpu():
             return torch.cuda.max_memory_allocated() / MIB
         lines = Path("/proc/self/status").read_text().splitlines()

@@ -1,9 +1,10 @@
-"""What every benchmark writes beside its figures: how they came about."""
+"""Result files, and what every one states beside its figures: command, machine, versions."""
 
 import json
 import math
 import os
 import platform
+import shlex
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +17,7 @@ PACKAGES = ("torch", "numpy", "scipy")
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, threads in use and accelerator. Nothing that names the machine itself."""
+    """Return processor, cores, threads in use and accelerator, and nothing that names the machine itself."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -27,6 +28,7 @@ def machine() -> dict[str, Any]:
 
 
 def _processor() -> str:
+    """Return the name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
@@ -35,7 +37,7 @@ def _processor() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of Python, ComfyUI and the packages that the figures depend on."""
+    """Return the versions of Python, ComfyUI and the packages that the figures depend on."""
     from comfyui_version import __version__ as comfyui
 
     return {
@@ -46,9 +48,9 @@ def versions() -> dict[str, str]:
 
 
 def command(module: str) -> str:
-    """The command line that runs this again. A path outside of the repository is cut to its name."""
+    """Return the command line that runs this again; a path outside of the repository is cut to its name."""
     words = [word if not Path(word).is_absolute() else Path(word).name for word in sys.argv[1:]]
-    return " ".join(["python", "-m", module, *words])
+    return shlex.join(["python", "-m", module, *words])
 
 
 def write(path: Path, figures: dict[str, Any], module: str, seed: int) -> None:
@@ -68,7 +70,7 @@ def write(path: Path, figures: dict[str, Any], module: str, seed: int) -> None:
 
 
 def plain(value: Any) -> Any:
-    """JSON's own types: numbers rounded to 6 significant digits, NaN and infinity as None."""
+    """Return JSON's own types: numbers rounded to 6 significant digits, NaN and infinity as None."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""The probes that a seed search is measured with, and what they say of recorded candidates."""
+"""Probes that a seed search is measured with, and their scores of recorded candidates."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -27,12 +27,12 @@ from benchmarks.lib.candidates import Testbed
 
 @dataclass(frozen=True)
 class Searcher:
-    """One probe, and how a search by it goes.
+    """One probe, and the way in which a search by it goes.
 
     Attributes:
         name: in the names of methods.
         make: the testbed and a prompt → the probe.
-        skill: how well its scores predict the end, as the policy is told.
+        skill: how well its scores predict the end, for the policy.
         sequential: whether the default policy is measured with it, too.
         digest: of its file, None where it isn't from a file.
     """
@@ -44,11 +44,11 @@ class Searcher:
     digest: str | None = None
 
     def policy(self, name: str, candidates: int, judged: bool = False, budget: int | None = None) -> Policy:
-        """One survivor, at the cost of one cut at 20 % if no budget says otherwise."""
+        """Return the policy of a search for one survivor, by default at the cost of one cut at 20 %."""
         return policy_named(name, sample.STEPS, candidates, budget=budget, skill=self.skill, final_reward=judged)
 
     def looks(self, candidates: int) -> list[int]:
-        """Every step at which some policy looks."""
+        """Return every step at which some policy looks."""
         policies = [self.policy(ONE_CUT, candidates)]
         if self.sequential:
             policies += [self.policy(SEQUENTIAL, candidates, judged) for judged in (False, True)]
@@ -61,7 +61,7 @@ UNTRAINED = (FOCUS, PREVIEW)
 
 
 def trained(path: Path) -> list[Searcher]:
-    """The probe in a file, named as the file is, with the skill that it states; a joint one with previews, too.
+    """Return the probe in a file, named as the file is, with the skill that it states; a joint one with previews, too.
 
     Raises:
         SystemExit: it can't be read; the message says why.
@@ -78,7 +78,7 @@ def trained(path: Path) -> list[Searcher]:
 
 
 def with_preview(probe: LearnedProbe, digest: str) -> Searcher:
-    """What Combine Probes makes of a trained probe and previews."""
+    """Combine a trained probe and previews, as Combine Probes does."""
     _, skill = combine(probe.search_skill, GroundTruth.preview_skill)
 
     def combined(testbed: Testbed, prompt: str) -> CombinedProbe:
@@ -88,25 +88,25 @@ def with_preview(probe: LearnedProbe, digest: str) -> Searcher:
 
 
 def searchers(model: str, files: Sequence[Path]) -> list[Searcher]:
-    """Those that need no training, those that come with the testbed model, and those of the files.
+    """Return the probes that need no training, those that come with the testbed model, and those of the files.
 
     Raises:
         SystemExit: two have the same name, or a file can't be read.
     """
     shipped = sorted((PROBES / model).glob("*.safetensors"))
     paths = dict.fromkeys([*shipped, *(path.resolve() for path in files)])
-    found = [*UNTRAINED, *(searcher for path in paths for searcher in trained(path))]
-    names = [one.name for one in found]
+    probes = [*UNTRAINED, *(searcher for path in paths for searcher in trained(path))]
+    names = [one.name for one in probes]
     if twice := {name for name in names if names.count(name) > 1}:
         raise SystemExit(f"two probes are called {', '.join(sorted(twice))}: rename one of the files.")
-    return found
+    return probes
 
 
 @torch.inference_mode()
 def early_scores(
     testbed: Testbed, searcher: Searcher, prompt: str, seeds: Sequence[int], steps: Sequence[int]
 ) -> dict[int, list[float]]:
-    """What a probe says of each seed at each step, of runs that end at the last of them."""
+    """Return a probe's score of each seed at each step, in runs that end at the last of them."""
     probe = searcher.make(testbed, prompt)
     model = attach_probe(testbed.model, probe, ", ".join(f"step {step}" for step in steps))
     latent = {"samples": testbed.latents(model, prompt, seeds, last_step=max(steps))}

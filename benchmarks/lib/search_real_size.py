@@ -1,4 +1,4 @@
-"""What the search engine costs beside a plain batch, with models of real dimensions at 1024².
+"""Cost of the search engine beside a plain batch, with models of real dimensions at 1024².
 
 Every candidate goes to the end, so the engine and a plain batched KSampler run do the same work. They
 take turns, and a ratio is that of the two in one round. Weights are random: nothing is said of images.
@@ -36,13 +36,13 @@ class Runs:
         self.latent = torch.zeros(1, *real.latent)
 
     def plain(self, seeds: Sequence[int]) -> Tensor:
-        """One KSampler run of all rows."""
+        """Sample all rows in one KSampler run."""
         latent = self.latent.repeat(len(seeds), 1, 1, 1)
         noise = batch_noise(latent, seeds)
         return comfy.sample.sample(self.model, noise, *self.settings, latent, disable_pbar=True, seed=seeds[0])
 
     def hub(self, seeds: Sequence[int]) -> Hub:
-        """Candidates that haven't started."""
+        """Return a hub with candidates that haven't started."""
         hub = Hub(self.model)
         for seed in seeds:
             candidate = ksampler_candidate(seed, *self.settings, {"samples": self.latent})
@@ -50,7 +50,7 @@ class Runs:
         return hub
 
     def engine(self, seeds: Sequence[int]) -> Tensor:
-        """All candidates to the end, standing still once on the way."""
+        """Sample all candidates to the end, with one pause on the way."""
         hub = self.hub(seeds)
         try:
             hub.advance(dict.fromkeys(hub.runs, PAUSE_AT))
@@ -61,7 +61,7 @@ class Runs:
         return torch.cat([run.result for run in hub.runs])
 
     def suspended_bytes(self) -> dict[str, float]:
-        """What one candidate holds that stands still, by device: of all, less of one alone."""
+        """Return the bytes that one paused candidate holds, by device: those of all, less those of one alone."""
         held = []
         for seeds in (self.seeds, self.seeds[:1]):
             hub = self.hub(seeds)
@@ -73,7 +73,7 @@ class Runs:
         return {kind: (held[0][kind] - held[1][kind]) / (len(self.seeds) - 1) for kind in held[0]}
 
     def model_rows(self) -> int:
-        """Of one run of all seeds, and so of a plain batch."""
+        """Count the model rows of one run of all seeds, and so of a plain batch."""
         hub = self.hub(self.seeds)
         try:
             hub.advance(dict.fromkeys(hub.runs, self.steps))
@@ -83,17 +83,17 @@ class Runs:
 
 
 def tensor_bytes() -> dict[str, int]:
-    """Bytes of all tensors there are, on the CPU and on the GPU, each storage once."""
+    """Count the bytes of all tensors that exist, on the CPU and on the GPU, each storage once."""
     gc.collect()
     tensors = [one for one in gc.get_objects() if issubclass(type(one), Tensor)]
-    # What torch.compile traces with has no memory, and refuses to say where it lies.
+    # Tensors that torch.compile traces with have no memory and no data pointer.
     storages = [one.untyped_storage() for one in tensors if not isinstance(one, FakeTensor | FunctionalTensor)]
-    found = {(one.device.type, one.data_ptr()): one.nbytes() for one in storages}
-    return {kind: sum(size for (at, _), size in found.items() if at == kind) for kind in ("cpu", "cuda")}
+    sizes = {(one.device.type, one.data_ptr()): one.nbytes() for one in storages}
+    return {kind: sum(size for (at, _), size in sizes.items() if at == kind) for kind in ("cpu", "cuda")}
 
 
 def timed(run: Callable[[], Any]) -> tuple[float, float, Any]:
-    """Seconds, peak MiB, and what it returns."""
+    """Run a function; return its seconds, peak MiB and result."""
     peak = Peak()
     peak.reset()
     start = time.perf_counter()
@@ -104,22 +104,22 @@ def timed(run: Callable[[], Any]) -> tuple[float, float, Any]:
 
 
 def difference(a: Tensor, b: Tensor) -> float:
-    """Largest difference as a share of the largest value."""
+    """Return the largest difference as a share of the largest value."""
     return float((a.float() - b.float()).abs().max() / b.float().abs().max())
 
 
 @torch.inference_mode()
 def compare(runs: Runs, rounds: int) -> dict[str, Any]:
-    """Rows per second, peak memory and results of engine and plain batch."""
+    """Return rows per second, peak memory and results of engine and plain batch."""
     rows, alone = runs.model_rows(), runs.plain(runs.seeds[:1])  # these warm up, too
     both = {"plain batch": runs.plain, "engine": runs.engine}
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in both}
-    apart = {}
+    distances = {}
     for _ in trange(rounds, desc="rounds", mininterval=2):
         for name, run in both.items():
             seconds, peak, latents = timed(lambda run=run: run(runs.seeds))
             spent[name].append((seconds, peak))
-            apart[name] = difference(latents[:1], alone)
+            distances[name] = difference(latents[:1], alone)
     ratios = [plain[0] / mine[0] for plain, mine in zip(spent["plain batch"], spent["engine"], strict=True)]
     return {
         "candidates": len(runs.seeds),
@@ -128,13 +128,13 @@ def compare(runs: Runs, rounds: int) -> dict[str, Any]:
         "of_plain_batch": statistics.median(ratios),
         "of_plain_batch_range": [min(ratios), max(ratios)],
         "peak_mb": {name: max(peak for _, peak in of) for name, of in spent.items()},
-        "difference_from_alone": apart,
+        "difference_from_alone": distances,
         "suspended_mb": {kind: size / MIB for kind, size in runs.suspended_bytes().items()},
     }
 
 
 def measure(name: str, rounds: int, seed: int) -> dict[str, Any]:
-    """FLUX.1-dev or SDXL.
+    """Measure FLUX.1-dev or SDXL.
 
     Raises:
         SystemExit: there is no GPU.

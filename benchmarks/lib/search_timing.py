@@ -25,11 +25,12 @@ VARIANTS = 4
 
 
 class RandomScore(Probe):
-    """A probe that looks at nothing."""
+    """A probe that reads nothing."""
 
     name, label, needs, skilled, calibration = "random", "random", frozenset({DENOISED}), False, ()
 
     def score(self, rows):
+        """Draw a score for each row."""
         return torch.rand(len(rows))
 
 
@@ -44,24 +45,28 @@ class Runs:
         self.latent = {"samples": torch.zeros(1, channels, side, side)}
 
     def candidates(self, seeds: range) -> list:
+        """Build a candidate for each seed."""
         settings = (sample.STEPS, sample.default_cfg(self.testbed.model), sample.SAMPLER, sample.SCHEDULER)
         return [ksampler_candidate(seed, *settings, self.positive, self.negative, self.latent) for seed in seeds]
 
     def single(self, count: int) -> None:
-        """Plain runs, one after the other."""
+        """Sample plain runs, one after the other."""
         for seed in self.seeds[:count]:
             self.testbed.latents(self.testbed.model, self.prompt, [seed])
 
     def batched(self) -> None:
+        """Sample all seeds in one batch."""
         self.testbed.latents(self.testbed.model, self.prompt, list(self.seeds))
 
-    def search(self, probe: Any, policy: Callable[[int], Policy], count: int, judge: Any = None) -> Outcome:
-        found = self.candidates(self.seeds[:count])
-        options = SearchOptions(final_reward=FinalReward(judge.score) if judge else None)
-        return seed_search(self.testbed.model, found, probe, policy, options=options).outcome
+    def search(self, probe: Any, policy: Callable[[int], Policy], count: int, finish: Any = None) -> Outcome:
+        """Search among the first so many seeds."""
+        options = SearchOptions(final_reward=FinalReward(finish.score) if finish else None)
+        return seed_search(
+            self.testbed.model, self.candidates(self.seeds[:count]), probe, policy, options=options
+        ).outcome
 
     def joined(self) -> None:
-        """All candidates to the end in the engine, without a probe: what the engine itself costs."""
+        """Sample all candidates to the end in the engine, without a probe: the cost of the engine itself."""
         hub = Hub(self.testbed.model)
         runs = [hub.add(lambda c=c: c.sample(hub.model, lambda *_: None)) for c in self.candidates(self.seeds)]
         hub.advance(dict.fromkeys(runs, 0))
@@ -71,7 +76,7 @@ class Runs:
 
 @torch.inference_mode()
 def measure(testbed: Testbed, prompts: list[str], seed: int, probes: list[Searcher], count: int) -> dict[str, Any]:
-    """Ratios of times. Wall-clock; ``cpu_…`` the same of the time this process really computed.
+    """Return ratios of times: wall-clock, and as ``cpu_…`` those of the time that this process really computed.
 
     A ratio is that of the two methods within one round; the median over rounds counts.
     """
@@ -111,9 +116,9 @@ FULL = "ten in turn"
 
 
 def todo(runs: Runs, probes: list[Searcher], count: int) -> dict[str, Callable[[], Any]]:
-    """What a round measures."""
-    judge = PREVIEW.make(runs.testbed, runs.prompt)
-    found: dict[str, Callable[[], Any]] = {
+    """Return the methods that a round measures, by name."""
+    truth = PREVIEW.make(runs.testbed, runs.prompt)
+    runnable: dict[str, Callable[[], Any]] = {
         FULL: lambda: runs.single(count),
         "one image": lambda: runs.single(1),
         "best of 10": runs.batched,
@@ -122,18 +127,19 @@ def todo(runs: Runs, probes: list[Searcher], count: int) -> dict[str, Callable[[
         "four in turn": lambda: runs.single(VARIANTS),
     }
     for searcher in probes:
-        found |= searches(runs, searcher, judge, count)
-    return found
+        runnable |= searches(runs, searcher, truth, count)
+    return runnable
 
 
 def one_cut(count: int) -> Callable[[int], Policy]:
+    """Return the policy of one cut for so many candidates."""
     return lambda steps: policy_named(ONE_CUT, steps, count)
 
 
-def searches(runs: Runs, searcher: Searcher, judge: Any, count: int) -> dict[str, Callable[[], Any]]:
-    """All searches by one probe."""
+def searches(runs: Runs, searcher: Searcher, truth: Any, count: int) -> dict[str, Callable[[], Any]]:
+    """Return all searches by one probe, by name."""
     probe = searcher.make(runs.testbed, runs.prompt)
-    found: dict[str, Callable[[], Any]] = {
+    runnable: dict[str, Callable[[], Any]] = {
         f"one cut at 20 %, {searcher.name}": lambda: runs.search(probe, one_cut(count), count),
         f"four wordings, {searcher.name}": lambda: runs.search(probe, one_cut(VARIANTS), VARIANTS),
     }
@@ -146,5 +152,5 @@ def searches(runs: Runs, searcher: Searcher, judge: Any, count: int) -> dict[str
             return runs.search(probe, policy, count, finish)
 
         name = f"{SEQUENTIAL}, {searcher.name}"
-        found |= {name: sequential, f"{name}, true-score finish": lambda: sequential(judge)}
-    return found
+        runnable |= {name: sequential, f"{name}, true-score finish": lambda: sequential(truth)}
+    return runnable

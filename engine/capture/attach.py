@@ -165,7 +165,7 @@ WRAPPERS = {
 
 
 def attach_probe(model: Any, probe: Probe, moments: str = AUTO, rule: RowRule | None = None) -> Any:
-    """Clone a MODEL so that it captures the features that ``probe`` needs whenever a sampler runs it.
+    """Return a clone of a MODEL that captures the features that ``probe`` needs whenever a sampler runs it.
 
     Args:
         model: a MODEL (``ModelPatcher``).

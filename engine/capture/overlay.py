@@ -1,4 +1,6 @@
-"""Heat drawn over a picture, and a line of text below it."""
+"""Heat maps over pictures, and captions below them."""
+
+from typing import Any
 
 import numpy as np
 import torch
@@ -6,8 +8,10 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-COLOURS = ((0.10, 0.05, 0.35), (0.55, 0.05, 0.50), (0.95, 0.30, 0.25), (1.00, 0.75, 0.15), (1.00, 1.00, 0.80))
-"""Colours from cold to hot, evenly spaced. Brightness rises throughout, for readers without colour vision."""
+from ..core.plotting import require_matplotlib
+
+COLOURS = "inferno"
+"""Colormap of matplotlib from cold to hot. Brightness rises throughout, so it reads without colour vision too."""
 
 PAPER, INK = "#202020", "#f0f0f0"
 """Colours of captions."""
@@ -17,16 +21,17 @@ MISSING = "\U0010ffff"
 
 
 def coloured(heat: Tensor) -> Tensor:
-    """Map heat from 0 to 1 of any shape ``[...]`` to colours ``[..., 3]``, float 0 to 1."""
-    stops = torch.tensor(COLOURS)
-    position = heat.clamp(0, 1) * (len(stops) - 1)
-    low = position.floor().long().clamp(max=len(stops) - 2)
-    share = (position - low)[..., None]
-    return stops[low] * (1 - share) + stops[low + 1] * share
+    """Map heat from 0 to 1 of any shape ``[...]`` to colours ``[..., 3]``, float 0 to 1.
+
+    Raises:
+        ValueError: there is no matplotlib; the message says what to install.
+    """
+    colours = np.asarray(require_matplotlib().colormaps[COLOURS](heat.clamp(0, 1).cpu().numpy()))
+    return torch.from_numpy(colours[..., :3]).float()
 
 
 def heat_overlay(picture: Tensor, heat: Tensor, opacity: float, size: int) -> Tensor:
-    """Draw heat over a picture, both scaled to ``size`` pixels on the longer side.
+    """Draw heat over a picture, both enlarged to ``size`` pixels on the longer side.
 
     In cold areas the picture stays visible, only darker.
 
@@ -50,7 +55,7 @@ def heat_overlay(picture: Tensor, heat: Tensor, opacity: float, size: int) -> Te
 def with_caption(image: Tensor, text: str) -> Tensor:
     """Add a line of text below an image ``[height, width, 3]``, cut where it is too long."""
     wide = image.shape[1]
-    font = ImageFont.load_default(max(10, min(24, wide // 16)))
+    font: Any = ImageFont.load_default(max(10, min(24, wide // 16)))
     line = Image.new("RGB", (wide, 2 * int(font.size)), PAPER)
     draw = ImageDraw.Draw(line)
     while text and draw.textlength(text, font) > wide - font.size:
@@ -60,7 +65,7 @@ def with_caption(image: Tensor, text: str) -> Tensor:
 
 
 def writable(text: str) -> str:
-    """Return a text with "?" for every character that Pillow's own font lacks, which has little more than ASCII."""
+    """Replace every character that Pillow's own font lacks by "?": it has little more than ASCII."""
     font = ImageFont.load_default(16)
     missing = bytes(font.getmask(MISSING))
     return "".join("?" if bytes(font.getmask(character)) == missing else character for character in text)

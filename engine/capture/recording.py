@@ -127,10 +127,13 @@ class Recording:
             self.why_not.update(dict.fromkeys(moments, why))
             return None
         conds = _captured_conds(guider)
-        of_call = (self.family, guider.inner_model.diffusion_model, conds, *x.shape[-2:])
-        maps = AttentionMaps(*of_call) if ATTENTION in self.needs else None
-        activation = ActivationMaps(*of_call, self.projection) if ACTIVATION in self.needs else None
-        return EvaluationCapture(len(x), *x.shape[-2:], conds, maps, activation)
+        diffusion_model, (height, width) = guider.inner_model.diffusion_model, x.shape[-2:]
+        maps = activation = None
+        if ATTENTION in self.needs:
+            maps = AttentionMaps(self.family, diffusion_model, conds, height, width)
+        if ACTIVATION in self.needs:
+            activation = ActivationMaps(self.family, diffusion_model, conds, height, width, self.projection)
+        return EvaluationCapture(len(x), height, width, conds, maps, activation)
 
     def _features(
         self, guider: Any, x: Tensor, timestep: Tensor, capture: EvaluationCapture, denoised: Tensor

@@ -12,6 +12,9 @@ from ..core.scores import SeedName
 from ..runs.continuing import Original
 from ..runs.latents import row_keys
 
+RowKey = bytes
+"""Key of :func:`row_keys`."""
+
 STORE_BYTES = 512 * 2**20
 """Largest memory of all tensors in a store."""
 
@@ -60,8 +63,8 @@ class RowRecord:
 
     def bytes(self) -> int:
         """Return the memory of the record's tensors in bytes."""
-        holders = [*self.features.values(), *([self.original] if self.original else [])]
-        tensors = (tensor for holder in holders for tensor in holder.tensors())
+        tensors = [tensor for features in self.features.values() for tensor in features.tensors()]
+        tensors += self.original.tensors() if self.original else ()
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
@@ -75,8 +78,8 @@ class RecordStore:
     def __init__(self, limit_bytes: int = STORE_BYTES, limit_rows: int = STORE_ROWS):
         self.limit_bytes = limit_bytes
         self.limit_rows = limit_rows
-        self._records: OrderedDict[UUID, tuple[RowRecord, tuple[bytes, ...]]] = OrderedDict()
-        self._by_key: dict[bytes, UUID] = {}
+        self._records: OrderedDict[UUID, tuple[RowRecord, tuple[RowKey, ...]]] = OrderedDict()
+        self._by_key: dict[RowKey, UUID] = {}
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -86,7 +89,7 @@ class RecordStore:
         """Return the memory of the tensors of all records in bytes."""
         return self._bytes
 
-    def add_run(self, rows: Sequence[tuple[RowRecord, tuple[bytes, ...]]]) -> None:
+    def add_run(self, rows: Sequence[tuple[RowRecord, tuple[RowKey, ...]]]) -> None:
         """Add the records of one run, each with the keys of the latents that it is looked up by."""
         for record, keys in rows:
             self._records[record.id] = (record, keys)
@@ -98,7 +101,7 @@ class RecordStore:
     def _is_full(self) -> bool:
         return len(self._records) > self.limit_rows or self._bytes > self.limit_bytes
 
-    def find(self, key: bytes) -> RowRecord | None:
+    def find(self, key: RowKey) -> RowRecord | None:
         """Return the record of a latent row by its key, None if there is none."""
         record_id = self._by_key.get(key)
         if record_id is None:

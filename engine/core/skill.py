@@ -115,16 +115,16 @@ def fit_skill(scores: ArrayLike, final: ArrayLike, moments: Sequence[int], steps
     Returns:
         Means over prompts of Pearson's correlation; a prompt whose scores are all equal counts as 0.
     """
-    scores, final = np.asarray(scores, np.float64), np.asarray(final, np.float64)
-    if scores.ndim != 3 or scores.shape != (len(moments), *final.shape) or final.shape[1] < 2:
-        raise ValueError(f"scores {scores.shape} and final {final.shape} don't fit {len(moments)} moments")
-    if not np.isfinite(scores).all() or not np.isfinite(final).all():
+    early, end = np.asarray(scores, np.float64), np.asarray(final, np.float64)
+    if early.ndim != 3 or early.shape != (len(moments), *end.shape) or end.shape[1] < 2:
+        raise ValueError(f"scores {early.shape} and final {end.shape} don't fit {len(moments)} moments")
+    if not np.isfinite(early).all() or not np.isfinite(end).all():
         raise ValueError("some scores are NaN or infinite: leave their prompts out")
-    scores, final = scores - scores.mean(-1, keepdims=True), final - final.mean(-1, keepdims=True)
-    size = np.sqrt((scores**2).sum(-1) * (final**2).sum(-1))
-    both = (scores * final).sum(-1)
+    early, end = early - early.mean(-1, keepdims=True), end - end.mean(-1, keepdims=True)
+    size = np.sqrt((early**2).sum(-1) * (end**2).sum(-1))
+    both = (early * end).sum(-1)
     correlation = np.divide(both, size, out=np.zeros_like(both), where=size > 0).mean(-1)
-    spread = np.maximum(scores.std(-1).mean(-1), 1e-9)
+    spread = np.maximum(early.std(-1).mean(-1), 1e-9)
     return Skill(
         tuple(moment / steps for moment in moments),
         tuple(float(value) for value in correlation),

@@ -93,7 +93,7 @@ class ClipImages(nn.Module):
         self.vision = comfy.clip_model.CLIPVisionModelProjection(config, torch.float32, None, operations)
 
     def embed(self, pixels: Tensor) -> Tensor:
-        """Embed pixels ``[rows, 3, size, size]`` as ``[rows, width]``."""
+        """Compute the embeddings ``[rows, width]`` of pixels ``[rows, 3, size, size]``."""
         return normalize(self.vision(pixel_values=pixels)[2], dim=-1)
 
 

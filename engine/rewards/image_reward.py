@@ -109,7 +109,7 @@ class ScoreHead(nn.Module):
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Attend with ``[rows, tokens, width]`` each; mask ``[rows, 1, 1, key tokens]``, True where keys count."""
+    """Compute attention of ``[rows, tokens, width]`` each; mask ``[rows, 1, 1, key tokens]``, True where keys count."""
     query, key, value = (x.unflatten(-1, (-1, HEAD_WIDTH)).transpose(1, 2) for x in (query, key, value))
     return scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2).flatten(2)
 
@@ -166,7 +166,8 @@ class _TextEncoder(nn.Module):
         words = self.embeddings["word_embeddings"](ids).to(image)
         x = self.embeddings["LayerNorm"](words + self.embeddings["position_embeddings"](positions).to(image))
         mask = (ids != PADDING_ID)[:, None, None]
-        for layer in self.encoder["layer"]:
+        layers: Any = self.encoder["layer"]
+        for layer in layers:
             x = layer(x, mask, image)
         return x
 

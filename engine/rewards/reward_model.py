@@ -37,16 +37,12 @@ class RewardModel(Reward):
     ):
         self.label = label
         self.size, self.view, self.words = size, view, words
+        self.reads_prompt = words is not None
         self.patcher = comfy.model_patcher.CoreModelPatcher(
             network.eval().requires_grad_(False),
             load_device=comfy.model_management.text_encoder_device(),
             offload_device=comfy.model_management.text_encoder_offload_device(),
         )
-
-    @property
-    def reads_prompt(self) -> bool:
-        """Whether the network takes the prompt beside the image."""
-        return self.words is not None
 
     @torch.no_grad()
     def score(self, images: Tensor, prompts: list[str]) -> Tensor:
@@ -65,11 +61,11 @@ class RewardModel(Reward):
         comfy.model_management.load_models_gpu(
             [self.patcher], memory_required=min(CHUNK, len(images)) * MEMORY_PER_IMAGE
         )
-        scores = [
+        chunks = [
             self._chunk(images[first : first + CHUNK], prompts[first : first + CHUNK])
             for first in range(0, len(images), CHUNK)
         ]
-        scores = torch.cat(scores)
+        scores = torch.cat(chunks)
         if not scores.isfinite().all():
             raise ValueError(f"{self.label} gave NaN or infinity: its file is damaged. Get it again.")
         return scores

@@ -13,7 +13,8 @@ def random_state(device: torch.device) -> tuple[Any, ...]:
     Args:
         device: if it is a GPU, the state of its generator is included.
     """
-    kind, keys, *rest = numpy.random.get_state()
+    of_numpy: Any = numpy.random.get_state()
+    kind, keys, *rest = of_numpy
     of_torch = [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
     return random.getstate(), (kind, keys.tobytes(), *rest), *(bytes(state.numpy()) for state in of_torch)
 

@@ -62,7 +62,8 @@ class RunWatch:
         self.cache = cache_on(guider.model_options["transformer_options"]) or ("TC-Padé Cache" if own else "")
         self.cache_couples = not own or own[0].config.veto is not None
         self.guidance = GuidanceEffects()
-        self.remembers = self.may_remember = self.holds_rows = frozenset()
+        nothing: frozenset[str] = frozenset()
+        self.remembers = self.may_remember = self.holds_rows = nothing
         self.first_call: tuple | None = None
         self._evaluation: GuidedEvaluation | None = None
         self._evaluations = 0

@@ -81,7 +81,7 @@ class _SwapNoise:
 
 
 def use_seeds(model: Any, seeds: Sequence[int]) -> Any:
-    """Clone a MODEL so that its samplers sample row i as a run of ``seeds[i]`` alone.
+    """Return a clone of a MODEL whose samplers sample row i as a run of ``seeds[i]`` alone.
 
     The initial noise is that of the seed, and so is the noise of ComfyUI's ancestral and SDE samplers (see
     ``row_noise``). A run without noise (the second half of a cut) is not changed. A later call replaces an earlier

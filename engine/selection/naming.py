@@ -35,11 +35,12 @@ class RowLabel:
     @property
     def metadata(self) -> dict[str, int | float | str]:
         """Text chunks by keyword."""
-        seed = self.seed.seed if self.seed.batch_index is None else str(self.seed)
-        if self.score is None:
-            return {"seed": seed, **dict(self.notes)}
-        scored = {"score": self.score, "rank": self.rank, "scored_by": self.scored_by}
-        return {"seed": seed, **scored, **dict(self.notes)}
+        chunks: dict[str, int | float | str] = {
+            "seed": self.seed.seed if self.seed.batch_index is None else str(self.seed)
+        }
+        if self.score is not None:
+            chunks |= {"score": self.score, "rank": self.rank, "scored_by": self.scored_by}
+        return chunks | dict(self.notes)
 
 
 def row_labels(rows: int, scores: Scores | None = None, seeds: str = "") -> list[RowLabel]:

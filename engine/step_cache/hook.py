@@ -31,7 +31,7 @@ NAME = "TC-Padé Cache"
 
 
 def apply_step_cache(model: Any, config: StepCacheConfig) -> Any:
-    """Clone a MODEL so that its runs predict some of their evaluations.
+    """Return a clone of a MODEL whose runs predict some of their evaluations.
 
     Args:
         model: a MODEL (``ModelPatcher``), of any family.

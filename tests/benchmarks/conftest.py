@@ -18,4 +18,5 @@ from support.comfy_fixtures import (  # noqa: E402, F401
     probe,
     row_counts,
     small_model,
+    temp_folder,
 )

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from benchmarks import exactness
-from benchmarks.lib.exactness_models import FLUX, SDXL, Parts
+from benchmarks.lib.exactness_models import FLUX, SDXL, NodeInputs
 from benchmarks.lib.exactness_nodes import LEFT_OUT, USES, use_of
 from benchmarks.lib.exactness_registry import patching_nodes
-from benchmarks.lib.exactness_ways import Found, Way
+from benchmarks.lib.exactness_ways import Comparison, Way
 
 CHECKED = [
     ("CFGOverride", FLUX),  # a wrapper around the whole evaluation
@@ -25,21 +25,21 @@ CHECKED = [
 
 
 @pytest.fixture(scope="module")
-def parts():
+def inputs():
     with torch.inference_mode():
-        yield {name: Parts(name, seed=0) for name in (FLUX, SDXL)}
+        yield {name: NodeInputs(name, seed=0) for name in (FLUX, SDXL)}
 
 
 @torch.inference_mode()
-def rows_of(parts, node):
+def rows_of(inputs, node):
     with exactness.quiet():
-        (rows,) = exactness.rows_of([node], parts)
+        (rows,) = exactness.rows_of([node], inputs)
     return rows
 
 
 @pytest.mark.parametrize(("node", "model"), CHECKED)
-def test_beside_a_core_node_every_way_gives_the_stock_image(parts, node, model):
-    rows = rows_of(parts[model], node)
+def test_beside_a_core_node_every_way_gives_the_stock_image(inputs, node, model):
+    rows = rows_of(inputs[model], node)
     assert {row["way"] for row in rows} == set(exactness.WAYS)
     assert {row["verdict"] for row in rows} == {exactness.EXACT}, rows
 
@@ -52,7 +52,7 @@ def test_every_core_node_that_patches_a_model_is_tried_or_left_out_for_a_reason(
 
 
 def unlike_stock(trial, order):
-    return Found(1e-3)
+    return Comparison(1e-3)
 
 
 def refusing(trial, order):
@@ -70,7 +70,7 @@ def with_a_raw_error(trial, order):
 def leaving_a_forward(trial, order):
     diffusion_model = trial.plain().model.diffusion_model
     diffusion_model.forward = diffusion_model.forward
-    return Found(0.0)
+    return Comparison(0.0)
 
 
 @pytest.mark.parametrize(
@@ -83,17 +83,17 @@ def leaving_a_forward(trial, order):
         (leaving_a_forward, exactness.FAILS, None),
     ],
 )
-def test_what_is_not_stock_is_said_and_only_a_sentence_is_a_refusal(parts, monkeypatch, run, verdict, said):
+def test_what_is_not_stock_is_said_and_only_a_sentence_is_a_refusal(inputs, monkeypatch, run, verdict, said):
     monkeypatch.setattr(exactness, "WAYS", {"Seed Search": Way(run, 1e-5, ("before",))})
-    (row,) = rows_of(parts[FLUX], "CFGNorm")
+    (row,) = rows_of(inputs[FLUX], "CFGNorm")
     assert row["verdict"] == verdict and (said is None) == (row["refused"] is None)
     assert said is None or said in row["refused"]
     assert bool(row["left"]) == (run is leaving_a_forward)
 
 
-def test_a_core_node_that_nobody_has_listed_is_a_row_of_its_own(parts, monkeypatch):
+def test_a_core_node_that_nobody_has_listed_is_a_row_of_its_own(inputs, monkeypatch):
     monkeypatch.delitem(USES, "CFGNorm")
-    assert [row["verdict"] for row in rows_of(parts[FLUX], "CFGNorm")] == [exactness.UNKNOWN]
+    assert [row["verdict"] for row in rows_of(inputs[FLUX], "CFGNorm")] == [exactness.UNKNOWN]
 
 
 def test_the_benchmark_writes_a_row_for_each_node_model_way_and_order(tmp_path, monkeypatch, capsys):

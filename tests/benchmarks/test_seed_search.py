@@ -58,7 +58,7 @@ def test_wordings_are_chosen_by_each_probe(testbed, searchers, monkeypatch):
     assert found["wordings"] == 4 and found["rows_fewer"] == 2.5 and found["chance"] >= 0.25
 
 
-def test_a_score_that_knows_the_truth_picks_the_better_wording_and_a_constant_one_picks_by_chance():
+def test_the_true_score_picks_the_better_wording_and_a_constant_one_by_chance():
     truth = np.random.default_rng(0).random((300, 4, 2))
     means = truth.mean(axis=2, keepdims=True)
     best = (means == means.max(axis=1, keepdims=True))[..., 0]

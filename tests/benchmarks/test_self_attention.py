@@ -41,7 +41,7 @@ def seen(testbed):
     return found, weights
 
 
-def test_self_attention_maps_equal_an_explicit_softmax_of_the_rows_of_the_positive_prompt(seen):
+def test_self_attention_maps_equal_an_explicit_softmax_of_the_positive_prompts_rows(seen):
     found, weights = seen
     moments = found["self"].moments
     assert [rows[0].step for rows in moments] == list(self_attention.STEPS)
@@ -54,7 +54,7 @@ def test_self_attention_maps_equal_an_explicit_softmax_of_the_rows_of_the_positi
     assert (first - second).abs().max() > 0.05
 
 
-def test_what_the_image_receives_and_what_the_text_receives_are_all_of_the_attention(seen):
+def test_what_image_and_text_receive_together_is_all_of_the_attention(seen):
     found, _ = seen
     for rows, instead in zip(found["cross"].moments, found["self"].moments, strict=True):
         for cross, received in zip(rows, instead, strict=True):

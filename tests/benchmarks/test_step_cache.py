@@ -63,7 +63,8 @@ def test_a_cached_search_costs_what_its_survivors_cached_run_leaves_out():
     truth, scores = rng.random((2, 10)), np.full((2, 24, 10), np.nan)
     scores[:, 4] = -truth
     prompts = testbed.prompts(2, 3, "train")
-    row = cached_search.row(testbed, prompts, 3, truth, scores, PREVIEW, "one cut", None, "balanced")
+    recorded = cached_search.Recorded(testbed, prompts, 3, truth)
+    row = cached_search.row(recorded, scores, PREVIEW, "one cut", None, "balanced")
     assert row["uncached_rows"] == 2 * (50 + 20) and row["nfe_rows"] == 2 * (50 + 8)
     assert row["uncached_score"] == pytest.approx(truth.min(axis=1).mean())  # the worst of all scored highest
     assert row["share"] == pytest.approx(row["score"] / row["uncached_score"])

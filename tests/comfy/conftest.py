@@ -12,4 +12,5 @@ from support.comfy_fixtures import (  # noqa: E402, F401
     reward_models,
     row_counts,
     small_model,
+    temp_folder,
 )

@@ -20,11 +20,6 @@ from diffusion_probe.nodes.seeds import EarlySeedFilter
 from diffusion_probe.probe_models.focus import AttentionFocus
 
 
-@pytest.fixture(autouse=True)
-def previews_in(tmp_path, monkeypatch):
-    monkeypatch.setattr("folder_paths.get_temp_directory", lambda: str(tmp_path))
-
-
 @pytest.fixture
 def goes_on(flux, ksampler):
     """Called after an error: the model samples what it sampled before."""

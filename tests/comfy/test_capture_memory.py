@@ -15,7 +15,8 @@ from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
 from diffusion_probe.engine.seed_search.search import SearchOptions, seed_search
 
-SMALL_UNET = {"num_res_blocks": [1], "channel_mult": [1], "transformer_depth": [1], "transformer_depth_output": [1, 1]}
+from support.models import SMALL_UNET
+
 STEPS = 5
 
 HOOKS = ("AttentionHook", "BlockHook", "DecoderHook", "NamedBlock")

@@ -19,7 +19,8 @@ from diffusion_probe.engine.seed_search.search import seed_search
 from diffusion_probe.engine.selection.pruning import PruneRule
 from diffusion_probe.nodes.attach import ProbeScore
 
-SMALL_UNET = {"num_res_blocks": [1], "channel_mult": [1], "transformer_depth": [1], "transformer_depth_output": [1, 1]}
+from support.models import SMALL_UNET
+
 STEPS = 4
 
 
@@ -219,8 +220,7 @@ def test_a_search_goes_on_with_those_that_could_be_looked_at(models, sample, mon
     assert (result.latents - expected).norm() / expected.norm() < 1e-5
 
 
-def test_probe_score_names_the_reason_of_the_node(models, sample, monkeypatch, tmp_path, probe):
-    monkeypatch.setattr("folder_paths.get_temp_directory", lambda: str(tmp_path))
+def test_probe_score_names_the_reason_of_the_node(models, sample, monkeypatch, probe):
     monkeypatch.setattr(maps, "position_weights", raising(RuntimeError, "boom"))
     model = attach_probe(models["FLUX"], probe, "step 1")
     latent = {"samples": sample(model)}

@@ -46,7 +46,7 @@ def test_latents_are_bit_identical_with_and_without_a_probe(sdxl, sample, probe)
     assert torch.equal(sample(sdxl), sample(attach_probe(sdxl, probe, "20%, step 2")))
 
 
-def test_maps_equal_the_explicit_softmax_also_of_a_replacement_without_transformer_options(sdxl, sample, probe):
+def test_maps_equal_the_softmax_also_of_a_replacement_without_transformer_options(sdxl, sample, probe):
     softmax = {}
     replaced = explicit_maps(sdxl, softmax)
     model = attach_probe(replaced, probe, "step 1")

@@ -221,7 +221,7 @@ def test_the_last_blocks_of_the_encoder_of_real_unets_are_recorded_ten_at_most()
 
 
 @pytest.mark.parametrize("tokens", [12, 18], ids=["same length", "longer negative"])
-def test_prompts_in_one_call_or_in_two_and_rows_together_or_alone_give_the_same_maps(small, probe, tokens, monkeypatch):
+def test_prompts_in_one_or_two_calls_and_rows_together_or_alone_give_the_same_maps(small, probe, tokens, monkeypatch):
     negative = small.prompt(2, tokens=tokens)
     with Watched(small) as watched:
         model = attach_probe(watched.model, probe, "step 1")
@@ -301,7 +301,7 @@ ACTIVATIONS = {
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_what_learned_probes_read_is_the_blocks_output_at_the_image_the_noisy_latent_and_the_text(small_model, name):
+def test_learned_probes_read_the_blocks_output_the_noisy_latent_and_the_text(small_model, name):
     small, (path, image) = small_model(name), ACTIVATIONS[name]
     outputs = []
 

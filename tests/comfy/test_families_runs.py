@@ -24,6 +24,8 @@ from diffusion_probe.training.dataset.recorder import FinishedRun, record_run
 from diffusion_probe.training.fitting.fit import Recipe
 from diffusion_probe.training.fitting.probe_training import train_probe
 
+from support.compare import relative_error
+
 IMAGES = ["FLUX", *(name for name in SMALL_MODELS if name != "Wan 2.1")]
 SEEDS = [5, 6, 7]
 STEPS = 4
@@ -32,10 +34,6 @@ STEPS = 4
 @pytest.fixture(params=IMAGES)
 def small(request, small_model):
     return small_model(request.param)
-
-
-def relative_error(result, expected):
-    return float((result - expected).norm() / expected.norm())
 
 
 def test_survivors_of_a_search_are_the_images_that_ksampler_gives_for_their_seeds(small, probe, row_counts):
@@ -61,9 +59,7 @@ def test_rows_that_stay_in_a_pruned_run_end_as_in_the_whole_batch(small, probe, 
     assert row_counts == [6, 6, 2, 2] and relative_error(pruned[kept], whole[kept]) < 1e-5
 
 
-def test_a_cache_that_predicts_nothing_changes_nothing_and_one_that_predicts_leaves_the_probe_its_moment(
-    small, probe, caplog
-):
+def test_a_cache_without_predictions_changes_nothing_and_others_keep_probed_moments(small, probe, caplog):
     caplog.set_level(logging.INFO)
     assert torch.equal(small.sample(apply_step_cache(small.model, StepCacheConfig(interval=1))), small.sample())
     model = apply_step_cache(attach_probe(small.model, probe, "step 5"), StepCacheConfig(interval=3))

@@ -10,6 +10,8 @@ from diffusion_probe.engine.capture.attach import attach_probe
 from diffusion_probe.engine.capture.read import captured
 from diffusion_probe.engine.seed_search.hub.hub import Hub
 
+from support.compare import relative_error
+
 SEEDS = [3, 4, 5]
 STEPS = 6
 CUT = 3
@@ -45,10 +47,6 @@ def search(model, alone, cut=CUT, max_rows=0, survivors=1, **options):
     finally:
         hub.close()
     return runs
-
-
-def relative_error(result, expected):
-    return float((result - expected).norm() / expected.norm())
 
 
 @pytest.mark.parametrize("sampler", comfy.samplers.SAMPLER_NAMES)

@@ -181,7 +181,7 @@ def call(sigma=1.0, schedule=(1.0,), **given):
     return ModelCall(None, torch.zeros(1, 4, 2, 2), torch.full((1,), sigma), arguments)
 
 
-def test_conds_and_control_outputs_are_joined_whatever_their_values_and_constants_only_if_equal():
+def test_conds_and_controls_are_joined_whatever_their_values_constants_if_equal():
     zero, one = torch.zeros(1, 3), torch.ones(1, 3)
     assert joinable(call(y=zero), call(y=one))
     assert joinable(call(latents=[zero]), call(latents=[one]))

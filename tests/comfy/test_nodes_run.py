@@ -3,7 +3,6 @@
 import json
 from types import SimpleNamespace
 
-import folder_paths
 import pytest
 import torch
 from comfy_execution.graph_utils import ExecutionBlocker
@@ -19,12 +18,6 @@ import nodes as comfy_nodes
 SEEDS = "7, 40, 41"
 NAN = float("nan")
 THREE_ROWS = {"samples": torch.zeros(3, 16, 8, 12)}
-
-
-@pytest.fixture(autouse=True)
-def previews_in(tmp_path, monkeypatch):
-    """Preview tiles are written to ComfyUI's temp folder: here to the test's own."""
-    monkeypatch.setattr(folder_paths, "get_temp_directory", lambda: str(tmp_path))
 
 
 @torch.inference_mode()

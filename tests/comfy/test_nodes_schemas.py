@@ -44,6 +44,7 @@ LEAVE_SOMETHING = (
     "DiffusionProbeTrainProbe",
 )
 LANGUAGES = ("en", "zh")
+CURLY = set("\u201c\u201d\u2018\u2019")
 SAME_IN_CHINESE = ("CFG", "CLIP", "Latent", "VAE", "beta")
 DOCUMENTS = "https://github.com/diffusion-probe/diffusion-probe/blob/main/docs/"
 SCHEMAS = {node.GET_SCHEMA().node_id: node.GET_SCHEMA() for node in NODES}
@@ -105,7 +106,7 @@ def test_every_input_and_output_has_a_short_tooltip(schema):
 
 def test_texts_use_straight_quotes_and_words_of_the_glossary(schema):
     for text in [schema.description, *(socket.tooltip for socket in [*schema.inputs, *schema.outputs])]:
-        assert not set(text) & set("“”‘’"), text
+        assert not set(text) & CURLY, text
         assert not re.search(r"\b(fate|lies?|became|apart|asked|told|judges?d?)\b", text.replace("the judge's", "")), (
             text
         )
@@ -121,7 +122,7 @@ def test_a_help_page_is_short_and_begins_with_what_matters(node):
     assert re.findall(r"^## (?!The board|Other nodes)(.+)$", text, re.M)[1:] == [
         "Inputs and outputs", "Example", "Common faults"
     ]  # fmt: skip
-    assert not set(text) & set("“”‘’")
+    assert not set(text) & CURLY
 
 
 @pytest.mark.parametrize("node", IDS)

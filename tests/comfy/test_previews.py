@@ -28,9 +28,8 @@ def model():
 
 
 @pytest.fixture(autouse=True)
-def rgb(monkeypatch, tmp_path):
+def rgb(monkeypatch):
     monkeypatch.setattr(args, "preview_method", LatentPreviewMethod.Latent2RGB)
-    monkeypatch.setattr("folder_paths.get_temp_directory", lambda: str(tmp_path))
 
 
 @pytest.fixture

@@ -34,7 +34,6 @@ def probes(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     monkeypatch.setitem(folder_paths.folder_names_and_paths, FOLDER, ([str(folder)], extensions))
     monkeypatch.setattr(probe_folder, "PROBES", tmp_path / "none that ship")
-    monkeypatch.setattr(folder_paths, "get_temp_directory", lambda: str(tmp_path))
     return folder
 
 

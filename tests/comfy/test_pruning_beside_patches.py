@@ -29,21 +29,13 @@ from comfy_extras.nodes_video_model import VideoLinearCFGGuidance
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_model, random_sdxl
 from diffusion_probe.engine.capture.attach import attach_probe
 from diffusion_probe.engine.capture.read import score_latent
-from diffusion_probe.engine.core.probe import Probe
 from diffusion_probe.engine.runs.keys import RECORDING
 from diffusion_probe.engine.selection.pruning import PruneRule
 
+from support.probes import ByRow
+
 KEPT, ROWS, STEPS = [1, 3], 4, 5
 SIDES = random_conditioning(1), random_conditioning(2)
-
-
-class ByRow(Probe):
-    """Likes rows 1 and 3 best, whatever they hold."""
-
-    name, label, needs, skilled, calibration = "by row", "liking", frozenset({"denoised"}), True, ()
-
-    def score(self, rows):
-        return torch.tensor((0.1, 0.9, 0.2, 0.8)[: len(rows)])
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ from diffusion_probe.engine.runs.row_noise import with_row_noise
 from diffusion_probe.nodes.seeds import SeedBatch
 
 import nodes as comfy_nodes
+from support.models import SMALL_UNET
 
 SEEDS = [5, 2**40]
 STEPS = 4
 SIDES = random_conditioning(1), random_conditioning(2)
-SMALL_UNET = {"num_res_blocks": [1], "channel_mult": [1], "transformer_depth": [1], "transformer_depth_output": [1, 1]}
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from diffusion_probe.engine.step_cache.config import StepCacheConfig
 from diffusion_probe.engine.step_cache.hook import apply_step_cache
 
 import nodes as comfy_nodes
+from support.compare import relative_error
 
 SEEDS = [5, 6, 7]
 TOP = 0.98
@@ -68,10 +69,6 @@ def probe():
         name="mean of x0", label="mean", needs=frozenset({"denoised"}), skilled=True, calibration=(),
         score=lambda rows: torch.stack([row.denoised.mean() for row in rows]),
     )  # fmt: skip
-
-
-def relative_error(result, expected):
-    return float((result - expected).norm() / expected.norm())
 
 
 @pytest.fixture
@@ -321,7 +318,7 @@ def test_rows_that_change_each_other_are_computed_singly_and_the_node_is_named(f
         return executor(x, *args, **kwargs) + 0.05 * x.mean(0, keepdim=True)
 
     result = flux.check(lambda: patched(flux.model, forward=coupled), probe)
-    assert any("computes rows of one call otherwise" in warning for warning in result.outcome.warnings)
+    assert any("computes rows of one call differently" in warning for warning in result.outcome.warnings)
     assert any("test_search_beside_patches" in warning for warning in result.outcome.warnings)
 
 
@@ -341,7 +338,7 @@ def test_a_patch_that_begins_later_is_compared_when_runs_go_on_after_a_look(flux
         return out + (0.05 * x.mean(0, keepdim=True) if float(timestep[0]) < 0.5 else 0)
 
     result = flux.check(lambda: patched(flux.model, forward=coupled), probe)
-    assert any("otherwise" in warning for warning in result.outcome.warnings)
+    assert any("differently from single rows" in warning for warning in result.outcome.warnings)
 
 
 def test_rows_spent_on_checks_are_reported_and_belong_to_no_candidate(flux, probe):

@@ -18,6 +18,7 @@ from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_
 from diffusion_probe.engine.seed_search.search import SearchOptions, seed_search
 
 import nodes as comfy_nodes
+from support.compare import relative_error
 
 SEEDS = [5, 6, 7]
 
@@ -63,10 +64,6 @@ def searched(model, candidates, probe, survivors=2, **options):
     return seed_search(
         model, candidates, probe, one_cut(len(candidates), survivors), survivors, SearchOptions(**options)
     )
-
-
-def relative_error(result, expected):
-    return float((result - expected).norm() / expected.norm())
 
 
 def check(workflow, probe, same_calls=True):

@@ -188,7 +188,7 @@ def test_a_probe_without_pictures_shows_latent_previews(model, probe):
     assert len(candidate_pictures(model, run(model, candidates(3), probe))) == 3
 
 
-def test_candidates_that_all_fail_at_their_start_are_one_message_and_leave_the_model_clean(model, probe):
+def test_candidates_that_all_fail_at_their_start_are_one_message_on_a_clean_model(model, probe):
     def sample(model, callback):
         raise RuntimeError("the conditioning is of another model")
 
@@ -466,7 +466,7 @@ def test_an_evaluation_that_a_cache_skipped_is_the_reason(model):
         run(lazy, candidates(3), ByMean())
 
 
-def test_a_run_that_a_cache_takes_past_its_moments_is_finished_and_says_that_it_has_no_score(model):
+def test_a_run_whose_moments_a_cache_skipped_is_finished_and_said_to_have_no_score(model):
     lazy = with_wrapper(model, WrappersMP.PREDICT_NOISE, skipping(1, STEPS))
     result = run(lazy, candidates(3), ByMean())
     assert result.survivors == [0] and "not scored at step 3" in result.outcome.candidates[0].remark

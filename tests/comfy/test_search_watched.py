@@ -93,7 +93,7 @@ def test_the_next_best_is_finished_for_a_discarded_one(model, probe):
     assert result.survivors == [ranked[1]] and not result.outcome.candidates[ranked[0]].finished
 
 
-def test_a_search_whose_every_candidate_is_discarded_says_so_and_leaves_the_model_clean(model, probe):
+def test_a_search_with_every_candidate_discarded_says_so_and_leaves_a_clean_model(model, probe):
     def discard_all(it):
         for row in range(4):
             it.marks = it.marks.discard(row)

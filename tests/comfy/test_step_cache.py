@@ -29,6 +29,7 @@ from diffusion_probe.engine.step_cache.hook import apply_step_cache
 from diffusion_probe.engine.step_cache.state import CacheRun
 from diffusion_probe.nodes.cache import TCPadeCache
 
+from support.compare import relative_error
 from support.counting import EvaluationCounter
 
 STEPS = 12
@@ -47,10 +48,6 @@ def small():
 def log(caplog):
     caplog.set_level(logging.INFO)
     return lambda: [r.getMessage() for r in caplog.records if r.getMessage().startswith("TC-Padé Cache")]
-
-
-def relative_error(result, expected):
-    return float((result - expected).norm() / expected.norm())
 
 
 def options_of(model):
@@ -195,7 +192,7 @@ def test_a_sampler_that_judges_its_steps_gets_every_evaluation_computed(log):
 # -- beside others on the same MODEL --------------------------------------------------------------------
 
 
-def test_another_packs_wrapper_is_called_for_computed_evaluations_only_and_its_change_is_kept(small, ksampler):
+def test_another_packs_wrapper_changes_computed_evaluations_only(small, ksampler):
     calls = []
 
     def brighter(executor, *args, **kwargs):
@@ -257,9 +254,7 @@ def test_runs_of_a_hub_have_anchors_of_their_own_and_predicted_steps_cost_no_row
 
 @pytest.mark.parametrize("space", ["output", "blocks"])
 @pytest.mark.parametrize("cuts", [Cuts(3, (6,), (1,)), Cuts(3, (5, 8), (2, 1))], ids=["one cut", "two cuts"])
-def test_candidates_of_a_search_are_computed_until_their_last_look_and_predicted_only_afterwards(
-    small, ksampler, probe, space, cuts
-):
+def test_candidates_of_a_search_are_predicted_only_after_their_last_look(small, ksampler, probe, space, cuts):
     """Alone, the cache would predict from the fifth evaluation on."""
     seeds, last = (3, 4, 5), cuts.at[-1]
     calls = []
@@ -334,7 +329,7 @@ def test_an_entry_that_guidance_runs_twice_is_predicted_twice(small, ksampler, l
     assert relative_error(ksampler(reuse), full) < 0.2
 
 
-def test_a_compiled_model_gives_what_it_gives_uncompiled_also_if_blocks_are_asked_for(small, ksampler, log):
+def test_a_compiled_model_gives_what_it_gives_uncompiled_with_space_blocks_too(small, ksampler, log):
     compiled = small.clone()
     set_torch_compile_wrapper(compiled, backend="eager")
     result = ksampler(apply_step_cache(compiled, StepCacheConfig(interval=2, space="blocks")), rows=1)

@@ -211,7 +211,7 @@ def test_a_report_that_cannot_be_drawn_leaves_the_file_that_it_would_replace(pro
     write_probe(probes / "my-probe.safetensors")
     before = (probes / "my-probe.safetensors").read_bytes()
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ValueError, match="Train Probe: Reports are drawn by matplotlib"):
+    with pytest.raises(ValueError, match="Train Probe: Matplotlib is not installed.*pip install -r requirements.txt"):
         trained(if_exists="replace")
     assert (probes / "my-probe.safetensors").read_bytes() == before
 

@@ -124,11 +124,6 @@ def no_model_is_left():
     built.cache_clear()
 
 
-@pytest.fixture(autouse=True)
-def previews_in(tmp_path, monkeypatch):
-    monkeypatch.setattr("folder_paths.get_temp_directory", lambda: str(tmp_path))
-
-
 def prompt(name, seed):
     [[context, entry]] = random_conditioning(seed, tokens=77 if name == "Hunyuan-DiT" else 12)
     if name == "Hunyuan-DiT":

@@ -36,7 +36,7 @@ def git(*arguments: str, folder: Path = PACK_ROOT) -> str:
 @pytest.fixture
 def clone(tmp_path):
     """A fresh clone of the repository, with what the working tree has changed since its last commit."""
-    folder = tmp_path / "clone"
+    folder = tmp_path / "diffusion-probe"
     git("clone", "--quiet", "--depth", "1", PACK_ROOT.as_uri(), str(folder))
     for name in git("ls-files", "-z", "--modified", "--others", "--exclude-standard").split("\0")[:-1]:
         if (PACK_ROOT / name).is_file():

@@ -10,14 +10,11 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
 
+from support.graphs import node
 from training.client.server import ComfyClient, PromptError
 
 PROMPT = "a large red circle left of a small blue square"
 EVENT, ROUTE = "diffusion_probe.board", "/diffusion_probe/board"
-
-
-def node(class_type, **inputs):
-    return {"class_type": class_type, "inputs": inputs}
 
 
 def post(client, body):
@@ -152,7 +149,7 @@ def test_cancel_works_while_it_holds_and_the_board_shows_it(client, prompt):
     assert browser.answer(browser.told[0], "go") == 404, "nothing is left open"
 
 
-def test_only_the_client_that_queued_gets_events_and_knowing_the_queue_is_not_enough(server, client, prompt):
+def test_only_the_client_that_queued_gets_events_whoever_knows_the_queue(server, client, prompt):
     with ComfyClient(server.url) as other:
 
         def meddle(event):

@@ -9,16 +9,13 @@ from diffusion_probe.nodes import NODES
 from diffusion_probe.nodes.probe_folder import FOLDER
 
 from support import hostile
+from support.graphs import node
 from training.client.paths import PACK_ROOT
 from training.client.server import PromptError
 
 BY_ID = {node.GET_SCHEMA().node_id: node for node in NODES}
 NAMES = tuple(f"{node.GET_SCHEMA().display_name}: " for node in NODES)
 HALF = "a \ud800 fox"
-
-
-def node(class_type, **inputs):
-    return {"class_type": class_type, "inputs": inputs}
 
 
 SETTINGS = {"steps": 1, "cfg": 1.0, "sampler_name": "euler", "scheduler": "simple", "denoise": 1.0}

@@ -73,7 +73,7 @@ def pictures(client, outputs):
     return [np.asarray(Image.open(io.BytesIO(view)).convert("RGB"), dtype=int) for view in views]
 
 
-def test_only_the_kept_rows_become_images_and_each_is_what_a_stock_ksampler_gives_for_its_seed(client):
+def test_only_kept_rows_become_images_and_each_is_the_stock_ksamplers_of_its_seed(client):
     outputs = client.run(pruned())
     report = outputs["filter"]["diffusion_probe"][0]
     kept, dropped = ([int(row["seed"]) for row in report[part]] for part in ("kept", "dropped"))

@@ -17,16 +17,13 @@ from diffusion_probe.training.client.jobs import own_seeds
 from diffusion_probe.training.dataset.folder import Dataset
 
 from dev.server import free_port
+from support.graphs import node
 from training.client.paths import PACK_ROOT
 from training.client.server import PromptError
 from training.client.workflow import load_prompt
 
 PROMPT = "a large red circle to the left of a small blue square"
 OTHER = "a small green triangle above a large blue circle"
-
-
-def node(class_type, **inputs):
-    return {"class_type": class_type, "inputs": inputs}
 
 
 @pytest.fixture
@@ -100,7 +97,7 @@ def test_what_is_recorded_is_what_the_run_was(run, prompt, folder):
     assert held["3.activation"].shape[:2] == (rows, 48) and held["text"].shape[0] == words
 
 
-def test_images_are_judged_by_parts_of_their_prompt_and_by_others_of_the_dataset_too(run, prompt, folder):
+def test_images_are_also_judged_by_parts_of_their_prompt_and_by_other_prompts(run, prompt, folder):
     run(prompt)
     prompt["text"]["inputs"]["value"] = OTHER
     run(prompt)

@@ -3,14 +3,11 @@
 import pytest
 from diffusion_probe.dev.random_rewards import write_image_reward
 
+from support.graphs import node
 from training.client.server import PromptError
 
 PROMPT = "a small red circle above a large blue square"
 STEPS = {"steps": 6, "cfg": 3.0, "sampler_name": "euler", "scheduler": "simple"}
-
-
-def node(class_type, **inputs):
-    return {"class_type": class_type, "inputs": inputs}
 
 
 def graph(reward):

@@ -6,15 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from support.graphs import node
 from training.client.paths import PACK_ROOT
 from training.client.server import PromptError
 from training.client.workflow import load_prompt
 
 PROMPT = "a large red circle left of a small blue square"
-
-
-def node(class_type, **inputs):
-    return {"class_type": class_type, "inputs": inputs}
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ def pixels(client, images):
     return [np.asarray(Image.open(io.BytesIO(client.view(image))), dtype=int) for image in images]
 
 
-def test_below_the_threshold_the_rewritten_prompt_is_sampled_and_the_first_never_finished(client, run, prompt, nodes):
+def test_below_the_threshold_the_rewritten_prompt_is_sampled_and_the_first_ended(client, run, prompt, nodes):
     prompt[nodes.gate]["inputs"]["threshold"] = 1.1
     done = run(prompt)
     assert nodes.second not in started(done)
@@ -134,7 +134,7 @@ def test_scores_of_a_filter_that_kept_nothing_skip_the_gate_and_both_branches(ru
     assert not done.data("executed", nodes.save)
 
 
-def test_a_percentile_without_calibration_is_an_error_with_the_fix_and_the_next_run_works(client, run, prompt, nodes):
+def test_a_percentile_without_calibration_is_an_error_and_the_next_run_works(client, run, prompt, nodes):
     prompt[nodes.gate]["inputs"]["threshold_on"] = "percentile of calibration"
     with pytest.raises(PromptError) as failure:
         client.run(prompt)

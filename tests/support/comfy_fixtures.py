@@ -25,6 +25,12 @@ def nothing_dead_stays_loaded():
     loaded[:] = [model for model in loaded if not model.is_dead()]
 
 
+@pytest.fixture(autouse=True)
+def temp_folder(tmp_path, monkeypatch):
+    """The test's own folder in place of ComfyUI's temp folder, which previews are written to."""
+    monkeypatch.setattr(folder_paths, "get_temp_directory", lambda: str(tmp_path))
+
+
 @pytest.fixture
 def flux():
     """A small FLUX with random weights, whose attention is far from flat."""

@@ -27,6 +27,9 @@ DOCUMENTS = sorted(
 UNWRITTEN = tuple(path for path in ("CONTRIBUTING.md", "docs/results") if not (PACK_ROOT / path).exists())
 """What other branches bring; delete this when all are merged."""
 
+REPOSITORY = "https://github.com/diffusion-probe/diffusion-probe/blob/main/"
+"""What help pages write before the path of a document, as they are read in ComfyUI."""
+
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"^```.*?^```|^ {4}.*?$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^#+ +(.+?)\s*$", re.MULTILINE)
@@ -42,18 +45,19 @@ def read(path):
 
 
 def anchors(text):
-    """The anchors that GitHub gives to a document's headings."""
+    """Return the anchors that GitHub gives to a document's headings."""
     return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in HEADING.findall(text)}
 
 
 def broken_links(path, text):
-    """The relative links of a document that lead nowhere."""
+    """List the links of a document into the repository that lead nowhere."""
     broken = []
     for link in LINK.findall(CODE.sub("", text)):
-        if re.match(r"\w+:", link):
+        folder = PACK_ROOT if link.startswith(REPOSITORY) else path.parent
+        file, _, anchor = link.removeprefix(REPOSITORY).partition("#")
+        if re.match(r"\w+:", file):
             continue
-        file, _, anchor = link.partition("#")
-        target = (path.parent / file).resolve() if file else path
+        target = (folder / file).resolve() if file else path
         if UNWRITTEN and target.relative_to(PACK_ROOT).as_posix().startswith(UNWRITTEN):
             continue
         if not target.exists() or (anchor and anchor not in anchors(read(target))):
@@ -69,7 +73,9 @@ def test_every_relative_link_leads_somewhere(path):
 def test_a_link_to_a_missing_file_or_heading_counts_as_broken():
     path = PACK_ROOT / "docs" / "search.md"
     text = "[a](search.md) [b](search.md#policies) [c](gone.md) [d](search.md#gone) `[e](gone.md)` [f](https://x.y)"
-    assert broken_links(path, text) == ["gone.md", "search.md#gone"]
+    assert broken_links(path, f"{text} [g]({REPOSITORY}docs/gone.md) [h]({REPOSITORY}docs/search.md#policies)") == [
+        "gone.md", "search.md#gone", f"{REPOSITORY}docs/gone.md",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MOST_BYTES)

@@ -70,7 +70,8 @@ class OtherPromptDraws:
         """
         scored = [_shuffled(self._scored_by(rows), generator) for rows in groups]
         for prompts, rows in zip(scored, groups):
-            prompts.sort(key=lambda prompt, own=rows[0][0].phrases: -len(own.get(prompt, ())))
+            lengths = {phrase: len(words) for phrase, words in rows[0][0].phrases.items()}
+            prompts.sort(key=lambda prompt, lengths=lengths: -lengths.get(prompt, 0))  # type: ignore[misc]
         draws = []
         for known, most in ((self.by_phrase, PHRASES_PER_PROMPT * count), (self.by_prompt, count)):
             drawn = [[prompt for prompt in prompts if prompt in known][:most] for prompts in scored]
@@ -102,9 +103,9 @@ class OtherPromptDraws:
                 own_words.append(torch.tensor(numbers if shared else [-1] * len(numbers)))
             labels += [[run.others[prompt][row] for run, row in rows] for prompt in prompts]
             labels += [[run.labels[self.label][row] for run, row in rows]] * (count - len(prompts))
-        own = pad_sequence(own_words, batch_first=True, padding_value=-1)
+        numbered = pad_sequence(own_words, batch_first=True, padding_value=-1)
         shape = (len(groups), count)
-        return OtherPrompts(stacked(inputs), torch.tensor(labels).unflatten(0, shape), own.unflatten(0, shape))
+        return OtherPrompts(stacked(inputs), torch.tensor(labels).unflatten(0, shape), numbered.unflatten(0, shape))
 
 
 def _shuffled(prompts: Set[str], generator: torch.Generator) -> list[str]:

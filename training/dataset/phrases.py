@@ -53,7 +53,8 @@ def prompt_phrases(prompt: str, words: int) -> dict[str, tuple[int, ...]]:
 
 def _simple_phrases(prompt: str, spans: list[tuple[int, int]]) -> list[tuple[int, ...]]:
     """Find the longest sequences of words without punctuation or a word of ``BETWEEN`` in them."""
-    phrases, current = [], []
+    phrases: list[tuple[int, ...]] = []
+    current: list[int] = []
     for number, (start, end) in enumerate(spans):
         before = prompt[spans[number - 1][1] : start] if number else ""
         outside = prompt[start:end].lower() in BETWEEN

@@ -71,9 +71,9 @@ class RunRecord:
         values = versioned(read_json(text), "it is no record of a run", "; update the pack")
         try:
             moments = tuple(RecordedMoment(**moment) for moment in values.pop("moments"))
-            lists = {name: tuple(values.pop(name)) for name in ("seeds", "words")}
-            by_name = {name: _tuples(values.pop(_in_file(name), {})) for name in ("labels", "others", "phrases")}
-            return cls(moments=moments, **by_name, **lists, **values, grids=(), file="")
+            values |= {name: tuple(values[name]) for name in ("seeds", "words")}
+            values |= {name: _tuples(values.pop(_in_file(name), {})) for name in ("labels", "others", "phrases")}
+            return cls(moments=moments, **values, grids=(), file="")
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError("it is no record of a run: fields are missing, unknown or of another kind") from error
 

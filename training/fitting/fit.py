@@ -1,4 +1,4 @@
-"""Training a probe on a dataset, from the first step to the network that goes into its file."""
+"""Training of a network on a dataset, from the first step to the weights that a probe file holds."""
 
 import copy
 import logging
@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...engine.core.texts import plain, quoted
+from ...probe_models.activation_ranker import ActivationRanker
 from ...probe_models.inputs import Inputs
+from ...probe_models.network import ProbeNetwork
 from ...probe_models.probe_file import KINDS
 from ...probe_models.word_network import WordNetwork
 from ..dataset.batches import Batch, Batches
@@ -19,7 +21,7 @@ from ..dataset.run_record import RunRecord
 from . import losses
 from .precision import bfloat16_is_fast
 from .recipe import Recipe, default_sizes
-from .stage import Stage, generator_for
+from .stage import Plan, Stage, generator_for
 from .word_losses import TEMPERATURE, scores_and_loss
 
 ALIGNMENT_WEIGHT = 0.1
@@ -69,9 +71,8 @@ class Fit:
         self.network = KINDS[recipe.kind](blocks, len(recipe.labels), **self.options).to(self.device)
         self.network.fit_norms(first.inputs)
         settings = {"recipe": repr(recipe), "runs": len(runs), "family": self.header.family}
-        self.stage = Stage(
-            checkpoint, self.network, self._loss, recipe.steps, recipe.rate, settings, AVERAGE, recipe.matrix_rate
-        )
+        plan = Plan(recipe.steps, recipe.rate, recipe.matrix_rate, average=AVERAGE)
+        self.stage = Stage(checkpoint, self.network, self._loss, plan, settings)
 
     def run(self, watch: Callable[[int, float], bool] = lambda step, loss: False) -> list[float]:
         """Train, or go on training, and return the loss of each step.
@@ -91,8 +92,8 @@ class Fit:
                 logging.warning("Out of memory: training goes on with %d prompts per batch.", self.prompts)
                 self.stage.save()
 
-    def averaged(self) -> nn.Module:
-        """Return a copy of the network with averaged weights that scores in the unit of the label, for a probe file."""
+    def averaged(self) -> ProbeNetwork:
+        """Return a copy of the network with averaged weights, which scores in the unit of the label."""
         network = copy.deepcopy(self.network)
         network.load_state_dict(self.stage.averaged, strict=False)
         unscale(network, self.mean, self.std)
@@ -121,6 +122,7 @@ class Fit:
         """Score the rows, and compute the loss of what this kind of network learns beside these scores."""
         if isinstance(self.network, WordNetwork):
             return scores_and_loss(self.network, inputs, batch, self._standard)
+        assert isinstance(self.network, ActivationRanker)
         images, texts = self.network.vectors(inputs)
         groups = labels.shape[:2]
         best = labels[..., 0].argmax(1)
@@ -143,7 +145,7 @@ def check_labels(runs: Sequence[RunRecord], labels: Sequence[str]) -> None:
     if missing:
         wanted, there = (", ".join(names) for names in (missing, runs[0].labels))
         raise ValueError(f"the dataset has no label {quoted(wanted)} in some runs; it has {plain(there)}.")
-    by_prompt = defaultdict(set)
+    by_prompt: defaultdict[str, set[float]] = defaultdict(set)
     for run in runs:
         by_prompt[run.prompt].update(run.labels[labels[0]])
     if all(len(values) == 1 for values in by_prompt.values()):
@@ -166,7 +168,7 @@ def label_scale(runs: Sequence[RunRecord], labels: Sequence[str]) -> tuple[Tenso
 
 
 @torch.no_grad()
-def unscale(network: nn.Module, mean: Tensor, std: Tensor) -> None:
+def unscale(network: ProbeNetwork, mean: Tensor, std: Tensor) -> None:
     """Change the last layer of a network that was trained on standardised labels, so that it scores in their unit."""
     last = network.last_layer
     last.weight.mul_(std[:, None].to(last.weight))

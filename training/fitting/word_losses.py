@@ -27,7 +27,7 @@ def scores_and_loss(
     """
     rows, device = batch.labels.shape[1], inputs.percent.device
     features, cells, final = network.encode_rows(inputs)
-    loss = 0.0
+    loss: Tensor | float = 0.0
     if final is not None:
         loss = FINAL_WEIGHT * losses.mean_squared(final, network.denoised_norm(batch.final.to(device)))
     for others in batch.others:

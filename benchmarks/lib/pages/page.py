@@ -74,7 +74,7 @@ class Page:
         commands = [f"    {command(results[key], stem)}" for key, stem in self.files.items()]
         files = ", ".join(f"[{stem}.json](../../benchmarks/results/{stem}.json)" for stem in self.files.values())
         blocks = [
-            WRITTEN.format(source="benchmarks/results"),
+            WRITTEN.format(source="benchmarks/results and benchmarks/lib/pages"),
             f"# {self.question}",
             *self.method(results),
             "## Command and machine",
@@ -94,7 +94,7 @@ class Page:
 def command(record: Record, stem: str) -> str:
     """Return the command line that measures a result file again, quoted for a shell.
 
-    Older result files state their command unquoted, and the place where their output was first put.
+    Older result files state their command unquoted, and where their output was first written.
     """
     line = re.sub(r"(?<!')(\{.*?\})", r"'\1'", record["command"])
     line = re.sub(r"(?<!')(LAION aesthetic)", r"'\1'", line)
@@ -165,6 +165,6 @@ def settings(record: Record) -> str:
 
 
 NAMES = {"flux": "FLUX", "sdxl": "SDXL"}
-"""The testbed models as texts call them."""
+"""Names of the testbed models in texts."""
 
 INTERVALS = "Brackets are 95 % bootstrap intervals over prompts."

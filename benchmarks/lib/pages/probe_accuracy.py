@@ -97,18 +97,15 @@ def pooled_table(record: Record) -> Table:
 
 def cost_table(results: Results) -> Table:
     """Return what scoring a row costs on the testbeds."""
-    rows = [
-        [
-            PROBES[name],
-            *(
-                f"{points(cost['ms_per_row'], 1)} ms, {percent(cost['share_of_partial_run'], 1)}"
-                for cost in (record["cost"]["probes"][name] for record in results.values())
-            ),
-        ]
-        for name in next(iter(results.values()))["cost"]["probes"]
-    ]
+    costs = [record["cost"]["probes"] for record in results.values()]
+    rows = [[PROBES[name], *(cost_cell(cost[name], 1) for cost in costs)] for name in costs[0]]
     head = ("", *(f"testbed {NAMES[name]}" for name in results))
     return Table(head, rows, "Scoring one row: processor time, and its share of sampling the row to 20 % of a run:")
+
+
+def cost_cell(cost: Record, digits: int) -> str:
+    """Return the cost of scoring one row."""
+    return f"{points(cost['ms_per_row'], 1)} ms, {percent(cost['share_of_partial_run'], digits)}"
 
 
 def accuracy_method(results: Results) -> list[str]:
@@ -244,16 +241,16 @@ OTHER_RUNS = Page(
 def focus_table(results: Results) -> list[Table]:
     """Return ρ with and without words, and their difference."""
     rows = [
-        [f"{step} of {results['flux']['settings']['steps']}", *(estimate(value, ci) for value, *ci in found.values())]
-        for step, found in results["flux"]["within_spearman"].items()
+        [f"{step} of {results['flux']['settings']['steps']}", *(estimate(value, ci) for value, *ci in figures.values())]
+        for step, figures in results["flux"]["within_spearman"].items()
     ]
     return [Table(("evaluation", "with words", "without", "difference, paired"), rows)]
 
 
 def focus_reading(results: Results) -> list[str]:
     """Return what the words are worth, on training and on held-out prompts."""
-    found = results["flux"]["within_spearman"]
-    first, *_, last = (estimate(values["difference"][0], values["difference"][1:]) for values in found.values())
+    figures = results["flux"]["within_spearman"]
+    first, *_, last = (estimate(values["difference"][0], values["difference"][1:]) for values in figures.values())
     return [
         f"On training prompts the words of the prompt gain {first} at the first of these evaluations and {last} at "
         "the last. So words are used where they are known.",
@@ -285,11 +282,7 @@ FOCUS = Page(
 def real_cost_table(results: Results) -> list[Table]:
     """Return the cost of scoring at real dimensions."""
     costs = [record["probes"] for record in results.values()]
-
-    def cell(cost: Record) -> str:
-        return f"{cost['ms_per_row']:.0f} ms, {percent(cost['share_of_partial_run'], 3)}"
-
-    rows = [[name, *(cell(cost[name]) for cost in costs)] for name in costs[0]]
+    rows = [[name, *(cost_cell(cost[name], 3) for cost in costs)] for name in costs[0]]
     return [Table(("probe", *(record["dimensions"] for record in results.values())), rows)]
 
 

@@ -20,7 +20,7 @@ PARTS = {
     "own prompts only": "labelled under its own whole prompt only",
     "words told by their place alone": "the same, and words known by their position in the prompt alone",
 }
-"""What an ablation takes away, by the name that the result file gives it."""
+"""Descriptions of ablations by the name that the result file gives them."""
 
 
 def at(moments: Record, level: str) -> Record:
@@ -55,12 +55,12 @@ def short_trainings(results: Results) -> list[str]:
     """Return how the trainings of the two pages about FLUX are measured."""
     trainings = results["flux"]["trainings"]
     steps = {name.split(",")[0]: training["steps"] for name, training in trainings.items()}
-    some = next(iter(trainings.values()))["moments"]
+    moments = next(iter(trainings.values()))["moments"]
     return [
         "The same short training on a recording of the testbed FLUX "
         f"({listed([f'{count} steps of the {name}' for name, count in steps.items()])}). Stated is ρ within prompts "
         f"on validation prompts of all sizes, which are one tenth of the recorded ones, at {level_names()} of the "
-        f"noise range: {prompts_of(some)} prompts × 8 seeds. No test prompt has a part in it. Intervals are up to ± "
+        f"noise range: {prompts_of(moments)} prompts × 8 seeds. No test prompt has a part in it. Intervals are up to ± "
         f"{widest(results)}.",
     ]
 
@@ -193,10 +193,10 @@ def attention_tables(results: Results) -> list[Table]:
     moments = list(next(iter(record["within_spearman"].values())))
     head = [*("mean" if moment == "all" else moment for moment in moments)]
 
-    def rows(found: Record) -> list[list[str]]:
+    def rows(figures: Record) -> list[list[str]]:
         return [
             [name, *(estimate(values[moment][0], values[moment][1:]) for moment in moments)]
-            for name, values in found.items()
+            for name, values in figures.items()
         ]
 
     return [

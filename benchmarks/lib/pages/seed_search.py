@@ -233,20 +233,20 @@ def cached_table(record: Record) -> Table:
 
 def cached_reading(results: Results) -> list[str]:
     """Return how many rows a cached search saves and what it keeps."""
-    found = []
+    sentences = []
     for name, record in results.items():
         by_budget = [row for row in record["cached_search"] if "budget" in row["method"]]
         joint, preview = (
             next(row for row in by_budget if row["method"].endswith(f", {probe}")) for probe in ("joint", "preview")
         )
-        found.append(
+        sentences.append(
             f"On {NAMES[name]} a search with the smaller budget takes {points(joint['rows_fewer'], 1)} times fewer "
             f"rows than best of ten by the joint probe and {points(preview['rows_fewer'], 1)} times by previews, and "
             f"keeps {percent(joint['share'], 1)} and {percent(preview['share'], 1)} of its reward without the cache."
         )
     shares = [row["share"] for record in results.values() for row in record["cached_search"]]
     return [
-        *found,
+        *sentences,
         f"Over all rows the reward with the cache is {percent(min(shares), 1)} to {percent(max(shares), 1)} of that "
         "without.",
     ]
@@ -276,7 +276,7 @@ def wording_tables(results: Results) -> list[Table]:
     """Return how often each probe chooses the better wording."""
     tables = []
     for name, record in results.items():
-        found = record["prompt_search"]
+        figures = record["prompt_search"]
         rows = [
             [
                 row["probe"],
@@ -285,15 +285,15 @@ def wording_tables(results: Results) -> list[Table]:
                 f"{between([100 * edge for edge in row['over_chance_ci']], 0)}",
                 points(row["wall_times_faster"]),
             ]
-            for row in found["rows"]
+            for row in figures["rows"]
         ]
         head = (
             "probe",
-            f"chose the better wording (chance: {percent(found['chance'])})",
+            f"chose the better wording (chance: {percent(figures['chance'])})",
             "over chance",
             "× all in turn",
         )
-        tables.append(Table(head, rows, f"Testbed {NAMES[name]}, {found['scenes']} scenes:"))
+        tables.append(Table(head, rows, f"Testbed {NAMES[name]}, {figures['scenes']} scenes:"))
     return tables
 
 

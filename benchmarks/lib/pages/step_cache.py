@@ -58,6 +58,13 @@ def ratio(record: Record, column: Column, key: str, to: str) -> float:
     return cell_of(record, column, "pade11")[key] / cell_of(record, column, to)[key]
 
 
+def reward_change(row: Record) -> str:
+    """Return the mean change of the true reward with its standard error, which a single image has not."""
+    deviation = row["score_change_se"]
+    margin = "" if deviation is None else f" ± {points(100 * deviation, 1)}"
+    return f"{points(100 * row['score_change'], 1, sign=True)}{margin} %"
+
+
 def error_table(record: Record) -> Table:
     """Return the errors of all methods, and more about the default."""
     there = {row["method"] for row in record["rows"]}
@@ -69,10 +76,6 @@ def error_table(record: Record) -> Table:
             for column in own
         ]
 
-    def change(column: Column) -> str:
-        row = cell_of(record, column, "pade11")
-        return f"{points(100 * row['score_change'], 1, sign=True)} ± {points(100 * row['score_change_se'], 1)} %"
-
     rows = [
         *([text, *(error(record, column, name) for column in own)] for name, text in METHODS.items() if name in there),
         *(
@@ -82,7 +85,10 @@ def error_table(record: Record) -> Table:
         ["pade11 as a share of reuse (of the medians)", *share("reuse")],
         ["pade11 as a share of reuse with even gaps", *share("reuse_even")],
         ["pade11, PSNR in dB", *(f"{cell_of(record, column, 'pade11')['psnr']:.0f}" for column in own)],
-        ["pade11, true reward against the full run", *map(change, own)],
+        [
+            "pade11, true reward against the full run",
+            *(reward_change(cell_of(record, column, "pade11")) for column in own),
+        ],
     ]
     head = [f"{steps} steps, {preset}: {cell_of(record, (steps, preset), 'pade11')['nfe']}" for steps, preset in own]
     return Table(
@@ -127,27 +133,22 @@ def cache_reading(results: Results) -> list[str]:
         ]
         return listed(better)
 
-    balanced = listed(
-        [
-            f"{points(100 * row['score_change'], 1, sign=True)} ± {points(100 * row['score_change_se'], 1)} % on "
-            f"{NAMES[name]}"
-            for name, row in (
-                (name, cell_of(record, (record["steps"][0], "balanced"), "pade11")) for name, record in results.items()
-            )
-        ]
-    )
-    tipped = cell_of(sdxl, (sdxl["steps"][0], "balanced"), "pade11")
+    def change(name: str) -> str:
+        row = cell_of(results[name], (results[name]["steps"][0], "balanced"), "pade11")
+        return f"{reward_change(row)} on {NAMES[name]}"
+
+    tipping = sdxl["steps"][0], "balanced"
     return [
         f"On FLUX the default is closer to the full run than {lead(flux)} in every column; its mean error is "
         f"{shares(flux, 'rel_l2', 'reuse_even')} of that of reuse with even gaps and "
         f"{shares(flux, 'rel_l2', 'reuse')} of that of reuse on the pack's own plan, which helps reuse as well. "
         "Which steps are computed is worth as much as how the others are predicted.",
         f"On SDXL the default is closer than {lead(sdxl)} in every column. Single images that tip over to another "
-        f"composition (error up to {points(tipped['rel_l2_max'])} at {sdxl['steps'][0]} steps, balanced) decide the "
-        f"means: there the default has {points(ratio(sdxl, (sdxl['steps'][0], 'balanced'), 'rel_l2', 'reuse'))} of "
-        "the mean error of reuse, but "
-        f"{points(ratio(sdxl, (sdxl['steps'][0], 'balanced'), 'rel_l2_median', 'reuse'))} of its median error.",
-        f"The true reward at balanced and {flux['steps'][0]} steps differs from that of the full run by {balanced}. "
+        f"composition (error up to {points(cell_of(sdxl, tipping, 'pade11')['rel_l2_max'])} at {tipping[0]} steps, "
+        f"balanced) decide the means: there the default has {points(ratio(sdxl, tipping, 'rel_l2', 'reuse'))} of the "
+        f"mean error of reuse, but {points(ratio(sdxl, tipping, 'rel_l2_median', 'reuse'))} of its median error.",
+        f"The true reward at balanced and {flux['steps'][0]} steps differs from that of the full run by "
+        f"{listed([change(name) for name in results])}. "
         "The difference on SDXL is that of single images that tip over, so whether the reward suffers is not known.",
     ]
 

@@ -1,5 +1,6 @@
 """Attention maps of one evaluation, by conditioning entry and block."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -180,8 +181,9 @@ def region_of(cond: dict[str, Any], height: int, width: int) -> Region:
     """Return the region of a latent that a processed conditioning entry covers, in latent pixels."""
     if "area" not in cond:
         return height, width, 0, 0
-    area = cond["area"]
-    high, wide, top, left = (*area[: len(area) // 2][-2:], *area[len(area) // 2 :][-2:])
+    area: Sequence[int] = cond["area"]
+    sizes, offsets = area[: len(area) // 2], area[len(area) // 2 :]
+    (high, wide), (top, left) = sizes[-2:], offsets[-2:]
     return min(high, height - top), min(wide, width - left), top, left
 
 
@@ -194,6 +196,6 @@ def _same_picture(grid: tuple[int, int], expected: tuple[int, int]) -> bool:
 def _scaled(region: Region, whole: tuple[int, int], grid: tuple[int, int]) -> tuple[Region, tuple[int, int]]:
     """Return the region and the whole image in tokens, where the region has ``grid`` of them."""
     factors = [side / expected for side, expected in zip(grid, region[:2], strict=True)]
-    whole = tuple(max(side, round(full * f)) for side, full, f in zip(grid, whole, factors, strict=True))
-    starts = (min(round(start * f), full - side) for start, f, full, side in zip(region[2:], factors, whole, grid))
-    return (*grid, *starts), whole
+    high, wide = (max(side, round(full * f)) for side, full, f in zip(grid, whole, factors, strict=True))
+    top, left = min(round(region[2] * factors[0]), high - grid[0]), min(round(region[3] * factors[1]), wide - grid[1])
+    return (*grid, top, left), (high, wide)

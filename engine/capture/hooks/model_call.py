@@ -62,7 +62,7 @@ class CapturedCall:
         self.counted = 0
         self._names = _names(options)
         self._blocks: set[Block] = set()
-        self._shares = list(self._known(shape, options[CAPTURES], options.get("uuids") or ()))
+        self._shares = list(self._known(shape, options[CAPTURES], list(options.get("uuids") or ())))
 
     def _known(self, shape: tuple[int, ...], by_entry: dict[UUID, Sharers], uuids: list[UUID]) -> Iterator[Share]:
         """Yield the rows of each capture, where the call has the rows that the sampler means."""

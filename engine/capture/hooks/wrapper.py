@@ -74,7 +74,7 @@ def _hook_attention(
 
 
 def _hook_activation(stack: ExitStack, block: Block, options: dict[str, Any]) -> None:
-    kind, index = block
+    kind, index = str(block[0]), int(block[1])
     if kind == "output":
         append(stack, inner(stack, options, "patches"), "output_block_patch", DecoderHook(block))
     elif kind.startswith(AFTER):
@@ -213,5 +213,5 @@ class DecoderHook:
 
 
 def _by_head(tokens: Tensor, heads: int) -> Tensor:
-    """Reshape ``[batch, tokens, heads * head_dim]`` to ``[batch, heads, tokens, head_dim]``."""
+    """Split ``[batch, tokens, heads * head_dim]`` by head, to ``[batch, heads, tokens, head_dim]``."""
     return tokens.unflatten(-1, (heads, -1)).transpose(1, 2)

@@ -4,6 +4,9 @@ Pieces and text are compared character by character in a form in which upper and
 composed and decomposed accents and full-width letters are the same, and blanks don't count, because
 tokenizers change these. Remaining differences (a piece for an unknown character, characters that a tokenizer
 drops or replaces) are bridged between the nearest characters that agree.
+
+Offsets of tokenizers would not replace this: with transformers 4, which ComfyUI accepts, CLIP's and Qwen's give none,
+and ComfyUI's own SentencePiece tokenizers (umT5, Gemma) give none with any version.
 """
 
 import re

@@ -28,8 +28,8 @@ class Encoder:
         cut: whether the context lacks its first positions, those of a template.
     """
 
-    tokenizer: type
-    model: type
+    tokenizer: Any
+    model: Any
     segments: Callable[[Any], Sequence[Sequence[Stream]]]
     cut: bool = False
 

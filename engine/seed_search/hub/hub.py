@@ -235,7 +235,7 @@ class Hub:
             self.extra_rows += rows_of(run.waiting)
             if not isinstance(outputs[number], Exception) and self.check.differ(joined, outputs[number]):
                 self._stop_joining(
-                    f"{listed(self.check.foreign)} computes rows of one call differently than single rows"
+                    f"{listed(self.check.foreign)} computes rows of one call differently from single rows"
                 )
                 for other, own in zip(group, before, strict=True):
                     other.restore(own)

@@ -55,7 +55,7 @@ def test_without_attention_or_words_there_are_no_maps():
     assert looks(None, [features(), features()]) == [looks(None, [features()])[0]] * 2
 
 
-def test_a_prompt_of_many_words_and_a_board_of_many_rows_send_a_bounded_number_of_maps():
+def test_many_words_on_a_board_of_many_rows_send_a_bounded_number_of_maps():
     words = [Word(f"word {number}", (number,)) for number in range(300)]
     row = features(torch.rand(1, 300, 16, 16), words)
     assert len(word_maps(row)) == MOST_WORDS

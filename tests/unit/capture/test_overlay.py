@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from diffusion_probe.engine.capture.overlay import COLOURS, coloured, heat_overlay, with_caption, writable
+from diffusion_probe.engine.capture.overlay import coloured, heat_overlay, with_caption, writable
 
 
 def test_colours_run_from_cold_to_hot_and_get_brighter_all_the_way():
     ramp = coloured(torch.linspace(0, 1, 50))
-    assert torch.allclose(ramp[0], torch.tensor(COLOURS[0])) and torch.allclose(ramp[-1], torch.tensor(COLOURS[-1]))
+    assert ramp[0].max() < 0.02 and torch.allclose(ramp[-1], torch.tensor([0.988, 0.998, 0.645]), atol=1e-3)
     luminance = ramp @ torch.tensor([0.2126, 0.7152, 0.0722])
     assert (luminance.diff() > 0).all()
     assert torch.equal(coloured(torch.tensor([-1.0, 2.0])), ramp[[0, -1]])
@@ -23,7 +23,7 @@ def test_heat_covers_the_picture_where_it_is_hot_and_only_there():
     heat = torch.zeros(8, 8)
     heat[:, 4:] = 1
     image = heat_overlay(torch.full((64, 64, 3), 0.4), heat, 1.0, 64)
-    assert torch.allclose(image[:, -8:], torch.tensor(COLOURS[-1]), atol=1e-3)
+    assert torch.allclose(image[:, -8:], coloured(torch.ones(())), atol=1e-3)
     assert torch.allclose(image[:, :8], torch.tensor(0.2), atol=1e-3)
 
 

@@ -5,7 +5,7 @@ import pytest
 from diffusion_probe.engine.core.skill import PREVIEW, PREVIEW_SPREAD, Skill, combine
 
 
-def test_weights_are_those_of_the_least_squares_forecast_when_errors_are_independent():
+def test_weights_are_those_of_least_squares_when_errors_are_independent():
     draw = np.random.default_rng(0).standard_normal
     final, many = draw(400_000), 400_000
     scores = np.stack([0.3 * (final + 2.0 * draw(many)), 5.0 * (final + 0.7 * draw(many))])

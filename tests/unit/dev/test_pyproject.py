@@ -1,6 +1,9 @@
 """What pyproject.toml says agrees with the files that say the same."""
 
 import re
+import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -33,3 +36,14 @@ def test_the_version_is_three_numbers_which_the_release_reads_too():
     version = PYPROJECT["project"]["version"]
     assert re.fullmatch(r"\d+\.\d+\.\d+", version)
     assert version_in((PACK_ROOT / "pyproject.toml").read_text(encoding="utf-8")) == version
+
+
+def test_tests_run_in_a_clone_whose_name_is_no_name_of_a_package(tmp_path):
+    """``git clone`` makes a folder ``diffusion-probe``, and its ``__init__.py`` imports relatively."""
+    clone = tmp_path / "diffusion-probe"
+    (clone / "tests").mkdir(parents=True)
+    shutil.copy(PACK_ROOT / "pyproject.toml", clone)
+    (clone / "__init__.py").write_text("from .engine import nothing\n")
+    (clone / "tests" / "test_one.py").write_text("def test_one():\n    assert 1\n")
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q"], cwd=clone, capture_output=True, text=True)
+    assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout

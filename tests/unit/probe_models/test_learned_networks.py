@@ -19,9 +19,9 @@ def joint(**options):
     network = JointProbe(
         BLOCKS,
         2,
-        LATENT,
-        ACTIVATION,
-        TEXT,
+        latent=LATENT,
+        activation=ACTIVATION,
+        text=TEXT,
         **{"width": 16, "channels": 8, "looking": 1, "seeing": 1, "reading": 1, "layers": 2, **options},
     )
     for parameter in network.parameters():  # so that what starts at zero takes part, too
@@ -36,7 +36,7 @@ def ranker():
 
 def cnn(**options):
     torch.manual_seed(0)
-    network = AttentionCNN(BLOCKS, 2, TEXT, **{"widths": (8, 16), "layers": 1, "width": 16, **options})
+    network = AttentionCNN(BLOCKS, 2, text=TEXT, **{"widths": (8, 16), "layers": 1, "width": 16, **options})
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     return network.eval()
@@ -67,9 +67,9 @@ def changed(inputs, **values):
 @pytest.mark.parametrize(
     "build",
     [
-        lambda: JointProbe(10, 3, 16, 48, 4096),
+        lambda: JointProbe(10, 3, latent=16, activation=48, text=4096),
         lambda: ActivationRanker(10, 3, 48, 4096),
-        lambda: AttentionCNN(10, 3, 4096),
+        lambda: AttentionCNN(10, 3, text=4096),
     ],
 )
 def test_the_sizes_of_flux_dev_cost_at_most_four_million_parameters(build):
@@ -189,7 +189,7 @@ def test_places_differ_between_all_cells_of_a_wide_grid():
     assert (torch.cdist(cells, cells) + torch.eye(36) > 1e-2).all()
 
 
-def test_the_same_word_is_spelled_the_same_and_another_differs_in_about_half_of_the_signs():
+def test_the_same_word_is_spelled_the_same_and_another_differs_in_half_of_the_signs():
     above, again, below = spelled(["above", "Above (2)", "below"])
     assert torch.equal(above, again) and above.abs().eq(1).all()
     assert 16 < (above != below).sum() < 48

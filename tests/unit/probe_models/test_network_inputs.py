@@ -29,8 +29,7 @@ def captured(words, side=40):
         [
             Features(
                 family="FLUX", moment=f"step {step}", step=step, sigma=1 - percent, percent=percent, blocks=BLOCKS,
-                attention=(torch.rand(len(BLOCKS), 6, 5, 4) / 6).half(),
-                words=words,
+                attention=(torch.rand(len(BLOCKS), 6, 5, 4) / 6).half(), words=words,
                 denoised=torch.randn(LATENT, side, side - 8),
                 latent=on_grid(torch.randn(LATENT, side, side - 8)).half(),
                 activation=torch.randn(KEPT, 10, 8).half(), text=torch.randn(6, 7).half(),

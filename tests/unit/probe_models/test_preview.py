@@ -39,7 +39,7 @@ def test_it_is_a_probe_and_takes_the_unit_of_its_judge():
     assert isinstance(probe, Probe) and probe.label == "brightness" and probe.needs == {"denoised"}
 
 
-def test_a_vae_that_knows_frames_gives_one_image_for_a_latent_of_one_and_no_judgement_of_several():
+def test_a_vae_of_frames_scores_a_latent_of_one_frame_and_refuses_several():
     def frames(latents):
         return latents[:, :3].movedim(1, -1)
 

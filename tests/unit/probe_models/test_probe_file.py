@@ -77,7 +77,7 @@ def test_half_precision_files_score_in_full_precision(path, write_probe):
     torch.testing.assert_close(half.score([row()]), full, atol=1e-2, rtol=0)
 
 
-def test_a_score_does_not_depend_on_the_other_rows_and_rows_may_differ_in_grid_and_words(path, write_probe):
+def test_a_score_does_not_depend_on_other_rows_which_may_differ_in_grid_and_words(path, write_probe):
     write_probe(path)
     probe = load_probe(path)
     rows = [row(0), row(1, (4, 4)), row(2, (1, 1), tokens=30), row(3, words=())]

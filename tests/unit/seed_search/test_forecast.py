@@ -80,7 +80,7 @@ def test_survivors_are_not_taken_for_average_candidates():
     assert found[1] == pytest.approx(-0.4)
 
 
-def test_expected_finals_do_not_depend_on_the_level_of_the_scores_nor_on_a_unit_that_is_not_known():
+def test_expected_finals_do_not_depend_on_level_or_unknown_unit_of_the_scores():
     rows = [(2.0, 1.5, None), (0.0, None, None), (1.0, 0.9, None), (0.4, None, None)]
     shifted = [tuple(None if s is None else 5 + s for s in row) for row in rows]
     scaled = [tuple(None if s is None else 100 * s for s in row) for row in rows]

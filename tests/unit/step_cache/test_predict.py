@@ -79,7 +79,7 @@ def test_damping_shrinks_the_step_and_beta_adds_a_share_of_the_last_change():
     assert value(anchors, 5.0, "linear", beta=0.1) == pytest.approx([9 + 2 + 0.3])
 
 
-def test_a_row_that_is_not_finite_is_reused_and_reported_and_the_others_are_not_touched():
+def test_a_row_that_is_not_finite_is_reused_and_reported_and_others_not_touched():
     huge = 3e38
     anchors = anchors_of(lambda u: [u, huge if u > 3 else -huge])
     predicted, failed = predict(anchors, 5.0, PREDICTORS["linear"], trust=1.0)

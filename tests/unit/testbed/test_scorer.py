@@ -47,20 +47,20 @@ def test_a_second_fault_lowers_it_further(first, second):
 def test_each_fault_shows_in_its_part(fault, part):
     for number, (scene, picture) in enumerate(zip(TRIPLES[:10], _true_pictures())):
         image = torch.from_numpy(render.draw(render.plant_fault(picture, fault, 1, number)))[None]
-        (parts,) = scorer.score_parts(image, [scene.prompt])
+        (parts,) = scorer.criteria_of(image, [scene.prompt])
         assert getattr(parts, part) < 0.9
 
 
 def test_an_extra_object_is_counted():
     picture = render.plant_fault(_true_pictures()[0], "extra", 0, 0)
-    (parts,) = scorer.score_parts(torch.from_numpy(render.draw(picture))[None], [TRIPLES[0].prompt])
+    (parts,) = scorer.criteria_of(torch.from_numpy(render.draw(picture))[None], [TRIPLES[0].prompt])
     assert parts.count < 1 and parts.presence == 1
 
 
 def test_swapping_two_colours_is_a_binding_fault_not_an_omission():
     prompt = "a large red circle to the left of a large blue square"
     swapped = render.render(scenes.parse_prompt("a large blue circle to the left of a large red square"), 0)
-    (parts,) = scorer.score_parts(torch.from_numpy(swapped)[None], [prompt])
+    (parts,) = scorer.criteria_of(torch.from_numpy(swapped)[None], [prompt])
     assert parts.presence == 1 and parts.total < 0.8
 
 
@@ -94,7 +94,7 @@ def test_one_prompt_serves_all_images_and_another_number_is_refused():
 
 def _parts(**changes):
     perfect = dict.fromkeys(scorer.LOSS, 1.0)
-    return scorer.Parts(**{**perfect, **changes})
+    return scorer.Criteria(**{**perfect, **changes})
 
 
 def test_the_total_is_the_product_of_its_parts_losses():

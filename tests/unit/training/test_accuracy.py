@@ -53,7 +53,7 @@ def test_equal_cost_counts_the_candidates_that_are_cut_and_the_one_that_goes_on(
     assert row(rows, "best-of-n", 1)["oracle_share"] < row(rows, "best-of-n", 5)["oracle_share"]
 
 
-def test_a_probe_as_good_as_the_oracle_beats_best_of_n_at_equal_cost_and_a_blind_one_does_not():
+def test_an_oracle_beats_best_of_n_at_equal_cost_and_a_blind_probe_does_not():
     rows = accuracy.rows_of(lines(noise=0), STEPS, 25, seed=0)
     assert row(rows, "probe")["share_over_best_of_n_ci"][0] > 0
     assert row(rows, "random")["share_over_best_of_n_ci"][1] < 0

@@ -50,7 +50,7 @@ def test_rows_under_other_prompts_come_with_those_prompts_text_and_labels(folder
     torch.testing.assert_close(told, (own + 1) % 24, atol=0.05, rtol=0)
 
 
-def test_rows_under_parts_of_prompts_come_with_the_embeddings_of_those_words_and_fill_up_with_their_own(folder):
+def test_rows_under_parts_of_prompts_have_the_embeddings_of_those_words(folder):
     dataset = Dataset(folder)
     first, second = dataset.runs[:2]
     judged = {"its second word": (0.5,) * ROWS, "the other's first": (0.25,) * ROWS}
@@ -73,7 +73,7 @@ def test_rows_under_parts_of_prompts_come_with_the_embeddings_of_those_words_and
 
 
 @pytest.mark.parametrize("kind", ["joint", "attention cnn"])
-def test_rows_asked_about_their_own_prompt_as_if_it_were_another_are_scored_as_usual(kind, folder, tmp_path):
+def test_rows_under_their_own_prompt_as_if_it_were_another_are_scored_as_usual(kind, folder, tmp_path):
     """With its maps, then; and a prompt of the same words in another order is given the maps of those words."""
     fit = Fit(dataset := Dataset(folder), dataset.runs, recipe(kind), tmp_path / "ck")
     batch = fit.batches.draw(torch.Generator().manual_seed(0), groups=2, rows=3)

@@ -97,6 +97,18 @@ def test_what_was_written_comes_back(tmp_path):
     assert [json.loads(line)["prompt"] for path in tmp_path.glob("*.jsonl") for line in path.open()] == list(written)
 
 
+def test_a_record_is_written_with_the_field_names_of_earlier_versions():
+    earlier = {
+        "format": 1, "key": "k", "prompt": "a red fox on a hill", "seeds": [7, 8], "steps": 25,
+        "words": ["a", "red", "fox", "on", "a (2)", "hill"], "moments": [{"step": 5, "sigma": 0.8, "percent": 0.2}],
+        "labels": {"truth": [0.5, 1.0]}, "others": {"red fox": [0.25, 0.5], "a cat": [0.0, 0.0]},
+        "parts": {"red fox": [1, 2]}, "settings": {"half": True},
+    }  # fmt: skip
+    run = RunRecord.from_json(json.dumps(earlier))
+    assert run.phrases == {"red fox": (1, 2)} and run.others["a cat"] == (0.0, 0.0)
+    assert json.loads(run.to_json()) == earlier
+
+
 def _write_until_half(folder, done):
     writer = DatasetWriter(folder, HEADER)
     for number in range(3):
@@ -386,7 +398,7 @@ def test_validation_is_chosen_by_the_prompts_content_alone(tmp_path):
     assert len(training) + len(validation) == 80 and not {run.prompt for run in training} & chosen
 
 
-def test_the_projection_does_not_depend_on_the_order_of_rows_and_gives_white_principal_axes():
+def test_the_projection_gives_white_principal_axes_whatever_the_order_of_rows():
     mixing = torch.randn(20, 20, generator=torch.Generator().manual_seed(1))
     rows = torch.einsum("ij,rjhw->rihw", mixing, torch.randn(40, 20, 5, 6, generator=torch.Generator().manual_seed(0)))
     projection = fit_projection(rows, 6)
@@ -398,7 +410,7 @@ def test_the_projection_does_not_depend_on_the_order_of_rows_and_gives_white_pri
     assert torch.allclose(1 / projection.norm(dim=1).double() ** 2, variance[:6], rtol=1e-3)
 
 
-def test_a_run_is_recorded_with_the_datasets_projection_as_an_explicit_matrix_product(tmp_path):
+def test_a_run_is_recorded_with_the_datasets_projection_as_a_matrix_product(tmp_path):
     first, second = finished("a fox"), finished("a cat", seed=1)
     record_run(tmp_path, "first", first)
     record_run(tmp_path, "second", second)

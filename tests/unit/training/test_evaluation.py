@@ -84,7 +84,7 @@ def test_every_moment_has_the_probe_beside_every_baseline(folder):
     json.dumps(found.to_json(), allow_nan=False)
 
 
-def test_text_only_is_told_nothing_of_a_rows_own_label_and_so_is_chance_within_prompts():
+def test_text_only_knows_no_rows_own_label_and_is_chance_within_prompts():
     generator = np.random.default_rng(0)
     labels = generator.normal(size=(60, 4)) + 3 * generator.normal(size=(60, 1))
     row = by_probe(moment_rows({0.2: (labels, labels)}, {0.2: 0.2}, "eyes"), 0.2)["text-only"]
@@ -141,7 +141,7 @@ def test_a_probe_that_reads_activations_needs_them_shortened_as_in_its_training(
         evaluate_probe(load_probe(path), other)
 
 
-def test_a_dataset_with_the_projection_of_the_training_is_one_that_it_can_be_measured_on(folder, tmp_path, record):
+def test_a_probe_can_be_measured_on_a_dataset_with_the_projection_of_its_training(folder, tmp_path, record):
     path, other = tmp_path / "p.safetensors", tmp_path / "other"
     train_probe(folder, path, recipe_for(Dataset(folder), "joint", steps=1, network=SMALL))
     other.mkdir()
@@ -272,7 +272,7 @@ def test_only_the_same_training_goes_on_from_what_a_stopped_one_left(folder, tmp
         train_probe(folder, out, other)
     assert Unfinished(out, dataset, recipe).goes_on()
     assert len(train_probe(folder, out, other, anew=True).progress.losses) == 9
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".p.training", "p.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".p.safetensors.lock", "p.safetensors"]
 
 
 def test_a_stopped_training_does_not_go_on_with_another_dataset_of_as_many_runs(folder, tmp_path, record):
@@ -347,7 +347,7 @@ def test_what_cannot_be_trained_is_one_sentence_of_the_command_line(wrong, folde
     with pytest.raises(SystemExit) as ended:
         command.main(["train", str(folder), "--out", str(tmp_path / "p.safetensors"), *given])
     assert says in f"{ended.value} {capsys.readouterr().err}"
-    assert {path.name for path in tmp_path.iterdir()} <= {".p.training"}
+    assert {path.name for path in tmp_path.iterdir()} <= {".p.safetensors.lock"}
 
 
 def test_an_interrupt_at_the_command_line_is_one_sentence(folder, tmp_path, monkeypatch):
@@ -361,7 +361,7 @@ def test_an_interrupt_at_the_command_line_is_one_sentence(folder, tmp_path, monk
 
 def test_reports_that_cannot_be_drawn_are_refused_before_anything_is_trained(folder, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(SystemExit, match="matplotlib, which is not installed"):
+    with pytest.raises(SystemExit, match="matplotlib is not installed"):
         command.main(["train", str(folder), "--out", str(tmp_path / "p.safetensors"), "--network", json.dumps(SMALL)])
     assert list(tmp_path.iterdir()) == []
 

@@ -14,7 +14,7 @@ from diffusion_probe.training.dataset.batches import Batches
 from diffusion_probe.training.dataset.folder import Dataset
 from diffusion_probe.training.dataset.projection import dataset_projection
 from diffusion_probe.training.dataset.run_record import METADATA
-from diffusion_probe.training.fitting.stage import Stage
+from diffusion_probe.training.fitting.stage import Plan, Stage
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -132,7 +132,7 @@ def test_a_hostile_run_file_is_left_out_by_name_and_all_others_are_learnt_from(f
 
 
 def test_a_hostile_header_projection_or_list_is_refused_in_one_sentence(folder, draws):
-    files = [path for path in folder.iterdir() if path.is_file()]
+    files = [path for path in folder.iterdir() if path.is_file() and path.suffix != ".lock"]
     whole = {path: path.read_bytes() for path in files}
     for rng in draws * 2:
         for path, content in whole.items():
@@ -301,7 +301,11 @@ def test_null_and_other_wrong_values_in_a_card_are_refused_by_name(tmp_path, wri
 def stage(path, steps=4):
     torch.manual_seed(0)
     module = torch.nn.Linear(3, 1)
-    return Stage(path, module, lambda step: module(torch.ones(2, 3) * step).square().mean(), steps, 0.1, {"a": 1})
+
+    def loss_of(step):
+        return module(torch.ones(2, 3) * step).square().mean()
+
+    return Stage(path, module, loss_of, Plan(steps, 0.1), {"a": 1})
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
@@ -314,7 +318,7 @@ def test_a_torn_checkpoint_goes_on_from_the_one_before_to_the_same_end(tmp_path,
     path.write_bytes(data[: int(share * len(data))])
     torn = stage(path)
     torn.resume()
-    assert len(torn.losses) == 2 and "goes on from the one before" in caplog.text
+    assert len(torn.losses) == 2 and "goes on from the previous one" in caplog.text
     assert stage(path).run() == expected
 
 

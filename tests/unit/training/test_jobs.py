@@ -7,9 +7,7 @@ from diffusion_probe.training.client.jobs import PromptLine, Template, own_seeds
 from diffusion_probe.training.client.record import estimate
 from diffusion_probe.training.dataset.workflow_key import nodes_before, workflow_key
 
-
-def node(class_type, **inputs):
-    return {"class_type": class_type, "inputs": inputs}
+from support.graphs import node
 
 
 @pytest.fixture
@@ -165,7 +163,7 @@ def test_a_seed_batch_takes_as_many_seeds_a_run_as_it_counts(batched):
         (lambda w: w["6"]["inputs"].update(noise_seed=3), r"found: .*KSampler \(node 5\)"),
     ],
 )
-def test_a_workflow_that_prompts_or_seeds_can_not_be_put_into_is_refused_with_what_to_change(workflow, change, says):
+def test_a_workflow_without_inputs_for_prompts_or_seeds_is_refused_with_the_fix(workflow, change, says):
     change(workflow)
     with pytest.raises(ValueError, match=says):
         Template(workflow)

@@ -33,5 +33,5 @@ def test_a_part_s_text_is_made_of_the_words_whose_numbers_it_has():
 
 
 @pytest.mark.parametrize("prompt, words", [("a cat, (red:1.2) hat", 4), ("fox", 1), ("", 0), ("of the", 2)])
-def test_prompts_whose_words_are_not_all_captured_or_that_are_one_phrase_have_no_parts(prompt, words):
+def test_prompts_with_words_not_captured_or_of_one_phrase_have_no_phrases(prompt, words):
     assert prompt_phrases(prompt, words) == {}

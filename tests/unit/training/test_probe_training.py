@@ -148,9 +148,7 @@ def test_a_training_that_was_interrupted_late_goes_on_until_nothing_gets_better(
     assert trained.progress.best_step == 25 and len(trained.progress.losses) == 35
 
 
-def test_a_training_that_goes_on_and_finds_nothing_better_leaves_the_best_network_of_before(
-    folder, tmp_path, monkeypatch
-):
+def test_a_resumed_training_that_finds_nothing_better_leaves_the_best_of_before(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(probe_training, "CHECK_EVERY", 5)
     monkeypatch.setattr(probe_training, "PATIENCE", 3)
     monkeypatch.setattr(probe_training, "PATIENT_SHARE", 0.0)
@@ -165,9 +163,7 @@ def test_a_training_that_goes_on_and_finds_nothing_better_leaves_the_best_networ
         assert torch.equal(a, b)
 
 
-def test_a_training_that_diverges_keeps_the_best_says_so_and_leaves_nothing_to_go_on_from(
-    folder, tmp_path, monkeypatch
-):
+def test_a_training_that_diverges_keeps_the_best_says_so_and_leaves_no_rest(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(probe_training, "CHECK_EVERY", 3)
     loss_of = Fit._loss
     monkeypatch.setattr(Fit, "_loss", lambda fit, step: loss_of(fit, step) * (math.nan if step == 4 else 1))
