@@ -20,9 +20,9 @@ def _records(model: Any, latent: dict[str, Any]) -> list[RowRecord]:
     unknown = [row for row, record in enumerate(records) if record is None]
     if unknown:
         raise ValueError(
-            f"rows {unknown} of this LATENT were not sampled with the MODEL that is connected here (or so long ago "
-            "that their records are gone). Connect the LATENT output of a sampler that ran this MODEL with its probe, "
-            "with nothing between that changes the latent's values."
+            f"rows {unknown} of this LATENT were not sampled with the probed MODEL that is connected here (or so "
+            "long ago that their records are gone). Connect the LATENT output of a sampler that ran this MODEL with "
+            "its probe, with nothing between that changes the latent's values."
         )
     return records
 

@@ -44,7 +44,7 @@ def apply_step_cache(model: Any, config: StepCacheConfig) -> Any:
         raise ValueError(f"this MODEL has a {NAME} already. Connect the MODEL from before that one, or remove it.")
     if config.space == "blocks" and find_family(model) is not FLUX:
         raise ValueError(
-            f'space "blocks" works with the blocks of FLUX only, and this MODEL is a {type(model.model).__name__}. '
+            f'space "blocks" knows the blocks of FLUX only, and this MODEL is a {type(model.model).__name__}. '
             'Choose "output", which works for every model.'
         )
     model = model.clone()
