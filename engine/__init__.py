@@ -1,1 +1,1 @@
-"""Code that runs inside of ComfyUI's samplers and selects seeds."""
+"""Parts of the pack that run inside of ComfyUI's sampler and decide which seeds go on."""

@@ -41,7 +41,7 @@ class EvaluateProbe(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, dataset: str, **inputs) -> str:
+    def fingerprint_inputs(cls, dataset: str, **inputs) -> str | float:
         return dataset_state(dataset)
 
     @classmethod

@@ -75,7 +75,5 @@ def new_probe_path(name: str, replace: bool, goes_on: Callable[[Path], bool], ta
             f"subfolders, such as my-probe; those that begin with {SHIPPED} come with the pack."
         )
     folder = Path(folder_paths.get_folder_paths(FOLDER)[0])
-    for number in count(1):
-        path = folder / f"{name if number == 1 else f'{name}-{number}'}{SUFFIX}"
-        if replace or goes_on(path) or not (path.exists() or taken(path)):
-            return path
+    paths = (folder / f"{name if number == 1 else f'{name}-{number}'}{SUFFIX}" for number in count(1))
+    return next(path for path in paths if replace or goes_on(path) or not (path.exists() or taken(path)))

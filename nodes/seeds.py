@@ -155,7 +155,8 @@ class EarlySeedFilter(io.ComfyNode):
 
             if hold_for_me:
                 channel.hold(hold_seconds, board)
-            chosen, shown = choose(channel.marks), {BOARD_OUTPUT: [board().values()]}
+            chosen = choose(channel.marks)
+            shown: dict[str, list] = {BOARD_OUTPUT: [board().values()]}
             conditioning = dict(zip(SIDES, (positive, negative), strict=True))
             kept_sides, rejected_sides = (
                 _conditioning_of(rows, len(scores), conditioning) for rows in (chosen.kept, chosen.dropped)
@@ -172,7 +173,7 @@ class EarlySeedFilter(io.ComfyNode):
 
 def _conditioning_of(rows: tuple[int, ...], batch: int, conditioning: dict) -> list:
     """Return each side's conditioning cut to rows: blocked for no rows, with a message if the side is unconnected."""
-    controls = {}
+    controls: dict = {}
     return [
         ExecutionBlocker(None if given is not None else NO_CONDITIONING.format(side))
         if given is None or not rows

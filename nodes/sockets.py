@@ -50,7 +50,7 @@ def attached_model_input(purpose: str) -> io.Model.Input:
     )
 
 
-def scoring_probe_input() -> Probe.Input:
+def scoring_probe_input() -> io.Input:
     """Return the input for a probe that scores the rows of a batch."""
     return Probe.Input("probe", tooltip="The probe: Attention Focus, Preview Reward, Load Probe or Combine Probes.")
 

@@ -82,7 +82,7 @@ class TrainProbe(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, dataset: str, **inputs) -> str:
+    def fingerprint_inputs(cls, dataset: str, **inputs) -> str | float:
         return dataset_state(dataset)
 
     @classmethod

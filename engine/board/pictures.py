@@ -52,10 +52,10 @@ def word_maps(features: Features, rows: int = 1) -> tuple[tuple[str, str], ...]:
     return tuple((word.name, _heat(heat)) for word, heat in zip(words, heats, strict=True))
 
 
-def looks(pictures: Tensor | None, features: list[Features]) -> list[Look]:
+def looks(pictures: Tensor | None, features: list[Features]) -> tuple[Look, ...]:
     """Return the rows' pictures and maps; ``pictures`` is ``[rows, height, width, 3]``, None if there are none."""
     shown = [None] * len(features) if pictures is None else [small_picture(picture) for picture in pictures]
-    return [Look(picture, word_maps(row, len(features))) for picture, row in zip(shown, features, strict=True)]
+    return tuple(Look(picture, word_maps(row, len(features))) for picture, row in zip(shown, features, strict=True))
 
 
 def _heat(heat: Tensor) -> str:

@@ -1,7 +1,5 @@
 """Heat maps over pictures, and captions below them."""
 
-from typing import Any
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -11,7 +9,7 @@ from torch import Tensor
 from ..core.plotting import require_matplotlib
 
 COLOURS = "inferno"
-"""Colormap of matplotlib from cold to hot. Brightness rises throughout, so it reads without colour vision too."""
+"""Colormap of matplotlib from cold to hot. Brightness rises throughout, for readers without colour vision."""
 
 PAPER, INK = "#202020", "#f0f0f0"
 """Colours of captions."""
@@ -21,13 +19,15 @@ MISSING = "\U0010ffff"
 
 
 def coloured(heat: Tensor) -> Tensor:
-    """Map heat from 0 to 1 of any shape ``[...]`` to colours ``[..., 3]``, float 0 to 1.
+    """Draw heat from 0 to 1 of any shape ``[...]`` in colours, float 0 to 1 ``[..., 3]``.
 
     Raises:
         ValueError: there is no matplotlib; the message says what to install.
     """
-    colours = np.asarray(require_matplotlib().colormaps[COLOURS](heat.clamp(0, 1).cpu().numpy()))
-    return torch.from_numpy(colours[..., :3]).float()
+    colours = np.array(require_matplotlib().colormaps[COLOURS].colors)
+    values, stops = heat.cpu().numpy(), np.linspace(0, 1, len(colours))
+    # Interpolated: matplotlib itself takes the nearest of 256 colours, and rounding would show as a step.
+    return torch.from_numpy(np.stack([np.interp(values, stops, channel) for channel in colours.T], -1)).float()
 
 
 def heat_overlay(picture: Tensor, heat: Tensor, opacity: float, size: int) -> Tensor:
@@ -55,12 +55,13 @@ def heat_overlay(picture: Tensor, heat: Tensor, opacity: float, size: int) -> Te
 def with_caption(image: Tensor, text: str) -> Tensor:
     """Add a line of text below an image ``[height, width, 3]``, cut where it is too long."""
     wide = image.shape[1]
-    font: Any = ImageFont.load_default(max(10, min(24, wide // 16)))
-    line = Image.new("RGB", (wide, 2 * int(font.size)), PAPER)
+    size = max(10, min(24, wide // 16))
+    font = ImageFont.load_default(size)
+    line = Image.new("RGB", (wide, 2 * size), PAPER)
     draw = ImageDraw.Draw(line)
-    while text and draw.textlength(text, font) > wide - font.size:
+    while text and draw.textlength(text, font) > wide - size:
         text = text[:-1]
-    draw.text((font.size / 2, line.height / 2), text, fill=INK, font=font, anchor="lm")
+    draw.text((size / 2, line.height / 2), text, fill=INK, font=font, anchor="lm")
     return torch.cat([image, torch.from_numpy(np.array(line)).float() / 255])
 
 

@@ -12,9 +12,6 @@ from ..core.scores import SeedName
 from ..runs.continuing import Original
 from ..runs.latents import row_keys
 
-RowKey = bytes
-"""Key of :func:`row_keys`."""
-
 STORE_BYTES = 512 * 2**20
 """Largest memory of all tensors in a store."""
 
@@ -61,7 +58,7 @@ class RowRecord:
     original: Original | None = None
     id: UUID = field(default_factory=uuid4)
 
-    def bytes(self) -> int:
+    def size(self) -> int:
         """Return the memory of the record's tensors in bytes."""
         tensors = [tensor for features in self.features.values() for tensor in features.tensors()]
         tensors += self.original.tensors() if self.original else ()
@@ -78,22 +75,22 @@ class RecordStore:
     def __init__(self, limit_bytes: int = STORE_BYTES, limit_rows: int = STORE_ROWS):
         self.limit_bytes = limit_bytes
         self.limit_rows = limit_rows
-        self._records: OrderedDict[UUID, tuple[RowRecord, tuple[RowKey, ...]]] = OrderedDict()
-        self._by_key: dict[RowKey, UUID] = {}
+        self._records: OrderedDict[UUID, tuple[RowRecord, tuple[bytes, ...]]] = OrderedDict()
+        self._by_key: dict[bytes, UUID] = {}
         self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._records)
 
-    def bytes(self) -> int:
+    def size(self) -> int:
         """Return the memory of the tensors of all records in bytes."""
         return self._bytes
 
-    def add_run(self, rows: Sequence[tuple[RowRecord, tuple[RowKey, ...]]]) -> None:
+    def add_run(self, rows: Sequence[tuple[RowRecord, tuple[bytes, ...]]]) -> None:
         """Add the records of one run, each with the keys of the latents that it is looked up by."""
         for record, keys in rows:
             self._records[record.id] = (record, keys)
-            self._bytes += record.bytes()
+            self._bytes += record.size()
             self._by_key.update(dict.fromkeys(keys, record.id))
         while len(self._records) > len(rows) and self._is_full():
             self._forget(next(iter(self._records)))
@@ -101,7 +98,7 @@ class RecordStore:
     def _is_full(self) -> bool:
         return len(self._records) > self.limit_rows or self._bytes > self.limit_bytes
 
-    def find(self, key: RowKey) -> RowRecord | None:
+    def find(self, key: bytes) -> RowRecord | None:
         """Return the record of a latent row by its key, None if there is none."""
         record_id = self._by_key.get(key)
         if record_id is None:
@@ -115,7 +112,7 @@ class RecordStore:
 
     def _forget(self, record_id: UUID) -> None:
         record, keys = self._records.pop(record_id)
-        self._bytes -= record.bytes()
+        self._bytes -= record.size()
         for key in keys:
             if self._by_key.get(key) == record_id:
                 del self._by_key[key]

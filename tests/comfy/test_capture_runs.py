@@ -259,7 +259,7 @@ def test_records_are_bounded_and_the_least_recently_used_go_first(flux, ksampler
     store.limit_bytes = 1
     newest = ksampler(model, seed=4, steps=2)
     assert len(store) == 2 and captured(model, {"samples": newest})
-    assert store.bytes() == sum(record.bytes() for record in (store.find(key) for key in row_keys(newest)))
+    assert store.size() == sum(record.size() for record in (store.find(key) for key in row_keys(newest)))
 
 
 def test_half_precision_intermediates_find_the_same_records(flux, ksampler, probe):

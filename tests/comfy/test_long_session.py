@@ -21,14 +21,14 @@ def test_one_attached_model_keeps_no_more_than_its_limits_over_many_runs(flux, k
     for seed in range(PROMPTS):
         latent = ksampler(model, seed=seed, steps=2, cfg=1.0, rows=rows)
         assert len(store) <= 20 and len(store._by_key) <= 2 * len(store)
-        peak = max(peak, store.bytes())
+        peak = max(peak, store.size())
     newest = captured(model, {"samples": latent})
     assert len(store) == 20 and len(newest) == rows
     per_row = sum(t.numel() * t.element_size() for t in (newest[0].attention, newest[0].denoised))
-    assert peak == store.bytes() == 20 * per_row
+    assert peak == store.size() == 20 * per_row
     store.limit_bytes = 6 * per_row
     ksampler(model, seed=PROMPTS, steps=2, cfg=1.0, rows=rows)
-    assert store.bytes() <= store.limit_bytes and len(store) == 6
+    assert store.size() <= store.limit_bytes and len(store) == 6
 
 
 @pytest.mark.parametrize("rule", [None, PruneRule(top_k=1)])

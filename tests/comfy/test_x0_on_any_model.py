@@ -194,7 +194,7 @@ def test_rows_of_any_model_are_pruned_in_flight(name):
     scores = ProbeScore.execute({"samples": pruned}, model)[0]
     (kept,) = [row for row in range(ROWS) if scores.dropped_at[row] is None]
     assert (pruned[kept] - whole[kept]).norm() / whole[kept].norm() < 1e-5
-    assert sum(rows) == 2 * (ROWS * 2 + 1 * 2) and model.get_attachment(RECORDING).store.bytes() > 0
+    assert sum(rows) == 2 * (ROWS * 2 + 1 * 2) and model.get_attachment(RECORDING).store.size() > 0
 
 
 def test_seeds_of_any_model_are_searched_by_x0(name):

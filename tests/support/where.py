@@ -35,6 +35,7 @@ TESTED_IN = {
     "engine.core.features": ("unit/core/test_prompt_words.py", "comfy/test_capture_tokens.py"),
     "engine.core.json_text": ("unit/training/test_hostile_files.py",),
     "engine.core.names": ("unit/core/test_hostile_texts.py",),
+    "engine.core.plotting": ("unit/capture/test_overlay.py",),
     "engine.core.probe": ("unit/probe_models/test_focus.py", "comfy/test_capture_never_ends.py"),
     "engine.core.ranking": ("unit/selection/test_select.py",),
     "engine.core.reward": ("comfy/test_rewards_files.py", "unit/probe_models/test_preview.py"),
