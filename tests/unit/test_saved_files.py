@@ -12,7 +12,7 @@ from diffusion_probe.engine.core.skill import Skill
 from diffusion_probe.probe_models.probe_file import KINDS, load_probe
 from diffusion_probe.training.dataset.folder import Dataset, is_validation
 from diffusion_probe.training.evaluation import evaluate_probe
-from diffusion_probe.training.fitting.choices import recipe_for
+from diffusion_probe.training.fitting.recipe import recipe_for
 from diffusion_probe.training.fitting.probe_training import train_probe
 from safetensors import safe_open
 
@@ -58,9 +58,7 @@ def test_an_old_probe_file_says_of_its_probe_what_was_written(name):
     assert card.moments == ("10%", "20%") and card.heads == ("ImageReward", "Aesthetic Score")
     assert card.label_quantiles == (-2.0, 0.25, 1.75) and card.held_out == {"SRCC": 0.5}
     assert (card.prompts, card.images, card.command) == (3, 12, "train …")
-    assert Skill(**{k: tuple(v) if isinstance(v, list) else v for k, v in probe.search_skill.items()}) == Skill(
-        (0.1, 0.2), (0.3, 0.5), source="made"
-    )
+    assert probe.search_skill == Skill((0.1, 0.2), (0.3, 0.5), source="made")
     assert (probe.projection is None) == (card.kind == "attention cnn")
 
 
