@@ -151,7 +151,7 @@ THREE = Scores((0.1, 0.2, 0.3), tuple(map(SeedName, (1, 2, 3))), "a probe", "qua
         (lambda flux, probe: AttachProbe.execute(flux, probe, "soon"), r'Attach Probe: "soon" is no moment. Accepted'),
         (
             lambda flux, probe: AttachProbe.execute(AttachProbe.execute(flux, probe, "20%")[0], probe, "20%"),
-            r"Attach Probe: .*already attached.*connect this one",
+            r"Attach Probe: .*already attached.*Connect this one",
         ),
         (
             lambda flux, probe: ProbeScore.execute({"samples": torch.zeros(1, 16, 8, 12)}, flux),
