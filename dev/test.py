@@ -11,6 +11,7 @@ and if no tests are named only those of ``CORE``: what a version of ComfyUI can 
 import argparse
 import os
 import subprocess
+from pathlib import Path
 
 from training.client.paths import PACK_ROOT
 
@@ -49,8 +50,8 @@ def main() -> None:
         os.environ.setdefault("HOSTILE_DRAWS", "200")
     if given.comfyui:
         os.environ["COMFYUI_PATH"] = given.comfyui
-        arguments = arguments if _names_tests(arguments) else [*CORE, *arguments]
-    browser = not given.no_browser and (not given.comfyui or any("browser" in argument for argument in arguments))
+        arguments = arguments if named_tests(arguments) else [*CORE, *arguments]
+    browser = not given.no_browser and includes_browser(arguments)
     python = str(ensure_or_exit(with_browser=browser, with_tests=True))
     if not arguments:
         arguments += SIDE_BY_SIDE if (os.cpu_count() or 1) > 1 else ()
@@ -64,8 +65,16 @@ def main() -> None:
     raise SystemExit(tests)
 
 
-def _names_tests(arguments: list[str]) -> bool:
-    return any((PACK_ROOT / argument.split("::")[0]).exists() for argument in arguments)
+def named_tests(arguments: list[str]) -> list[Path]:
+    """Return the files and folders that pytest's arguments name; empty if they name none."""
+    paths = [PACK_ROOT / argument.split("::")[0] for argument in arguments]
+    return [path for path in paths if path.exists()]
+
+
+def includes_browser(arguments: list[str]) -> bool:
+    """Tell whether tests in Chromium are among those that pytest's arguments name; without names all tests are run."""
+    named, browser = named_tests(arguments), PACK_ROOT / "tests" / "browser"
+    return not named or any(browser in (path, *path.parents) or path in browser.parents for path in named)
 
 
 def _run(*command: str) -> int:
