@@ -20,7 +20,7 @@ unit:
 	@$(PYTHON) -m dev.test tests/unit -n 2 -m "not slow and not long" $(ARGS)
 test:
 	@$(PYTHON) -m dev.test $(ARGS)
-test-all:
+test-all: check
 	@$(PYTHON) -m dev.test --all $(ARGS)
 screenshots:
 	@$(PYTHON) -m dev.screenshots $(ARGS)

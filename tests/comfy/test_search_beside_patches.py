@@ -250,7 +250,7 @@ def test_state_that_cannot_be_found_refuses_the_search_and_names_the_node(flux, 
         kept.average = given["denoised"] if is_first(given) else (kept.average + given["denoised"]) / 2
         return kept.average
 
-    with mock.patch.dict("sys.modules", modules), pytest.raises(ValueError, match="disturb each other: with “.*test_"):
+    with mock.patch.dict("sys.modules", modules), pytest.raises(ValueError, match='disturb each other: with ".*test_'):
         flux.search(patched(flux.model, post_cfg=post_cfg), probe)
     assert flux.model.model.current_patcher is None
 

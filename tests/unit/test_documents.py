@@ -90,13 +90,13 @@ def test_no_document_says_asked_of_it():
 
 def test_every_path_that_the_architecture_names_exists():
     paths = [path for path in BACKTICKED_PATH.findall(read(PACK_ROOT / "ARCHITECTURE.md")) if path not in UNWRITTEN]
-    inside = {"hub/", "policies/", "taps/", "prompt/", "dataset/", "metrics/", "fitting/", "client/"}  # of a room
+    inside = {"hub/", "policies/", "hooks/", "prompt/", "dataset/", "metrics/", "fitting/", "client/"}  # of a room
     missing = [path for path in paths if path not in inside and not (PACK_ROOT / path).exists()]
     assert len(paths) > 30 and missing == []
 
 
 def test_the_formats_name_every_field_of_what_is_written():
-    board = score_board(Scores((0.5,), (SeedName(1),), "a probe", "quality", "20%", 5, True))
+    board = score_board(Scores((0.5,), (SeedName(1),), "a probe", "quality", "20%", 5, True)).values()
     fields = [*ProbeCard.__dataclass_fields__, *Header.__dataclass_fields__, *RecordedMoment.__dataclass_fields__]
     fields += json.loads(RunRecord("", "", (), 1, (), (), {}).to_json())
     fields += [*board, *board["rows"][0]]

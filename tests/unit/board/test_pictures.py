@@ -52,7 +52,7 @@ def test_flat_attention_gives_a_clear_map_not_an_error():
 
 def test_without_attention_or_words_there_are_no_maps():
     assert word_maps(features()) == () and word_maps(features(torch.rand(1, 2, 4, 4))) == ()
-    assert looks(None, [features(), features()]) == [looks(None, [features()])[0]] * 2
+    assert looks(None, [features(), features()]) == looks(None, [features()]) * 2
 
 
 def test_many_words_on_a_board_of_many_rows_send_a_bounded_number_of_maps():

@@ -255,7 +255,7 @@ def test_labels_that_are_constant_within_prompts_teach_nothing(tmp_path, record)
 
 
 def test_a_label_that_was_not_recorded_is_named_with_those_that_were(folder, tmp_path):
-    with pytest.raises(ValueError, match="no label “beauty”.*reward"):
+    with pytest.raises(ValueError, match='no label "beauty".*reward'):
         train_probe(folder, tmp_path / "probe.safetensors", recipe(labels=("beauty",)))
 
 
