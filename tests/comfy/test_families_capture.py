@@ -225,13 +225,14 @@ def test_prompts_in_one_or_two_calls_and_rows_together_or_alone_give_the_same_ma
     negative = small.prompt(2, tokens=tokens)
     with Watched(small) as watched:
         model = attach_probe(watched.model, probe, "step 1")
-        together = captured(model, {"samples": small.sample(model, negative=negative)})
+        together = captured(model, {"samples": small.sample(model, negative=negative, steps=1)})
         joins = family_joins(small.name, tokens)
         assert max(watched.joined) == (2 if joins else 1)
         watched.joined.clear()
         monkeypatch.setattr(type(small.model), "get_free_memory", lambda *_: 0)
         noise = comfy.sample.prepare_noise(small.empty(2), 5)
-        alone = [small.sample(model, rows=1, negative=negative, noise=noise[row : row + 1]) for row in range(2)]
+        options = {"rows": 1, "steps": 1, "negative": negative}
+        alone = [small.sample(model, noise=noise[row : row + 1], **options) for row in range(2)]
         assert watched.joined == {1}
     for row, latent in zip(together, alone, strict=True):
         (features,) = captured(model, {"samples": latent})

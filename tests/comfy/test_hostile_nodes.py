@@ -27,10 +27,11 @@ from diffusion_probe.probe_models.probe_file import load_probe
 from diffusion_probe.training.fitting.recipe import recipe_for
 
 from support import hostile
+from support.networks import SMALL
 from training.client.paths import PACK_ROOT
 
 BY_NAME = {node.GET_SCHEMA().display_name: node for node in NODES}
-SMALL = {"width": 16, "seeing": 1, "layers": 1}
+JOINT = SMALL["joint"]
 
 
 class Bright(Reward):
@@ -70,7 +71,7 @@ def folders(tmp_path, monkeypatch, record, write_probe):
     for name in ("output", "temp", "input"):
         (tmp_path / name).mkdir()
         monkeypatch.setattr(folder_paths, f"get_{name}_directory", lambda name=name: str(tmp_path / name))
-    monkeypatch.setattr(train, "recipe_for", lambda *given, **more: recipe_for(*given, network=SMALL, **more))
+    monkeypatch.setattr(train, "recipe_for", lambda *given, **more: recipe_for(*given, network=JOINT, **more))
     write_probe(probes / "kept.safetensors", blocks=("double 0",))
     record(tmp_path / "output" / "probe_data" / "kept", prompts=20, rows=2)
     return tmp_path

@@ -17,7 +17,7 @@ from diffusion_probe.nodes.probes import AttentionFocusProbe, LoadProbe
 from diffusion_probe.nodes.train import TrainProbe
 from diffusion_probe.training.fitting.recipe import recipe_for
 
-SMALL = {"width": 16, "seeing": 1, "layers": 1}
+from support.networks import SMALL
 
 
 @pytest.fixture
@@ -29,7 +29,8 @@ def probes(tmp_path, monkeypatch):
     monkeypatch.setitem(folder_paths.folder_names_and_paths, FOLDER, ([str(folder)], extensions))
     for name in ("output", "temp"):
         monkeypatch.setattr(folder_paths, f"get_{name}_directory", lambda name=name: str(tmp_path / name))
-    monkeypatch.setattr(train, "recipe_for", lambda *given, **more: recipe_for(*given, network=SMALL, **more))
+    quick = {"network": SMALL["joint"], "prompts": 4}
+    monkeypatch.setattr(train, "recipe_for", lambda *given, **more: recipe_for(*given, **quick, **more))
     return folder
 
 

@@ -16,6 +16,8 @@ from diffusion_probe.training.fitting.probe_training import train_probe
 from diffusion_probe.training.fitting.recipe import recipe_for
 from safetensors import safe_open
 
+from support.networks import SMALL
+
 SAVED = Path(__file__).resolve().parents[1] / "saved"
 SCORES = json.loads((SAVED / "scores.json").read_text())
 """What the code of then gave for ``features.safetensors``, by probe file."""
@@ -94,13 +96,8 @@ def words_of(prompt):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_old_dataset_trains_a_probe_of_every_kind_and_measures_it(folder, tmp_path, kind):
-    small = {
-        "attention cnn": {"widths": [16], "layers": 1, "width": 16},
-        "activation ranker": {"widths": [16], "vector": 16},
-        "joint": {"width": 16, "looking": 1, "channels": 16, "seeing": 1, "layers": 1},
-    }
     dataset, losses = Dataset(folder), []
-    recipe = recipe_for(dataset, kind, "brightness", steps=2, prompts=2, network=small[kind])
+    recipe = recipe_for(dataset, kind, "brightness", steps=2, prompts=2, network=SMALL[kind])
     out = tmp_path / "probe.safetensors"
     train_probe(folder, out, recipe, watch=lambda progress: losses.append(progress.losses[-1]))
     assert len(losses) == 2

@@ -23,8 +23,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from scipy.stats import kendalltau, spearmanr
 
-ROWS = 6
-SMALL = {"width": 16, "seeing": 1, "layers": 1}
+from support.networks import SMALL
+
+ROWS, JOINT = 6, SMALL["joint"]
 
 
 class MeanOfX0(torch.nn.Module):
@@ -95,7 +96,7 @@ def test_text_only_knows_no_rows_own_label_and_is_chance_within_prompts():
 
 def test_prompts_that_a_probe_was_trained_on_are_left_out(folder, tmp_path):
     dataset = Dataset(folder)
-    trained = train_probe(folder, tmp_path / "p.safetensors", recipe_for(dataset, "joint", steps=2, network=SMALL))
+    trained = train_probe(folder, tmp_path / "p.safetensors", recipe_for(dataset, "joint", steps=2, network=JOINT))
     learnt = load_probe(tmp_path / "p.safetensors")
     assert learnt.prompts == {prompt_digest(run.prompt) for run in dataset.split()[0]}
     found = evaluate_probe(learnt, folder)
@@ -135,7 +136,7 @@ def test_a_dataset_that_does_not_fit_the_probe_is_refused(wrong, folder):
 
 def test_a_probe_that_reads_activations_needs_them_shortened_as_in_its_training(folder, tmp_path, record):
     path = tmp_path / "p.safetensors"
-    train_probe(folder, path, recipe_for(Dataset(folder), "joint", steps=1, network=SMALL))
+    train_probe(folder, path, recipe_for(Dataset(folder), "joint", steps=1, network=JOINT))
     other = record(tmp_path / "other", prompts=4, seed=9)
     with pytest.raises(ValueError, match="were shortened in another way.*copy projection.safetensors"):
         evaluate_probe(load_probe(path), other)
@@ -143,7 +144,7 @@ def test_a_probe_that_reads_activations_needs_them_shortened_as_in_its_training(
 
 def test_a_probe_can_be_measured_on_a_dataset_with_the_projection_of_its_training(folder, tmp_path, record):
     path, other = tmp_path / "p.safetensors", tmp_path / "other"
-    train_probe(folder, path, recipe_for(Dataset(folder), "joint", steps=1, network=SMALL))
+    train_probe(folder, path, recipe_for(Dataset(folder), "joint", steps=1, network=JOINT))
     other.mkdir()
     (other / PROJECTION).write_bytes((folder / PROJECTION).read_bytes())
     record(other, prompts=4, seed=9, name="another")
@@ -180,7 +181,7 @@ def test_seeds_that_were_recorded_one_by_one_are_as_good_as_a_batch(folder, tmp_
     assert len(Dataset(other).runs) == 20 * ROWS
     found = evaluate_probe(probe(), other)
     assert found.rows[0]["within_spearman"] == pytest.approx(whole.rows[0]["within_spearman"], abs=1e-9)
-    train_probe(other, tmp_path / "p.safetensors", recipe_for(Dataset(other), "joint", steps=1, network=SMALL))
+    train_probe(other, tmp_path / "p.safetensors", recipe_for(Dataset(other), "joint", steps=1, network=JOINT))
 
 
 def test_a_prompt_with_fewer_seeds_than_most_spoils_neither_training_nor_evaluation(tmp_path, record):
@@ -189,7 +190,7 @@ def test_a_prompt_with_fewer_seeds_than_most_spoils_neither_training_nor_evaluat
     found = evaluate_probe(probe(), folder)
     assert found.rows[0]["prompts"] == 16 and found.rows[0]["seeds"] == ROWS
     assert "4 prompts with fewer seeds than most are left out." in found.text()
-    train_probe(folder, tmp_path / "p.safetensors", recipe_for(Dataset(folder), "joint", steps=1, network=SMALL))
+    train_probe(folder, tmp_path / "p.safetensors", recipe_for(Dataset(folder), "joint", steps=1, network=JOINT))
 
 
 def test_training_says_how_many_validation_prompts_have_too_few_seeds_to_count(tmp_path, record, caplog):
@@ -205,7 +206,7 @@ def test_training_says_how_many_validation_prompts_have_too_few_seeds_to_count(t
     save_file(tensors, folder / "runs" / f"{run.key}.safetensors", {METADATA: fewer.to_json()})
     with caplog.at_level("INFO"):
         trained = train_probe(
-            folder, tmp_path / "p.safetensors", recipe_for(Dataset(folder), "joint", steps=1, network=SMALL)
+            folder, tmp_path / "p.safetensors", recipe_for(Dataset(folder), "joint", steps=1, network=JOINT)
         )
     assert "1 validation prompts with fewer seeds than most are left out" in caplog.text
     assert {len(labels) for _, labels in trained.scored.values()} == {len(Dataset(folder).split()[1]) - 1}
@@ -250,14 +251,14 @@ def test_a_recipe_learns_what_was_recorded_unless_labels_are_named(folder):
 
 def test_without_muon_adamw_trains_everything(folder, tmp_path, monkeypatch, caplog):
     monkeypatch.delattr(torch.optim, "Muon")  # torch before 2.9
-    recipe = recipe_for(Dataset(folder), "joint", steps=2, network=SMALL)
+    recipe = recipe_for(Dataset(folder), "joint", steps=2, network=JOINT)
     assert recipe.matrix_rate == 0 and "has no Muon" in caplog.text
     assert len(train_probe(folder, tmp_path / "p.safetensors", recipe).progress.losses) == 2
 
 
 def test_only_the_same_training_goes_on_from_what_a_stopped_one_left(folder, tmp_path):
     dataset, out = Dataset(folder), tmp_path / "p.safetensors"
-    recipe = recipe_for(dataset, "joint", steps=9, network=SMALL)
+    recipe = recipe_for(dataset, "joint", steps=9, network=JOINT)
 
     def stop(progress):
         if len(progress.losses) == 3:
@@ -266,7 +267,7 @@ def test_only_the_same_training_goes_on_from_what_a_stopped_one_left(folder, tmp
     with pytest.raises(KeyboardInterrupt):
         train_probe(folder, out, recipe, watch=stop)
     assert load_probe(out).card.kind == "joint"  # kept, though no check was due yet
-    other = recipe_for(dataset, "joint", steps=9, seed=1, network=SMALL)
+    other = recipe_for(dataset, "joint", steps=9, seed=1, network=JOINT)
     assert Unfinished(out, dataset, recipe).goes_on() and not Unfinished(out, dataset, other).goes_on()
     with pytest.raises(ValueError, match="left by a training with other settings"):
         train_probe(folder, out, other)
@@ -276,7 +277,7 @@ def test_only_the_same_training_goes_on_from_what_a_stopped_one_left(folder, tmp
 
 
 def test_a_stopped_training_does_not_go_on_with_another_dataset_of_as_many_runs(folder, tmp_path, record):
-    out, recipe = tmp_path / "p.safetensors", recipe_for(Dataset(folder), "joint", steps=9, network=SMALL)
+    out, recipe = tmp_path / "p.safetensors", recipe_for(Dataset(folder), "joint", steps=9, network=JOINT)
 
     def stop(progress):
         raise KeyboardInterrupt
@@ -302,9 +303,10 @@ def with_key(path, key):
     path.unlink()
 
 
+@pytest.mark.slow
 def test_the_commands_train_and_evaluate_and_leave_file_table_and_pictures(folder, tmp_path, monkeypatch, capsys):
     out = tmp_path / "made" / "mine.safetensors"
-    given = ["train", str(folder), "--out", str(out), "--steps", "3", "--network", json.dumps(SMALL)]
+    given = ["train", str(folder), "--out", str(out), "--steps", "3", "--network", json.dumps(JOINT)]
     monkeypatch.setattr(sys, "argv", ["training", *given])
     command.main(given)
     told = capsys.readouterr().out
@@ -356,13 +358,13 @@ def test_an_interrupt_at_the_command_line_is_one_sentence(folder, tmp_path, monk
 
     monkeypatch.setattr(Fit, "run", interrupted)
     with pytest.raises(SystemExit, match="interrupted. What was written is kept"):
-        command.main(["train", str(folder), "--out", str(tmp_path / "p.safetensors"), "--network", json.dumps(SMALL)])
+        command.main(["train", str(folder), "--out", str(tmp_path / "p.safetensors"), "--network", json.dumps(JOINT)])
 
 
 def test_reports_that_cannot_be_drawn_are_refused_before_anything_is_trained(folder, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(SystemExit, match="matplotlib is not installed"):
-        command.main(["train", str(folder), "--out", str(tmp_path / "p.safetensors"), "--network", json.dumps(SMALL)])
+        command.main(["train", str(folder), "--out", str(tmp_path / "p.safetensors"), "--network", json.dumps(JOINT)])
     assert list(tmp_path.iterdir()) == []
 
 

@@ -30,12 +30,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from scipy.stats import spearmanr
 
+from support.networks import SMALL
+
 ROWS, CHANNELS = 6, 4
-SMALL = {
-    "joint": {"width": 16, "channels": 8, "looking": 1, "seeing": 1, "layers": 2},
-    "attention cnn": {"widths": (8, 16), "layers": 1},
-    "activation ranker": {"widths": (8, 16), "vector": 16},
-}
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +43,11 @@ def folder(tmp_path_factory, record):
 def recipe(kind="joint", **options):
     given = {"labels": ("reward", "other"), "steps": 40, "prompts": 6, "rows": ROWS, "network": SMALL[kind]}
     return Recipe(kind, **{**given, "rate": 3e-3, **options})
+
+
+def quick(**options):
+    """A recipe of the fastest network, for what does not depend on the network."""
+    return recipe("activation ranker", others=0, **options)
 
 
 # Losses -----------------------------------------------------------------------------------------
@@ -86,7 +88,7 @@ def test_each_kind_learns_what_its_input_shows_and_the_joint_one_the_labels_unit
 
 def test_the_file_scores_as_the_network_in_training_did(folder, tmp_path):
     path = tmp_path / "probe.safetensors"
-    trained = train_probe(folder, path, recipe())
+    trained = train_probe(folder, path, recipe(steps=5))
     probe, dataset = load_probe(path), Dataset(folder)
     batches = Batches(dataset, dataset.split()[1], probe.needs, ("reward",))
     for percent, (scores, _) in score_groups(probe.network, batches, torch.device("cpu")).items():
@@ -117,9 +119,9 @@ def test_an_interrupt_keeps_the_best_network_so_far(folder, tmp_path, monkeypatc
 
     path = tmp_path / "probe.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        train_probe(folder, path, recipe(), watch=stop)
-    assert load_probe(path).card.kind == "joint"
-    trained = train_probe(folder, path, recipe(steps=40))  # goes on from step 13
+        train_probe(folder, path, quick(), watch=stop)
+    assert load_probe(path).card.kind == "activation ranker"
+    trained = train_probe(folder, path, quick(steps=40))  # goes on from step 13
     assert len(trained.progress.losses) == 40 and list(trained.progress.checks)[:4] == [5, 10, 13, 15]
 
 
@@ -144,8 +146,8 @@ def test_a_training_that_was_interrupted_late_goes_on_until_nothing_gets_better(
     monkeypatch.setattr(probe_training, "within_by_moment", lambda scored: {0.2: next(rho)})
     path = tmp_path / "probe.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        train_probe(folder, path, recipe(), watch=stopped_at(17))
-    trained = train_probe(folder, path, recipe())
+        train_probe(folder, path, quick(), watch=stopped_at(17))
+    trained = train_probe(folder, path, quick())
     assert trained.progress.best_step == 25 and len(trained.progress.losses) == 35
 
 
@@ -156,9 +158,9 @@ def test_a_resumed_training_that_finds_nothing_better_leaves_the_best_of_before(
     path, rho = tmp_path / "probe.safetensors", iter([0.5, 0.3, 0.2, 0.1, 0.1])
     monkeypatch.setattr(probe_training, "within_by_moment", lambda scored: {0.2: next(rho)})
     with pytest.raises(KeyboardInterrupt):
-        train_probe(folder, path, recipe(), watch=stopped_at(7))
+        train_probe(folder, path, quick(), watch=stopped_at(7))
     before = load_probe(path)
-    trained = train_probe(folder, path, recipe())
+    trained = train_probe(folder, path, quick())
     assert trained.progress.best_step == 5 and len(trained.progress.losses) == 20
     for a, b in zip(before.network.parameters(), load_probe(path).network.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -170,15 +172,15 @@ def test_a_training_that_diverges_keeps_the_best_says_so_and_leaves_no_rest(fold
     monkeypatch.setattr(Fit, "_loss", lambda fit, step: loss_of(fit, step) * (math.nan if step == 4 else 1))
     path = tmp_path / "probe.safetensors"
     with pytest.raises(ValueError, match="diverged: after 5 steps .* The best network before that is kept"):
-        train_probe(folder, path, recipe())
-    assert load_probe(path).card.kind == "joint" and left(tmp_path) == [path.name]
+        train_probe(folder, path, quick())
+    assert load_probe(path).card.kind == "activation ranker" and left(tmp_path) == [path.name]
 
 
 @pytest.mark.parametrize("share, least", [(0.0, 12), (0.5, 30)])
 def test_training_stops_when_nothing_gets_better(folder, tmp_path, monkeypatch, share, least):
     monkeypatch.setattr(probe_training, "CHECK_EVERY", 2)
     monkeypatch.setattr(probe_training, "PATIENT_SHARE", share)
-    trained = train_probe(folder, tmp_path / "probe.safetensors", recipe(steps=60, rate=0.0, matrix_rate=0.0))
+    trained = train_probe(folder, tmp_path / "probe.safetensors", quick(steps=60, rate=0.0, matrix_rate=0.0))
     assert least <= len(trained.progress.losses) <= least + 4
 
 
@@ -198,7 +200,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_made_smaller_and_said(folder, 
 
 
 def test_a_search_may_expect_what_was_measured(folder, tmp_path):
-    trained = train_probe(folder, tmp_path / "probe.safetensors", recipe())
+    trained = train_probe(folder, tmp_path / "probe.safetensors", recipe(steps=5))
     dataset = Dataset(folder)
     skill = skill_of(trained.scored, dataset.split()[1], "here")
     assert skill.progress == (0.1, 0.2) and skill.source == "here"
@@ -208,7 +210,7 @@ def test_a_search_may_expect_what_was_measured(folder, tmp_path):
 
 
 def test_the_ranking_of_groups_is_that_of_scipy(folder, tmp_path):
-    trained = train_probe(folder, tmp_path / "probe.safetensors", recipe(steps=5))
+    trained = train_probe(folder, tmp_path / "probe.safetensors", quick(steps=5))
     scores, labels = trained.scored[0.1]
     expected = np.mean([spearmanr(a, b).statistic for a, b in zip(scores, labels, strict=True)])
     assert within_by_moment(trained.scored)[0.1] == pytest.approx(expected, abs=1e-6)
@@ -225,11 +227,11 @@ def test_a_full_disk_is_an_error_that_says_so_and_the_same_again_goes_on(folder,
     with monkeypatch.context() as patched:
         patched.setattr(probe_training, "save_probe", full)
         with pytest.raises(OSError, match="can't be written .*No space left on device.*goes on"):
-            train_probe(folder, path, recipe(steps=12), watch=stopped_at(7 if when == "on the way" else None))
+            train_probe(folder, path, quick(steps=12), watch=stopped_at(7 if when == "on the way" else None))
     watched = []
-    trained = train_probe(folder, path, recipe(steps=12), watch=lambda progress: watched.append(len(progress.losses)))
+    trained = train_probe(folder, path, quick(steps=12), watch=lambda progress: watched.append(len(progress.losses)))
     assert watched == (list(range(8, 13)) if when == "on the way" else [])
-    assert len(trained.progress.losses) == 12 and load_probe(path).card.kind == "joint"
+    assert len(trained.progress.losses) == 12 and load_probe(path).card.kind == "activation ranker"
 
 
 # What can't be used -----------------------------------------------------------------------------
@@ -260,8 +262,8 @@ def test_a_label_that_was_not_recorded_is_named_with_those_that_were(folder, tmp
 def test_two_trainings_into_one_file_are_refused(folder, tmp_path):
     path = tmp_path / "probe.safetensors"
     with locked(path), pytest.raises(ValueError, match="another process is writing probe.safetensors"):
-        train_probe(folder, path, recipe())
-    train_probe(folder, path, recipe(steps=2))
+        train_probe(folder, path, quick())
+    train_probe(folder, path, quick(steps=2))
     assert left(tmp_path) == [path.name]
 
 
