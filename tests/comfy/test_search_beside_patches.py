@@ -27,6 +27,7 @@ from diffusion_probe.engine.step_cache.hook import apply_step_cache
 
 import nodes as comfy_nodes
 from support.compare import relative_error
+from support.probes import MeanOfX0
 
 SEEDS = [5, 6, 7]
 TOP = 0.98
@@ -63,12 +64,10 @@ class Bench:
 
 
 @pytest.fixture
-def probe():
+def probe(monkeypatch):
     """A probe that reads x0 alone: other packs' caches skip evaluations of attention."""
-    return types.SimpleNamespace(
-        name="mean of x0", label="mean", needs=frozenset({"denoised"}), skilled=True, calibration=(),
-        score=lambda rows: torch.stack([row.denoised.mean() for row in rows]),
-    )  # fmt: skip
+    monkeypatch.setattr(MeanOfX0, "needs", frozenset({"denoised"}))
+    return MeanOfX0()
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def test_every_path_that_the_architecture_names_exists():
 
 
 def test_the_formats_name_every_field_of_what_is_written():
-    board = score_board(Scores((0.5,), (SeedName(1),), "a probe", "quality", "20%", 5, True))
+    board = score_board(Scores((0.5,), (SeedName(1),), "a probe", "quality", "20%", 5, True)).values()
     fields = [*ProbeCard.__dataclass_fields__, *Header.__dataclass_fields__, *RecordedMoment.__dataclass_fields__]
     fields += json.loads(RunRecord("", "", (), 1, (), (), {}).to_json())
     fields += [*board, *board["rows"][0]]

@@ -61,6 +61,7 @@ READERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", READERS)
 def test_what_a_user_writes_is_read_in_time_that_grows_with_its_length(reader):
     for shape, text in SHAPES.items():

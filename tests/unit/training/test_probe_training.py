@@ -70,6 +70,7 @@ def test_alignment_is_least_where_each_group_lies_at_its_own_text():
 # Training ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SMALL)
 def test_each_kind_learns_what_its_input_shows_and_the_joint_one_the_labels_unit(kind, folder, tmp_path):
     trained = train_probe(folder, tmp_path / "probe.safetensors", recipe(kind, steps=80, others=0), command="a test")
