@@ -144,7 +144,7 @@ def test_a_controlnet_of_another_pack_with_a_picture_per_row_is_refused(flux):
     class Unknown(comfy.controlnet.ControlNet):
         pass
 
-    with pytest.raises(ValueError, match="Early Seed Filter: The rows of a Unknown are not known.*search in one sampler node"):
+    with pytest.raises(ValueError, match="Early Seed Filter: The rows of a Unknown are not known.*Prune or search"):
         sides = {"positive": entry(1, 1, control=controls(4, Unknown))}
         EarlySeedFilter.execute(empty(), score_of(4), 2, "off", 0.0, "keep all", **sides)
     one = entry(1, 1, control=controls(1, Unknown))

@@ -432,7 +432,7 @@ def test_of_several_frames_where_one_is_an_image_nothing_is_captured_and_why(sma
 
 
 def test_a_video_model_is_refused_with_a_sentence(small_model, probe):
-    with pytest.raises(ValueError, match="is a WAN21, which makes videos, and probes look at images.*TC-Padé Cache"):
+    with pytest.raises(ValueError, match="is a WAN21, which makes videos, and probes read images.*The step cache"):
         attach_probe(small_model("Wan 2.1").model, probe)
 
 
