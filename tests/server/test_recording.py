@@ -129,7 +129,7 @@ def test_a_dataset_that_was_deleted_is_recorded_again(run, prompt, folder):
 @pytest.mark.parametrize(
     ("where", "change", "says"),
     [
-        ("record", {"dataset": "../outside"}, "Record Probe Data: “../outside” is no name of a dataset. Accepted are"),
+        ("record", {"dataset": "../outside"}, 'Record Probe Data: "../outside" is no name of a dataset. Accepted are'),
         ("record", {"dataset": "/outside"}, "is no name of a dataset"),
         ("record", {"dataset": "C:\\\\outside"}, "is no name of a dataset"),
         ("record", {"dataset": " . "}, "is no name of a dataset"),
