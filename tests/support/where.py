@@ -67,6 +67,7 @@ TESTED_IN = {
     ),
     "engine.step_cache": ("comfy/test_step_cache.py", "unit/step_cache/test_predict.py"),
     "training": ("unit/training/test_evaluation.py",),
+    "training.dataset.sampled_run": ("server/test_recording.py",),
     "training.client": ("unit/training/test_workflow.py", "server/test_lifecycle.py", "conftest.py"),
     "training.dataset": (
         "unit/training/test_dataset.py",
