@@ -153,7 +153,7 @@ def _recipe(name: str, body: list[tuple[str, bool]]) -> Recipe:
     for text, is_block in body:
         if not is_block:
             if _HEAD.fullmatch(step):
-                raise RecipeError(f"The recipe “{name}” has a step without a block: {step}")
+                raise RecipeError(f'The recipe "{name}" has a step without a block: {step}')
             step = text
         elif step == CHECK:
             checks += text.splitlines()
@@ -161,9 +161,9 @@ def _recipe(name: str, body: list[tuple[str, bool]]) -> Recipe:
             changes.append(Change(head["path"], head["whole"] or head["beside"], head["line"] or "", text))
             step = ""
         else:
-            raise RecipeError(f"The recipe “{name}” has a block that follows no step: {text}")
+            raise RecipeError(f'The recipe "{name}" has a block that follows no step: {text}')
     if not changes or not checks:
-        raise RecipeError(f"The recipe “{name}” has {len(changes)} steps and {len(checks)} checks.")
+        raise RecipeError(f'The recipe "{name}" has {len(changes)} steps and {len(checks)} checks.')
     return Recipe(name, tuple(changes), tuple(checks))
 
 

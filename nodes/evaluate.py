@@ -49,7 +49,7 @@ class EvaluateProbe(io.ComfyNode):
         with named_errors("Evaluate Probe"):
             if not isinstance(probe, LearnedProbe):
                 raise ValueError(
-                    f"“{probe.name}” was not trained, and a dataset holds only what trained probes read. "
+                    f'"{probe.name}" was not trained, and a dataset holds only what trained probes read. '
                     "Connect Load Probe or Train Probe."
                 )
             report.require_drawing()

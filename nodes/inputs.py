@@ -114,21 +114,21 @@ def _require_kind(name: str, value: Any, kind: Kind) -> None:
         return
     if value is None:
         raise ValueError(f"the {name} is missing: {kind.missing or f'nothing came in. Connect {kind.noun}'}.")
-    raise ValueError(f"“{name}” takes {kind.noun}, and what came in is {_described(value)}. Connect {kind.noun}.")
+    raise ValueError(f'"{name}" takes {kind.noun}, and what came in is {_described(value)}. Connect {kind.noun}.')
 
 
 def _require_range(each: io.Input, value: Any) -> None:
     if isinstance(value, str):
         if (at := half_character(value)) is not None:
             raise ValueError(
-                f"the text of “{each.id}” holds half a character (a lone surrogate, number {at + 1} of its "
+                f'the text of "{each.id}" holds half a character (a lone surrogate, number {at + 1} of its '
                 "characters), which no file and no text encoder can hold. Delete it or write the text again."
             )
         if type(each) is io.Combo.Input and value not in each.options:
-            raise ValueError(f"“{each.id}” has no choice {quoted(value)}. It takes {_listed(each.options)}.")
+            raise ValueError(f'"{each.id}" has no choice {quoted(value)}. It takes {_listed(each.options)}.')
     low, high = getattr(each, "min", None), getattr(each, "max", None)
     if isinstance(value, numbers.Real) and low is not None and not low <= value <= high:
-        raise ValueError(f"“{each.id}” is {plain(value, SHOWN)}. It takes numbers from {low} to {high}.")
+        raise ValueError(f'"{each.id}" is {plain(value, SHOWN)}. It takes numbers from {low} to {high}.')
 
 
 def _described(value: Any) -> str:

@@ -11,7 +11,7 @@ from ..engine.selection.naming import row_labels
 from .errors import named_errors
 from .sockets import Scores
 
-NAMES = "Give a file name prefix without “..” and without a leading slash or drive: diffusion_probe/kept."
+NAMES = 'Give a file name prefix without ".." and without a leading slash or drive: diffusion_probe/kept.'
 """The advice for a refused prefix."""
 
 LONGER_BY = 110

@@ -195,9 +195,9 @@ def check_probes(probe, judge, use_unskilled: bool) -> None:
     """
     if not probe.skilled and not use_unskilled:
         raise ValueError(
-            f"the score “{probe.label}” of {probe.name} has no measured skill in ranking seeds: searching by it costs "
+            f'the score "{probe.label}" of {probe.name} has no measured skill in ranking seeds: searching by it costs '
             "more than drawing a seed, and finds no better one. Connect Preview Reward, or set unskilled scores to "
-            f"“{USE_ANYWAY}”."
+            f'"{USE_ANYWAY}".'
         )
     if judge is not None and set(judge.needs) - {DENOISED}:
         raise ValueError(

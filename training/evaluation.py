@@ -133,7 +133,7 @@ def unseen_runs(probe: LearnedProbe, dataset: Dataset) -> tuple[list[RunRecord],
     prompts = {run.prompt for run in runs}
     if not prompts:
         raise ValueError(
-            f"“{probe.name}” was trained on every prompt of the dataset {dataset.folder.name}, so that nothing can be "
+            f'"{probe.name}" was trained on every prompt of the dataset {dataset.folder.name}, so that nothing can be '
             "learnt from it about new ones. Record other prompts into another dataset."
         )
     if any(is_validation(prompt) for prompt in prompts) and len(runs) < len(dataset.runs):
@@ -145,13 +145,13 @@ def _block_numbers(probe: LearnedProbe, dataset: Dataset) -> list[int]:
     header, name = dataset.header, dataset.folder.name
     if header.family != probe.family:
         raise ValueError(
-            f"“{probe.name}” was trained for {probe.family}, and the dataset {name} was recorded with {header.family}. "
+            f'"{probe.name}" was trained for {probe.family}, and the dataset {name} was recorded with {header.family}. '
             f"Name a dataset of a {probe.family} model, or connect a probe for {header.family}."
         )
     missing = [block for block in probe.blocks if block not in header.blocks]
     if missing:
         raise ValueError(
-            f"“{probe.name}” reads the attention of {', '.join(missing)}, and the dataset {name} holds that of "
+            f'"{probe.name}" reads the attention of {", ".join(missing)}, and the dataset {name} holds that of '
             f"{', '.join(header.blocks)}. Name a dataset of the model that the probe was trained for."
         )
     return [header.blocks.index(block) for block in probe.blocks]
@@ -163,7 +163,7 @@ def _check_projection(probe: LearnedProbe, dataset: Dataset) -> None:
     projection = dataset_projection(dataset.folder)
     if probe.projection is None or projection is None or not torch.equal(projection, probe.projection):
         raise ValueError(
-            f"“{probe.name}” reads activations, and those of the dataset {dataset.folder.name} were shortened in "
+            f'"{probe.name}" reads activations, and those of the dataset {dataset.folder.name} were shortened in '
             "another way than those that it was trained on. To record a dataset that both can read, copy "
             "projection.safetensors of the training dataset into the new folder before the first run."
         )

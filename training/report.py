@@ -106,7 +106,7 @@ def training_text(name: str, trained: Trained, damaged: int = 0) -> str:
     if not card.skilled:
         lines.append(
             "Picking by its score gains less than full images of other seeds at equal cost: it counts as unskilled and "
-            "drops nothing unless you say “use anyway”. Record more prompts."
+            'drops nothing unless you say "use anyway". Record more prompts.'
         )
     if damaged:
         lines.append(f"{damaged} recorded runs can't be used and were left out; the log names them.")

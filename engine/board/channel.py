@@ -179,7 +179,7 @@ def answer(data: Any) -> list[dict[str, Any]]:
         KeyError: no such board is open, or it has another secret.
     """
     if not isinstance(data, dict) or not isinstance(data.get("do"), str):
-        raise ValueError("a board's answer is an object with “do”")
+        raise ValueError('a board\'s answer is an object with "do"')
     if data["do"] == "boards":
         known = data.get("secrets")
         if not isinstance(known, list) or len(known) > MOST_SECRETS:

@@ -92,7 +92,7 @@ def test_a_word_that_is_not_in_the_prompt_is_refused_with_those_that_are(run):
 
 @pytest.mark.parametrize(
     ("row", "says"),
-    [(2, "There is no row 2. The latent has rows 0 to 1; -1"), (-2, "“row” is -2. It takes numbers from")],
+    [(2, "There is no row 2. The latent has rows 0 to 1; -1"), (-2, '"row" is -2. It takes numbers from')],
 )
 def test_a_row_that_the_latent_lacks_is_refused(run, row, says):
     with pytest.raises(ValueError, match=f"Attention Preview: {says}"):

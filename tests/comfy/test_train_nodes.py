@@ -225,14 +225,14 @@ def test_two_trainings_into_one_file_are_refused(probes, data):
 
 def test_a_probe_without_training_cannot_be_evaluated(data):
     with pytest.raises(
-        ValueError, match="Evaluate Probe: “attention focus” was not trained.*Load Probe or Train Probe"
+        ValueError, match='Evaluate Probe: "attention focus" was not trained.*Load Probe or Train Probe'
     ):
         EvaluateProbe.execute(AttentionFocusProbe.execute()[0], "mine", 0, "cpu")
 
 
 def test_an_evaluation_of_another_family_is_refused_by_name(probes, data, write_probe):
     write_probe(probes / "eyes.safetensors", family="SDXL")
-    with pytest.raises(ValueError, match="Evaluate Probe: “eyes” was trained for SDXL.*recorded with FLUX"):
+    with pytest.raises(ValueError, match='Evaluate Probe: "eyes" was trained for SDXL.*recorded with FLUX'):
         EvaluateProbe.execute(LoadProbe.execute("eyes.safetensors")[0], "mine", 0, "cpu")
 
 

@@ -157,7 +157,7 @@ def test_a_number_that_is_none_is_refused_by_the_node(client, lives, name):
     """ComfyUI compares it with least and most, and NaN is neither below nor above."""
     inputs = {**rightly("DiffusionProbeSeedSearch"), "model": ["model", 0], name: float("nan")}
     error = ended(client, graph("DiffusionProbeSeedSearch", inputs))
-    assert error["exception_message"].startswith(f"Seed Search: “{name}” is nan. It takes numbers from")
+    assert error["exception_message"].startswith(f'Seed Search: "{name}" is nan. It takes numbers from')
     lives()
 
 

@@ -107,7 +107,7 @@ class Recording:
                 except PromptError as error:
                     in_a_row += 1
                     self.failed.append((job, str(error)))
-                    bar.write(f"“{job.prompt}”, seeds {', '.join(map(str, job.seeds))}: {error}")
+                    bar.write(f'"{job.prompt}", seeds {", ".join(map(str, job.seeds))}: {error}')
                     if (
                         not last
                         or in_a_row == FAILURES_IN_A_ROW

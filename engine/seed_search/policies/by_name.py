@@ -81,7 +81,7 @@ def policy_named(
     if name != GOOD_ENOUGH:
         raise ValueError(f"there is no policy {quoted(name)}; there are {', '.join(POLICIES)}")
     if target is None:
-        raise ValueError("“until good enough” needs a target: the score of the probe at which to stop looking")
+        raise ValueError('"until good enough" needs a target: the score of the probe at which to stop looking')
     return UntilGoodEnough(target, budget, survivors, share=share)
 
 

@@ -93,7 +93,7 @@ def test_a_file_that_does_not_exist_is_an_error(tmp_path):
     ids=["a block without a step", "a step without a block", "no check"],
 )
 def test_a_recipe_that_can_not_be_carried_out_literally_is_refused(tmp_path, body):
-    with pytest.raises(RecipeError, match="recipe “thing” has"):
+    with pytest.raises(RecipeError, match='recipe "thing" has'):
         recipes(guide(tmp_path, body))
 
 

@@ -110,7 +110,7 @@ def test_of_another_dataset_all_prompts_count(folder, tmp_path, record):
     other = record(tmp_path / "other", prompts=5, name="another")
     learnt = probe(frozenset(prompt_digest(run.prompt) for run in Dataset(folder).runs))
     assert evaluate_probe(learnt, other).which == "on 5 prompts of the dataset, none of which it was trained on."
-    with pytest.raises(ValueError, match="“eyes” was trained on every prompt of the dataset data"):
+    with pytest.raises(ValueError, match='"eyes" was trained on every prompt of the dataset data'):
         evaluate_probe(learnt, folder)
 
 
