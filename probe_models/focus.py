@@ -19,7 +19,7 @@ WEIGHTS = {
     "separation": 0.20,  # 1 - overlap: too few objects, the maps collapse on one position
 }
 """Weight of each signature in the score; they sum to 1. By reasoning, and the last digit by training prompts of the
-testbed (``benchmarks/NOTES.md``)."""
+testbed (``docs/notes/attention-focus.md``)."""
 
 NEIGHBOURS = 3
 """Largest distance of two words or tokens that belong to one phrase ("a small red circle"), whose maps should
