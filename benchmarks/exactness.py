@@ -155,7 +155,7 @@ def homes() -> dict[str, list[str]]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence ComfyUI and the pack during single runs."""
+    """Keep ComfyUI and the pack silent during single runs."""
     before, comfy.utils.PROGRESS_BAR_ENABLED = comfy.utils.PROGRESS_BAR_ENABLED, False
     logging.disable(logging.WARNING)
     try:

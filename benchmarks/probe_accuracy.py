@@ -64,7 +64,7 @@ UNTRAINED: dict[str, Make] = {
 
 CODE = (
     *("engine/core/features.py", "probe_models/focus.py", "probe_models/preview.py", "probe_models/signatures.py"),
-    *("engine/capture/taps/attention.py", "engine/capture/taps/activation.py", "engine/capture/recording.py"),
+    *("engine/capture/hooks/attention.py", "engine/capture/hooks/activation.py", "engine/capture/recording.py"),
     *("engine/capture/prompt/encode.py", "benchmarks/lib/candidates.py"),
     *("testbed/sample.py", "testbed/scenes.py", "testbed/scorer.py", "testbed/segment.py"),
 )

@@ -111,7 +111,8 @@ def methods(
         if probe.sequential:
             name = f"{SEQUENTIAL}, {probe.name}"
             outcomes[name] = searched(probe.policy(SEQUENTIAL, N), seen, truth)
-            outcomes[f"{name}, true-score finish"] = searched(probe.policy(SEQUENTIAL, N, judged=True), seen, truth)
+            finishing = probe.policy(SEQUENTIAL, N, final_reward=True)
+            outcomes[f"{name}, true-score finish"] = searched(finishing, seen, truth)
     return outcomes
 
 

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import torch
 from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.hooks.families import block_names
 from diffusion_probe.engine.capture.read import finished_rows
-from diffusion_probe.engine.capture.taps.families import block_names
 from diffusion_probe.engine.core.features import Features
 from diffusion_probe.engine.core.probe import CaptureAll
 from diffusion_probe.engine.core.prompt_words import Word
-from diffusion_probe.engine.runs.keys import LOOKING
+from diffusion_probe.engine.runs.keys import CAPTURING
 from diffusion_probe.testbed import sample
 from diffusion_probe.training.dataset.folder import Dataset, is_validation, run_key, run_path
 from diffusion_probe.training.dataset.labels import Labels
@@ -75,7 +75,7 @@ class SelfAttention:
     def __call__(self, func, q, k, v, heads, *args, **kwargs):
         options = kwargs["transformer_options"]
         entries = options["cond_or_uncond"]
-        if options.get(LOOKING) and COND in entries:
+        if options.get(CAPTURING) and COND in entries:
             rows = len(q) // len(entries)
             first = entries.index(COND) * rows
             (block,) = block_names([(options["block_type"], options["block_index"])])

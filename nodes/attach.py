@@ -87,7 +87,7 @@ class ProbeScore(io.ComfyNode):
             name = one_moment(moment)
             scores, previews, features = score_with_previews(model, latent, name)
             best = best_first(scores.values)[0]
-        scores = replace(scores, looks=looks(None if previews_off() else previews, features))
+        scores = replace(scores, looks=tuple(looks(None if previews_off() else previews, features)))
         shown = {"text": [score_text(scores)], "diffusion_probe": [score_report(scores)]}
         shown[BOARD_OUTPUT] = [score_board(scores).values()]
         if previews is not None:

@@ -1,11 +1,9 @@
-"""Errors that name the node they came from, and rewards of images with errors for users."""
+"""Errors that name the node they came from."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torch import Tensor
-
-from ..engine.core.reward import Reward, rewards_of
+from ..engine.core.reward import Reward
 from ..engine.core.texts import quoted
 
 
@@ -20,26 +18,16 @@ def named_errors(display_name: str) -> Iterator[None]:
 
 
 def require_prompt(reward: Reward, prompt: str) -> None:
-    """Refuse an empty prompt, unless the reward model doesn't read one.
+    """Refuse an empty prompt if the reward reads prompts.
 
     Raises:
-        ValueError: it is empty.
+        ValueError: the prompt is empty.
     """
     if not prompt.strip() and reward.reads_prompt:
         raise ValueError(
-            "the prompt is empty, so there is nothing to judge by. "
+            "the prompt is empty, so images can't be scored by it. "
             "Write or connect the text that CLIP Text Encode gets."
         )
-
-
-def judged(reward: Reward, images: Tensor, prompt: str) -> list[float]:
-    """Return a reward's score of each image, ``[rows, H, W, 3]``, with the same prompt for all.
-
-    Raises:
-        ValueError: the prompt is empty, or the reward gave something else than a number for each.
-    """
-    require_prompt(reward, prompt)
-    return rewards_of(reward, images, prompt).tolist()
 
 
 def _said_by_system(error: OSError) -> str:

@@ -1,22 +1,18 @@
 """Attach Recorder and Record Probe Data: features of runs and rewards of their images, for training."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from comfy_api.latest import io
 
 from ..engine.capture.attach import attach_probe, probe_of
-from ..engine.capture.read import finished_rows
 from ..engine.core.features import ALL_TEXT, NEEDS
 from ..engine.core.probe import CaptureAll
-from ..engine.core.reward import rewards_of
-from ..engine.core.texts import plain, writable
 from ..training.dataset.folder import run_path
-from ..training.dataset.labels import label_run, recorded_prompts
 from ..training.dataset.recorder import FinishedRun, dataset_size, record_run, require_sound
+from ..training.dataset.sampled_run import sampled_run
 from ..training.dataset.workflow_key import NODE, nodes_before, workflow_key
 from .dataset_folder import dataset_path
-from .errors import judged, named_errors, require_prompt
+from .errors import named_errors, require_prompt
 from .sockets import Reward, never_the_same
 
 SAMPLED = ("latent", "images")
@@ -118,10 +114,13 @@ class RecordProbeData(io.ComfyNode):
             there = file.exists()
             if not there:
                 require_all(model=model, latent=latent, images=images, reward=reward)
-                rewards = [given for given in (reward, reward_2, reward_3) if given is not None]
-                pool = recorded_prompts(dataset_path(dataset))
-                run = _finished_run(model, latent, images, rewards, prompt, pool, cls._workflow())
-                record_run(dataset_path(dataset), file.stem, run)
+                require_recorder(model)
+                rewards = [each for each in (reward, reward_2, reward_3) if each is not None]
+                for each in rewards:
+                    require_prompt(each, prompt)
+                folder, workflow = dataset_path(dataset), cls._workflow()
+                run = sampled_run(model, latent, images, rewards, prompt, folder, workflow)
+                record_run(folder, file.stem, run)
             size = dataset_size(dataset_path(dataset), file.stem)
         done, several = "Already in" if there else "Recorded in", "s" if size["runs"] > 1 else ""
         text = [f"{done} {dataset}: {size['runs']} run{several}, {size['bytes'] / 1e6:.1f} MB."]
@@ -164,52 +163,6 @@ def require_recorder(model) -> None:
         )
 
 
-def _finished_run(model, latent, images, rewards: list, prompt: str, pool: list, workflow: dict) -> FinishedRun:
-    require_recorder(model)
-    records, moments = finished_rows(model, latent)
-    labels = {}
-    for reward in rewards:
-        label = reward.label
-        if label in labels:
-            raise ValueError(f"two rewards measure {plain(label)}. Connect each reward once.")
-        labels[label] = judged(reward, images, prompt)
-    return FinishedRun(
-        prompt=prompt,
-        seeds=tuple(record.seed.seed for record in records),
-        steps=records[0].steps,
-        moments=moments,
-        final=latent["samples"],
-        labels=label_run(
-            prompt, len(moments[0][0].words), pool, labels, lambda prompts: _scored(rewards[0], images, prompts)
-        ),
-        model=_model_file(workflow) or type(model.model).__name__,
-        settings={
-            "noise": [str(record.seed) for record in records],
-            "sampler": records[0].sampler,
-            "workflow": workflow,
-        },
-    )
-
-
-def _scored(reward, images, prompts: Sequence[str]) -> dict[str, list[float]]:
-    """Return the rewards of the images by prompt, without the prompts that the reward refuses."""
-    scores: dict[str, list[float]] = {}
-    if not reward.reads_prompt:
-        return scores
-    for prompt in prompts:
-        try:
-            scores[prompt] = rewards_of(reward, images, prompt).tolist()
-        except ValueError:
-            continue
-    return scores
-
-
-def _model_file(workflow: dict) -> str:
-    names = ("unet_name", "ckpt_name", "model_name")
-    found = (node["inputs"].get(name) for node in workflow.values() for name in names)
-    return next((writable(name) for name in found if isinstance(name, str)), "")
-
-
 def _lines(run: FinishedRun, run_bytes: int) -> list[str]:
     samples = len(run.seeds) * len(run.moments)
     lines = [f"{len(run.seeds)} images, {len(run.moments)} moments, {run_bytes / samples / 1e3:.0f} kB each."]
@@ -218,7 +171,7 @@ def _lines(run: FinishedRun, run_bytes: int) -> list[str]:
         if len(values) > 1 and len(set(values)) == 1:
             lines.append(f"All images have the same {label}: they teach nothing about which seed is better.")
     if run.moments[0][0].words == ():
-        lines.append(f"The prompt's words are not known, its maps count as “{ALL_TEXT}”: use Encode Words.")
+        lines.append(f'The prompt\'s words are not known, its maps count as "{ALL_TEXT}": use Encode Words.')
     return lines
 
 

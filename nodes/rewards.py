@@ -3,9 +3,10 @@
 from comfy_api.latest import io
 
 from ..engine.core.ranking import best_first
+from ..engine.core.reward import rewards_of
 from ..engine.rewards.catalog import REWARDS, load
 from ..engine.selection.report import image_scores_report, image_scores_text
-from .errors import judged, named_errors
+from .errors import named_errors, require_prompt
 from .sockets import Reward, prompt_input
 
 
@@ -67,7 +68,8 @@ class ScoreImages(io.ComfyNode):
     @classmethod
     def execute(cls, images, reward, prompt: str) -> io.NodeOutput:
         with named_errors("Score Images"):
-            scores = judged(reward, images, prompt)
+            require_prompt(reward, prompt)
+            scores = rewards_of(reward, images, prompt).tolist()
             best = best_first(scores)[0]
         shown = {
             "text": [image_scores_text(scores, reward.label)],

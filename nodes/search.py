@@ -6,7 +6,7 @@ from comfy_api.latest import io, ui
 from ..engine.board.channel import open_board
 from ..engine.board.schema import BOARD_OUTPUT
 from ..engine.board.search_board import SearchBoard
-from ..engine.capture.taps.families import require_fit
+from ..engine.capture.hooks.families import require_fit
 from ..engine.core.features import DENOISED
 from ..engine.core.seed_list import MOST_SEEDS, seed_list
 from ..engine.core.skill import PREVIEW, Skill

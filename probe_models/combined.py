@@ -1,4 +1,4 @@
-"""A trained probe and previews as one probe."""
+"""Combination of a trained probe and previews in one probe."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from .probe_file import LearnedProbe
 
 
 class CombinedProbe(Probe):
-    """The weighted mean of the scores of two probes; the weights depend on the noise level.
+    """Probe whose score is the weighted mean of the scores of two probes; the weights depend on the noise level.
 
     Args:
         trained, preview: the probes.

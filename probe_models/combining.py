@@ -17,8 +17,8 @@ def combine_probes(trained: Probe, preview: Probe) -> CombinedProbe:
     else as measured on real FLUX and SDXL.
 
     Raises:
-        ValueError: not a trained probe and a Preview Reward, of different labels, or a file that doesn't say
-            what is needed.
+        ValueError: not a trained probe and a preview reward, different labels, or a file that doesn't hold the
+            probe's skill.
     """
     if not isinstance(preview, PreviewReward):
         raise ValueError(f'"preview" is {preview.name}. Connect a preview reward.')

@@ -97,7 +97,7 @@ class AttentionFocus(Probe):
         if attention is None:
             raise ValueError(
                 f"Attention focus: no attention was captured for row {number}. "
-                "Connect this probe to Attach Probe before sampling."
+                "Attach this probe to the MODEL before sampling."
             )
         if attention.ndim != 4 or 0 in attention.shape:
             raise ValueError(

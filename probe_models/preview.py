@@ -16,18 +16,18 @@ from ..engine.core.reward import Reward, rewards_of
 from ..engine.core.texts import plain
 
 CHUNK = 2
-"""Rows decoded at once: previews should not need more memory than the final decode of a batch, and on a CPU
-larger tensors take longer per row (a sixth with eight rows of the testbed)."""
+"""Number of rows that are decoded at once: previews should not need more memory than the final decode of a batch, and
+on a CPU larger tensors take longer per row (a sixth with eight rows of the testbed)."""
 
 Decode = Callable[[Tensor], Tensor]
-"""Latents ``[rows, channels, height, width]`` → images ``[rows, H, W, 3]`` float in 0 … 1.
+"""Function from latents ``[rows, channels, height, width]`` to images ``[rows, H, W, 3]`` float in 0 … 1.
 
 With an axis of frames before height, of one, where the model has such an axis.
 """
 
 
 class PreviewReward(Probe):
-    """A probe that scores the image a run would show now, if it stopped.
+    """Probe that scores the image that a run would show if it stopped at the moment.
 
     Args:
         decode: turns latents into images, normally a VAE's decode.
@@ -102,7 +102,7 @@ def _latents(rows: Sequence[Features]) -> Tensor:
     if missing:
         raise ValueError(
             f"preview reward: no x0 prediction was captured for rows {missing}. "
-            "Connect the same preview probe to Attach Probe before sampling."
+            "Attach the same probe to the MODEL before sampling."
         )
     shapes = {tuple(row.denoised.shape) for row in rows}
     if len(shapes) > 1:

@@ -97,7 +97,7 @@ class LearnedProbe(Probe):
             inputs = row_inputs(row, self.blocks, self.needs)
         except ValueError as error:
             raise ValueError(
-                f"{self.name}: {error} for row {number}. Connect this probe to Attach Probe before sampling."
+                f"{self.name}: {error} for row {number}. Attach this probe to the MODEL before sampling."
             ) from None
         broken = [name for name, value in inputs.tensors() if not value.isfinite().all()]
         if broken:
@@ -118,7 +118,7 @@ class LearnedProbe(Probe):
         if row.attention is None:
             raise ValueError(
                 f"{self.name}: no attention was captured for row {number}. "
-                "Connect this probe to Attach Probe before sampling."
+                "Attach this probe to the MODEL before sampling."
             )
         missing = [block for block in self.blocks if block not in row.blocks]
         if missing:

@@ -8,7 +8,7 @@ import comfy.sample
 import comfy.sd
 import torch
 
-from ..engine.capture.taps.families import family_of
+from ..engine.capture.hooks.families import family_of
 from ..engine.runs.seeds import batch_noise
 
 STEPS = 25

@@ -135,7 +135,7 @@ class Testbed:
     def features(
         self, prompt: str, seeds: Sequence[int], looks: Sequence[int], probe: Probe, **options: Any
     ) -> dict[int, list[Features]]:
-        """Capture what ``probe`` needs at evaluations ``looks``; the run ends after the last of them."""
+        """Return what ``probe`` needs, captured at evaluations ``looks``; the run ends after the last of them."""
         moments = [f"step {step}" for step in looks]
         with torch.inference_mode():
             model = attach_probe(self.model, probe, ", ".join(moments))

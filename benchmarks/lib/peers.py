@@ -20,13 +20,13 @@ PUBLISHED_LAMBDA = 10.0
 
 
 def _taylor1(anchors: Anchors, x: float) -> Tensor:
-    """Extrapolate by the difference of the last two anchors."""
+    """Predict by the difference of the last two anchors."""
     (u0, a), (u1, b) = anchors[:2]
     return (a - b) / (u0 - u1) * x
 
 
 def _taylor2(anchors: Anchors, x: float) -> Tensor:
-    """Extrapolate by backward differences of the derivative before (TaylorSeer, section 3.2)."""
+    """Predict by backward differences of the derivative before (TaylorSeer, section 3.2)."""
     if len(anchors) < 3:
         return _taylor1(anchors, x)
     (u0, a), (u1, b), (u2, c) = anchors[:3]
@@ -35,7 +35,7 @@ def _taylor2(anchors: Anchors, x: float) -> Tensor:
 
 
 def _published(anchors: Anchors, x: float) -> Tensor:
-    """Extrapolate by TC-Padé's formula with the printed indices: R1 is the older residual, R2 the newer."""
+    """Predict by TC-Padé's formula with the printed indices: R1 is the older residual, R2 the newer."""
     (_, newer), (_, older) = anchors[:2]
     stability = torch.exp(-PUBLISHED_LAMBDA * norm(older - newer) / norm(older + newer))
     predicted = (2 * stability * older - stability * newer) / (1 + stability / PUBLISHED_LAMBDA * older)

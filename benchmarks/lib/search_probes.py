@@ -43,15 +43,15 @@ class Searcher:
     sequential: bool = True
     digest: str | None = None
 
-    def policy(self, name: str, candidates: int, judged: bool = False, budget: int | None = None) -> Policy:
+    def policy(self, name: str, candidates: int, final_reward: bool = False, budget: int | None = None) -> Policy:
         """Return the policy of a search for one survivor, by default at the cost of one cut at 20 %."""
-        return policy_named(name, sample.STEPS, candidates, budget=budget, skill=self.skill, final_reward=judged)
+        return policy_named(name, sample.STEPS, candidates, budget=budget, skill=self.skill, final_reward=final_reward)
 
     def looks(self, candidates: int) -> list[int]:
         """Return every step at which some policy looks."""
         policies = [self.policy(ONE_CUT, candidates)]
         if self.sequential:
-            policies += [self.policy(SEQUENTIAL, candidates, judged) for judged in (False, True)]
+            policies += [self.policy(SEQUENTIAL, candidates, final_reward) for final_reward in (False, True)]
         return sorted({moment for policy in policies for moment in policy.moments(sample.STEPS)})
 
 

@@ -60,10 +60,9 @@ class Runs:
 
     def search(self, probe: Any, policy: Callable[[int], Policy], count: int, finish: Any = None) -> Outcome:
         """Search among the first so many seeds."""
+        candidates = self.candidates(self.seeds[:count])
         options = SearchOptions(final_reward=FinalReward(finish.score) if finish else None)
-        return seed_search(
-            self.testbed.model, self.candidates(self.seeds[:count]), probe, policy, options=options
-        ).outcome
+        return seed_search(self.testbed.model, candidates, probe, policy, options=options).outcome
 
     def joined(self) -> None:
         """Sample all candidates to the end in the engine, without a probe: the cost of the engine itself."""
@@ -147,7 +146,7 @@ def searches(runs: Runs, searcher: Searcher, truth: Any, count: int) -> dict[str
 
         def sequential(finish: Any = None) -> Outcome:
             def policy(steps: int) -> Policy:
-                return searcher.policy(SEQUENTIAL, count, judged=finish is not None)
+                return searcher.policy(SEQUENTIAL, count, final_reward=finish is not None)
 
             return runs.search(probe, policy, count, finish)
 

@@ -15,7 +15,7 @@ from .address import previews_off
 from .channel import Channel
 from .pictures import small_picture, word_maps
 from .schema import Board, Row
-from .values import RUNNING, Bars, outcome_board, probe_fields, with_rows
+from .values import RUNNING, Bars, outcome_board, with_rows
 
 
 class SearchBoard:
@@ -97,7 +97,8 @@ class SearchBoard:
         ranks = {number: rank for rank, number in enumerate(order, start=1)}
         rows = [self._row(state, number, bars, ranks.get(number)) for number in range(len(state.candidates))]
         line = bars.position(self.target)
-        board = Board(kind="search", state=RUNNING, **probe_fields(self.probe), scale=bars.scale, line=line)
+        about = {"probe": self.probe.name, "label": self.probe.label, "skilled": self.probe.skilled}
+        board = Board(kind="search", state=RUNNING, **about, scale=bars.scale, line=line)
         return with_rows(board, rows, [self.looks.get(number) for number in range(len(rows))])
 
     def _row(self, state: SearchState, number: int, bars: Bars, rank: int | None) -> Row:

@@ -46,10 +46,9 @@ class Bars:
         return round(min(100.0, max(0.0, 100 * (score - self.low) / (self.high - self.low))), 1)
 
 
-def probe_fields(probe: Any) -> dict[str, Any]:
-    """Return the fields of a board that are about its probe: of a probe, of its scores or of an outcome."""
-    name = getattr(probe, "probe", None) or getattr(probe, "name", "")
-    return {"probe": name, "label": probe.label, "skilled": probe.skilled}
+def probe_fields(scored: Scores | Outcome) -> dict[str, Any]:
+    """Return the fields of a board that are about the probe of scores or of an outcome."""
+    return {"probe": scored.probe, "label": scored.label, "skilled": scored.skilled}
 
 
 def with_rows(board: Board, rows: Sequence[Row], looks: Sequence[Look | None]) -> Board:

@@ -1,4 +1,4 @@
-"""A probe on a MODEL: the wrappers that capture features in each run, and the records that a run leaves there.
+"""Attachment of a probe to a MODEL: the wrappers that capture features in each run, and the records of its runs.
 
 The life cycle is that of ComfyUI's own EasyCache: wrappers set up the state of one run and take it
 down in ``finally``. What outlives a run are row records in the attachment (see ``store``).
@@ -22,25 +22,25 @@ from ..runs.keys import RECORDING
 from ..runs.latents import row_keys
 from ..runs.run_watch import add_watch
 from ..runs.seed_names import name_seeds, seed_number
+from .hooks.evaluation import unexpected
+from .hooks.families import Family, family_for, require_fit, require_images
+from .hooks.wrapper import captured_call
 from .moments import AUTO, Moment, parse_moments
 from .recording import Recording
 from .store import RecordStore, RowRecord
-from .taps.families import Family, family_for, require_fit, require_images
-from .taps.look import unexpected
-from .taps.wrapper import tapped_call
 
 
 class RowRule(Protocol):
     """Rule that decides in a run, at its one moment, which rows go on."""
 
     def install(self, model: Any) -> None:
-        """Add its wrappers to a MODEL that has an attachment, inside the wrappers of the recording."""
+        """Add the rule's wrappers to a MODEL that has an attachment, inside the wrappers of the recording."""
         ...
 
 
 @dataclass
 class Attachment:
-    """Attachment of a probe to a clone of a MODEL; clones of the clone share it."""
+    """Probe on a clone of a MODEL, and the records of its runs; clones of the clone share it."""
 
     probe: Probe
     family: Family
@@ -48,7 +48,7 @@ class Attachment:
     store: RecordStore = field(default_factory=RecordStore)
 
     def outer_sample(self, executor, noise, latent_image, sampler, sigmas, denoise_mask, callback, *args, **kwargs):
-        """Wrap OUTER_SAMPLE: record one sampler call under the content of the rows it returns."""
+        """Record one sampler call under the content of the rows that it returns: an OUTER_SAMPLE wrapper."""
         guider = executor.class_obj
         options = guider.model_options["transformer_options"]
         recording = Recording(self.family, frozenset(self.probe.needs), self.moments, self.probe.projection)
@@ -63,29 +63,28 @@ class Attachment:
         try:
             output = executor(noise, latent_image, sampler, sigmas, denoise_mask, remember_x0, *args, **kwargs)
             if recording.evaluations:
-                self._keep_safely(recording, latent_image, output, last_x0, guider)
+                self._record_safely(recording, latent_image, output, last_x0, guider)
             return output
         finally:
             options.pop(RECORDING, None)
 
-    def _keep_safely(
+    def _record_safely(
         self, recording: Recording, latent_image: Tensor, output: Tensor, last_x0: list[Tensor], guider: Any
     ) -> None:
-        """Keep what was recorded. If that fails, the run's result is not lost, and Probe Score says why there are
-        no scores."""
+        """Record the rows of a run. If that fails, the run's result is not lost, and reading its scores says why."""
         latent_out = guider.model_patcher.model.process_latent_out
         try:
-            self._keep(recording, latent_image, [output, *(latent_out(x0.cpu()) for x0 in last_x0)], latent_out)
+            self._record(recording, latent_image, [output, *(latent_out(x0.cpu()) for x0 in last_x0)])
         except InterruptProcessingException:
             raise
         except Exception as error:
-            logging.warning("Diffusion Probe: what was seen of a run could not be kept.", exc_info=error)
+            logging.warning("Diffusion Probe: the features of a run could not be recorded.", exc_info=error)
             record = RowRecord(
                 features={},
                 missing={AUTO: f"{unexpected(error)}."},
                 seed=SeedName(0),
                 sampler=recording.sampler,
-                why_not_cut=("What was seen of the run could not be kept.",),
+                why_not_cut=("The features of the run could not be recorded.",),
                 model_rows=recording.model_rows,
                 run=uuid4(),
                 steps=0,
@@ -93,41 +92,42 @@ class Attachment:
             )
             self.store.add_run([(replace(record, id=uuid4()), (key,)) for key in row_keys(output)])
 
-    def _keep(self, recording: Recording, latent_image: Tensor, results: list[Tensor], latent_out: Any) -> None:
+    def _record(self, recording: Recording, latent_image: Tensor, results: list[Tensor]) -> None:
+        """Record each row of a run under the keys of its latents in ``results``, each ``[rows, channels, ...]``."""
         keys = list(zip(*(row_keys(result) for result in results), strict=True))
         seeds = self.seed_names(recording, latent_image)
-        missing, run, pruning, watch = recording.missing(), uuid4(), recording.pruning, recording.watch
-        sigmas = recording.sigmas
-        finished = sigmas[-1] == 0
+        pruning, watch, finished = recording.pruning, recording.watch, recording.sigmas[-1] == 0
         originals = watch.originals(finished)
-        self.store.add_run(
-            [
-                (
-                    RowRecord(
-                        features=recording.row_features(row, latent_out),
-                        missing=missing,
-                        seed=seeds[row],
-                        sampler=recording.sampler,
-                        why_not_cut=why_not_cut(watch, recording.sampler),
-                        model_rows=recording.model_rows,
-                        run=run,
-                        steps=len(sigmas) - 1,
-                        finished=finished,
-                        dropped_at=pruning and pruning.dropped_at(row),
-                        note="\n".join(filter(None, (pruning.note if pruning else "", *recording.notes()))),
-                        cut_needs=cut_needs(watch),
-                        per_row=watch.per_row,
-                        why_not_alone=why_not_alone(watch, recording.sampler),
-                        original=originals[row],
-                    ),
-                    keys[row],
-                )
-                for row in range(len(keys))
-            ]
+        shared = RowRecord(
+            features={},
+            missing=recording.missing(),
+            seed=SeedName(0),
+            sampler=recording.sampler,
+            why_not_cut=why_not_cut(watch, recording.sampler),
+            model_rows=recording.model_rows,
+            run=uuid4(),
+            steps=len(recording.sigmas) - 1,
+            finished=finished,
+            note="\n".join(filter(None, (pruning.note if pruning else "", *recording.notes()))),
+            cut_needs=cut_needs(watch),
+            per_row=watch.per_row,
+            why_not_alone=why_not_alone(watch, recording.sampler),
         )
+        records = [
+            replace(
+                shared,
+                id=uuid4(),
+                features=recording.row_features(row),
+                seed=seeds[row],
+                dropped_at=pruning and pruning.dropped_at(row),
+                original=originals[row],
+            )
+            for row in range(len(keys))
+        ]
+        self.store.add_run(list(zip(records, keys, strict=True)))
 
     def seed_names(self, recording: Recording, latent_image: Tensor) -> list[SeedName]:
-        """Name a run's rows by their initial noise, or as in the run that it continues without noise."""
+        """Return the names of a run's seeds by row: by the initial noise, or from the run that it continues."""
         if not recording.noise.any():
             seed, sources = seed_number(recording.seed), self.store.find_rows(latent_image)
             return [source.seed if source else SeedName(seed, row) for row, source in enumerate(sources)]
@@ -135,7 +135,7 @@ class Attachment:
 
 
 def _sampler_sample(executor, guider, sigmas, extra_args, callback, noise, *args, **kwargs):
-    """Wrap SAMPLER_SAMPLE: the noise here is what the run really starts from."""
+    """Begin the recording with the noise that the run really starts from: a SAMPLER_SAMPLE wrapper."""
     recording = extra_args["model_options"]["transformer_options"].get(RECORDING)
     if recording is not None:
         name = sampler_name(executor.class_obj)
@@ -154,7 +154,7 @@ def _apply_model(executor, x, t, c_concat=None, c_crossattn=None, control=None, 
     recording = (transformer_options or {}).get(RECORDING)
     if recording is not None:
         recording.model_rows += x.shape[0]
-    return tapped_call(executor, x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
+    return captured_call(executor, x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
 
 
 WRAPPERS = {
@@ -165,13 +165,13 @@ WRAPPERS = {
 
 
 def attach_probe(model: Any, probe: Probe, moments: str = AUTO, rule: RowRule | None = None) -> Any:
-    """Clone a MODEL so that it records what ``probe`` needs whenever a sampler runs it.
+    """Return a clone of a MODEL that captures the features that ``probe`` needs whenever a sampler runs it.
 
     Args:
         model: a MODEL (``ModelPatcher``).
-        probe: says what is captured, and scores it later.
+        probe: names the features that are captured, and scores them later.
         moments: see :func:`moments.parse_moments`.
-        rule: which rows are computed after the moment, which has to be one then. None: all.
+        rule: decides which rows are computed after the moment; then there has to be one moment. None: all rows.
 
     Raises:
         ValueError: not a model of images, one whose family isn't supported where the probe reads more than x0,
@@ -184,15 +184,15 @@ def attach_probe(model: Any, probe: Probe, moments: str = AUTO, rule: RowRule | 
     attached = model.get_attachment(RECORDING)
     if attached is not None:
         raise ValueError(
-            f'a probe ("{attached.probe.name}") is already attached to this MODEL. One Attach Probe '
-            "or Prune in Flight per MODEL: connect this one to the MODEL before the first, and sample each of them."
+            f'a probe ("{attached.probe.name}") is already attached to this MODEL, which takes one. Connect this one '
+            "to the MODEL from before the first, and sample each of them."
         )
-    asked = parse_moments(moments)
-    if rule is not None and asked is not None and len(asked) > 1:
+    parsed = parse_moments(moments)
+    if rule is not None and parsed is not None and len(parsed) > 1:
         raise ValueError(
             f'"{plain(moments)}" are several moments, but rows are dropped at one. Write one, such as "20%".'
         )
-    attachment = Attachment(probe, family, asked)
+    attachment = Attachment(probe, family, parsed)
     model = model.clone()
     model.set_attachments(RECORDING, attachment)
     model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, RECORDING, attachment.outer_sample)
@@ -213,8 +213,8 @@ def attachment_of(model: Any) -> Attachment:
     attachment = model.get_attachment(RECORDING)
     if attachment is None:
         raise ValueError(
-            "no probe is attached to this MODEL. Put Attach Probe between the model loader and the sampler, "
-            "and connect its MODEL output both to the sampler and here."
+            "no probe is attached to this MODEL. Attach one between the model loader and the sampler, and connect the "
+            "MODEL with the probe both to the sampler and here."
         )
     return attachment
 

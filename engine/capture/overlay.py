@@ -9,9 +9,11 @@ from torch import Tensor
 from ..core.plotting import require_matplotlib
 
 COLOURS = "inferno"
-"""Colormap of matplotlib from cold to hot. Brightness rises throughout, so it reads without colour vision too."""
+"""Colormap of matplotlib from cold to hot. Brightness rises throughout, for readers without colour vision."""
 
 PAPER, INK = "#202020", "#f0f0f0"
+"""Colours of captions."""
+
 MISSING = "\U0010ffff"
 """Character that no font has."""
 
@@ -31,12 +33,13 @@ def coloured(heat: Tensor) -> Tensor:
 def heat_overlay(picture: Tensor, heat: Tensor, opacity: float, size: int) -> Tensor:
     """Draw heat over a picture, both enlarged to ``size`` pixels on the longer side.
 
-    Where it is cold the picture shows through, only darker.
+    In cold areas the picture stays visible, only darker.
 
     Args:
         picture: ``[height, width, 3]`` float 0 to 1.
         heat: ``[rows, columns]`` float 0 to 1, of any resolution.
         opacity: of the heat, 0 to 1.
+        size: longer side of the result in pixels.
 
     Returns:
         ``[high, wide, 3]`` float 0 to 1, in the picture's proportions.

@@ -1,4 +1,4 @@
-"""Features captured of the rows of a LATENT that left the sampler, and their scores."""
+"""Features and scores of the rows of a LATENT, from the records of the runs that sampled it."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from ..core.scores import Scores
 from ..core.texts import plain
 from .attach import attachment_of, probe_of
 from .previews import preview_images
-from .scoring import why_missing, why_not_seen
+from .scoring import why_missing, why_not_scored
 from .store import RowRecord
 
 
@@ -20,9 +20,9 @@ def _records(model: Any, latent: dict[str, Any]) -> list[RowRecord]:
     unknown = [row for row, record in enumerate(records) if record is None]
     if unknown:
         raise ValueError(
-            f"rows {unknown} of this LATENT were not sampled with the probed MODEL that is connected here (or so long "
-            "ago that their records are gone). Connect the LATENT output of a sampler whose MODEL comes from this "
-            "Attach Probe, with nothing between that changes the latent's values."
+            f"rows {unknown} of this LATENT were not sampled with the probed MODEL that is connected here (or so "
+            "long ago that their records are gone). Connect the LATENT output of a sampler that ran this MODEL with "
+            "its probe, with nothing between that changes the latent's values."
         )
     return records
 
@@ -35,7 +35,7 @@ def _features(record: RowRecord, probe: Probe, moment: str | None) -> Features:
     if name not in record.features:
         raise ValueError(f'"{plain(name)}" was not captured; captured were: {", ".join(record.features)}.')
     features = record.features[name]
-    if why := why_not_seen(features, probe.needs):
+    if why := why_not_scored(features, probe.needs):
         raise ValueError(f"{why}.")
     return features
 
@@ -44,30 +44,29 @@ def captured(model: Any, latent: dict[str, Any], moment: str | None = None) -> l
     """Return the features of each row of a LATENT at one moment, in row order.
 
     Args:
-        model: the MODEL that Attach Probe returned, or a clone of it.
+        model: the MODEL that :func:`attach.attach_probe` returned, or a clone of it.
         latent: a LATENT as it left a sampler, also its denoised output; rows may have been taken
             out or put together from several runs.
-        moment: one of the moments asked for, as ``"20%"`` or ``"step 5"``; the latest by default.
+        moment: one of the attached moments, as ``"20%"`` or ``"step 5"``; the latest by default.
 
     Raises:
-        ValueError: no probe attached, rows that no probed model sampled, nothing captured; each
-            says how to wire it.
+        ValueError: no probe attached, rows that no probed model sampled, or nothing captured.
     """
     return [_features(record, probe_of(model), moment) for record in _records(model, latent)]
 
 
 def finished_rows(model: Any, latent: dict[str, Any]) -> tuple[list[RowRecord], list[list[Features]]]:
-    """Return all that was captured of runs that went to their end.
+    """Return all records and features of the rows of runs that went to their end.
 
     Arguments as :func:`captured`.
 
     Returns:
-        The record of each row, and for each moment that was asked for the features of all rows, in the
-        order of evaluation. Moments that fell on one evaluation count once.
+        The record of each row, and for each moment the features of all rows, in the
+        order of evaluation. Moments at one evaluation count once.
 
     Raises:
-        ValueError: as :func:`captured`; also a run that was cut short, a moment that one of the rows
-            misses, rows of different schedules, or a part of what was asked for that wasn't seen.
+        ValueError: as :func:`captured`; also a run that was cut, a moment that one of the rows
+            misses, rows of different schedules, or needed features that are missing.
     """
     records = _records(model, latent)
     if any(record.finished is False for record in records):
@@ -91,20 +90,20 @@ def finished_rows(model: Any, latent: dict[str, Any]) -> tuple[list[RowRecord], 
 
 
 def _reasons(row: Features, needs: frozenset[str]) -> list[str]:
-    """List why a row can't be recorded: features and blocks that are missing."""
-    parts = [(f"the {part}", why_missing(row, part)) for part in sorted(needs)]
+    """Return the reasons why a row can't be recorded: missing features, and missing attention blocks."""
+    features = [(f"the {name}", why_missing(row, name)) for name in sorted(needs)]
     blocks = [(f"the attention of {name}", why) for name, why in row.why.items() if name not in NEEDS]
-    return [f"{what} could not be captured at {row.moment}: {why}" for what, why in [*parts, *blocks] if why]
+    return [f"{what} could not be captured at {row.moment}: {why}" for what, why in [*features, *blocks] if why]
 
 
 class ScoredRows(NamedTuple):
-    """The rows of a LATENT after scoring.
+    """Rows of a LATENT with their scores.
 
     Attributes:
         scores: one per row.
         previews: a picture of each row, float 0 to 1, ``[rows, height, width, 3]``: what the probe scored, for a
             probe that decodes images, else ComfyUI's latent preview. None for a model without one.
-        features: those that were scored.
+        features: the features that were scored, one per row.
     """
 
     scores: Scores
@@ -166,5 +165,5 @@ def _scores(probe: Probe, records: list[RowRecord], rows: list[Features], values
 
 
 def _together(of_records: Iterable[Iterable[Any]]) -> tuple[Any, ...]:
-    """Collect what is said of any of the records, once."""
-    return tuple(dict.fromkeys(said for record in of_records for said in record))
+    """Return the items of all records, each once."""
+    return tuple(dict.fromkeys(item for record in of_records for item in record))

@@ -18,7 +18,8 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     When this returns, content and name are on the disk.
 
     Args:
-        write: writes to the path that it is given, in the same folder: a hidden name that begins with ``path``'s.
+        path: the file.
+        write: writes to the path that it gets, in the same folder: a hidden name that begins with ``path``'s.
     """
     unfinished = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     try:

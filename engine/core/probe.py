@@ -1,4 +1,4 @@
-"""The base class of everything that turns captured features into a score."""
+"""Base class of probes, which turn captured features into scores."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from .texts import plain
 
 
 class Probe(ABC):
-    """A predictor, from features captured early in a run, of how good the finished image will be.
+    """Predictor of how good a finished image will be, from features captured early in its run.
 
     A subclass defines ``name``, ``label``, ``needs`` and :meth:`score`; the other attributes have defaults.
 
@@ -116,7 +116,7 @@ def one_number_each(source: str, values: Any, count: int, thing: str) -> Tensor:
 
 
 class CaptureAll(Probe):
-    """A stand-in that needs all features and scores nothing, so that one run records what every probe needs.
+    """Stand-in for a probe that needs all features and scores nothing, so that one run records what any probe needs.
 
     Args:
         projection: as :attr:`Probe.projection`.
@@ -134,6 +134,6 @@ class CaptureAll(Probe):
             ValueError: always.
         """
         raise ValueError(
-            "this MODEL comes from Attach Recorder, which captures and scores nothing. "
-            "Connect one that comes from Attach Probe."
+            "a recorder is attached to this MODEL, which captures features and scores nothing. Connect a MODEL with a "
+            "probe attached."
         )

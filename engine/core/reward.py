@@ -1,4 +1,4 @@
-"""The base class of everything that says how good a finished image is."""
+"""Base class of rewards, which say how good a finished image is."""
 
 from abc import ABC, abstractmethod
 
@@ -10,7 +10,7 @@ from .texts import plain
 
 
 class Reward(ABC):
-    """A judgement of finished images, by a reward model or a ground truth.
+    """Measure of how good finished images are, by a reward model or a ground truth.
 
     A subclass defines :meth:`score`; the attributes have defaults.
 

@@ -1,4 +1,4 @@
-"""Catalog of reward models: what files each needs, and how it is put together from them."""
+"""Catalog of the reward models: the files that each needs, and how it is built from them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,10 +25,10 @@ CLIP_L = RewardFile(
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """A reward model that can be loaded.
+    """Reward model that can be loaded.
 
     Attributes:
-        files: what it needs.
+        files: the files that it needs.
         build: makes the reward model of its name and the files' paths, in the same order.
     """
 
@@ -97,7 +97,7 @@ def _aesthetic(name: str, paths: list[Path]) -> RewardModel:
 
 @contextmanager
 def _unfilled(path: Path) -> Iterator[None]:
-    """Build a network without memory for its tensors; a tensor that tells a size has to be there, and tell one."""
+    """Build a network without memory for its tensors; an error means that the file lacks a tensor or its size."""
     try:
         with torch.device("meta"):
             yield
@@ -153,4 +153,4 @@ REWARDS = {
         _aesthetic,
     ),
 }
-"""By the name that a user chooses."""
+"""Reward models by the name that a user chooses."""

@@ -1,4 +1,4 @@
-"""A reward model under ComfyUI's model management: loaded to score, unloaded when others need the memory."""
+"""Reward model under ComfyUI's model management: loaded to score, unloaded when others need the memory."""
 
 from collections.abc import Callable
 
@@ -14,21 +14,22 @@ CHUNK = 8
 """Number of images that go through the network together."""
 
 MEMORY_PER_IMAGE = 64 * 2**20
-"""Bytes: an estimate for the largest, ViT-H. A layer holds about ten float32 tensors of 257 tokens × 5120 channels."""
+"""Estimate in bytes for the largest model, ViT-H. A layer holds about ten float32 tensors of 257 tokens × 5120
+channels."""
 
 
 class RewardModel(Reward):
-    """A network that scores images.
+    """Reward from a network.
 
     Weights stay in the precision of the file and the arithmetic is float32 on every device, so that an
     image has the same score on each.
 
     Args:
-        label: unit of the scores.
-        network: ``network(pixels, ids) → scores [rows]``.
+        label: as :attr:`Reward.label`.
+        network: ``network(pixels, ids)`` returns scores ``[rows]``.
         size: height and width of ``pixels``.
-        view: makes pixels of images.
-        words: makes ids ``[rows, words]`` of prompts. None: the network doesn't read the prompt.
+        view: converts images to pixels.
+        words: converts prompts to ids ``[rows, words]``. None: the network doesn't read the prompt.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
-"""A run that goes on where another was cut: what it needs that its latent doesn't hold.
+"""Continuation of a masked run that was cut: the picture and noise outside of its mask.
 
 With a noise mask a sampler puts noise and the original picture outside of the mask at every step. In the second run of
-a cut ComfyUI takes the half-sampled latent for that picture, and no noise for the noise. A MODEL of which both runs
-were made hands on those of the first.
+a cut ComfyUI uses the half-sampled latent as that picture, and zeros as the noise. If both runs use one MODEL, the
+second run gets picture and noise of the first.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 
 
 class Records(Protocol):
-    """Records of rows that earlier runs left behind, as :class:`capture.store.RecordStore` keeps them."""
+    """Store of the records of rows of earlier runs, as :class:`capture.store.RecordStore`."""
 
     def find_rows(self, samples: Tensor) -> list[Any]:
         """Return the record of each row of a latent, None for rows without one."""
@@ -27,35 +27,35 @@ class Records(Protocol):
 
 @dataclass(frozen=True)
 class Original:
-    """Picture and noise of one row outside of its mask, ``[channels, ...]`` each, in the model's own space."""
+    """Picture and noise of one row of a masked run outside of its mask, ``[channels, ...]`` in the model's space."""
 
     picture: Tensor
     noise: Tensor
 
     def tensors(self) -> tuple[Tensor, Tensor]:
-        """Return both, on the CPU."""
+        """Return picture and noise, on the CPU."""
         return self.picture, self.noise
 
 
 def originals_of(store: Records, latent: Tensor) -> list[Original] | None:
-    """Find what earlier runs of the rows of a latent had outside of their masks; None if it is missing for any row."""
+    """Return the originals of the runs that rows of a latent come from; None if one of them is not known."""
     originals = [record.original if record else None for record in store.find_rows(latent)]
     return None if None in originals else originals
 
 
 class Outside:
-    """Content of one masked run outside of its mask, row by row.
+    """Picture and noise outside of the mask of one run, row by row.
 
     Args:
-        given: of the run that it goes on from, one per row; None: its own.
+        earlier: originals of the run that is continued, one per row; None for a run that starts from noise.
     """
 
-    def __init__(self, given: list[Original] | None = None):
-        self.given = given
+    def __init__(self, earlier: list[Original] | None = None):
+        self.earlier = earlier
         self._sampled: Any = None
 
-    def on(self, sampler: Any) -> Any:
-        """Copy the SAMPLER for this run: its function samples with the given originals, and its model is noted."""
+    def wrap(self, sampler: Any) -> Any:
+        """Return a copy of a SAMPLER that samples with the earlier originals, and whose model is noted."""
         function = getattr(sampler, "sampler_function", None)
         if function is None:
             return sampler
@@ -64,7 +64,7 @@ class Outside:
         @functools.wraps(function)
         def sample(model, x, *args, **options):
             self._sampled = model
-            if self.given is not None:
+            if self.earlier is not None:
                 model.latent_image, model.noise = self._of("picture", x), self._of("noise", x)
             return function(model, x, *args, **options)
 
@@ -72,8 +72,8 @@ class Outside:
         return mine
 
     def encode_again(self, guider: Any, noise: Tensor, mask: Tensor, seed: int | None) -> None:
-        """Encode the guider's conditioning with the original picture, which inpainting models look at."""
-        if self.given is None:
+        """Encode the guider's conditioning with the original picture, which inpainting models read."""
+        if self.earlier is None:
             return
         model, picture = guider.inner_model, self._of("picture", noise)
         for side, conds in guider.conds.items():
@@ -83,7 +83,7 @@ class Outside:
             )  # fmt: skip
 
     def rows(self, count: int) -> list[Original | None]:
-        """Return what another run would need to continue each of ``count`` rows; None where it isn't known."""
+        """Return the originals of the run for each of ``count`` rows; None where they are not known."""
         picture = getattr(self._sampled, "latent_image", None)
         noise = getattr(self._sampled, "noise", None)
         self._sampled = None
@@ -91,5 +91,5 @@ class Outside:
             return [None] * count
         return [Original(picture[row].cpu().clone(), noise[row].cpu().clone()) for row in range(count)]
 
-    def _of(self, part: str, like: Tensor) -> Tensor:
-        return torch.stack([getattr(original, part) for original in self.given]).to(like)
+    def _of(self, field: str, like: Tensor) -> Tensor:
+        return torch.stack([getattr(original, field) for original in self.earlier]).to(like)

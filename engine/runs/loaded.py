@@ -1,4 +1,4 @@
-"""Models of sampler runs, loaded again after something else needed the memory."""
+"""Models of running samplers, loaded again after something else needed the memory."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -9,9 +9,9 @@ import comfy.model_management
 
 @contextmanager
 def loaded_again(guiders: Iterable[Any]) -> Iterator[None]:
-    """Do what may evict the models of running guiders (a VAE decode, a reward model), and load them again.
+    """Run a block that may unload the models of running guiders (a VAE decode, a reward model), and load them again.
 
-    A LoRA is in the weights only while its model is loaded. Their ControlNets are loaded again too.
+    A LoRA is in the weights only while its model is loaded. The guiders' ControlNets are loaded again, too.
     """
     try:
         yield

@@ -4,11 +4,11 @@ from typing import Any, cast
 
 from comfy.patcher_extension import WrappersMP
 
+from ..capture.hooks.families import family_for
+from ..capture.hooks.wrapper import captured_call
 from ..capture.moments import Moment
 from ..capture.recording import Recording
-from ..capture.scoring import NOT_SEEN, why_not_seen
-from ..capture.taps.families import family_for
-from ..capture.taps.wrapper import tapped_call
+from ..capture.scoring import NOT_CAPTURED, why_not_scored
 from ..core.features import Features
 from ..core.probe import Probe
 from ..core.samplers import traits_of
@@ -51,13 +51,12 @@ class Looker:
                 "Connect the MODEL from before the probe was attached, and the probe to the input probe."
             )
         self.needs = frozenset(probe.needs)
-        self.projection = getattr(probe, "projection", None)
+        self.projection = probe.projection
         self.family = family_for(self.needs, hub.model)
-        self.latent_out = hub.model.model.process_latent_out
         self._recordings: dict[Run, Recording] = {}
         self._notes: dict[str, None] = {}
         hub.model.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, RECORDING, self._predict_noise)
-        hub.model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, RECORDING, tapped_call)
+        hub.model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, RECORDING, captured_call)
 
     def _predict_noise(self, executor, x, timestep, model_options, seed=None):
         """Record an evaluation: a PREDICT_NOISE wrapper, inside of the hub's."""
@@ -72,18 +71,18 @@ class Looker:
         recording = self._recordings.get(run)
         if recording is None:
             return None
-        features = recording.row_features(0, self.latent_out)
+        features = recording.row_features(0)
         self._notes |= dict.fromkeys(recording.notes())
-        recording.snapshots.clear()
+        recording.clear()
         return features.get(str(Moment(step=int(run.goal))))
 
     def why_not_scored(self, run: Run, features: Features | None) -> str | None:
         """Return why a run can't be scored from its features, None if it can."""
         if features is not None:
-            return why_not_seen(features, self.needs)
+            return why_not_scored(features, self.needs)
         recording = self._recordings.get(run)
         why = recording and (recording.why_not.get(Moment(step=int(run.goal))) or recording.broken)
-        return why or NOT_SEEN
+        return why or NOT_CAPTURED
 
     @property
     def warnings(self) -> list[str]:

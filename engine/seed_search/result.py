@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..capture.previews import preview_images
-from ..capture.scoring import verdicts
+from ..capture.scoring import row_scores
 from ..core.features import Features
 from ..core.marks import Marks
 from ..core.probe import Probe
@@ -111,9 +111,9 @@ def _add_rewards(state: SearchState, finished: list[int], final_reward: FinalRew
         Features(family="", moment="end", step=state.steps, sigma=0.0, percent=1.0, denoised=each.run.result[0])
         for each in candidates
     ]
-    results = verdicts(lambda some: (final_reward.score(some), None), rows)
-    for candidate, verdict in zip(candidates, results, strict=True):
-        candidate.reward, candidate.unrewarded = verdict.score, verdict.error
+    results = row_scores(lambda some: (final_reward.score(some), None), rows)
+    for candidate, result in zip(candidates, results, strict=True):
+        candidate.reward, candidate.unrewarded = result.score, result.error
 
 
 def none_finished(state: SearchState) -> str:

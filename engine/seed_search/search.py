@@ -10,7 +10,7 @@ from typing import Any
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from ..capture.scoring import NOT_SEEN, score_and_show, verdicts
+from ..capture.scoring import NOT_CAPTURED, row_scores, score_and_show
 from ..core.features import Features
 from ..core.probe import Probe
 from ..runs.loaded import loaded_again
@@ -175,7 +175,7 @@ class _Search:
         if run.error is None:
             candidate.reached = self.state.steps if run.sampled else goal
             if run.sampled and goal < self.state.steps:
-                candidate.leave_unscored(goal, NOT_SEEN)
+                candidate.leave_unscored(goal, NOT_CAPTURED)
 
     def _show_progress(self) -> None:
         runs = [each.run for each in self.state.candidates]
@@ -188,15 +188,15 @@ class _Search:
         if not captured:
             return
         with loaded_again(self.guiders.values()):
-            results = verdicts(lambda rows: score_and_show(self.probe, rows), list(captured.values()))
+            results = row_scores(lambda rows: score_and_show(self.probe, rows), list(captured.values()))
         scores = {}
-        for (number, features), verdict in zip(captured.items(), results, strict=True):
+        for (number, features), result in zip(captured.items(), results, strict=True):
             candidate = self.state.candidates[number]
-            candidate.features, candidate.picture = features, verdict.picture
-            if verdict.error is None:
-                scores[number] = candidate.scores[moment] = verdict.score
+            candidate.features, candidate.picture = features, result.picture
+            if result.error is None:
+                scores[number] = candidate.scores[moment] = result.score
             else:
-                candidate.leave_unscored(moment, verdict.error)
+                candidate.leave_unscored(moment, result.error)
         self.watcher.on_scores(self.state, list(captured))
         for number in captured:  # attention takes the most memory, and nothing reads it later
             candidate = self.state.candidates[number]

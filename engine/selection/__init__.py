@@ -1,1 +1,1 @@
-"""Selection of the rows of a scored batch that go on, and its report."""
+"""Selection of the rows of a scored batch that are finished, and reports of it."""

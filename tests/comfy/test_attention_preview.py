@@ -70,7 +70,7 @@ def test_without_words_there_is_one_map_of_all_text(flux, ksampler, words):
     images, captions = shown((model, latent))
     assert len(images) == 2 and captions.startswith("row 0: all text, ")
     assert images.std() > 0.01  # the share of all text in itself would be flat
-    with pytest.raises(ValueError, match="Attention Preview: The sampled prompt came without words.*Encode Words"):
+    with pytest.raises(ValueError, match="The sampled prompt was encoded without its words.*Encode it with"):
         shown((model, latent), "red")
 
 
@@ -113,6 +113,6 @@ def test_a_latent_of_another_model_is_refused(flux, ksampler, run):
 
 def test_a_probe_that_takes_no_attention_is_named_with_the_fix(flux, ksampler, reward_of):
     probe = PreviewReward(lambda latents: latents, reward_of(lambda images, prompts: [0.0]), "a cat")
-    message = 'The attached probe \\("preview reward"\\) does not look at attention.*Connect Attention Focus'
+    message = 'The attached probe \\("preview reward"\\) does not read attention.*Attach a probe that reads'
     with pytest.raises(ValueError, match=message):
         shown(sampled(flux, ksampler, probe=probe))

@@ -37,7 +37,7 @@ def small_wan():
 
 @pytest.mark.parametrize("node", ["Attach Probe", "Prune in Flight"])
 def test_a_video_model_is_refused_with_the_families_that_are_supported(probe, node):
-    says = f"{node}: This MODEL is a WAN21, which makes videos.*Supported: FLUX, .*SDXL, SD1.5. TC-Padé Cache takes"
+    says = f"{node}: This MODEL is a WAN21, which makes videos.*Supported: FLUX, .*SDXL, SD1.5. The step cache works"
     with pytest.raises(ValueError, match=says):
         if node == "Attach Probe":
             AttachProbe.execute(small_wan(), probe, "20%")
@@ -131,7 +131,7 @@ def test_easycache_skipping_the_probed_evaluation_is_said_where_attention_is_nee
 
 def test_lazycache_before_the_probe_hides_the_evaluation_and_after_it_the_attention(flux, ksampler, probe, goes_on):
     model = AttachProbe.execute(cached(LazyCacheNode, flux), probe, "20%")[0]
-    with pytest.raises(ValueError, match=r"no model evaluation just above 20%.*\(LazyCache\).*after Attach Probe"):
+    with pytest.raises(ValueError, match=r"no model evaluation just above 20%.*\(LazyCache\).*after the probe"):
         ProbeScore.execute({"samples": ksampler(model, steps=20)}, model)
     model = cached(LazyCacheNode, AttachProbe.execute(flux, probe, "20%")[0])
     with pytest.raises(ValueError, match=r"EasyCache\) may have skipped the evaluation.*start later"):

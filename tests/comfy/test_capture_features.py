@@ -329,5 +329,5 @@ def test_a_prompt_for_a_part_of_the_image_has_no_activation_and_that_is_said(mod
 def test_scoring_with_a_recorder_says_what_to_connect(models, ksampler):
     recorder = attached(models["FLUX"])
     latent = {"samples": ksampler(recorder, steps=2)}
-    with pytest.raises(ValueError, match="Attach Recorder, which captures and scores nothing. Connect .* Attach Probe"):
+    with pytest.raises(ValueError, match="which captures features and scores nothing. Connect a MODEL with a probe"):
         score_latent(recorder, latent)

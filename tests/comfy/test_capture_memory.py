@@ -7,10 +7,10 @@ from comfy.ldm.modules.attention import optimized_attention
 from comfy.patcher_extension import WrappersMP
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
 from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.hooks.model_call import CALL
 from diffusion_probe.engine.capture.read import captured
-from diffusion_probe.engine.capture.taps.model_call import CALL
 from diffusion_probe.engine.core.probe import CaptureAll
-from diffusion_probe.engine.runs.keys import LOOKING, RECORDING, TAPS
+from diffusion_probe.engine.runs.keys import CAPTURES, CAPTURING, RECORDING
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
 from diffusion_probe.engine.seed_search.search import SearchOptions, seed_search
@@ -18,6 +18,8 @@ from diffusion_probe.engine.seed_search.search import SearchOptions, seed_search
 from support.models import SMALL_UNET
 
 STEPS = 5
+
+HOOKS = ("AttentionHook", "BlockHook", "DecoderHook", "NamedBlock")
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +112,7 @@ def as_a_patch(model):
 
 
 def as_a_replacement(model):
-    """The second evaluation puts a replacement into the very places that a probe taps, for all that follow."""
+    """The second evaluation puts a replacement into the very positions that a probe hooks, for all that follow."""
     model = model.clone()
     count = []
 
@@ -227,7 +229,7 @@ def test_what_attention_writes_down_during_a_call_is_read_after_it(models, sampl
 
 
 def test_a_copy_of_the_options_kept_from_a_look_taps_nothing_later(models, sample, probe):
-    """A guidance that goes on with the options of the first evaluation, in which the taps' marks were."""
+    """A guidance that goes on with the options of the first evaluation, in which the hooks' marks were."""
     keeping, kept = models["FLUX"].clone(), []
 
     def again(executor, model, conds, x, timestep, model_options):
@@ -260,7 +262,7 @@ def test_nothing_of_a_look_is_left_in_the_options_of_a_run(models, sample):
     recorder = attach_probe(outer, CaptureAll(), "step 2")
     sample(recorder)
     assert len(seen) == STEPS and len(set(seen)) == 1, "each evaluation leaves the options as the first one"
-    assert RECORDING in seen[0] and not any(name in seen[0] for name in (LOOKING, TAPS, CALL, "Tapped", "NamedBlock"))
+    assert RECORDING in seen[0] and not any(name in seen[0] for name in (CAPTURING, CAPTURES, CALL, *HOOKS))
     seen.clear()
 
     def fail(q, k, v, options):
@@ -270,4 +272,4 @@ def test_nothing_of_a_look_is_left_in_the_options_of_a_run(models, sample):
     failing.set_model_attn2_patch(fail)
     with pytest.raises(RuntimeError, match="out of order"):
         sample(failing)
-    assert not any(name in seen[0] for name in (LOOKING, TAPS, CALL, "Tapped"))
+    assert not any(name in seen[0] for name in (CAPTURING, CAPTURES, CALL, *HOOKS))

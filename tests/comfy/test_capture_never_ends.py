@@ -8,9 +8,8 @@ from comfy.ldm.modules import attention as comfy_attention
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
 from diffusion_probe.engine.capture import attach, recording
 from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.hooks import activation, maps, model_call, wrapper
 from diffusion_probe.engine.capture.read import captured, finished_rows, score_latent
-from diffusion_probe.engine.capture.taps import activation, maps, model_call
-from diffusion_probe.engine.capture.taps import wrapper as tap
 from diffusion_probe.engine.core.probe import CaptureAll, Probe
 from diffusion_probe.engine.runs.keys import RECORDING
 from diffusion_probe.engine.runs.latents import row_keys
@@ -33,11 +32,7 @@ def models():
 
 @pytest.fixture
 def sample(ksampler):
-    def run(model, **options):
-        channels = model.get_model_object("latent_format").latent_channels
-        return ksampler(model, **{"latent": torch.zeros(2, channels, 8, 12), "steps": STEPS, **options})
-
-    return run
+    return lambda model, **options: ksampler(model, **{"steps": STEPS, **options})
 
 
 def note_of(model, latent):
@@ -49,10 +44,10 @@ PLACES = {
     "the maps of a block": (maps, "position_weights"),
     "their grid": (maps, "to_grid"),
     "the activation": (activation, "on_grid"),
-    "the start of a call": (tap, "LookedAtCall"),
-    "the taps": (tap, "_tap_attention"),
-    "the rows of a block": (model_call.LookedAtCall, "why_unknown"),
-    "the end of a call": (model_call.LookedAtCall, "end"),
+    "the start of a call": (wrapper, "CapturedCall"),
+    "the hooks": (wrapper, "_hook_attention"),
+    "the rows of a block": (model_call.CapturedCall, "why_unknown"),
+    "the end of a call": (model_call.CapturedCall, "end"),
     "the start of a look": (recording, "AttentionMaps"),
     "the text": (recording, "text_of"),
     "the latent": (recording, "_model_input"),
@@ -88,7 +83,7 @@ def test_memory_that_a_look_has_not_is_no_end_of_the_run(models, sample, monkeyp
         raise torch.OutOfMemoryError("boom")
 
     monkeypatch.setattr(maps, "attention_pytorch", full, raising=False)
-    monkeypatch.setattr("diffusion_probe.engine.capture.taps.attention.attention_pytorch", full)
+    monkeypatch.setattr("diffusion_probe.engine.capture.hooks.attention.attention_pytorch", full)
     model = attach_probe(models["FLUX"], probe, "step 1, step 3")
     latent = sample(model)
     assert torch.equal(latent, sample(models["FLUX"]))
@@ -109,7 +104,7 @@ def test_an_error_of_the_model_itself_is_the_models_and_is_not_hidden(models, sa
 def test_a_later_evaluation_that_fails_takes_back_the_earlier_one(models, sample, monkeypatch, probe):
     """heun looks twice at one moment; the first look is not what was asked for."""
     calls = []
-    original = recording.Recording._snapshot
+    original = recording.Recording._features
 
     def second_fails(self, *args):
         calls.append(1)
@@ -117,7 +112,7 @@ def test_a_later_evaluation_that_fails_takes_back_the_earlier_one(models, sample
             raise RuntimeError("boom")
         return original(self, *args)
 
-    monkeypatch.setattr(recording.Recording, "_snapshot", second_fails)
+    monkeypatch.setattr(recording.Recording, "_features", second_fails)
     model = attach_probe(models["FLUX"], probe, "40%")
     latent = sample(model, sampler="heun", steps=8)
     assert len(calls) == 2, "the moment came twice"

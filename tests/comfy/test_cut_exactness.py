@@ -35,7 +35,7 @@ from support.probes import ByRow
 KEPT, ROWS, STEPS, CUT = [1, 3], 4, 6, 3
 SEEDS = [3, 4, 5, 6]
 SIDES = random_conditioning(1), random_conditioning(2)
-NEEDS_MODEL = "connect the MODEL of Attach Probe to the second sampler"
+NEEDS_MODEL = "connect the MODEL that recorded the first run to the second sampler"
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,7 @@ def churned(sampler_name):
 
 NODES = {
     "nothing": (lambda model: model, None),
-    "APG with momentum": (lambda model: APG.execute(model, 1.0, 5.0, -0.5)[0], "APG goes by earlier steps"),
+    "APG with momentum": (lambda model: APG.execute(model, 1.0, 5.0, -0.5)[0], "APG uses earlier steps"),
     "APG without momentum": (lambda model: APG.execute(model, 1.0, 5.0, 0.0)[0], None),
     "PerpNeg": (lambda model: PerpNeg.execute(model, random_conditioning(9), 1.0)[0], "PerpNeg works on all rows"),
     "Mahiro": (lambda model: Mahiro.execute(model)[0], "Mahiro works on all rows"),
@@ -193,7 +193,7 @@ def test_a_reason_is_given_where_a_cut_ends_elsewhere_and_only_there(models, nod
     rest = advanced(build(model), output[0], first=CUT, last=2 * STEPS, **options)["samples"]
     assert (relative_error(rest, expected) < 1e-5) == (says is None) == scores.exact_continuation
     if says:
-        assert says in output.ui["text"][0] and "Prune in Flight and Seed Search need no cut." in output.ui["text"][0]
+        assert says in output.ui["text"][0] and "Pruning and seed searches need no cut." in output.ui["text"][0]
         assert says in output.ui["diffusion_probe"][0]["continuation"]
         assert says in row_labels(2, output[2])[0].metadata["cut_note"]
     else:
@@ -269,7 +269,7 @@ def test_a_prompt_per_row_is_said_until_it_is_connected(models):
 def test_the_board_says_it_too(models):
     model, channels = models["flux"]
     _, _, output = half(APG.execute(model, 1.0, 5.0, -0.5)[0], empty(channels))
-    assert "APG goes by earlier steps" in output.ui["diffusion_probe_board"][0]["reason"]
+    assert "APG uses earlier steps" in output.ui["diffusion_probe_board"][0]["reason"]
 
 
 def test_a_run_that_is_finished_needs_no_word_about_cuts(models):
@@ -345,4 +345,4 @@ def test_a_run_that_cannot_be_watched_goes_on_and_says_that_nothing_is_known(mod
     probed = attach_probe(patched, ByRow(), f"step {CUT}")
     sampled = advanced(probed, empty(channels), last=CUT)
     assert torch.equal(sampled["samples"], expected)
-    assert any("could not be seen" in reason for reason in score_latent(probed, sampled).why_not_cut)
+    assert any("It is not known whether" in reason for reason in score_latent(probed, sampled).why_not_cut)

@@ -15,10 +15,10 @@ from comfy_extras.nodes_flux import FluxKVCache
 from diffusion_probe.dev.random_models import SDXL_BASE, SDXL_FIXED, SMALL_MODELS
 from diffusion_probe.engine.capture.attach import attach_probe
 from diffusion_probe.engine.capture.attention_preview import attention_preview
+from diffusion_probe.engine.capture.hooks.families import FAMILIES
+from diffusion_probe.engine.capture.hooks.tokens import Attention, Tokens, text_image
 from diffusion_probe.engine.capture.previews import preview_images
 from diffusion_probe.engine.capture.read import captured
-from diffusion_probe.engine.capture.taps.families import FAMILIES
-from diffusion_probe.engine.capture.taps.tokens import Attention, Tokens, text_image
 from diffusion_probe.engine.core.probe import CaptureAll
 from torch.nn.functional import adaptive_avg_pool2d
 
@@ -326,7 +326,7 @@ def test_learned_probes_read_the_blocks_output_the_noisy_latent_and_the_text(sma
 
 
 def test_a_probe_of_activations_is_refused_where_comfyui_shows_none(small_model):
-    with pytest.raises(ValueError, match="reads an activation, and ComfyUI shows none of HiDream"):
+    with pytest.raises(ValueError, match="reads an activation, and ComfyUI gives no access to those of HiDream"):
         attach_probe(small_model("HiDream").model, CaptureAll())
 
 
@@ -426,7 +426,7 @@ def test_of_several_frames_where_one_is_an_image_nothing_is_captured_and_why(sma
     model = attach_probe(small.model, probe, "step 1")
     latent = small.sample(model, **options)
     assert torch.equal(latent, small.sample(**options))
-    with pytest.raises(ValueError, match="looks at single images, and this latent has 3 frames or layers. Sample an"):
+    with pytest.raises(ValueError, match="reads single images, and this latent has 3 frames or layers. Sample an"):
         captured(model, {"samples": latent})
 
 

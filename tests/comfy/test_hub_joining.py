@@ -19,6 +19,8 @@ from diffusion_probe.engine.seed_search.hub.coroutine import PAUSED, Run, pause
 from diffusion_probe.engine.seed_search.hub.hub import Hub
 from diffusion_probe.engine.seed_search.looking import Looker
 
+from support.probes import ByRow
+
 STEPS = 4
 
 
@@ -209,7 +211,7 @@ def test_attention_is_captured_on_the_way_to_a_moment_and_not_to_the_end(
     looks, maps = [], recording.AttentionMaps
     monkeypatch.setattr(recording, "AttentionMaps", lambda *given: looks.append(1) or maps(*given))
     hub = Hub(model)
-    Looker(hub, SimpleNamespace(needs=frozenset({"attention", "denoised"})))
+    Looker(hub, probe)
     run = hub.add(lambda: alone(hub.model, 3, sampler=sampler))
     hub.advance({run: 2})
     before = len(looks)
@@ -224,7 +226,7 @@ def test_a_closed_hub_and_its_latents_go_without_the_garbage_collector(model, al
     gc.disable()
     try:
         hub = Hub(model)
-        Looker(hub, SimpleNamespace(needs=frozenset({"denoised"})))
+        Looker(hub, ByRow())
 
         def breaks(step, x0, x, total_steps):
             raise RuntimeError("broken")

@@ -147,15 +147,15 @@ THREE = Scores((0.1, 0.2, 0.3), tuple(map(SeedName, (1, 2, 3))), "a probe", "qua
     ("call", "says"),
     [
         (lambda flux, probe: SeedBatch.execute(0, 1, "7, 7"), r"Seed Batch: Seed 7 .* more than once\. Give"),
-        (lambda flux, probe: SeedBatch.execute(0, 1, "seven"), r"Seed Batch: “seven” .*Write seeds as digits"),
+        (lambda flux, probe: SeedBatch.execute(0, 1, "seven"), r"Seed Batch: .seven. .*Write seeds as digits"),
         (lambda flux, probe: AttachProbe.execute(flux, probe, "soon"), r'Attach Probe: "soon" is no moment. Accepted'),
         (
             lambda flux, probe: AttachProbe.execute(AttachProbe.execute(flux, probe, "20%")[0], probe, "20%"),
-            r"Attach Probe: .*already attached.*connect this one",
+            r"Attach Probe: .*already attached.*Connect this one",
         ),
         (
             lambda flux, probe: ProbeScore.execute({"samples": torch.zeros(1, 16, 8, 12)}, flux),
-            r"Probe Score: No probe is attached.*Put Attach Probe between",
+            r"Probe Score: No probe is attached.*Attach one between",
         ),
         (
             lambda flux, probe: ProbeScore.execute(
@@ -181,7 +181,7 @@ THREE = Scores((0.1, 0.2, 0.3), tuple(map(SeedName, (1, 2, 3))), "a probe", "qua
         ),
         (
             lambda flux, probe: AttachProbe.execute("flux", probe, "20%"),
-            r"Attach Probe: “model” takes a MODEL, and what came in is the text “flux”\. Connect a MODEL",
+            r"Attach Probe: .model. takes a MODEL, and what came in is the text .flux.\. Connect a MODEL",
         ),
         (lambda flux, probe: AttachProbe.execute(flux, flux, "20%"), r"“probe” takes a probe, .* is a MODEL\. Connect"),
         (lambda flux, probe: AttachProbe.execute(flux, probe, "\ud800"), r"“moments” holds half a character"),
@@ -190,7 +190,7 @@ THREE = Scores((0.1, 0.2, 0.3), tuple(map(SeedName, (1, 2, 3))), "a probe", "qua
         (lambda flux, probe: chosen(THREE_ROWS, THREE, threshold=NAN), r"“threshold” is nan\. It takes numbers from"),
         (
             lambda flux, probe: chosen(THREE_ROWS, THREE, unskilled="maybe"),
-            r"“unskilled_scores” has no choice “maybe”\. It takes “keep all”, “use anyway”",
+            r".unskilled_scores. has no choice .maybe.\. It takes .keep all., .use anyway.",
         ),
     ],
 )

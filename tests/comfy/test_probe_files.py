@@ -81,7 +81,7 @@ def test_its_calibration_reaches_the_gate(load, scored):
 
 
 def test_without_calibration_the_gate_says_what_to_do(load, scored):
-    with pytest.raises(ValueError, match="Prompt Gate: Faces has no calibration.*Set threshold on to “raw score”"):
+    with pytest.raises(ValueError, match='Prompt Gate: Faces has no calibration.*Set threshold on to "raw score"'):
         gate(scored(load())[0], 50)
 
 
@@ -101,7 +101,7 @@ TRIES = {
 
 @pytest.mark.parametrize("node", TRIES)
 def test_a_probe_for_another_family_is_refused_and_the_right_one_runs_afterwards(flux, load, node):
-    says = f"{node}: The probe “faces” was trained for SDXL, and this MODEL is FLUX. Connect a SDXL model, a probe"
+    says = f'{node}: The probe "faces" was trained for SDXL, and this MODEL is FLUX. Connect a SDXL model, a probe'
     with pytest.raises(ValueError, match=says):
         TRIES[node](flux, load(family="SDXL"))
     assert TRIES[node](flux, load())
@@ -109,7 +109,7 @@ def test_a_probe_for_another_family_is_refused_and_the_right_one_runs_afterwards
 
 def test_a_flux_probe_is_refused_by_an_sdxl(load):
     with pytest.raises(
-        ValueError, match="Attach Probe: The probe “faces” was trained for FLUX, and this MODEL is SDXL"
+        ValueError, match='Attach Probe: The probe "faces" was trained for FLUX, and this MODEL is SDXL'
     ):
         AttachProbe.execute(random_sdxl(), load(), "20%")
 
@@ -117,7 +117,7 @@ def test_a_flux_probe_is_refused_by_an_sdxl(load):
 @pytest.mark.parametrize("node", TRIES)
 def test_a_probe_for_other_layers_is_refused_with_those_that_are_there(flux, load, node):
     says = (
-        f"{node}: The probe “faces” reads layers that are not captured of this FLUX MODEL: single 13. "
+        f'{node}: The probe "faces" reads layers that are not captured of this FLUX MODEL: single 13. '
         "Captured are: double 0, double 1, single 0, single 1, single 2, single 3. Connect the model that it was"
     )
     with pytest.raises(ValueError, match=says):
@@ -148,12 +148,12 @@ def test_a_name_that_leads_out_of_the_folder_is_refused_though_a_probe_lies_ther
     write_probe(probes / NAME)  # where ComfyUI's own look-up would end, having dropped the way out
     with pytest.raises(ValueError) as refused:
         LoadProbe.execute(name)
-    assert str(refused.value).startswith(f"Load Probe: “{name}” leads out of models/{FOLDER}. Accepted are names")
+    assert str(refused.value).startswith(f'Load Probe: "{name}" leads out of models/{FOLDER}. Accepted are names')
     assert LoadProbe.execute(NAME)[0].name == "faces"
 
 
 def test_a_name_that_is_not_there_says_where_files_belong(probes):
-    with pytest.raises(ValueError, match="Load Probe: There is no probe “none.safetensors”") as refused:
+    with pytest.raises(ValueError, match='Load Probe: There is no probe "none.safetensors"') as refused:
         LoadProbe.execute("none.safetensors")
     assert str(probes) in str(refused.value)
 

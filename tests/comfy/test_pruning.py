@@ -370,7 +370,7 @@ def test_the_filter_skips_on_when_everything_was_dropped(small_flux):
         (lambda flux: node(flux, Drawing(), top_k=-1), "Prune in Flight: “top_k” is -1. It takes numbers from 0"),
         (
             lambda flux: node(AttachProbe.execute(flux, Drawing(), "20%")[0], Drawing()),
-            "Prune in Flight: A probe .*already attached.*connect this one",
+            "Prune in Flight: A probe .*already attached.*Connect this one",
         ),
     ],
 )

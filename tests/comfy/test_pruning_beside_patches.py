@@ -287,7 +287,7 @@ INSIDE = {build.__name__: build for build in (picture_for_each_row, attention_to
 def test_a_patch_that_gives_a_row_alone_something_else_computes_all_rows(models, row_counts, patch):
     model, channels = models["sdxl"]
     note, after = check(lambda: INSIDE[patch](model), model, channels, row_counts)
-    assert f"{patch} gives a row something else alone than in the batch" in note and after == 2 * ROWS
+    assert f"{patch} gives another result for a row alone than in the batch" in note and after == 2 * ROWS
 
 
 def test_one_row_is_asked_alone_and_counted_and_nothing_else_is_different(models, row_counts):
@@ -374,7 +374,7 @@ def test_guidance_that_cannot_be_tried_computes_all_rows(models, row_counts):
         return patched
 
     model_note, after = check(build, model, channels, row_counts)
-    assert "it could not be seen whether" in model_note and after == 2 * ROWS
+    assert "it is not known whether" in model_note and after == 2 * ROWS
 
 
 @pytest.mark.parametrize("build", [*TOGETHER.values(), *APART.values(), *INSIDE.values()])

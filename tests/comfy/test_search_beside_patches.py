@@ -27,6 +27,7 @@ from diffusion_probe.engine.step_cache.hook import apply_step_cache
 
 import nodes as comfy_nodes
 from support.compare import relative_error
+from support.probes import MeanOfX0
 
 SEEDS = [5, 6, 7]
 TOP = 0.98
@@ -63,12 +64,10 @@ class Bench:
 
 
 @pytest.fixture
-def probe():
+def probe(monkeypatch):
     """A probe that reads x0 alone: other packs' caches skip evaluations of attention."""
-    return types.SimpleNamespace(
-        name="mean of x0", label="mean", needs=frozenset({"denoised"}), skilled=True, calibration=(),
-        score=lambda rows: torch.stack([row.denoised.mean() for row in rows]),
-    )  # fmt: skip
+    monkeypatch.setattr(MeanOfX0, "needs", frozenset({"denoised"}))
+    return MeanOfX0()
 
 
 @pytest.fixture
@@ -251,7 +250,7 @@ def test_state_that_cannot_be_found_refuses_the_search_and_names_the_node(flux, 
         kept.average = given["denoised"] if is_first(given) else (kept.average + given["denoised"]) / 2
         return kept.average
 
-    with mock.patch.dict("sys.modules", modules), pytest.raises(ValueError, match="disturb each other: with “.*test_"):
+    with mock.patch.dict("sys.modules", modules), pytest.raises(ValueError, match='disturb each other: with ".*test_'):
         flux.search(patched(flux.model, post_cfg=post_cfg), probe)
     assert flux.model.model.current_patcher is None
 

@@ -186,7 +186,7 @@ def test_every_sampler_runs_with_the_cache_and_rough_ones_reuse(small, ksampler,
 def test_a_sampler_that_judges_its_steps_gets_every_evaluation_computed(log):
     sampler, sigmas = comfy.samplers.sampler_object("dpm_adaptive"), torch.linspace(1, 0, 21)
     passed_on = hook.StepCache(StepCacheConfig())(lambda *args: args, "noise", "latent", sampler, sigmas)
-    assert passed_on == ("noise", "latent", sampler, sigmas) and "judges its steps" in log()[0]
+    assert passed_on == ("noise", "latent", sampler, sigmas) and "chooses its steps" in log()[0]
 
 
 # -- beside others on the same MODEL --------------------------------------------------------------------
@@ -425,7 +425,7 @@ def test_another_packs_block_replacement_stays_in_place(small, ksampler):
 
 
 def test_block_space_is_for_flux_only_and_one_cache_is_enough(small):
-    with pytest.raises(ValueError, match='is a SDXL.*Take "output"'):
+    with pytest.raises(ValueError, match='is a SDXL.*Choose "output"'):
         apply_step_cache(random_sdxl(), StepCacheConfig(space="blocks"))
     with pytest.raises(ValueError, match="already"):
         apply_step_cache(apply_step_cache(small, StepCacheConfig()), StepCacheConfig())

@@ -192,8 +192,8 @@ def test_probes_that_come_with_the_pack_are_listed_and_found(probes, tmp_path, m
 WRONG = {
     "no dataset": ({"dataset": "none"}, "none holds no dataset"),
     "a dataset elsewhere": ({"dataset": "../mine"}, "is no name of a dataset"),
-    "a name that no folder has": ({"dataset": "a\0b"}, r"“a\\x00b” is no name of a dataset"),
-    "an unknown label": ({"labels": "beauty"}, "no label “beauty”.*it has reward, other"),
+    "a name that no folder has": ({"dataset": "a\0b"}, r"\"a\\x00b\" is no name of a dataset"),
+    "an unknown label": ({"labels": "beauty"}, 'no label "beauty".*it has reward, other'),
     "too many labels": ({"labels": "a,b,c,d"}, "at most 3 heads"),
     "no GPU": ({"device": "gpu"}, "ComfyUI uses no GPU"),
 }

@@ -218,7 +218,7 @@ def test_a_probe_of_attention_is_refused_with_what_works_instead(name, node):
         "Attach Recorder": lambda model: AttachRecorder.execute(model, "20%"),
     }[node]
     kind = type(built(name).model).__name__
-    with pytest.raises(ValueError, match=f"{node}: This MODEL is a {kind}, whose attention layout.* Preview Reward"):
+    with pytest.raises(ValueError, match=f"{node}: This MODEL is a {kind}, whose attention layout.* preview reward"):
         execute(built(name))
 
 
@@ -233,6 +233,6 @@ def test_models_that_make_no_images_are_refused_whatever_a_probe_reads(kinds, ma
     for kind in kinds:
         model = built("AuraFlow").clone()
         model.model = object.__new__(getattr(comfy.model_base, kind))
-        with pytest.raises(ValueError, match=f"is a {kind}, which makes {makes}, and probes look at images"):
+        with pytest.raises(ValueError, match=f"is a {kind}, which makes {makes}, and probes read images"):
             AttachProbe.execute(model, probe(), "20%")
         model.model = built("AuraFlow").model

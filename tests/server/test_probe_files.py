@@ -39,8 +39,8 @@ def test_the_server_refuses_bad_probe_files_and_then_runs_the_right_one(client, 
     (folder / "half.safetensors").write_bytes((folder / NAME).read_bytes()[:3000])
     torch.save({}, folder / "old.pt")
     for name, says in {
-        "sdxl.safetensors": "Attach Probe: The probe “sdxl” was trained for SDXL, and this MODEL is FLUX",
-        "large.safetensors": "Attach Probe: The probe “large” reads layers that are not captured",
+        "sdxl.safetensors": 'Attach Probe: The probe "sdxl" was trained for SDXL, and this MODEL is FLUX',
+        "large.safetensors": 'Attach Probe: The probe "large" reads layers that are not captured',
         "half.safetensors": "Load Probe: Half.safetensors is cut off",
         "old.pt": "Load Probe: Old.pt is a pickled file",
         "../faces.safetensors": "not in list",

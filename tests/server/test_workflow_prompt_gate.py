@@ -138,7 +138,7 @@ def test_a_percentile_without_calibration_is_an_error_and_the_next_run_works(cli
     prompt[nodes.gate]["inputs"]["threshold_on"] = "percentile of calibration"
     with pytest.raises(PromptError) as failure:
         client.run(prompt)
-    for part in ("Prompt Gate: Preview reward has no calibration", "Set threshold on to “raw score”"):
+    for part in ("Prompt Gate: Preview reward has no calibration", 'Set threshold on to "raw score"'):
         assert part in str(failure.value)
     prompt[nodes.gate]["inputs"]["threshold_on"] = "raw score"
     assert len(run(prompt).images(nodes.save)) == 2

@@ -27,11 +27,13 @@ def sources() -> dict[str, Path]:
     return {dotted(path): path for room in ROOMS for path in sorted((PACK_ROOT / room).rglob("*.py"))}
 
 
+@cache
 def modules() -> list[str]:
     """Return the names of all modules of ``ROOMS``, without packages and what ``python -m`` runs."""
     return [name for name, path in sources().items() if not path.name.startswith("__")]
 
 
+@cache
 def test_files() -> list[Path]:
     """Return every test file."""
     return sorted(TESTS.rglob("test_*.py"))
@@ -44,8 +46,8 @@ def room_of(module: str) -> str:
 
 
 @cache
-def imported(path: Path) -> frozenset[str]:
-    """Return the modules and packages of ``ROOMS`` that a file imports, anywhere in it."""
+def names_imported(path: Path) -> frozenset[str]:
+    """Return the full names of what a file imports, anywhere in it."""
     names = set()
     for entry in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(entry, ast.Import):
@@ -53,7 +55,13 @@ def imported(path: Path) -> frozenset[str]:
         elif isinstance(entry, ast.ImportFrom):
             source = _source(path, entry)
             names |= {source} | {f"{source}.{name.name}" for name in entry.names}
-    return frozenset(name.removeprefix(f"{PACKAGE}.") for name in names) & sources().keys()
+    return frozenset(name.removeprefix(f"{PACKAGE}.") for name in names)
+
+
+@cache
+def imported(path: Path) -> frozenset[str]:
+    """Return the modules and packages of ``ROOMS`` that a file imports."""
+    return names_imported(path) & sources().keys()
 
 
 @cache

@@ -11,7 +11,8 @@ def sample(
     sampler="euler", scheduler="simple", **options,
 ):  # fmt: skip
     """Return what the stock KSampler gives: a latent of so many rows, 8 x 12 (4 x 6 image tokens) by default."""
-    latent = torch.zeros(rows, 16, 8, 12) if latent is None else latent
+    if latent is None:
+        latent = torch.zeros(rows, model.get_model_object("latent_format").latent_channels, 8, 12)
     noise = comfy.sample.prepare_noise(latent, seed) if noise is None else noise
     positive = random_conditioning(1) if positive is None else positive
     negative = random_conditioning(2) if negative is None else negative

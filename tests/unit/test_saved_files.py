@@ -12,8 +12,8 @@ from diffusion_probe.engine.core.skill import Skill
 from diffusion_probe.probe_models.probe_file import KINDS, load_probe
 from diffusion_probe.training.dataset.folder import Dataset, is_validation
 from diffusion_probe.training.evaluation import evaluate_probe
-from diffusion_probe.training.fitting.recipe import recipe_for
 from diffusion_probe.training.fitting.probe_training import train_probe
+from diffusion_probe.training.fitting.recipe import recipe_for
 from safetensors import safe_open
 
 SAVED = Path(__file__).resolve().parents[1] / "saved"

@@ -27,19 +27,20 @@ def policy_tables(results: Results) -> list[Table]:
     """Return the mean reward by policy and budget, for each score."""
     record = results["policy"]
     head = ("FLUX / SDXL; budget", *map(str, budgets(record)))
+    tables = []
+    for score, name in SCORES.items():
+        rows = [
+            [text, *(both_rewards(record, score, policy, budget) for budget in budgets(record))]
+            for policy, text in POLICIES.items()
+        ]
+        tables.append(Table(head, rows, f"Mean ImageReward of the best finished image, by {name}:"))
+    return tables
 
-    def cell(score: str, policy: str, budget: int) -> str:
-        rows = (one(record["rows"], model=model, score=score, policy=policy, budget=budget) for model in MODELS)
-        return " / ".join(points(row["reward"], 3) for row in rows)
 
-    return [
-        Table(
-            head,
-            [[text, *(cell(score, policy, budget) for budget in budgets(record))] for policy, text in POLICIES.items()],
-            f"Mean ImageReward of the best finished image, by {name}:",
-        )
-        for score, name in SCORES.items()
-    ]
+def both_rewards(record: Record, score: str, policy: str, budget: int) -> str:
+    """Return the mean rewards of a policy on both models."""
+    rows = (one(record["rows"], model=model, score=score, policy=policy, budget=budget) for model in MODELS)
+    return " / ".join(points(row["reward"], 3) for row in rows)
 
 
 def significant(rows: Sequence[Record], key: str) -> tuple[int, int, int]:

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...capture.taps.look import Sharers
-from ...runs.keys import LOOKING, RECORDING, STEP_CACHE, TAPS
+from ...capture.hooks.evaluation import Sharers
+from ...runs.keys import CAPTURES, CAPTURING, RECORDING, STEP_CACHE
 from ...runs.model_wrappers import ModelCall
 
-PER_RUN = ("uuids", "sigmas", TAPS, RECORDING, LOOKING, STEP_CACHE)
+PER_RUN = ("uuids", "sigmas", CAPTURES, RECORDING, CAPTURING, STEP_CACHE)
 """Entries of ``transformer_options`` that are about one run, and may differ between runs that share a call."""
 
 CONDS = "cond_or_uncond"
@@ -105,8 +105,8 @@ def join(calls: Sequence[ModelCall]) -> ModelCall:
     """Return one call for the rows of several joinable calls."""
     options = calls[0].options.copy()
     options["sigmas"] = torch.cat([call.options["sigmas"] for call in calls])
-    if any(TAPS in call.options for call in calls):
-        options[TAPS] = dict(_joined_taps(calls))
+    if any(CAPTURES in call.options for call in calls):
+        options[CAPTURES] = dict(_joined_captures(calls))
     rows, conds_per_call = rows_of(calls[0]), len(options[CONDS])
     conds = [_conds(call) for call in calls]
     joined = {name: _joined([by_name[name] for by_name in conds], rows, conds_per_call) for name in conds[0]}
@@ -116,11 +116,11 @@ def join(calls: Sequence[ModelCall]) -> ModelCall:
     return replace(calls[0], x=x, timestep=timestep, arguments=arguments)
 
 
-def _joined_taps(calls: Sequence[ModelCall]) -> Iterator[tuple[Any, Sharers]]:
+def _joined_captures(calls: Sequence[ModelCall]) -> Iterator[tuple[Any, Sharers]]:
     """Yield each conditioning entry of the joined call, named as that of the first, with the owners of its rows."""
     for entries in zip(*(call.options["uuids"] for call in calls), strict=True):
-        taps = (call.options.get(TAPS, {}) for call in calls)
-        yield entries[0], tuple(one for tap, entry in zip(taps, entries) for one in tap.get(entry, ((entry, None),)))
+        owners = (call.options.get(CAPTURES, {}).get(entry, ((entry, None),)) for call, entry in zip(calls, entries))
+        yield entries[0], tuple(share for shares in owners for share in shares)
 
 
 def _joined(values: Sequence[Any], rows: int, conds: int) -> Any:

@@ -10,7 +10,7 @@ from diffusion_probe.engine.capture.moments import parse_moments
 from diffusion_probe.engine.capture.prompt.alignment import piece_words
 from diffusion_probe.engine.core import texts
 from diffusion_probe.engine.core.names import can_be_inside, leads_out, parts_of
-from diffusion_probe.engine.core.prompt_words import Word, asked_for, numbered, word_spans
+from diffusion_probe.engine.core.prompt_words import Word, named_words, numbered, word_spans
 from diffusion_probe.engine.core.seed_list import seed_list
 from diffusion_probe.engine.core.texts import can_be_logged, half_character, quoted, writable, writable_values
 from diffusion_probe.engine.selection.naming import row_labels
@@ -43,7 +43,7 @@ SHAPES = {
 
 
 def _ask(text):
-    return asked_for(numbered((text[a:b], [n]) for n, (a, b) in enumerate(word_spans(text))), text)
+    return named_words(numbered((text[a:b], [n]) for n, (a, b) in enumerate(word_spans(text))), text)
 
 
 READERS = {
@@ -61,6 +61,7 @@ READERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", READERS)
 def test_what_a_user_writes_is_read_in_time_that_grows_with_its_length(reader):
     for shape, text in SHAPES.items():
@@ -78,7 +79,7 @@ def test_seeds_are_counted_before_they_are_made():
 
 
 def test_a_number_of_too_many_digits_is_out_of_range_and_leading_zeros_are_none():
-    with pytest.raises(ValueError, match="The seed “99999999999999999999…” is out of range"):
+    with pytest.raises(ValueError, match='The seed "99999999999999999999…" is out of range'):
         seed_list(0, 1, "9" * 5000)
     assert seed_list(0, 1, "0" * 5000 + "7") == [7]
     with pytest.raises(ValueError, match="no moment"):
@@ -87,9 +88,9 @@ def test_a_number_of_too_many_digits_is_out_of_range_and_leading_zeros_are_none(
 
 def test_words_that_are_asked_for_twice_count_once_and_too_many_are_refused():
     words = (Word("red", (1,)), Word("fox", (2,)))
-    assert asked_for(words, "fox, red, fox" + ", red" * 9999) == (words[1], words[0])
+    assert named_words(words, "fox, red, fox" + ", red" * 9999) == (words[1], words[0])
     with pytest.raises(ValueError, match="300 words are named. Name at most"):
-        asked_for(words, ",".join(map(str, range(300))))
+        named_words(words, ",".join(map(str, range(300))))
 
 
 def test_where_a_tokenizer_knows_nothing_of_a_long_text_no_word_has_pieces():
@@ -101,14 +102,14 @@ def test_where_a_tokenizer_knows_nothing_of_a_long_text_no_word_has_pieces():
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("a red fox", "“a red fox”"),
-        ("\ud800", "“\\ud800”"),
-        ("a\nb\tc\x00", "“a\\nb\\tc\\x00”"),
-        ("\u202eabc", "“\\u202eabc”"),
-        ("🏳️\u200d🌈 ق\u200cط", "“🏳️\u200d🌈 ق\u200cط”"),
-        ("é" * 200, "“" + "é" * 120 + "…”"),
-        (7, "“7”"),
-        (None, "“None”"),
+        ("a red fox", '"a red fox"'),
+        ("\ud800", '"\\ud800"'),
+        ("a\nb\tc\x00", '"a\\nb\\tc\\x00"'),
+        ("\u202eabc", '"\\u202eabc"'),
+        ("🏳️\u200d🌈 ق\u200cط", '"🏳️\u200d🌈 ق\u200cط"'),
+        ("é" * 200, '"' + "é" * 120 + '…"'),
+        (7, '"7"'),
+        (None, '"None"'),
     ],
 )
 def test_a_quotation_is_one_line_that_any_encoding_of_unicode_can_write(text, shown):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusion_probe.engine.capture.prompt.alignment import BYTES, piece_words
 from diffusion_probe.engine.core.features import ALL_TEXT, Features
-from diffusion_probe.engine.core.prompt_words import Word, asked_for, numbered, word_spans
+from diffusion_probe.engine.core.prompt_words import Word, named_words, numbered, word_spans
 
 
 def split(text):
@@ -38,12 +38,12 @@ WORDS = numbered([(w, [n + 1]) for n, w in enumerate(["a", "red", "circle", "on"
 
 
 def test_words_are_asked_for_by_name_in_any_order_and_case():
-    assert asked_for(WORDS, " circle,RED (2), red,") == (WORDS[2], WORDS[5], WORDS[1])
-    assert asked_for(WORDS, "") == ()
+    assert named_words(WORDS, " circle,RED (2), red,") == (WORDS[2], WORDS[5], WORDS[1])
+    assert named_words(WORDS, "") == ()
 
 
 def test_words_that_follow_each_other_can_be_asked_for_as_one():
-    assert asked_for(WORDS, "red square, 红色") == (Word("red square", (6, 7)), Word("红色", (8, 9)))
+    assert named_words(WORDS, "red square, 红色") == (Word("red square", (6, 7)), Word("红色", (8, 9)))
 
 
 @pytest.mark.parametrize("wrong", ["green", "circle red", "red (3)", "!"])
@@ -51,7 +51,7 @@ def test_a_word_that_is_not_there_is_refused_with_those_that_are(wrong):
     with pytest.raises(
         ValueError, match=r"is not in the prompt. Its words are: a, red, circle, on, a \(2\), red \(2\)"
     ):
-        asked_for(WORDS, wrong)
+        named_words(WORDS, wrong)
 
 
 def byte_pieces(*parts):

@@ -26,9 +26,9 @@ def test_the_largest_seed_is_accepted_and_one_more_is_not():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("7, eight", "“eight” in the list of seeds is not a whole number"),
-        ("7, -8", "“-8”"),
-        ("7.5", "“7.5”"),
+        ("7, eight", '"eight" in the list of seeds is not a whole number'),
+        ("7, -8", '"-8"'),
+        ("7.5", '"7.5"'),
         ("7, 8, 7", "Seed 7 is in the list more than once"),
         ("18446744073709551616", "out of range"),
         (",;", "There is no seed"),

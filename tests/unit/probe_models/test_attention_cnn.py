@@ -96,6 +96,7 @@ def on_places(place, generator):
     return maps * (0.5 + torch.rand(*place.shape, BLOCKS, 6, 6, generator=generator))
 
 
+@pytest.mark.slow
 def test_it_learns_what_only_the_words_together_tell():
     """Whether two words lie on one place: no statistic of a single map says so."""
     generator = torch.Generator().manual_seed(0)
@@ -106,6 +107,7 @@ def test_it_learns_what_only_the_words_together_tell():
     assert learnt(on_places(place, generator), words, together.float()) > 0.8
 
 
+@pytest.mark.slow
 def test_it_learns_which_of_two_words_has_to_lie_higher():
     """Half of the prompts name the two in the other order; labels turn round with them."""
     generator = torch.Generator().manual_seed(1)

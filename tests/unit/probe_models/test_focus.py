@@ -131,7 +131,7 @@ def test_rows_may_differ_in_tokens_blocks_and_grid_and_do_not_influence_each_oth
 @pytest.mark.parametrize(
     ("maps", "message"),
     [
-        (None, "row 1.*Attach Probe"),
+        (None, "row 1.*Attach this probe"),
         (torch.zeros(3, 8, 8), "blocks, tokens, height, width"),
         (torch.zeros(0, 4, 8, 8), "at least one"),
         (torch.full((1, 4, 8, 8), float("nan")), "row 1 holds NaN"),

@@ -84,7 +84,7 @@ def test_the_captured_prediction_is_left_as_it_was():
 
 
 def test_rows_without_a_prediction_are_named():
-    with pytest.raises(ValueError, match=r"rows \[1\].*Attach Probe"):
+    with pytest.raises(ValueError, match=r"rows \[1\].*Attach the same probe"):
         PreviewReward(decode, Brightness(), "x").score([row(0), Features("flux", "20%", 5, 0.8, 0.2)])
 
 

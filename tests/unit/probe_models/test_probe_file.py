@@ -102,7 +102,7 @@ def test_it_reads_its_own_blocks_wherever_they_stand(path, write_probe):
     "changes, says",
     [
         ({"family": "SDXL"}, "faces was trained for FLUX, and row 0 is of SDXL"),
-        ({"attention": None}, "faces: no attention was captured for row 0. Connect this probe to Attach Probe"),
+        ({"attention": None}, "faces: no attention was captured for row 0. Attach this probe to the MODEL"),
         ({"blocks": ("double 1", "single 7", "single 8")}, "has none of single 0. Use a probe that was trained for"),
         ({"attention": torch.full((3, 7, 2, 2), float("nan"))}, "holds NaN or infinity"),
         ({"attention": torch.zeros(3, 0, 2, 2)}, "is empty"),
@@ -171,7 +171,7 @@ def test_a_missing_file_is_named(path):
     [
         ({"format": FORMAT + 1}, f"it is of format {FORMAT + 1}, and this version .* reads {FORMAT}.*update the pack"),
         ({"format": None}, "has no format version"),
-        ({"kind": "oracle"}, "kind “oracle”, and this version knows attention cnn"),
+        ({"kind": "oracle"}, 'kind "oracle", and this version knows attention cnn'),
         ({"calibration": [2, 1]}, "wrong value for calibration"),
         ({"label_quantiles": [1]}, "wrong value for label_quantiles"),
         ({"calibration": [0, float("nan")]}, "wrong value for calibration"),

@@ -28,10 +28,10 @@ def test_seeds_alone_are_read_as_the_nodes_write_them(text):
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        ((4, THREE), "4 images but 3 scores.*kept_scores"),
+        ((4, THREE), "4 images but 3 scores.*the kept scores"),
         ((1, None, "7, 8"), "1 images but 2 seeds"),
         ((1, None, "  "), "neither scores nor seeds.*Connect"),
-        ((1, None, "../etc"), "“../etc” in the list of seeds is not a whole number.*7, 8, 42"),
+        ((1, None, "../etc"), '"../etc" in the list of seeds is not a whole number.*7, 8, 42'),
         ((1, None, "-7"), "is not a whole number"),
     ],
 )

@@ -81,7 +81,7 @@ def test_a_row_without_a_score_is_named_with_a_fix(value):
         ({"top_k": -1}, "top k is -1"),
         ({"threshold": math.nan, "threshold_on": RAW}, "The threshold is nan"),
         ({"threshold": 101.0, "threshold_on": PERCENTILE}, "between 0 and 100"),
-        ({"threshold_on": "sometimes"}, "It takes “off”"),
+        ({"threshold_on": "sometimes"}, 'It takes "off"'),
     ],
 )
 def test_limits_out_of_range_name_what_is_accepted(limits, says):

@@ -192,8 +192,8 @@ def test_both_evaluations_of_a_step_are_computed_or_both_predicted():
 def test_a_plan_that_a_search_looks_at_starts_there():
     config = StepCacheConfig(interval=3)
     plan, later = plan_of(config), plan_of(StepCacheConfig(interval=3, start=0.4))
-    assert plan.looked_at(8) == later and plan.looked_at(0) == plan.looked_at(2) == plan
-    assert plan.looked_at(8).looked_at(5) == later and plan.looked_at(19).predicted == frozenset()
+    assert plan.computed_until(8) == later and plan.computed_until(0) == plan.computed_until(2) == plan
+    assert plan.computed_until(8).computed_until(5) == later and plan.computed_until(19).predicted == frozenset()
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4])
@@ -329,7 +329,7 @@ def test_a_second_call_for_an_entry_within_an_evaluation_has_anchors_of_its_own(
         run.begin(sigma)
         for offset in (0.0, 100.0):  # as guidance nodes do: once plain, once perturbed
             keys = run.keys([uuid])
-            if run.skips(keys, LIKE, probed=False):
+            if run.skips(keys, LIKE, captured=False):
                 seen.append(float(run.prediction(keys).mean()))
             else:
                 run.keep(keys, LIKE, torch.full(LIKE[0], run.plan.log_snr(run.u) + offset))
@@ -344,7 +344,7 @@ def test_an_entry_that_was_not_there_at_the_last_computed_evaluation_is_computed
         run.begin(sigma)
         uuids = [old, new] if sigma == SIGMAS[6] else [old]
         keys = run.keys(uuids)
-        skipped = run.skips(keys, LIKE, probed=False)
+        skipped = run.skips(keys, LIKE, captured=False)
         if not skipped:
             run.keep(keys, LIKE, torch.zeros(len(keys), 1, 2, 2))
         run.end()
@@ -357,7 +357,7 @@ def test_the_veto_computes_an_evaluation_after_a_turn():
         for number, sigma in enumerate(SIGMAS[:7]):
             evaluations.run.begin(sigma)
             keys = evaluations.run.keys([evaluations.uuid])
-            skipped = evaluations.run.skips(keys, LIKE, probed=False)
+            skipped = evaluations.run.skips(keys, LIKE, captured=False)
             if not skipped:
                 evaluations.run.keep(keys, LIKE, torch.full(LIKE[0], float(number % 2)))  # to and fro
             evaluations.run.end()

@@ -122,7 +122,7 @@ def test_of_a_file_that_does_not_tell_its_prompts_only_the_validation_split_coun
 WRONG = {
     "another family": ({"family": "SDXL"}, "was trained for SDXL, and the dataset data was recorded with FLUX"),
     "another model": ({"blocks": ("single 7",)}, "reads the attention of single 7, and the dataset data holds"),
-    "another label": ({"label": "beauty"}, "no label “beauty”.*it has reward, other"),
+    "another label": ({"label": "beauty"}, 'no label "beauty".*it has reward, other'),
 }
 
 

@@ -70,6 +70,7 @@ def test_alignment_is_least_where_each_group_lies_at_its_own_text():
 # Training ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SMALL)
 def test_each_kind_learns_what_its_input_shows_and_the_joint_one_the_labels_unit(kind, folder, tmp_path):
     trained = train_probe(folder, tmp_path / "probe.safetensors", recipe(kind, steps=80, others=0), command="a test")
@@ -252,7 +253,7 @@ def test_labels_that_are_constant_within_prompts_teach_nothing(tmp_path, record)
 
 
 def test_a_label_that_was_not_recorded_is_named_with_those_that_were(folder, tmp_path):
-    with pytest.raises(ValueError, match="no label “beauty”.*reward"):
+    with pytest.raises(ValueError, match='no label "beauty".*reward'):
         train_probe(folder, tmp_path / "probe.safetensors", recipe(labels=("beauty",)))
 
 

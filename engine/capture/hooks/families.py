@@ -1,4 +1,4 @@
-"""Table of model families: their blocks, and the positions of their tokens.
+"""Table of the model families that can be captured: their blocks, and the layout of their tokens.
 
 Adding a family is one entry in ``FAMILIES``, a small model of it in ``dev/random_models.py`` and
 one line in each table of ``tests/comfy/test_families_*.py``.
@@ -17,7 +17,7 @@ from .stacks import AFTER, Block, Sides, at_depth, encoder, in_decoder, transfor
 from .tokens import Layout, image_text_llama, padded_text_image, text_image, text_is_keys
 
 ATTENTION_BLOCKS = 10
-"""Number of consecutive blocks that are recorded (Diffusion Probe, section on layer selection)."""
+"""Number of consecutive blocks that are captured (Diffusion Probe, section on layer selection)."""
 
 CROSS = "cross-attention"
 NAMED = "named in transformer_options"
@@ -27,24 +27,24 @@ COUNTED = "named by their order"
 
 @dataclass(frozen=True)
 class Family:
-    """One model family.
+    """Model family.
 
     Attributes:
-        name: what users call it.
+        name: name for users.
         model: ComfyUI's class of its models; subclasses lay out their tokens differently.
-        stack: all attention blocks of a diffusion model.
-        layout: where the tokens lie in an attention call.
-        activation: the block of a diffusion model whose output a probe may read: of a DiT, as
+        stack: returns all attention blocks of a diffusion model.
+        layout: returns the positions of the tokens in an attention call.
+        activation: returns the block of a diffusion model whose output a probe may read: of a DiT, as
             ``transformer_options`` names it for replacements (``("single_block", 21)``) or, where blocks
             can't be replaced, for the patch that follows each (``("after double_block", 21)``); of a UNet's
-            decoder, that which it enters (``("output", 8)``). None: ComfyUI shows it nowhere.
-        seen: how an attention call is known to be that of a block. ``CROSS``: it is a UNet's ``attn2``.
-            Else it passes through ComfyUI's attention call: a replacement of the block names it, and says how
-            long its text is (``REPLACED``); or, where blocks can't be replaced, it is ``NAMED`` in
+            decoder, the block whose input is read (``("output", 8)``). None: ComfyUI gives no access to it.
+        identified: how the block of an attention call is identified. ``CROSS``: the call is a UNet's ``attn2``.
+            Else it passes through ComfyUI's attention call: a replacement of the block names it and the length of
+            its text (``REPLACED``); or, where blocks can't be replaced, it is ``NAMED`` in
             ``transformer_options``, or the calls have to be ``COUNTED``.
-        config: ComfyUI's class of the model's configuration, where others share the class of the model.
-        at_end: whether the last blocks are recorded, instead of those in the middle.
-        moment: the fraction of the noise range at which a probe looks if no moment is given.
+        config: ComfyUI's class of the model's configuration, where families share the class of the model.
+        at_end: whether the last blocks are captured, instead of those in the middle.
+        moment: default moment, a fraction of the noise range.
     """
 
     name: str
@@ -52,13 +52,13 @@ class Family:
     stack: Callable[[Any], Sides]
     layout: Layout
     activation: Callable[[Any], Block] | None
-    seen: str
+    identified: str
     config: type | None = None
     at_end: bool = False
     moment: float = 0.2
 
     def blocks(self, diffusion_model: Any) -> Sides:
-        """Select the recorded ones of a diffusion model's blocks: ten that follow each other."""
+        """Return the captured blocks of a diffusion model: ten that follow each other."""
         stack = list(self.stack(diffusion_model).items())
         start = max(0, len(stack) - ATTENTION_BLOCKS)
         if not self.at_end:
@@ -67,7 +67,7 @@ class Family:
 
 
 def _dit(name: str, model: type, **blocks: str) -> Family:
-    """Describe a family whose blocks ComfyUI lets one replace."""
+    """Return a family of DiTs, whose blocks can be replaced in ComfyUI."""
     stack = transformer(**blocks)
     return Family(name, model, stack, text_image, at_depth(stack), REPLACED)
 
@@ -100,7 +100,7 @@ FAMILIES = (
         stack=transformer(double="double_stream_blocks", single="single_stream_blocks"),
         layout=image_text_llama,
         activation=None,
-        seen=COUNTED,
+        identified=COUNTED,
     ),
     _unet("SDXL", _base.SDXL),
     _unet("SD1.5", _base.BaseModel, _config.SD15),
@@ -110,45 +110,54 @@ VIDEO = frozenset(
     ["WAN21", "HunyuanVideo", "LTXV", "LTXAV", "GenmoMochi", "CosmosVideo", "CogVideoX", "SVD_img2vid", "Kandinsky5"]
     + ["MiniMaxH3", "SeedVR2"]
 )
-"""ComfyUI's classes of models that make videos, by name: not every version has all."""
+"""Names of ComfyUI's classes of video models; not every version has all."""
 
 NO_IMAGES = frozenset(
     ["StableAudio1", "StableAudio3", "ACEStep", "ACEStep15", "Hunyuan3Dv2", "Hunyuan3Dv2_1", "TripoSplat"]
 )
-"""Classes of models that make sound or shapes."""
+"""Names of ComfyUI's classes of models that make sound or shapes."""
 
 IMAGES_TOO = frozenset(["Kandinsky5Image"])
-"""Classes that derive from one of video and make images."""
+"""Names of classes that derive from a video model and make images."""
 
 
 def find_family(model: Any) -> Family | None:
-    """Find the family of a MODEL; None if it is not in the table."""
+    """Return the family of a MODEL, None if it is not in the table."""
     kind, config = type(model.model), type(getattr(model.model, "model_config", None))
     return next((f for f in FAMILIES if kind is f.model and f.config in (None, config)), None)
 
 
 def family_of(model: Any) -> Family:
-    """Find the family of a MODEL. Raises ValueError if it is not in the table."""
+    """Return the family of a MODEL.
+
+    Raises:
+        ValueError: it is not in the table.
+    """
     require_images(model)
     family = find_family(model)
     if family is None:
         raise ValueError(
             f"this MODEL is a {type(model.model).__name__}, whose attention layout is not in the pack's table. "
-            f"Supported: {_supported()}. Connect a model of one of these families, or a probe that looks at the "
-            "preview alone, such as Preview Reward, which takes every model that makes images."
+            f"Supported: {_supported()}. Connect a model of one of these families, or a probe that reads the "
+            "preview alone, such as a preview reward, which works with every model that makes images."
         )
     return family
 
 
 def require_images(model: Any) -> None:
-    """Raise ValueError for a MODEL that makes something else than images."""
+    """Refuse a MODEL that makes something else than images.
+
+    Raises:
+        ValueError: it makes videos, sound or shapes.
+    """
     kinds = {kind.__name__ for kind in type(model.model).__mro__}
-    made = "videos" if kinds & VIDEO else "sound or shapes" if kinds & NO_IMAGES else ""
-    if made and not kinds & IMAGES_TOO:
-        raise ValueError(
-            f"this MODEL is a {type(model.model).__name__}, which makes {made}, and probes look at images. "
-            f"Supported: {_supported()}. TC-Padé Cache takes this MODEL."
-        )
+    if kinds & IMAGES_TOO or not kinds & (VIDEO | NO_IMAGES):
+        return
+    made = "videos" if kinds & VIDEO else "sound or shapes"
+    raise ValueError(
+        f"this MODEL is a {type(model.model).__name__}, which makes {made}, and probes read images. "
+        f"Supported: {_supported()}. The step cache works with this MODEL."
+    )
 
 
 def _supported() -> str:
@@ -156,12 +165,12 @@ def _supported() -> str:
 
 
 def family_for(needs: Collection[str], model: Any) -> Family:
-    """Find the family by which a run of a MODEL is captured, for these fields of ``Features``.
+    """Return the family of a MODEL by which features in ``needs`` are captured.
 
-    The x0 prediction alone is there for every model that makes images; all else needs a family of the table.
+    The x0 prediction can be captured from every model that makes images, all else from families of the table.
 
     Raises:
-        ValueError: a model that is not in the table, and more is needed.
+        ValueError: the model is not in the table, and more than x0 is needed.
     """
     if set(needs) - {DENOISED}:
         return family_of(model)
@@ -170,7 +179,7 @@ def family_for(needs: Collection[str], model: Any) -> Family:
 
 
 def block_names(blocks: Iterable[Block]) -> tuple[str, ...]:
-    """Name blocks as features and probe files do: ``"double 3"``."""
+    """Return the names of blocks in features and probe files: ``"double 3"``."""
     return tuple(" ".join(map(str, block)) for block in blocks)
 
 
@@ -186,22 +195,22 @@ def require_fit(probe: Probe, model: Any) -> None:
     """
     if ACTIVATION in probe.needs and family_of(model).activation is None:
         raise ValueError(
-            f"the probe “{probe.name}” reads an activation, and ComfyUI shows none of {family_of(model).name}. "
-            "Connect another probe, such as Attention Focus."
+            f'the probe "{probe.name}" reads an activation, and ComfyUI gives no access to those of '
+            f"{family_of(model).name}. Connect a probe that reads attention or previews."
         )
     if probe.family is None:
         return
     family = family_of(model)
     if probe.family != family.name:
         raise ValueError(
-            f"the probe “{probe.name}” was trained for {probe.family}, and this MODEL is {family.name}. Connect a "
-            f"{probe.family} model, a probe that was trained for {family.name}, or Attention Focus."
+            f'the probe "{probe.name}" was trained for {probe.family}, and this MODEL is {family.name}. Connect a '
+            f"{probe.family} model, a probe that was trained for {family.name}, or one without training."
         )
     there = block_names(family.blocks(model.model.diffusion_model))
     missing = [block for block in probe.blocks if block not in there]
     if missing:
         raise ValueError(
-            f"the probe “{probe.name}” reads layers that are not captured of this {family.name} MODEL: "
+            f'the probe "{probe.name}" reads layers that are not captured of this {family.name} MODEL: '
             f"{', '.join(missing)}. Captured are: {', '.join(there)}. "
-            "Connect the model that it was trained for, another probe, or Attention Focus."
+            "Connect the model that it was trained for, or another probe."
         )

@@ -1,4 +1,4 @@
-"""The blocks of a diffusion model: all that attend to the text, and the one whose output a probe may read."""
+"""Blocks of a diffusion model: those that attend to the text, and the one whose output a probe may read."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,10 +7,10 @@ from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample
 
 ACTIVATION_DEPTH = 0.7
-"""Depth in a DiT at which the activation is read, as a share of its blocks: between .55 and .88 (Probe-Select)."""
+"""Depth of the activation in a DiT, as a share of its blocks: between .55 and .88 (Probe-Select)."""
 
 ACTIVATION_STAGE = 3
-"""In which stage of a UNet's decoder it is read, or in the last of fewer (Probe-Select)."""
+"""Stage of a UNet's decoder in which the activation is read, or the last one of fewer (Probe-Select)."""
 
 Block = tuple[str | int, ...]
 """Name of a block in ``transformer_options``: ``("double", 3)``, or ``("input", 8, 2)`` in a UNet."""
@@ -19,10 +19,11 @@ Sides = dict[Block, int]
 """Blocks in order of execution, each with the side of the square of latent pixels that an image token covers."""
 
 AFTER = "after"
+"""Prefix of the kind of a block that is read by the patch that follows it."""
 
 
 def transformer(**attributes: str) -> Callable[[Any], Sides]:
-    """List the blocks of a DiT: of each type those that the diffusion model has in this attribute."""
+    """Return a function that lists the blocks of a DiT, from the attribute of the diffusion model for each kind."""
 
     def stack(diffusion_model: Any) -> Sides:
         counts = {kind: len(getattr(diffusion_model, name)) for kind, name in attributes.items()}
@@ -46,24 +47,24 @@ def encoder(diffusion_model: Any) -> Sides:
 
 
 def cross_attention(diffusion_model: Any, block: Block) -> Any:
-    """Find the module that attends to the text in one of the blocks that :func:`encoder` names."""
+    """Return the module that attends to the text in one of the blocks that :func:`encoder` lists."""
     _, number, index = block
     transformers = [layer for layer in diffusion_model.input_blocks[number] if isinstance(layer, SpatialTransformer)]
     return transformers[0].transformer_blocks[index].attn2
 
 
-def at_depth(stack: Callable[[Any], Sides], place: str = "{}_block") -> Callable[[Any], Block]:
-    """Find the block at ``ACTIVATION_DEPTH`` of the whole stack."""
+def at_depth(stack: Callable[[Any], Sides], name: str = "{}_block") -> Callable[[Any], Block]:
+    """Return a function that finds the block at ``ACTIVATION_DEPTH`` of a stack; ``name`` formats its kind."""
 
     def activation(diffusion_model: Any) -> Block:
         blocks = list(stack(diffusion_model))
         kind, index = blocks[round(ACTIVATION_DEPTH * (len(blocks) - 1))]
-        return place.format(kind), index
+        return name.format(kind), index
 
     return activation
 
 
 def in_decoder(diffusion_model: Any) -> Block:
-    """Find the block before the last one of the stage, which adds the details."""
+    """Find the block of a UNet's decoder before the last one of its stage, which adds the details."""
     stages = [count + 1 for count in reversed(diffusion_model.num_res_blocks)]
     return "output", sum(stages[:ACTIVATION_STAGE]) - 1

@@ -1,4 +1,4 @@
-"""Positions of text and image tokens in one attention call, for each layout that model families have."""
+"""Layouts of text and image tokens in one attention call, one for each kind of model family."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ LLAMA = "encoder_hidden_states_llama3"
 
 @dataclass(frozen=True)
 class Tokens:
-    """Places of tokens in the queries and keys of one attention call.
+    """Positions of tokens in the queries and keys of one attention call.
 
     Attributes:
         image: the queries that are image tokens, row by row. Rows are longer than the image's where a
-            reference image lies beside it.
-        text: the keys that are the conditioning's positions: parts that follow each other, of each
-            part all its copies. A position's weight is the sum over its copies.
+            reference image is next to it.
+        text: the keys that are the conditioning's positions: segments that follow each other, each with all its
+            copies. A position's weight is the sum over its copies.
     """
 
     image: slice
@@ -28,15 +28,15 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Attention:
-    """Facts of one attention call by which a layout finds its tokens.
+    """Attention call, as far as layouts need it.
 
     Attributes:
-        queries, keys: how many the call has.
-        image: how many tokens the image has.
+        queries, keys: their numbers in the call.
+        image: number of image tokens.
         cond: the conditioning entry, as the guider processed it.
         options: the call's ``transformer_options``.
         diffusion_model: the model.
-        text: how many tokens of text come before the image, where the block was seen to be given them apart.
+        text: number of text tokens before the image, where the block gets them as a separate argument; else None.
     """
 
     queries: int
@@ -49,30 +49,33 @@ class Attention:
 
     @property
     def positions(self) -> int:
-        """Number of positions of the conditioning's context, as the text encoder gave it."""
+        """Number of positions of the conditioning's context, as the text encoder returned it."""
         return self.cond["cross_attn"].shape[1]
 
-    def given(self, name: str) -> list[Any]:
-        """Return one of the lists that go to the model with the conditioning, of reference images and the like."""
+    def model_cond(self, name: str) -> list[Any]:
+        """Return a list that goes to the model with the conditioning, of reference images and the like."""
         value = self.cond["model_conds"].get(name)
         return [] if value is None else value.cond
 
 
 def embeddings(cond: dict[str, Any]) -> Tensor:
-    """Return the text embeddings of a processed conditioning entry, ``[rows, positions, channels]``.
+    """Return the text encoder's output for each position of a processed conditioning entry.
 
-    HiDream's positions of Llama, whose layers all go into the model, have those of the last layer.
+    HiDream's positions of Llama, whose layers all go into the model, have the output of the last layer.
+
+    Returns:
+        ``[rows, positions, channels]``.
     """
     llama = cond["model_conds"].get(LLAMA)
     return cond["cross_attn"] if llama is None else torch.cat([cond["cross_attn"], llama.cond[:, -1]], 1)
 
 
 Layout = Callable[[Attention], Tokens | None]
-"""None: an attention of another kind, such as that of a refiner, or of the image alone."""
+"""Function that finds the tokens in an attention call; None for an attention of another kind, as of a refiner."""
 
 
 def text_is_keys(call: Attention) -> Tokens | None:
-    """Lay out cross-attention. Prompts of different lengths share a call by being repeated along the token axis."""
+    """Find the tokens of cross-attention, where prompts are repeated along the token axis to share a call."""
     if call.keys % call.positions:
         return None
     copies = tuple(slice(at, at + call.positions) for at in range(0, call.keys, call.positions))
@@ -80,7 +83,7 @@ def text_is_keys(call: Attention) -> Tokens | None:
 
 
 def text_image(call: Attention) -> Tokens | None:
-    """Lay out joint attention of ``[text, image, reference images]``; what else counts as text comes before the prompt.
+    """Find the tokens of joint attention of ``[text, image, reference images]``, the prompt last in the text.
 
     FLUX.2 fills up short prompts at the front, and adapters put their tokens there. References whose
     keys are cached are no queries, all of them; other adapters add keys alone: both at the end.
@@ -95,9 +98,9 @@ def text_image(call: Attention) -> Tokens | None:
 
 
 def padded_text_image(call: Attention) -> Tokens | None:
-    """Lay out joint attention of Lumina 2 and Z-Image: ``[texts, reference images, image]``.
+    """Find the tokens of joint attention of Lumina 2 and Z-Image: ``[texts, reference images, image]``.
 
-    Each text and image is filled up at its end to a multiple of so many tokens. With reference
+    Each text and image is padded at its end to a multiple of some number of tokens. With reference
     images the texts are those between them first, then the prompt, then the rest.
     """
     multiple = call.diffusion_model.pad_tokens_multiple or 1
@@ -105,20 +108,20 @@ def padded_text_image(call: Attention) -> Tokens | None:
     def padded(count: int) -> int:
         return -(-count // multiple) * multiple
 
-    before = call.given("ref_contexts")[: len(call.given("ref_latents"))]
-    missing = len(call.given("ref_latents")) - len(before)
+    before = call.model_cond("ref_contexts")[: len(call.model_cond("ref_latents"))]
+    missing = len(call.model_cond("ref_latents")) - len(before)
     first = sum(padded(text.shape[1]) for text in before) + missing * multiple
     image = call.queries - padded(call.image)
     expected = first + padded(call.positions)
-    if image < expected or not call.given("ref_latents") and image > expected:
+    if image < expected or not call.model_cond("ref_latents") and image > expected:
         return None
     return Tokens(slice(image, image + call.image), ((slice(first, first + call.positions),),))
 
 
 def image_text_llama(call: Attention) -> Tokens | None:
-    """Lay out joint attention of HiDream: ``[image, T5, Llama's last layer, Llama's layer for this block]``.
+    """Find the tokens of joint attention of HiDream: ``[image, T5, Llama's last layer, Llama's layer for this block]``.
 
-    The image of HiDream-E1 has its reference beside it, so it is as wide as both.
+    The image of HiDream-E1 has its reference next to it, so it is as wide as both.
     """
     llama = call.cond["model_conds"][LLAMA].cond.shape[2]
     image = call.queries - call.positions - 2 * llama

@@ -25,8 +25,8 @@ def text_attention(q: Tensor, k: Tensor, image: slice, text: slice, mask: Tensor
     Args:
         q: queries ``[batch, heads, query tokens, head_dim]``, as they enter the attention call.
         k: keys ``[batch, heads, key tokens, head_dim]``. All of them: the softmax is over all keys.
-        image: which queries are image tokens.
-        text: which keys are text tokens.
+        image: the queries that are image tokens.
+        text: the keys that are text tokens.
         mask: the call's attention mask, if it has one.
         scaling: ``scale`` and ``enable_gqa``, if the call has them.
 
@@ -45,35 +45,37 @@ def text_attention(q: Tensor, k: Tensor, image: slice, text: slice, mask: Tensor
         indicator = torch.zeros((1, 1, k.shape[2], head_dim), dtype=k.dtype, device=k.device)
         indicator[0, 0, chunk, torch.arange(len(chunk), device=k.device)] = 1
         for row in range(0, batch, rows):
-            some = slice(row, row + rows)
-            keys = k[some]
-            row_mask = mask[some] if mask is not None and mask.ndim > 2 and mask.shape[0] == batch else mask
+            batch_rows = slice(row, row + rows)
+            keys = k[batch_rows]
+            row_mask = mask[batch_rows] if mask is not None and mask.ndim > 2 and mask.shape[0] == batch else mask
             values = indicator.expand(keys.shape[0], keys.shape[1], -1, -1)
-            output = attention_pytorch(
-                queries[some], keys, values, heads, row_mask, skip_reshape=True, skip_output_reshape=True, **scaling
-            )
-            weights[some, first : first + len(chunk)] = output[..., : len(chunk)].mean(1, dtype=torch.float32).mT
+            shapes = {"skip_reshape": True, "skip_output_reshape": True}
+            output = attention_pytorch(queries[batch_rows], keys, values, heads, row_mask, **shapes, **scaling)
+            weights[batch_rows, first : first + len(chunk)] = output[..., : len(chunk)].mean(1, dtype=torch.float32).mT
     return weights
 
 
 def position_weights(q: Tensor, k: Tensor, tokens: Tokens, mask: Tensor | None = None, **scaling) -> Tensor:
-    """Compute the softmax weight of each position of a conditioning, the sum over its copies, for each image query.
+    """Compute the softmax weight of each position of a conditioning, summed over its copies, for each image query.
 
     Args:
-        tokens: where image and text lie; else as :func:`text_attention`.
+        tokens: positions of image and text; the other arguments as for :func:`text_attention`.
 
     Returns:
         float32 ``[batch, positions, image tokens]``.
     """
-    copies = [copy for part in tokens.text for copy in part]
+    copies = [copy for segment in tokens.text for copy in segment]
     first = min(copy.start for copy in copies)
     weights = text_attention(q, k, tokens.image, slice(first, max(copy.stop for copy in copies)), mask, **scaling)
-    parts = [[weights[:, copy.start - first : copy.stop - first] for copy in part] for part in tokens.text]
-    return torch.cat([torch.stack(part).sum(0) for part in parts], 1)
+    sums = []
+    for segment in tokens.text:
+        of_copies = [weights[:, copy.start - first : copy.stop - first] for copy in segment]
+        sums.append(torch.stack(of_copies).sum(0))
+    return torch.cat(sums, 1)
 
 
 def common_grid(high: int, wide: int) -> tuple[int, int]:
-    """Compute height and width of the grid for maps of at most ``high`` by ``wide`` tokens."""
+    """Return height and width of the grid for maps of at most ``high`` by ``wide`` tokens."""
     shrink = max(1.0, max(high, wide) / GRID)
     return max(1, round(high / shrink)), max(1, round(wide / shrink))
 
@@ -81,11 +83,11 @@ def common_grid(high: int, wide: int) -> tuple[int, int]:
 def to_grid(
     weights: Tensor, region: tuple[int, int, int, int], whole: tuple[int, int], grid: tuple[int, int]
 ) -> Tensor:
-    """Resize maps to the common grid, in half precision on the CPU.
+    """Average maps to the common grid, in half precision on the CPU.
 
     Args:
-        weights: ``[batch, tokens, image tokens of the region]``; what lies to the right of it is left out.
-        region: height, width, top and left, in image tokens, of what was attended from.
+        weights: ``[batch, tokens, image tokens of the region]``; columns to the right of it are left out.
+        region: height, width, top and left, in image tokens, of the queries' region.
         whole: height and width of the image in tokens.
         grid: height and width to store.
 

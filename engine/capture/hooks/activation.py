@@ -1,4 +1,4 @@
-"""The output of one block at the image tokens, at one evaluation."""
+"""Output of one block at the image tokens, in one evaluation."""
 
 from typing import Any
 from uuid import UUID
@@ -16,18 +16,19 @@ NO_ACTIVATION = (
 
 
 class ActivationMaps:
-    """Takes the activation of each conditioning entry that covers the whole latent.
+    """Capture of the activation of each conditioning entry that covers the whole latent.
 
     Args:
         family: of the model.
         diffusion_model: the model itself.
-        conds: the entries whose activations are wanted, as the guider processed them.
+        conds: the entries whose activations are captured, as the guider processed them.
         height, width: of the latent.
         projection: ``[kept channels, channels]``, applied to each token; None keeps all channels.
 
     Attributes:
-        block: whose output is taken, as :attr:`Family.activation` says.
-        why: why none could be taken; empty if none had to be refused.
+        block: the block whose output is captured, as :attr:`Family.activation` names it.
+        captured: ``[rows, channels, height, width]`` float16 by entry.
+        why: the reason why none could be captured; empty if none had to be refused.
     """
 
     def __init__(
@@ -45,36 +46,36 @@ class ActivationMaps:
         self.side = getattr(diffusion_model, "patch_size", 1)
         self.filled_to = getattr(diffusion_model, "pad_tokens_multiple", None) or 1
         self.projection = projection
-        self.found: dict[UUID, Tensor] = {}
+        self.captured: dict[UUID, Tensor] = {}
         self.why = ""
 
-    def wants(self, uuid: UUID) -> bool:
-        """Check whether an entry has none yet: of several passes through the block the first is captured."""
-        return uuid in self.wanted and uuid not in self.found
+    def lacks(self, uuid: UUID) -> bool:
+        """Return whether an entry has no activation yet. Of several passes through the block the first is captured."""
+        return uuid in self.wanted and uuid not in self.captured
 
     def refuse(self, why: str) -> None:
-        """Note that none can be captured; the first reason counts."""
+        """Note why no activation can be captured; the first reason counts."""
         self.why = self.why or why
 
     def clear(self) -> None:
-        """Forget what was taken."""
-        self.found.clear()
+        """Release all activations."""
+        self.captured.clear()
 
-    def take_tokens(self, uuid: UUID, tokens: Tensor, references: int = 0) -> None:
-        """Take the image tokens of one entry's ``[rows, tokens, channels]``, which come first.
+    def capture_tokens(self, uuid: UUID, tokens: Tensor, references: int = 0) -> None:
+        """Capture the image tokens of one entry's ``[rows, tokens, channels]``, which come first.
 
         Args:
-            references: how many tokens of reference images may follow; the image may be filled up at its end.
+            references: number of tokens of reference images that may follow; the image may be padded at its end.
         """
         high, wide = -(-self.height // self.side), -(-self.width // self.side)
         filled = -(-high * wide // self.filled_to) * self.filled_to
         if tokens.shape[1] not in (high * wide, filled, high * wide + references):
             self.refuse(other_tokens(tokens.shape[1], high * wide))
             return
-        self.take(uuid, tokens[:, : high * wide].unflatten(1, (high, wide)).movedim(-1, 1))
+        self.capture(uuid, tokens[:, : high * wide].unflatten(1, (high, wide)).movedim(-1, 1))
 
-    def take(self, uuid: UUID, images: Tensor) -> None:
-        """Take one entry's ``[rows, channels, height, width]``."""
+    def capture(self, uuid: UUID, images: Tensor) -> None:
+        """Capture one entry's ``[rows, channels, height, width]``."""
         if self.projection is not None and images.shape[1] != self.projection.shape[1]:
             self.refuse(
                 f"the probe reads activations of {self.projection.shape[1]} channels, and this model's block gives "
@@ -84,8 +85,10 @@ class ActivationMaps:
         small = on_grid(images.detach().float())
         if self.projection is not None:
             small = project_channels(small, self.projection)
-        self.found[uuid] = halved(small)
+        self.captured[uuid] = halved(small)
 
     def image(self) -> Tensor | None:
-        """Compute the mean over the entries, ``[rows, channels, height, width]`` float16; None if none was computed."""
-        return torch.stack(list(self.found.values())).float().mean(0).half() if self.found else None
+        """Return the mean over the entries, ``[rows, channels, height, width]`` float16; None without any."""
+        if not self.captured:
+            return None
+        return torch.stack(list(self.captured.values())).float().mean(0).half()
