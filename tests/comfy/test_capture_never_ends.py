@@ -191,7 +191,7 @@ def test_a_sampler_that_calls_the_model_without_its_options_runs(models, rule):
 
 @pytest.mark.parametrize("family", ["FLUX", "SDXL"])
 def test_a_search_goes_on_with_those_that_could_be_looked_at(models, sample, monkeypatch, probe, family):
-    original, failed = maps.AttentionMaps.take, []
+    original, failed = maps.AttentionMaps.capture, []
 
     def fails_once(self, *args):
         if not failed:
@@ -200,7 +200,7 @@ def test_a_search_goes_on_with_those_that_could_be_looked_at(models, sample, mon
             raise RuntimeError("boom")
         return original(self, *args)
 
-    monkeypatch.setattr(maps.AttentionMaps, "take", fails_once)
+    monkeypatch.setattr(maps.AttentionMaps, "capture", fails_once)
     channels = models[family].get_model_object("latent_format").latent_channels
     latent = {"samples": torch.zeros(1, channels, 8, 8)}
     prompts = random_conditioning(1), random_conditioning(2)
