@@ -19,13 +19,13 @@ class LoadRewardModel(io.ComfyNode):
             category="diffusion probe/rewards",
             description="Loads a model that scores how much people would like an image, or how well it fits its "
             "prompt. Its files belong into models/reward_models; nothing is downloaded.",
-            search_aliases=["imagereward", "pickscore", "hpsv2", "clip score", "aesthetic", "diffusion probe"],
+            search_aliases=["imagereward", "pickscore", "hpsv2", "clip score", "aesthetic", "spo", "diffusion probe"],
             inputs=[
                 io.Combo.Input(
                     "name",
                     options=list(REWARDS),
-                    tooltip="ImageReward, PickScore, HPSv2.1: human preference. CLIPScore: fit to the prompt. LAION "
-                    "aesthetic: looks alone.",
+                    tooltip="What is measured: human preference, fit to the prompt, or looks alone. SPM: previews of SD1.5 "
+                    "and SDXL. See the help.",
                 )
             ],
             outputs=[

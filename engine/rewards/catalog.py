@@ -9,9 +9,9 @@ import comfy.ops
 import torch
 
 from ..core.texts import plain
-from . import clip, image_reward
+from . import clip, image_reward, step_aware
 from .files import RewardFile, fill, find, other_layout, read_tensors
-from .pixels import centre_crop, centre_crop_rounding_down, whole
+from .pixels import centre_crop, centre_crop_rounding_down, unrounded_centre_crop, whole
 from .reward_model import RewardModel
 from .word_ids import BertWords, clean_clip_words, clip_words
 
@@ -76,6 +76,11 @@ def _hps(name: str, paths: list[Path]) -> RewardModel:
     return RewardModel(name, network, network.image_size, whole, clean_clip_words)
 
 
+def _step_aware(name: str, paths: list[Path]) -> RewardModel:
+    network = _similarity(paths[0], step_aware.StepAwareNetwork, clip.GELU)
+    return step_aware.StepAwareReward(name, network, network.image_size, unrounded_centre_crop, clip_words)
+
+
 def _similarity(path: Path, kind: type[clip.ClipSimilarity], activation: str) -> clip.ClipSimilarity:
     tensors = clip.towers(read_tensors(path))
     with _unfilled(path):
@@ -105,6 +110,15 @@ def _unfilled(path: Path) -> Iterator[None]:
         raise other_layout(path, f"there is no tensor {error}") from error
     except (IndexError, TypeError, ValueError, ArithmeticError, RuntimeError, AssertionError) as error:
         raise other_layout(path, "its tensors have shapes that no such network has") from error
+
+
+def _step_aware_file(name: str) -> RewardFile:
+    return RewardFile(
+        "SPM",
+        (f"{name}.bin", f"{name}.safetensors"),
+        "5.2 GB",
+        "https://huggingface.co/SPO-Diffusion-Models/Step-Aware_Preference_Models",
+    )
 
 
 REWARDS = {
@@ -151,6 +165,14 @@ REWARDS = {
             CLIP_L,
         ),
         _aesthetic,
+    ),
+    "SPM (SD1.5)": CatalogEntry(
+        (_step_aware_file("sd-v1-5_step-aware_preference_model"),),
+        _step_aware,
+    ),
+    "SPM (SDXL)": CatalogEntry(
+        (_step_aware_file("sdxl_step-aware_preference_model"),),
+        _step_aware,
     ),
 }
 """Reward models by the name that a user chooses."""
