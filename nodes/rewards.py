@@ -24,8 +24,8 @@ class LoadRewardModel(io.ComfyNode):
                 io.Combo.Input(
                     "name",
                     options=list(REWARDS),
-                    tooltip="What is measured: human preference, fit to the prompt, or looks alone. SPM: previews of SD1.5 "
-                    "and SDXL. See the help.",
+                    tooltip="What is measured: human preference, fit to the prompt, or looks alone. SPM: previews of "
+                    "SD1.5 and SDXL. See the help.",
                 )
             ],
             outputs=[
