@@ -94,7 +94,7 @@ def test_what_is_no_name_is_refused_in_one_sentence_that_says_why(text, says):
 
 def test_a_list_that_is_too_long_is_refused_before_it_is_read():
     assert len(seed_names(("507 variation 512 at 0.15, " * MOST_SEEDS)[:MOST_TEXT])) == MOST_SEEDS
-    with pytest.raises(ValueError, match=f"Give at most {MOST_TEXT}"):
+    with pytest.raises(ValueError, match=f"in at most {MOST_TEXT} characters"):
         seed_names("7 variation 8 at 0.5 " * MOST_TEXT)
 
 
