@@ -8,6 +8,7 @@ from torch import Tensor
 from ..capture.previews import preview_images
 from ..core.marks import Marks
 from ..core.scores import Look
+from ..core.seed_list import next_seed
 from ..seed_search.outcome import Outcome
 from ..seed_search.policies.marked import all_finish
 from ..seed_search.state import CandidateState, SearchState
@@ -98,6 +99,7 @@ class SearchBoard:
         rows = [self._row(state, number, bars, ranks.get(number)) for number in range(len(state.candidates))]
         line = bars.position(self.target)
         about = {"probe": self.probe.name, "label": self.probe.label, "skilled": self.probe.skilled}
+        about["next_seed"] = str(next_seed(each.candidate.name for each in state.candidates))
         board = Board(kind="search", state=RUNNING, **about, scale=bars.scale, line=line)
         return with_rows(board, rows, [self.looks.get(number) for number in range(len(rows))])
 

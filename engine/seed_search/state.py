@@ -71,8 +71,7 @@ class CandidateState:
         if self.unrewarded:
             remark = f"no reward: {self.unrewarded}"
         return CandidateOutcome(
-            seed=self.candidate.name.seed,
-            batch_index=self.candidate.name.batch_index,
+            name=self.candidate.name,
             prompt=self.candidate.prompt,
             scores=tuple(self.scores.items()),
             reached=self.reached,
