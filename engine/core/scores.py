@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, replace
 
+PICTURE_PX = 512
+"""Longest side of the pictures of rows that are kept while a search runs, and that a board shows enlarged."""
+
 
 @dataclass(frozen=True)
 class SeedName:
