@@ -73,8 +73,8 @@ class SearchBoard:
         for number, picture in pictures.items():
             self.channel.keep_picture(number, picture)
         for number in numbers:
-            picture = small_picture(pictures[number]) if number in pictures else None
-            self.looks[number] = Look(picture, word_maps(state.candidates[number].features, len(state.candidates)))
+            small = small_picture(pictures[number]) if number in pictures else None
+            self.looks[number] = Look(small, word_maps(state.candidates[number].features, len(state.candidates)))
         self.channel.send(self.board(state))
 
     def _pictures(self, state: SearchState, numbers: Sequence[int]) -> dict[int, Tensor]:
