@@ -99,10 +99,8 @@ def scores(reward: Any, image: torch.Tensor, numbers: Sequence[int]) -> torch.Te
     images, prompts = image.expand(len(numbers), -1, -1, -1), [PROMPTS[number] for number in numbers]
     if not reward.preview_families:
         return reward.score(images, prompts)
-    from comfy.model_sampling import ModelSamplingDiscrete
-
-    sigmas = ModelSamplingDiscrete().sigmas
-    return reward.score_previews(images, prompts, [float(sigmas[TIMESTEPS[number]]) for number in numbers])
+    at = [reward.at("SDXL", 1 - TIMESTEPS[number] / max(TIMESTEPS)) for number in numbers]
+    return torch.cat([each.score(image, [prompt]) for each, prompt in zip(at, prompts, strict=True)])
 
 
 def draw_images(folder: Path, seed: int) -> None:

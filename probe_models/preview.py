@@ -53,7 +53,7 @@ class PreviewReward(Probe):
     def score_and_decode(self, rows: Sequence[Features]) -> tuple[Tensor, Tensor]:
         """Decode the rows' previews and score them; see :meth:`Probe.score_and_decode`."""
         images = self.images(rows)
-        return self.score_images(images, [row.sigma for row in rows]), images
+        return self.score_images(images, rows), images
 
     def images(self, rows: Sequence[Features]) -> Tensor:
         """Decode the rows' previews, ``[rows, H, W, 3]`` float32 on the CPU, in 0 … 1.
@@ -66,17 +66,14 @@ class PreviewReward(Probe):
         images = torch.cat([self._decoded(part) for part in latents.split(CHUNK)])
         return images.clamp_(0, 1)
 
-    def score_images(self, images: Tensor, sigmas: list[float] | None = None) -> Tensor:
-        """Score previews with the reward, ``[rows]`` float32 on the CPU.
-
-        Args:
-            images: as :meth:`images` returns them.
-            sigmas: noise level of each preview; None for finished images.
+    def score_images(self, images: Tensor, rows: Sequence[Features]) -> Tensor:
+        """Score the previews of rows captured at one moment with the reward, ``[rows]`` float32 on the CPU.
 
         Raises:
             ValueError: the reward returned another number of scores than there are images, or NaN.
         """
-        scores = rewards_of(self.reward, images, self.prompt, sigmas).cpu()
+        reward = self.reward.at(rows[0].family, rows[0].percent)
+        scores = rewards_of(reward, images, self.prompt).cpu()
         if not scores.isfinite().all():
             bad = (~scores.isfinite()).nonzero().flatten().tolist()
             raise ValueError(f"preview reward: the reward {plain(self.label)} gave NaN or infinity for rows {bad}.")

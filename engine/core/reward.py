@@ -1,6 +1,7 @@
 """Base class of rewards, which say how good a finished image is."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from .texts import plain
 class Reward(ABC):
     """Measure of how good finished images are, by a reward model or a ground truth.
 
-    A subclass defines :meth:`score`; the attributes have defaults.
+    A subclass defines :meth:`score`; the attributes and the other methods have defaults.
 
     Attributes:
         label: what the rewards are measured in, for example ``"ImageReward"``. Rewards of different labels
@@ -46,35 +47,44 @@ class Reward(ABC):
             ValueError: images or prompts that can't be scored.
         """
 
-    def score_previews(self, images: Tensor, prompts: list[str], sigmas: list[float]) -> Tensor:
-        """Return one number per decoded x0 prediction of an unfinished run; by default that of a finished image.
+    def at(self, family: str, percent: float) -> "Reward":
+        """Return the reward for x0 predictions of one model family at one noise level.
 
         Args:
-            images: as for :meth:`score`.
-            prompts: as for :meth:`score`.
-            sigmas: noise level at which each was predicted, as ``Features.sigma``; 0 for a finished image.
+            family: as ``Features.family``; empty if it isn't known.
+            percent: as ``Features.percent``; 1 for finished images, which is where a reward starts.
+        """
+        return self
+
+    def for_one_search(self) -> "Reward":
+        """Return a reward whose scores compare between all calls of one search, whatever it learns from the first."""
+        return self
+
+    def require_readable(self, prompt: str) -> None:
+        """Refuse a prompt that images can't be scored by.
 
         Raises:
-            ValueError: as :meth:`score`.
+            ValueError: the reward reads prompts, and this one is empty or says nothing that it knows.
         """
-        return self.score(images, prompts)
+        if self.reads_prompt and not prompt.strip():
+            raise ValueError(
+                "the prompt is empty, so images can't be scored by it. "
+                "Write or connect the text that CLIP Text Encode gets."
+            )
+
+    def remarks(self, prompt: str) -> tuple[str, ...]:
+        """Return sentences that the user should read about scores by a prompt, such as what of it is not read."""
+        return ()
 
 
-def rewards_of(reward: Reward, images: Tensor, prompt: str, sigmas: list[float] | None = None) -> Tensor:
-    """Return a reward's score of each image by one prompt, ``[rows]`` float32, and check their shape.
+def rewards_of(reward: Reward, images: Tensor, prompts: str | Sequence[str]) -> Tensor:
+    """Return a reward's score of each image, ``[rows]`` float32, and check their shape.
 
     Args:
-        reward: scores the images.
-        images: as for :meth:`Reward.score`.
-        prompt: the same for all.
-        sigmas: noise level of each preview; None for finished images.
+        prompts: one for all images, or one per image.
 
     Raises:
         ValueError: the reward returned something else than a number for each image; or as :meth:`Reward.score`.
     """
-    prompts = [prompt] * len(images)
-    if sigmas is None:
-        values = reward.score(images, prompts)
-    else:
-        values = reward.score_previews(images, prompts, sigmas)
-    return one_number_each(f"the reward {plain(reward.label)}", values, len(images), "image")
+    each = [prompts] * len(images) if isinstance(prompts, str) else list(prompts)
+    return one_number_each(f"the reward {plain(reward.label)}", reward.score(images, each), len(images), "image")

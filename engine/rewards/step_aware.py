@@ -1,13 +1,13 @@
 """Step-Aware Preference Model (Liang et al., "SPO", arXiv 2406.04314): a PickScore that knows the noise level.
 
-A CLIP whose image tower is modulated by the timestep, so that it scores the x0 predictions of the first steps of a
-UNet as well as finished images. Its tensors have the names of transformers' CLIP, after ``model.``.
+A CLIP whose image tower is modulated by the timestep, so that it scores finished images and also
+the x0 predictions of a UNet's first steps. Its tensors have the names of transformers' CLIP, after ``model.``.
 """
 
+import copy
 from typing import Any
 
 import comfy.clip_model
-import numpy as np
 import torch
 from comfy.ldm.modules.attention import optimized_attention_for_device
 from torch import Tensor, nn
@@ -16,7 +16,8 @@ from torch.nn.functional import normalize
 from .clip import ClipSimilarity
 from .reward_model import RewardModel
 
-TIMESTEPS = 1000
+LAST_TIMESTEP = 999
+"""Timestep of pure noise. ComfyUI's fraction of the noise range of a UNet, ``Features.percent``, is linear in it."""
 FREQUENCIES = 128
 """Number of sines, and of cosines, that a timestep is embedded by."""
 SLOWEST = 10000.0
@@ -24,41 +25,25 @@ SLOWEST = 10000.0
 
 
 class StepAwareReward(RewardModel):
-    """Reward of finished images and of previews at any noise level of a UNet.
+    """Reward of finished images and, by :meth:`at`, of previews at any noise level of a UNet.
 
     Its authors publish no figure of how well it ranks the seeds of one prompt, and none was measured here.
     """
 
     preview_families = frozenset({"SD1.5", "SDXL"})
     previews_skilled = False
+    timestep = 0
+
+    def at(self, family: str, percent: float) -> "StepAwareReward":
+        """Return the reward for previews at a noise level; see :meth:`Reward.at`."""
+        preview = copy.copy(self)
+        preview.timestep = round((1 - percent) * LAST_TIMESTEP)
+        return preview
 
     @torch.no_grad()
     def score(self, images: Tensor, prompts: list[str]) -> Tensor:
-        """Score finished images as :meth:`RewardModel.score`, at timestep 0."""
-        return self._scores(images, prompts, torch.zeros(len(images)))
-
-    @torch.no_grad()
-    def score_previews(self, images: Tensor, prompts: list[str], sigmas: list[float]) -> Tensor:
-        """Score x0 predictions at their noise levels; see :meth:`Reward.score_previews`."""
-        return self._scores(images, prompts, torch.tensor([timestep_of(sigma) for sigma in sigmas]))
-
-
-def timestep_of(sigma: float) -> int:
-    """Return the timestep 0 … 999 of SD1.5 and SDXL whose noise level is nearest to a sigma.
-
-    Args:
-        sigma: standard deviation of the noise beside a latent of unit scale, as ComfyUI's UNets have it; 0 or more.
-    """
-    if sigma <= 0:
-        return 0
-    return int(np.abs(np.log(_sigmas()) - np.log(sigma)).argmin())
-
-
-def _sigmas() -> np.ndarray:
-    """Return the noise levels of the timesteps, ``[1000]``: betas whose roots are equally spaced."""
-    betas = np.linspace(0.00085**0.5, 0.012**0.5, TIMESTEPS) ** 2
-    kept = np.cumprod(1 - betas)
-    return np.sqrt((1 - kept) / kept)
+        """Score images as :meth:`RewardModel.score`, as those of the noise level of :meth:`at`."""
+        return self._scores(images, prompts, torch.full((len(images),), self.timestep))
 
 
 class StepAwareNetwork(ClipSimilarity):

@@ -5,8 +5,12 @@ import torch
 from comfy.model_sampling import ModelSamplingDiscrete
 from diffusion_probe.dev.random_models import random_model, random_sdxl
 from diffusion_probe.dev.random_rewards import random_tensors
+from diffusion_probe.engine.capture.moments import percent_of_sigma
+from diffusion_probe.engine.capture.read import captured
 from diffusion_probe.engine.core.features import Features
-from diffusion_probe.engine.rewards import catalog, pixels, step_aware
+from diffusion_probe.engine.core.reward import Reward
+from diffusion_probe.engine.rewards import catalog, pixels
+from diffusion_probe.engine.rewards.mean_reward import MeanReward
 from diffusion_probe.engine.rewards.word_ids import clip_words
 from diffusion_probe.nodes.attach import AttachProbe, ProbeScore
 from diffusion_probe.probe_models.preview import PreviewReward
@@ -72,29 +76,47 @@ def test_it_is_the_modulated_clip_of_transformers(reward_models, images, name, e
     finished = explicit_scores(clip, added, images, PROMPTS, 0)
     assert finished.std() > 0.005
     torch.testing.assert_close(reward.score(images, PROMPTS), finished, rtol=1e-5, atol=1e-5)
-    for sigma, timestep in ((14.7, 999), (0.5, None)):
-        timestep = step_aware.timestep_of(sigma) if timestep is None else timestep
+    for timestep in (999, 400):
         expected = explicit_scores(clip, added, images, PROMPTS, timestep)
         assert (expected - finished).abs().min() > 0.01
-        torch.testing.assert_close(reward.score_previews(images, PROMPTS, [sigma] * 4), expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            reward.at("SDXL", 1 - timestep / 999).score(images, PROMPTS), expected, rtol=1e-5, atol=1e-5
+        )
 
 
-def test_each_preview_is_scored_by_its_own_noise_level_in_any_batch(reward_models):
+def test_a_preview_scores_the_same_alone_and_in_any_batch(reward_models):
     written(reward_models)
-    reward = catalog.load("SPM (SDXL)")
-    images = torch.rand(1, 33, 47, 3, generator=torch.Generator().manual_seed(1)).expand(11, -1, -1, -1)
-    sigmas = [0.1 + row for row in range(11)]
-    together = reward.score_previews(images, ["a cat"] * 11, sigmas)
-    alone = torch.cat([reward.score_previews(images[:1], ["a cat"], [sigma]) for sigma in sigmas])
+    reward = catalog.load("SPM (SDXL)").at("SDXL", 0.3)
+    images = torch.rand(11, 33, 47, 3, generator=torch.Generator().manual_seed(1))
+    together = reward.score(images, ["a cat"])
+    alone = torch.cat([reward.score(images[row : row + 1], ["a cat"]) for row in range(11)])
     assert len(set(together.tolist())) == 11
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
 
 
-def test_timesteps_are_those_that_comfyui_gives_to_sd15_and_sdxl():
-    table = ModelSamplingDiscrete()
-    sigmas = torch.cat([table.sigmas, torch.rand(500, generator=torch.Generator().manual_seed(0)) * 20 + 1e-3])
-    assert [step_aware.timestep_of(float(sigma)) for sigma in sigmas] == table.timestep(sigmas).tolist()
-    assert step_aware.timestep_of(0.0) == 0
+def test_timesteps_are_those_that_comfyui_gives_to_sd15_and_sdxl(reward_models):
+    written(reward_models)
+    reward, table = catalog.load("SPM (SDXL)"), ModelSamplingDiscrete()
+    for timestep in range(0, 1000, 37):
+        assert reward.at("SDXL", percent_of_sigma(table, float(table.sigmas[timestep]))).timestep == timestep
+    assert reward.at("", 1.0).timestep == reward.timestep == 0
+
+
+def test_a_mean_hands_the_noise_level_on_and_keeps_its_limits(reward_models, images):
+    clip, added = written(reward_models)
+    write_clip(clip, reward_models / "PickScore")
+    pick, spm = catalog.load("PickScore"), catalog.load("SPM (SDXL)")
+    mean = MeanReward([pick, spm])
+    assert mean.preview_families == spm.preview_families and not mean.previews_skilled
+    early, late = (mean.at("SDXL", percent).score(images, PROMPTS[:1]) for percent in (0.2, 0.9))
+    assert not torch.allclose(early, late, atol=1e-3)
+    unlimited = MeanReward([pick, Named()])
+    assert not unlimited.preview_families and unlimited.previews_skilled
+
+
+class Named(Reward):
+    def score(self, images, prompts):
+        return images.mean((1, 2, 3))
 
 
 def test_the_crop_is_the_authors_interpolation_and_torchvisions_crop():
@@ -109,7 +131,7 @@ def test_the_crop_is_the_authors_interpolation_and_torchvisions_crop():
 
 
 def test_a_probe_hands_the_noise_level_of_the_moment_to_the_reward(reward_models, ksampler):
-    written(reward_models)
+    clip, added = written(reward_models)
     reward = catalog.load("SPM (SDXL)")
 
     def decode(latents):
@@ -118,10 +140,11 @@ def test_a_probe_hands_the_noise_level_of_the_moment_to_the_reward(reward_models
     probe, model = PreviewReward(decode, reward, "a cat"), random_sdxl()
     attached = AttachProbe.execute(model, probe, "step 2")[0]
     latent = {"samples": ksampler(attached, latent=torch.zeros(2, 4, 16, 24), steps=4)}
-    seen = []
-    reward.score_previews = lambda images, words, sigmas: seen.append((images, sigmas)) or torch.zeros(len(images))
-    ProbeScore.execute(latent, attached)
-    assert len(seen[0][0]) == 2 and len(set(seen[0][1])) == 1 and 0.1 < seen[0][1][0] < 14
+    scores = ProbeScore.execute(latent, attached)[0].values
+    rows = captured(attached, latent)
+    timestep = int(model.get_model_object("model_sampling").timestep(torch.tensor(rows[0].sigma)))
+    expected = explicit_scores(clip, added, probe.images(rows), ["a cat"] * 2, timestep)
+    assert 0 < timestep < 999 and scores == pytest.approx(expected.tolist(), rel=1e-5)
 
 
 def test_previews_of_other_families_are_refused_before_sampling(reward_models, flux):

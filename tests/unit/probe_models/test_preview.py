@@ -60,9 +60,10 @@ def test_images_are_clamped_and_can_be_scored_without_decoding_again():
         return decode(latents)
 
     probe = PreviewReward(counting, Brightness(), "x")
-    images = probe.images([row(-1.0), row(2.0)])
+    rows = [row(-1.0), row(2.0)]
+    images = probe.images(rows)
     assert images.min() == 0 and images.max() == 1
-    assert probe.score_images(images).tolist() == [0, 1] and calls == [2]
+    assert probe.score_images(images, rows).tolist() == [0, 1] and calls == [2]
 
 
 def test_many_rows_are_decoded_in_pieces_but_judged_in_order():
