@@ -28,6 +28,7 @@ class Candidate:
         prompt: index of its prompt, from 0.
         batch_index: index of the draw from its seed, where its latent was taken out of a batch.
         shared: objects that its run shares with those of other candidates, besides the model.
+        inputs: everything that its run depends on besides the model and :attr:`name`; None: not known.
     """
 
     seed: int
@@ -35,6 +36,7 @@ class Candidate:
     prompt: int = 0
     batch_index: int = 0
     shared: tuple[Any, ...] = ()
+    inputs: tuple[Any, ...] | None = None
 
     @property
     def name(self) -> SeedName:
@@ -99,7 +101,8 @@ def ksampler_candidate(
             noise_mask=latent.get("noise_mask"), callback=callback, disable_pbar=True, seed=seed,
         )  # fmt: skip
 
-    return Candidate(seed, sample, prompt, batch_index_of(latent))
+    inputs = (steps, cfg, sampler_name, scheduler, positive, negative, latent, denoise)
+    return Candidate(seed, sample, prompt, batch_index_of(latent), inputs=inputs)
 
 
 def guider_candidate(
