@@ -4,4 +4,5 @@ import * as host from "./board/host.js";
 import * as store from "./board/store.js";
 
 host.addStyle("./board.css");
+host.addStyle("./page.css");
 startBoards(host, store);

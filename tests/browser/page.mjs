@@ -47,7 +47,7 @@ export async function openPack() {
   const errors = [];
   page.on("pageerror", (error) => errors.push(error.stack));
   page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
-  const style = '<link rel="stylesheet" href="/board/board.css"><link rel="icon" href="data:,">';
+  const style = '<link rel="stylesheet" href="/board/board.css"><link rel="stylesheet" href="/board/page.css"><link rel="icon" href="data:,">';
   await page.route("http://board.test/**", async (route) => {
     const { pathname } = new URL(route.request().url());
     if (pathname === "/") return route.fulfill({ contentType: "text/html", body: `<!doctype html>${style}<body></body>` });
