@@ -5,4 +5,4 @@ import * as store from "./board/store.js";
 
 host.addStyle("./board.css");
 host.addStyle("./page.css");
-startBoards(host, store);
+export const boards = startBoards(host, store);

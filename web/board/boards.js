@@ -154,7 +154,7 @@ class Boards {
 
   /** Brings the user to a board. */
   async #go({ workflow, display }) {
-    const node = await this.host.goTo(workflow, display);
+    const node = await this.host.goTo(workflow, display, BOARD_OUTPUT);
     for (let tries = 0; node && tries < 20 && !this.#of(node)?.focus(); tries += 1) {
       await new Promise((resolve) => setTimeout(resolve, 150)); // a workflow that was just opened asks for its boards
     }

@@ -71,7 +71,7 @@ export class Calls {
     for (const { address, pill } of this.waiting.values()) {
       const corner = this.host.isHere(address.workflow) ? this.host.cornerOf(address.display) : null;
       pill.hidden = corner === null;
-      if (corner) pill.style.transform = `translate(${corner.x}px, ${corner.y}px) translate(-100%, -110%)`;
+      if (corner) pill.style.transform = `translate(${corner.x}px, ${corner.y}px) translate(-100%, 0)`;
     }
     if (this.waiting.size > 0) requestAnimationFrame(() => this.#follow());
   }

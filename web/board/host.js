@@ -355,8 +355,11 @@ async function tabOf(workflow) {
   return null;
 }
 
-/** Shows the node that runs under an id, in its workflow and subgraph, in the middle of the page. Returns the node. */
-export async function goTo(workflow, id) {
+/**
+ * Shows the node that runs under an id, in its workflow and subgraph: that one of its widgets in the middle of the page.
+ * Returns the node, null if it is gone.
+ */
+export async function goTo(workflow, id, name) {
   if (!isHere(workflow)) {
     const tab = await tabOf(workflow);
     if (!tab) return null;
@@ -378,15 +381,28 @@ export async function goTo(workflow, id) {
   if (node.flags?.collapsed) node.collapse();
   app.canvas.ds.scale = Math.max(app.canvas.ds.scale, READABLE);
   app.canvas.centerOnNode(node);
-  app.canvas.setDirty(true, true);
+  await drawn();
+  const shown = node.widgets?.find((widget) => widget.name === name)?.element?.getBoundingClientRect();
+  const box = app.canvas.canvas.getBoundingClientRect();
+  if (shown?.height) {
+    const middle = (rect) => rect.top + rect.height / 2;
+    app.canvas.ds.offset[1] += (middle(box) - middle(shown)) / app.canvas.ds.scale;
+    await drawn();
+  }
   return node;
+}
+
+/** Draws the canvas, and waits for it and the elements over it. */
+async function drawn() {
+  app.canvas.setDirty(true, true);
+  for (let frames = 0; frames < 3; frames += 1) await new Promise(requestAnimationFrame);
 }
 
 const READABLE = 0.8; // scale from which on texts of a node can be read
 
 /**
  * Returns the position in the page of the upper right corner of the node that runs under an id, or of the subgraph that
- * it is in; null if neither is in the graph that is shown.
+ * it is in, as far as it is in sight; null if neither is.
  */
 export function cornerOf(id) {
   const parts = String(id).split(":");
@@ -395,10 +411,14 @@ export function cornerOf(id) {
     if (!node || node.graph !== app.canvas.graph) continue;
     const { scale, offset } = app.canvas.ds;
     const box = app.canvas.canvas.getBoundingClientRect();
-    const width = node.flags?.collapsed ? (node._collapsed_width ?? 80) : node.size[0];
-    const x = box.left + (node.pos[0] + width + offset[0]) * scale;
-    const y = box.top + (node.pos[1] - window.LiteGraph.NODE_TITLE_HEIGHT + offset[1]) * scale;
-    return x > box.left && x < box.right && y > box.top && y < box.bottom ? { x, y } : null;
+    const title = window.LiteGraph.NODE_TITLE_HEIGHT;
+    const [width, height] = node.flags?.collapsed ? [node._collapsed_width ?? 80, 0] : node.size;
+    const left = box.left + (node.pos[0] + offset[0]) * scale;
+    const top = box.top + (node.pos[1] - title + offset[1]) * scale;
+    const [right, bottom] = [left + width * scale, top + (height + title) * scale];
+    const sight = document.querySelector(".graph-canvas-panel")?.getBoundingClientRect() ?? box; // between ComfyUI's bars
+    const inSight = left < sight.right && right > sight.left && top < sight.bottom && bottom > sight.top;
+    return inSight ? { x: Math.min(right, sight.right), y: Math.max(top, sight.top) } : null;
   }
   return null;
 }
