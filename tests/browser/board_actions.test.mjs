@@ -60,7 +60,7 @@ test("picks on a board that is over stay in the page, and are finished by one qu
   await act("pin", 0);
   await act("pin", 3);
   await act("pin", 2);
-  assert.equal(await said(), "This one is finished already.");
+  assert.equal(await said(), "This candidate is finished already.");
   assert.deepEqual(await page.evaluate(() => window.fake.sent), []);
   await act("finish");
   const [run] = await queued();
@@ -89,7 +89,7 @@ test("names of candidates to finish say their prompt, and variations", async () 
 test("refuses to finish under other settings, over a link, in a muted node, and without a pick", async () => {
   await search();
   await act("finish");
-  assert.match(await said(), /Pin candidates first/);
+  assert.match(await said(), /Pick candidates first/);
   await act("pin", 0);
   await page.evaluate(() => (window.node.settings = { cfg: 3 }));
   await act("finish");
@@ -195,7 +195,7 @@ test("writes a seed into another node; refuses a variation and more than a numbe
 test("writes all picked seeds into the list, each once", async () => {
   await search();
   await act("useAll");
-  assert.match(await said(), /Pin candidates first/);
+  assert.match(await said(), /Pick candidates first/);
   await act("pin", 3);
   await act("pin", 0);
   await act("useAll");
@@ -313,7 +313,10 @@ for (const [what, fails] of [
     await search();
     await page.evaluate(() => (window.fake.open.next = "run 2"));
     await page.evaluate(fails);
-    await page.waitForFunction(() => window.fake.boardOf("7").state.age?.failed);
+    await page.waitForFunction(() => {
+      const { age, state } = window.fake.boardOf("7").state;
+      return age?.failed || state === "stopped"; // or the board of the run that failed
+    });
     await page.evaluate(() => window.fake.addNode("7"));
     await page.waitForFunction(() => window.fake.boardOf("7").state.rows.size === 4);
     assert.equal((await age()).failed, true);

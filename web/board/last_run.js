@@ -104,7 +104,7 @@ export class LastRun {
   /** Marks the board after a run that ended without one; `prompt` is that run, null if it was refused. */
   async fail(prompt) {
     if (prompt !== null && this.state.address?.prompt === prompt) {
-      this.about = { ...this.about, time: Date.now(), failed: true };
+      this.about = { ...this.about, time: Date.now() };
       this.show(stopped(this.state));
       const kept = await this.store.kept(this.keyNow()); // of the run before
       if (kept) await this.store.keep(this.keyNow(), kept.output, { time: kept.time, ...kept.about, failed: true });

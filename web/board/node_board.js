@@ -41,7 +41,7 @@ export class NodeBoard extends LastRun {
 
   /** Shows a state. */
   show(state) {
-    const [age, canSend, around] = [this.#age(state), sends(state), String(this.host.valueOf(this.node, "around") ?? "")];
+    const [age, canSend, around] = [this.#age(state), this.#sends(state), String(this.host.valueOf(this.node, "around") ?? "")];
     const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
     if (state === this.state && same([age, canSend, around], [state.age, state.canSend, state.around])) return;
     this.state = { ...state, age, canSend, around };
@@ -58,6 +58,12 @@ export class NodeBoard extends LastRun {
     if (state.address || state.rows.size === 0) return null;
     const other = settings !== null && settings !== this.settings();
     return time === null && !other && !failed ? null : { time, other, failed };
+  }
+
+  /** Returns which runs a board can start. */
+  #sends(state) {
+    const over = canPick(state);
+    return { next: over && isPlain(state.next_seed), finish: over && this.host.hasInput(this.node, "finish") };
   }
 
   /** Returns the node's settings as a text to compare. */
@@ -169,7 +175,7 @@ export class NodeBoard extends LastRun {
   /** Queues a run that finishes the picked candidates, of which nothing stays in the workflow. */
   async #finish() {
     const chosen = picks(this.state).filter((row) => !row.finished);
-    if (!canPick(this.state) || chosen.length === 0) return this.#say("nothingPicked");
+    if (!canPick(this.state) || chosen.length === 0) return this.#say("pickFirst");
     this.refresh();
     if (this.state.age?.other) return this.#say("otherSettings");
     const prompt = await this.host.promptNow();
@@ -193,7 +199,7 @@ export class NodeBoard extends LastRun {
     if (!set && !this.host.setValues(this.node, { seeds: seedsFrom(first, this.#count()).join(", ") })) {
       return this.#say("linked", { name: "seeds" });
     }
-    return this.#run(this.state.around ? "nextAround" : "nextSeeds", { seed: first, around: this.state.around });
+    return this.#run(this.state.around ? "nextAround" : "nextQueued", { seed: first, around: this.state.around });
   }
 
   /** Returns how many seeds the next run has: the node's input, or as many as this board if another node decides it. */
@@ -231,14 +237,8 @@ export class NodeBoard extends LastRun {
   /** Writes the picked seeds into the node's list. */
   #useAll() {
     const seeds = [...new Set(picks(this.state).map(({ seed }) => seed))];
-    if (seeds.length === 0) return this.#say("nothingPicked");
+    if (seeds.length === 0) return this.#say("pickFirst");
     const set = this.host.hasInput(this.node, "seeds") && this.host.setValues(this.node, { seeds: seeds.join(", ") });
     return this.#say(set ? "usedAll" : "linked", { name: "seeds", count: seeds.length });
   }
-}
-
-/** Returns which runs a board can start. */
-function sends(state) {
-  const over = canPick(state);
-  return { next: over && isPlain(state.next_seed), finish: over && picks(state).some((row) => !row.finished) };
 }

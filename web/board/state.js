@@ -19,7 +19,7 @@ const NO_ROWS = { ...NEW_BOARD, rows: new Map() };
  *   now, and whether a run after it `failed`; null while a run goes on, and where nothing is known;
  * - canSend: whether the actions "next" and "finish" can start a run;
  * - around: the seed that the next run varies, empty for none;
- * - sort, word, size: what the user chose to see, the size in pixels.
+ * - sort, word, size: what the user chose to see; the size of tiles in pixels, null: as the board's room allows.
  */
 export const EMPTY = {
   ...NO_ROWS,
@@ -32,9 +32,9 @@ export const EMPTY = {
   age: null,
   canSend: { next: false, finish: false },
   around: "",
-  sort: "score",
+  sort: "rank",
   word: null,
-  size: 112,
+  size: null,
 };
 
 /** Returns the state of a run that is over, with the node's report; `from` is its run and node, null if unknown. */
@@ -104,7 +104,7 @@ function joined(base, own) {
   const fields = Object.fromEntries(Object.keys(BOARD).map((name) => [name, base[name]]));
   const { state, seconds, left } = own;
   const elapsed = base.elapsed + own.elapsed;
-  return { ...fields, state, seconds, left, elapsed, adds: own.adds, reason: own.reason || base.reason, rows };
+  return { ...fields, state, seconds, left, elapsed, adds: false, reason: own.reason || base.reason, rows };
 }
 
 /** Returns a row after a run that finished it; score, rank and mark stay as they were among its first companions. */
@@ -137,7 +137,7 @@ export function survivors({ own }) {
 }
 
 /** Returns whether a user's marks count now. */
-export const takesMarks = ({ address, state, adds }) => address !== null && !adds && (state === "running" || state === "held");
+export const takesMarks = ({ address, state, base }) => address !== null && !base && (state === "running" || state === "held");
 
 /** Returns whether candidates can be picked to be finished by another run. */
 export const canPick = (state) => state.kind === "search" && state.address === null && state.rows.size > 0;
@@ -157,12 +157,17 @@ export function marked(state, number, mark) {
   return { ...state, rows, own: state.base ? state.own : { ...state.own, rows } };
 }
 
+/** Orders of rows by name; of equals the earlier row comes first. */
+const ORDERS = {
+  rank: (a, b) => compare(a.rank ?? Infinity, b.rank ?? Infinity),
+  score: (a, b) => compare(b.score ?? -Infinity, a.score ?? -Infinity),
+  seed: (a, b) => compare(seedNumber(a), seedNumber(b)),
+};
+
 /** Returns the numbers of the rows in the order in which they are shown. */
 export function order({ rows, sort }) {
-  const all = [...rows.values()];
-  const bySeed = (a, b) => compare(seedNumber(a), seedNumber(b)) || a.row - b.row;
-  const byScore = (a, b) => (a.rank ?? Infinity) - (b.rank ?? Infinity) || a.row - b.row;
-  return all.sort(sort === "seed" ? bySeed : byScore).map(({ row }) => row);
+  const inOrder = ORDERS[sort] ?? ORDERS.rank;
+  return [...rows.values()].sort((a, b) => inOrder(a, b) || a.row - b.row).map(({ row }) => row);
 }
 
 // Seeds have 64 bits, and may be followed by " row 3".
