@@ -1,8 +1,8 @@
 // Foot of a board: what can be done with it after the run, the server's sentences, and the report.
-import { button, make, set, write } from "./dom.js";
+import { button, icon, label, make, set, write } from "./dom.js";
 import { Message } from "./message.js";
 import { canPick, picks } from "./state.js";
-import { text } from "./texts.js";
+import { seedText, text } from "./texts.js";
 
 /** Elements below the tiles. */
 export class Foot {
@@ -11,13 +11,17 @@ export class Foot {
     this.finish = button("dp-main", () => act("finish"));
     this.next = button("", () => act("next"));
     this.useAll = button("", () => act("useAll"));
-    this.buttons = make("div", "dp-over", { hidden: true }, this.finish, this.next, this.useAll);
+    this.aroundText = make("bdi", "");
+    this.stop = button("dp-icons", () => act("around", null), {}, icon("close"));
+    this.around = make("span", "dp-around", { hidden: true }, this.aroundText, this.stop);
+    this.buttons = make("div", "dp-over", { hidden: true }, this.finish, this.next, this.useAll, this.around);
     this.reason = make("div", "dp-reason", { dir: "auto" });
     this.report = make("div", "dp-report", { dir: "auto", tabindex: 0 });
     this.summary = make("summary", "");
     this.details = make("details", "dp-details", {}, this.summary, this.report);
     this.message = new Message();
     this.elements = [this.buttons, this.reason, this.details, this.message.element];
+    label(this.stop, text("noAround"));
     write(this.summary, text("report"));
   }
 
@@ -33,16 +37,19 @@ export class Foot {
   #over(state) {
     const picked = picks(state);
     const count = picked.filter(({ finished }) => !finished).length;
-    set(this.buttons, "hidden", !canPick(state) || (!state.canSend.finish && !state.canSend.next));
-    set(this.finish, "hidden", !state.canSend.finish);
-    set(this.finish, "disabled", count === 0);
-    write(this.finish, text("finishPicked", { count }));
-    set(this.finish, "title", text(count ? "finishPickedHelp" : "pickFirst"));
+    const rest = [...state.rows.values()].some(({ finished }) => !finished);
+    set(this.buttons, "hidden", !canPick(state));
+    set(this.finish, "hidden", !rest);
+    set(this.finish, "disabled", !state.canSend.finish);
+    write(this.finish, text("doFinish", { count }));
+    set(this.finish, "title", text(state.canSend.finish ? "doFinishHelp" : "pickFirst"));
     set(this.next, "hidden", !state.canSend.next);
-    write(this.next, text("nextSeeds"));
-    set(this.next, "title", text("nextSeedsHelp", { seed: state.next_seed }));
+    write(this.next, text("doNext"));
+    set(this.next, "title", text("doNextHelp", { seed: state.next_seed }));
     set(this.useAll, "hidden", picked.length === 0);
-    write(this.useAll, text("useAll"));
-    set(this.useAll, "title", text("useAllHelp"));
+    write(this.useAll, text("doUseAll"));
+    set(this.useAll, "title", text("doUseAllHelp"));
+    set(this.around, "hidden", !state.around);
+    write(this.aroundText, state.around ? text("aroundNext", { seed: seedText(state.around) }) : "");
   }
 }

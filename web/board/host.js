@@ -38,11 +38,20 @@ export function extend(name, classes, on) {
   });
 }
 
-/** Shows an element in a node, in both renderers. It is a result: neither queued nor saved with the workflow. */
+const TEXT_HEIGHT = 80;
+
+/**
+ * Shows an element in a node, in both renderers. It is a result: neither queued nor saved with the workflow. It takes the
+ * height that the node has beyond its other widgets: text fields keep a few lines (in Nodes 2.0 by board.css).
+ */
 export function addElement(node, name, element, minHeight, options = {}) {
+  for (const widget of node.widgets ?? []) {
+    if (widget.element instanceof HTMLTextAreaElement) widget.options.getMaxHeight = () => TEXT_HEIGHT;
+  }
   const widget = node.addDOMWidget(name, "diffusion_probe", element, {
     serialize: false,
     getMinHeight: () => minHeight,
+    hideOnZoom: false, // pictures can be told apart in a small node too
     ...options,
   });
   widget.serialize = false;

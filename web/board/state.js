@@ -19,6 +19,7 @@ export const EMPTY = {
   images: new Map(), // finished images by row: {url, name}
   age: null, // of a board that is shown again: {time, other, failed}
   canSend: { next: false, finish: false },
+  around: "", // the seed that the next run varies
 };
 
 /** Returns the state of a run that is over, with the node's report. */
@@ -50,6 +51,9 @@ export const takesMarks = (state) => state.address !== null && (state.state === 
 
 /** Returns whether the board is over, so that candidates are picked to be finished after all. */
 export const canPick = (state) => state.kind === "search" && state.address === null && state.rows.size > 0;
+
+/** Returns whether a row takes a mark now. */
+export const canMark = (state, row) => (takesMarks(state) ? !row.gone : canPick(state) && !row.finished);
 
 /** Returns the rows that the user pinned. */
 export const picks = (state) => [...state.rows.values()].filter(({ mark }) => mark === "pinned");
