@@ -143,8 +143,8 @@ test("after a run, picked candidates are finished or written into seeds, and the
   await page.getByRole("button", { name: "Next seeds" }).click();
   assert.deepEqual(await acts(), [["pin", 3], ["finish", undefined], ["useAll", undefined], ["next", undefined]]);
   await page.evaluate(() => window.v.show({ ...window.v.state, around: "503" }));
-  assert.match(await textOf(".dp-over"), /The next run varies seed 503/);
-  await page.getByRole("button", { name: "Stop varying this seed" }).click();
+  assert.match(await textOf(".dp-over"), /Variations of 503: stop/);
+  await page.getByRole("button", { name: "Variations of 503: stop" }).click();
   assert.deepEqual((await acts()).at(-1), ["around", null]);
   await run(2);
   assert.ok(await page.locator(".dp-over").isHidden(), "not while a run goes on");

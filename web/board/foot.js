@@ -1,8 +1,8 @@
 // Foot of a board: what can be done with it after the run, the server's sentences, and the report.
-import { button, icon, label, make, set, write } from "./dom.js";
+import { button, make, set, write } from "./dom.js";
 import { Message } from "./message.js";
 import { canPick, picks } from "./state.js";
-import { seedText, text } from "./texts.js";
+import { text } from "./texts.js";
 
 /** Elements below the tiles. */
 export class Foot {
@@ -11,17 +11,14 @@ export class Foot {
     this.finish = button("dp-main", () => act("finish"));
     this.next = button("", () => act("next"));
     this.useAll = button("", () => act("useAll"));
-    this.aroundText = make("bdi", "");
-    this.stop = button("dp-icons", () => act("around", null), {}, icon("close"));
-    this.around = make("span", "dp-around", { hidden: true }, this.aroundText, this.stop);
-    this.buttons = make("div", "dp-over", { hidden: true }, this.finish, this.next, this.useAll, this.around);
+    this.stop = button("", () => act("around", null));
+    this.buttons = make("div", "dp-over", { hidden: true }, this.finish, this.next, this.useAll, this.stop);
     this.reason = make("div", "dp-reason", { dir: "auto" });
     this.report = make("div", "dp-report", { dir: "auto", tabindex: 0 });
     this.summary = make("summary", "");
     this.details = make("details", "dp-details", {}, this.summary, this.report);
     this.message = new Message();
     this.elements = [this.buttons, this.reason, this.details, this.message.element];
-    label(this.stop, text("noAround"));
     write(this.summary, text("report"));
   }
 
@@ -49,7 +46,8 @@ export class Foot {
     set(this.useAll, "hidden", picked.length === 0);
     write(this.useAll, text("doUseAll"));
     set(this.useAll, "title", text("doUseAllHelp"));
-    set(this.around, "hidden", !state.around);
-    write(this.aroundText, state.around ? text("aroundNext", { seed: seedText(state.around) }) : "");
+    set(this.stop, "hidden", !state.around);
+    write(this.stop, text("stopVarying", { seed: state.around }));
+    set(this.stop, "title", text("stopVaryingHelp"));
   }
 }
