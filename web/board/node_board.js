@@ -24,7 +24,7 @@ export class NodeBoard extends LastRun {
     this.state = { ...this.state, size: store.size() ?? this.state.size };
     const root = make("div", "dp-root");
     host.hideImages(node);
-    host.addElement(node, BOARD_OUTPUT, root, HEIGHT);
+    host.addElement(node, BOARD_OUTPUT, root, HEIGHT, { fills: true });
     this.turn = ready.then(() => {
       const ask = { targets: () => host.seedNodes(), picture: (row) => this.picture(row) };
       this.view = new View((action, value) => this.act(action, value), ask);

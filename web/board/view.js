@@ -26,6 +26,7 @@ export class View {
     this.ask = ask;
     const own = {
       open: (row) => this.large.open(row, this),
+      chosen: () => this.say(text("chooseOther")),
       compare: (pair) => this.compare.open(pair, this),
       menu: (row, at) => this.#menu(row, at),
       go: (row) => (this.state.state === "held" || row === undefined ? act("go") : own.open(row)),
