@@ -4,6 +4,7 @@ import comfy.samplers
 from comfy_api.latest import io, ui
 
 from ..engine.board.channel import open_board
+from ..engine.board.prompt_texts import prompt_texts
 from ..engine.board.schema import BOARD_OUTPUT
 from ..engine.board.search_board import SearchBoard
 from ..engine.capture.hooks.families import require_fit
@@ -160,7 +161,7 @@ class SeedSearch(io.ComfyNode):
 
             final_reward = FinalReward(judge.score, judge.label) if judge is not None else None
             waits, aim = hold_seconds if hold_for_me else None, target if policy == GOOD_ENOUGH else None
-            board = SearchBoard(channel, model, probe, waits, aim)
+            board = SearchBoard(channel, model, probe, waits, aim, prompt_texts(("positive", *MORE_PROMPTS)))
             options = SearchOptions(max_rows, final_reward, board)
             result = seed_search(model, found, probe, make_policy, survivors, options)
         outcome, best = result.outcome, [result.outcome.candidates[number] for number in result.survivors]

@@ -32,6 +32,7 @@ class SearchBoard:
     Args:
         hold_seconds: how long to wait for the user before the survivors are finished; None: not at all.
         target: the score that is good enough, if the policy has one.
+        prompts: texts of the prompts, as far as they are known.
 
     Attributes:
         looks: pictures and maps of the candidates that were scored, by number.
@@ -46,9 +47,10 @@ class SearchBoard:
         probe: Any,
         hold_seconds: float | None = None,
         target: float | None = None,
+        prompts: tuple[str, ...] = (),
     ):
         self.channel, self.model, self.probe = channel, model, probe
-        self.hold_seconds, self.target = hold_seconds, target
+        self.hold_seconds, self.target, self.prompts = hold_seconds, target, prompts
         self.pictured = not previews_off()
         self.looks: dict[int, Look] = {}
         self.goals: Mapping[int, int] = {}
@@ -72,8 +74,8 @@ class SearchBoard:
         for number, picture in pictures.items():
             self.channel.keep_picture(number, picture)
         for number in numbers:
-            picture = small_picture(pictures[number]) if number in pictures else None
-            self.looks[number] = Look(picture, word_maps(state.candidates[number].features, len(state.candidates)))
+            shown = small_picture(pictures[number]) if number in pictures else None
+            self.looks[number] = Look(shown, word_maps(state.candidates[number].features, len(state.candidates)))
         self.channel.send(self.board(state))
 
     def _pictures(self, state: SearchState, numbers: Sequence[int]) -> dict[int, Tensor]:
@@ -108,7 +110,7 @@ class SearchBoard:
         looks = [self.looks.get(row) for row in range(len(outcome.candidates))]
         rows = outcome.rows_of_all()
         times = self._times(self._rows_of_all if isnan(rows) else rows)
-        return replace(outcome_board(outcome, looks, self.target), **times, left=0.0)
+        return replace(outcome_board(outcome, looks, self.target), **times, left=0.0, prompts=self.prompts)
 
     def board(self, state: SearchState) -> Board:
         """Return the board as it is now."""
@@ -121,7 +123,7 @@ class SearchBoard:
         about = {"probe": self.probe.name, "label": self.probe.label, "skilled": self.probe.skilled}
         self._rows_of_all = state.rows_of_all()
         times = {**self._times(self._rows_of_all), "left": _rounded(self.clock.left)}
-        board = Board(kind="search", state=RUNNING, **about, scale=bars.scale, line=line, **times)
+        board = Board(kind="search", state=RUNNING, **about, scale=bars.scale, line=line, prompts=self.prompts, **times)
         return with_rows(board, rows, [self.looks.get(number) for number in range(len(rows))])
 
     def _times(self, rows_of_all: float | None) -> dict[str, Any]:
