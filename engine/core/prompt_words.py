@@ -26,8 +26,8 @@ WITHOUT_SPACES = ("CJK ", "HIRAGANA", "KATAKANA", "HALFWIDTH KATAKANA")
 STOP_WORDS = frozenset(
     "a an the this that these those of in on at to into onto from by with for as and or but nor so than then is are "
     "was were be been being am has have had having do does did it its it's he him his she her hers they them their "
-    "theirs i me my mine we us our ours you your yours who whom whose which what there here where when while if because very "
-    "just also such some any each both s t".split()
+    "theirs i me my mine we us our ours you your yours who whom whose which what there here where when while if "
+    "because very just also such some any each both s t".split()
 )
 """English words that depict nothing. Words of place and number ("left", "under", "two") and "no" are none of them."""
 
