@@ -7,6 +7,7 @@ import torch
 from diffusion_probe.engine.board.search_board import SearchBoard
 from diffusion_probe.engine.core.features import Features
 from diffusion_probe.engine.core.marks import NO_MARKS
+from diffusion_probe.engine.core.scores import SeedName
 from diffusion_probe.engine.seed_search.candidates import Candidate
 from diffusion_probe.engine.seed_search.clock import SearchClock
 from diffusion_probe.engine.seed_search.state import CandidateState, SearchState
@@ -38,7 +39,7 @@ def candidate(seed, scores=(), reached=0, **run):
     if scores:
         moment = f"step {scores[-1][0]}"
         features = Features("flux", moment, scores[-1][0], 0.5, 0.2, denoised=torch.zeros(4, 8, 8))
-    one = Candidate(seed, sample=lambda model, callback: None)
+    one = Candidate(SeedName(seed), sample=lambda model, callback: None)
     run = SimpleNamespace(**{**state, **run})
     picture = torch.rand(16, 16, 3) if scores else None
     return CandidateState(one, run, reached, dict(scores), features=features, picture=picture)
@@ -72,7 +73,7 @@ def test_policies_get_scores_by_moment_and_the_candidates_that_can_continue(stat
 
 def test_the_outcome_of_a_candidate_is_its_state_in_plain_values(state):
     first, *_, failed = (each.outcome(mark) for each, mark in zip(state.candidates, ("pinned", None, None, None)))
-    assert (first.seed, first.scores, first.reached, first.mark) == (2**63, ((2, 0.5), (5, 0.1)), 5, "pinned")
+    assert (first.name, first.scores, first.reached, first.mark) == (SeedName(2**63), ((2, 0.5), (5, 0.1)), 5, "pinned")
     assert (failed.failure, failed.finished, failed.remark) == ("broken", False, None)
     state.candidates[2].leave_unscored(5, "no evaluation")
     assert state.candidates[2].outcome(None).remark == "not scored at step 5: no evaluation"
