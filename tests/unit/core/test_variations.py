@@ -134,7 +134,7 @@ def test_a_list_for_a_search_may_have_variations_and_one_for_a_batch_may_not():
         listed_names(1, 1, "7 variation 8 at 0.15, 7 variation 8 at 0.150")
 
 
-def test_the_noises_of_a_variation_are_weighted_by_the_cosine_and_sine_of_its_strength():
+def test_the_noises_of_a_variation_are_weighted_by_cosine_and_sine():
     angle, second = 0.15 * math.pi / 2, 0.1 * math.pi / 2
     assert SeedName(7).weights() == {7: 1.0}
     assert SeedName(7, 3, ((8, 0.15),)).weights() == {7: math.cos(angle), 8: math.sin(angle)}
