@@ -117,6 +117,7 @@ export class NodeBoard extends LastRun {
       size: () => this.#size(value),
       copy: () => this.#copy(value),
       go: () => this.#go(),
+      finishOne: () => this.#finishOne(value),
       pin: () => this.#mark("pinned", value),
       discard: () => this.#mark("discarded", value),
       finish: () => this.#finish(),
@@ -150,6 +151,12 @@ export class NodeBoard extends LastRun {
 
   async #go() {
     if (this.state.state === "held") await this.#answer({ do: "go" });
+  }
+
+  /** Picks a candidate of a run that waits for a choice, and goes on. */
+  async #finishOne(number) {
+    if (this.state.rows.get(number)?.mark !== "pinned") await this.#mark("pinned", number);
+    if (this.state.rows.get(number)?.mark === "pinned") await this.#go();
   }
 
   async #mark(wanted, number) {
