@@ -5,6 +5,7 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..engine.board.channel import open_board
+from ..engine.board.prompt_texts import prompt_texts
 from ..engine.core.seed_list import MOST_SEEDS
 from ..engine.seed_search.candidates import ksampler_candidate
 from ..engine.seed_search.outcome import outcome_text
@@ -64,15 +65,15 @@ class SeedSearch(io.ComfyNode):
                     min=0.0,
                     max=1e4,
                     step=0.1,
-                    tooltip="Cost limit in images: 4 is as many steps as four images take. 0: score all candidates at "
-                    '"cut". Not used without a probe.',
+                    tooltip='Cost limit in images: 4 is as many steps as four images take. 0: scores all at "cut". Not '
+                    "used without a probe.",
                 ),
                 io.Combo.Input(
                     "policy",
                     options=list(POLICIES),
                     default=SEQUENTIAL,
-                    tooltip='"sequential" decides at many moments, "one cut" once at "cut", "successive halving" at '
-                    "20, 35 and 50 %. See the help. Not used without a probe.",
+                    tooltip='"sequential": many moments; "one cut": at "cut"; "successive halving": 20, 35, 50 %. Not '
+                    "used without a probe.",
                 ),
                 io.Int.Input("steps", default=20, min=1, max=10000, tooltip=AS_IN_KSAMPLER),
                 io.Float.Input("cfg", default=8.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip=AS_IN_KSAMPLER),
@@ -191,7 +192,8 @@ class SeedSearch(io.ComfyNode):
             hold_for_me, hold_seconds, cut, finish, around, strength,
         )  # fmt: skip
         with named_errors("Seed Search"), open_board() as channel:
-            result, shown = search.run(channel, model, candidate, len(prompts))
+            texts = prompt_texts(("positive", *MORE_PROMPTS))
+            result, shown = search.run(channel, model, candidate, texts, len(prompts))
         if result.latents is None:  # silent: that nothing was chosen is a normal result
             return io.NodeOutput(*[ExecutionBlocker(None)] * len(cls.GET_SCHEMA().outputs), ui=shown)
         outcome, best = result.outcome, [result.outcome.candidates[number] for number in result.survivors]

@@ -52,13 +52,16 @@ class Search:
     around: str = ""
     strength: float = 0.15
 
-    def run(self, channel: Channel, model: Any, make: Make, prompts: int = 1) -> tuple[SearchResult, dict[str, Any]]:
+    def run(
+        self, channel: Channel, model: Any, make: Make, texts: tuple[str, ...] = (), prompts: int = 1
+    ) -> tuple[SearchResult, dict[str, Any]]:
         """Search the candidates, or finish those that ``finish`` names, and return the result and what the node shows.
 
         Args:
             channel: of the board.
             model: the MODEL that is sampled.
             make: makes the candidates.
+            texts: of the prompts, as far as they are known, for the board.
             prompts: number of wordings, each a candidate with each seed.
 
         Raises:
@@ -67,7 +70,7 @@ class Search:
         final_reward = final_reward_of(self.judge)
         if self.finish.strip():
             found = [make(name, prompt) for name, prompt in named_candidates(self.finish, prompts)]
-            board = SearchBoard(channel, model, None, wanted=len(found))
+            board = SearchBoard(channel, model, None, wanted=len(found), prompts=texts)
             result = finish_candidates(model, found, self._options(final_reward, board))
         else:
             require_usable(self.probe, model, self.unskilled_scores == USE_ANYWAY)
@@ -75,7 +78,7 @@ class Search:
             found = [make(name, prompt) for name in names for prompt in range(prompts)]
             waits = self.hold_seconds if self.hold_for_me or self.probe is None else None
             aim = self.target if self.policy == GOOD_ENOUGH and self.probe is not None else None
-            board = SearchBoard(channel, model, self.probe, waits, aim, self.survivors)
+            board = SearchBoard(channel, model, self.probe, waits, aim, self.survivors, texts)
             options = self._options(final_reward, board)
             policy = self._policy(len(found))
             result = seed_search(model, found, self.probe, policy, self.survivors, options)

@@ -34,6 +34,7 @@ IDS = [
     "DiffusionProbeScoreImages",
     "DiffusionProbeSeedBatch",
     "DiffusionProbeSeedSearch",
+    "DiffusionProbeSeedSearchCustom",
     "DiffusionProbeShapesJudge",
     "DiffusionProbeTCPadeCache",
     "DiffusionProbeTrainProbe",
