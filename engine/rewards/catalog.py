@@ -19,7 +19,11 @@ OPERATIONS = comfy.ops.manual_cast
 """Layers that ComfyUI can leave in another precision or on another device than their input."""
 
 CLIP_L = RewardFile(
-    "CLIP-ViT-L-14", ("model.safetensors",), "1.71 GB", "https://huggingface.co/openai/clip-vit-large-patch14"
+    "CLIP-ViT-L-14",
+    ("model.safetensors",),
+    "1.71 GB",
+    "https://huggingface.co/openai/clip-vit-large-patch14/resolve/main/model.safetensors",
+    "a2bf730a0c7debf160f7a6b50b3aaf3703e7e88ac73de7a314903141db026dcb",
 )
 
 
@@ -48,7 +52,31 @@ def load(name: str) -> RewardModel:
     """
     if name not in REWARDS:
         raise ValueError(f'there is no reward model "{plain(name)}". There are: {", ".join(REWARDS)}.')
-    return REWARDS[name].build(name, find(name, REWARDS[name].files))
+    try:
+        paths = find(name, REWARDS[name].files)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error} Ready are: {', '.join(ready_rewards()) or 'none'}.") from None
+    return REWARDS[name].build(name, paths)
+
+
+def ready_rewards() -> list[str]:
+    """Return the names of the rewards whose files are all there."""
+    return [name for name, entry in REWARDS.items() if all(file.path() for file in entry.files)]
+
+
+def file_list(name: str) -> str:
+    """Write for people which files of one reward are there, and what the other rewards need.
+
+    Args:
+        name: the reward that is described first.
+    """
+    first, *others = [name, *(each for each in REWARDS if each != name)]
+    lines = [f"{first}:", *(f"  {file.described()}" for file in REWARDS[first].files)]
+    for each in others:
+        absent = [file for file in REWARDS[each].files if file.path() is None]
+        lines.append(f"{each}: {'needs' if absent else 'ready'}")
+        lines += [f"  {file.wanted()}" for file in absent]
+    return "\n".join(lines)
 
 
 def _image_reward(name: str, paths: list[Path]) -> RewardModel:
@@ -117,7 +145,7 @@ def _step_aware_file(name: str) -> RewardFile:
         "SPM",
         (f"{name}.bin", f"{name}.safetensors"),
         "5.2 GB",
-        "https://huggingface.co/SPO-Diffusion-Models/Step-Aware_Preference_Models",
+        f"https://huggingface.co/SPO-Diffusion-Models/Step-Aware_Preference_Models/resolve/main/{name}.bin",
     )
 
 
@@ -128,16 +156,25 @@ REWARDS = {
                 "ImageReward",
                 ("ImageReward.pt", "ImageReward.safetensors"),
                 "1.79 GB",
-                "https://huggingface.co/THUDM/ImageReward",
+                "https://huggingface.co/THUDM/ImageReward/resolve/main/ImageReward.pt",
             ),
-            RewardFile("ImageReward", ("vocab.txt",), "0.2 MB", "https://huggingface.co/google-bert/bert-base-uncased"),
+            RewardFile(
+                "ImageReward",
+                ("vocab.txt",),
+                "0.2 MB",
+                "https://huggingface.co/google-bert/bert-base-uncased/resolve/main/vocab.txt",
+                "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+            ),
         ),
         _image_reward,
     ),
     "PickScore": CatalogEntry(
         (
             RewardFile(
-                "PickScore", ("model.safetensors",), "3.94 GB", "https://huggingface.co/yuvalkirstain/PickScore_v1"
+                "PickScore",
+                ("model.safetensors",),
+                "3.94 GB",
+                "https://huggingface.co/yuvalkirstain/PickScore_v1/resolve/main/model.safetensors",
             ),
         ),
         _pick_score,
@@ -148,7 +185,7 @@ REWARDS = {
                 "HPSv2.1",
                 ("HPS_v2.1_compressed.pt", "HPS_v2.1_compressed.safetensors"),
                 "1.97 GB",
-                "https://huggingface.co/xswu/HPSv2",
+                "https://huggingface.co/xswu/HPSv2/resolve/main/HPS_v2.1_compressed.pt",
             ),
         ),
         _hps,
@@ -160,7 +197,8 @@ REWARDS = {
                 "LAION-aesthetic",
                 ("sac+logos+ava1-l14-linearMSE.pth", "sac+logos+ava1-l14-linearMSE.safetensors"),
                 "3.7 MB",
-                "https://github.com/christophschuhmann/improved-aesthetic-predictor",
+                "https://github.com/christophschuhmann/improved-aesthetic-predictor/raw/main/"
+                "sac%2Blogos%2Bava1-l14-linearMSE.pth",
             ),
             CLIP_L,
         ),

@@ -66,8 +66,8 @@ class RewardModel(Reward):
             [self.patcher], memory_required=min(CHUNK, len(images)) * MEMORY_PER_IMAGE
         )
         chunks = [
-            self._chunk(*(rows[first : first + CHUNK] for rows in (images, prompts, *more)))
-            for first in range(0, len(images), CHUNK)
+            self._chunk(images[rows], prompts[rows], *(values[rows] for values in more))
+            for rows in (slice(first, first + CHUNK) for first in range(0, len(images), CHUNK))
         ]
         scores = torch.cat(chunks)
         if not scores.isfinite().all():

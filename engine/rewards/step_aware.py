@@ -64,14 +64,16 @@ class StepAwareNetwork(ClipSimilarity):
             }
         )
 
-    def forward(self, pixels: Tensor, ids: Tensor, timesteps: Tensor) -> Tensor:
+    def forward(self, pixels: Tensor, ids: Tensor, timesteps: Tensor | None = None) -> Tensor:
         """Return the scores ``[rows]`` of pixels ``[rows, 3, size, size]`` that were predicted at these timesteps.
 
         Args:
             pixels: normalised.
             ids: word ids ``[rows, 77]``.
-            timesteps: ``[rows]``, 0 for finished images, 999 for pure noise.
+            timesteps: ``[rows]``, 0 for finished images, 999 for pure noise; None: finished images.
         """
+        if timesteps is None:
+            timesteps = torch.zeros(len(pixels), device=pixels.device)
         time = self.t_embedder["mlp"](_waves(timesteps).to(pixels))
         image = self.vision.visual_projection(self.vision.vision_model(pixels, time))
         cosines = (normalize(image, dim=-1) * normalize(self.text(ids)[2], dim=-1)).sum(-1)
