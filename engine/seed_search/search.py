@@ -116,7 +116,7 @@ class _Search:
                 "Connect the MODEL from before the seeds are set: a search sets them itself."
             )
         shared = {id(thing): thing for candidate in candidates for thing in candidate.shared}
-        room = options.prefixes.limit_bytes if options.prefixes else 0
+        room = 0 if options.prefixes is None else options.prefixes.limit_bytes
         self.hub = Hub(model, options.max_rows, tuple(shared.values()), RowCheck(model), room)
         self.looker = Looker(self.hub, probe)
         self.keys, self.options = RunKeys(model), options

