@@ -10,7 +10,7 @@ from ..engine.board.search_board import SearchBoard
 from ..engine.capture.hooks.families import require_fit
 from ..engine.core.features import DENOISED
 from ..engine.core.scores import SeedName
-from ..engine.core.seed_list import MOST_SEEDS, candidate_names, seed_list
+from ..engine.core.seed_list import MOST_SEEDS, candidate_names, listed_names, names_around
 from ..engine.core.skill import PREVIEW, Skill
 from ..engine.seed_search.candidates import ksampler_candidate
 from ..engine.seed_search.outcome import outcome_report, outcome_text
@@ -146,6 +146,22 @@ class SeedSearch(io.ComfyNode):
                     tooltip="Finish only these candidates, in this order, without a search. The board fills it in for "
                     "one run.",
                 ),
+                io.String.Input(
+                    "around",
+                    default="",
+                    optional=True,
+                    placeholder="a seed: 507",
+                    tooltip="A seed to vary: each candidate mixes its noise with that of its own seed. Empty: off.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=0.15,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    optional=True,
+                    tooltip='How far the candidates differ from "around": 0.1 a little, 0.3 much, 1: other seeds.',
+                ),
             ],
             outputs=[
                 io.Latent.Output(display_name="latent", tooltip="The finished survivors, best first."),
@@ -173,7 +189,7 @@ class SeedSearch(io.ComfyNode):
         cls, model, positive, negative, latent_image, seed, candidates, survivors, budget, policy,
         steps, cfg, sampler_name, scheduler, denoise, probe=None, seeds="", judge=None, target=0.8, max_rows=0,
         unskilled_scores=REFUSE, positive_2=None, positive_3=None, positive_4=None, hold_for_me=False, hold_seconds=300,
-        cut=CUT_SHARE, finish="",
+        cut=CUT_SHARE, finish="", around="", strength=0.15,
     ) -> io.NodeOutput:  # fmt: skip
         prompts = [positive, *(more for more in (positive_2, positive_3, positive_4) if more is not None)]
         settings = (steps, cfg, sampler_name, scheduler)
@@ -184,13 +200,13 @@ class SeedSearch(io.ComfyNode):
         with named_errors("Seed Search"), open_board() as channel:
             final_reward = final_reward_of(judge)
             if finish.strip():
-                found = [candidate(name.seed, prompt) for name, prompt in named_candidates(finish, len(prompts))]
+                found = [candidate(name, prompt) for name, prompt in named_candidates(finish, len(prompts))]
                 board = SearchBoard(channel, model, None, wanted=len(found))
                 options = SearchOptions(max_rows, final_reward, board, PREFIXES)
                 result = finish_candidates(model, found, options)
             else:
                 require_usable(probe, model, unskilled_scores == USE_ANYWAY)
-                names = seed_list(seed, candidates, seeds)
+                names = names_around(around, strength, listed_names(seed, candidates, seeds))
                 found = [candidate(name, prompt) for name in names for prompt in range(len(prompts))]
 
                 def make_policy(run_steps: int):

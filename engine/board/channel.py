@@ -10,10 +10,13 @@ from time import monotonic
 from typing import Any
 
 from comfy.model_management import throw_exception_if_processing_interrupted
+from torch import Tensor
 
 from ..core.marks import GO, GONE, MARKS, NO_MARKS, NOBODY, TIME, Marks
 from ..core.texts import quoted, writable_values
 from .address import Address, is_connected, running_address, server
+from .large_pictures import LARGE_PICTURES
+from .pictures import jpeg_url, large_picture
 from .schema import BOARD_EVENT, Board, EventHead
 from .values import HELD, STOPPED
 
@@ -109,6 +112,11 @@ class Channel:
     def note_sign_of_life(self) -> None:
         """Note that the browser is there: ComfyUI may forget the socket of one that connected again."""
         self._seen = monotonic()
+
+    def keep_picture(self, row: int, picture: Tensor) -> None:
+        """Keep a large picture of a row, ``[height, width, 3]`` float 0 to 1 or uint8, for a page that asks for it."""
+        if self.address is not None:
+            LARGE_PICTURES.put(self.address[:2], self.secret, row, large_picture(picture))
 
     def answer(self, action: str, row: Any = None, gone_seconds: Any = None) -> None:
         """Carry out a user's action on the board.
@@ -254,37 +262,62 @@ def _changed(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in new.items() if old.get(name, MISSING) != value}
 
 
-def answer(data: Any) -> list[dict[str, Any]]:
-    """Carry out an answer of a browser, and return the boards that it asks for, whole.
+def answer(data: Any) -> dict[str, Any]:
+    """Carry out an answer of a browser, and return the values of the server's reply.
 
     Args:
         data: ``{"prompt_id", "node_id", "secret", "do", "row", "gone_seconds"}``, where ``do`` is "hello" (a board
             shows the run; ``gone_seconds`` is how long its browser may be gone while the run waits, optional), "go"
-            (go on), or "pin", "discard" or "clear" (of ``row``); or ``{"do": "boards", "secrets"}``, which asks for
-            all boards with these secrets.
+            (go on), "pin", "discard" or "clear" (of ``row``), or "picture" (asks for the large picture of ``row``,
+            also some time after the run); or ``{"do": "boards", "secrets"}``, which asks for all open boards with
+            these secrets.
+
+    Returns:
+        ``boards``, those that were asked for, whole; and ``picture``, a data URL or None, if one was asked for.
 
     Raises:
         ValueError: it is neither.
-        KeyError: no such board is open, or it has another secret.
+        KeyError: no such board is open, or it has another secret; or of "picture", none is kept of the run.
     """
     if not isinstance(data, dict) or not isinstance(data.get("do"), str):
         raise ValueError('a board\'s answer is an object with "do"')
     if data["do"] == "boards":
-        known = data.get("secrets")
-        if not isinstance(known, list) or len(known) > MOST_SECRETS:
-            raise ValueError(f"an answer asks for boards by a list of at most {MOST_SECRETS} secrets")
-        shown = [channel for channel in list(_open.values()) if _knows(channel, known)]
-        for channel in shown:
-            channel.note_sign_of_life()
-        return [channel.whole() for channel in shown if channel.board or channel.asks]
-    channel = _open[str(data.get("prompt_id")), str(data.get("node_id"))]
-    if not _knows(channel, [data.get("secret")]):
-        raise KeyError("another secret")
+        return {"boards": _boards(data.get("secrets"))}
+    run = str(data.get("prompt_id")), str(data.get("node_id"))
+    channel = _open.get(run)
+    if data["do"] == "picture":
+        _require_secret(channel.secret if channel else LARGE_PICTURES.secret_of(run), data)
+        return {"boards": [], "picture": _picture(run, data.get("row"))}
+    if channel is None:
+        raise KeyError("no such board is open")
+    _require_secret(channel.secret, data)
     channel.answer(data["do"], data.get("row"), data.get("gone_seconds"))
-    return []
+    return {"boards": []}
 
 
-def _knows(channel: Channel, known: list[Any]) -> bool:
-    """Tell whether a browser knows the channel's secret."""
+def _boards(known: Any) -> list[dict[str, Any]]:
+    """Return the open boards with these secrets."""
+    if not isinstance(known, list) or len(known) > MOST_SECRETS:
+        raise ValueError(f"an answer asks for boards by a list of at most {MOST_SECRETS} secrets")
+    shown = [channel for channel in list(_open.values()) if _is_known(channel.secret, known)]
+    for channel in shown:
+        channel.note_sign_of_life()
+    return [channel.whole() for channel in shown if channel.board or channel.asks]
+
+
+def _picture(run: tuple[str, str], row: Any) -> str | None:
+    if type(row) is not int:
+        raise ValueError(f"a board has no picture of row {quoted(row)}")
+    data = LARGE_PICTURES.picture(run, row)
+    return None if data is None else jpeg_url(data)
+
+
+def _require_secret(secret: str, data: dict[str, Any]) -> None:
+    if not _is_known(secret, [data.get("secret")]):
+        raise KeyError("another secret")
+
+
+def _is_known(secret: str, known: list[Any]) -> bool:
+    """Tell whether a secret is among the values that a browser sent."""
     texts = (each for each in known if isinstance(each, str) and each.isascii())
-    return any(secrets.compare_digest(channel.secret, each) for each in texts)
+    return any(secrets.compare_digest(secret, each) for each in texts)

@@ -155,6 +155,7 @@ def outcome_board(outcome: Outcome, looks: Sequence[Look | None], target: float 
     reason = " ".join(filter(None, [f"Finished {finished} of {len(outcome.candidates)} candidates.", outcome.choice()]))
     line = bars.position(target)
     about = {**probe_fields(outcome), "chooses": outcome.chooses, "adds": outcome.adds, "wanted": outcome.wanted}
+    about["next_seed"] = "" if outcome.adds else outcome.next_seed
     board = Board(kind="search", state=DONE, **about, scale=bars.scale, reason=reason, line=line)
     return with_rows(board, rows, looks)
 

@@ -3,6 +3,9 @@
 from dataclasses import dataclass, replace
 from math import cos, hypot, pi, sin
 
+PICTURE_PX = 512
+"""Longest side of the pictures of rows that are kept while a search runs, and that a board shows enlarged."""
+
 
 @dataclass(frozen=True)
 class SeedName:

@@ -192,7 +192,8 @@ class _Words:
     def __init__(self, text: str):
         if len(text) > MOST_TEXT:
             raise ValueError(
-                f"the list of seeds has {len(text)} characters. Give at most {MOST_TEXT}, and at most {MOST_SEEDS} seeds."
+                f"the list of seeds has {len(text)} characters. "
+                f"Give at most {MOST_SEEDS} seeds, in at most {MOST_TEXT} characters."
             )
         self.words, self.at = text.translate(SEPARATORS).split(), 0
 

@@ -28,7 +28,7 @@ from .policies.plan import expected_steps
 from .policies.policy import Policy
 from .prefixes import PrefixStore, RunKey, RunKeys
 from .progress import RowProgress
-from .result import FinalReward, SearchResult, none_finished, search_result
+from .result import FinalReward, SearchResult, closing_line, none_finished, search_result
 from .state import CandidateState, SearchState
 from .watcher import Unwatched, Watcher
 
@@ -122,7 +122,7 @@ class _Search:
         self.keys, self.options = RunKeys(model), options
         self.hub.model.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, self._sampler_sample)
         self.guiders: dict[Run, Any] = {}
-        self.probe, self.watcher = probe, options.watcher
+        self.probe, self.watcher, self.clock = probe, options.watcher, options.watcher.clock
         self.progress = RowProgress(self.hub.model, 1)
         self.state = SearchState([self._added(number, candidate) for number, candidate in enumerate(candidates)])
 
@@ -136,10 +136,12 @@ class _Search:
                 run()
             finally:
                 self._keep_prefixes()
+            self.progress.complete()
             self.hub.close(keep=self.sampled())
         finally:
+            self.progress.close()
             self.hub.close()
-        return search_result(
+        result = search_result(
             self.state,
             self.probe,
             survivors,
@@ -148,6 +150,8 @@ class _Search:
             warnings=[*self.hub.warnings, *self.looker.warnings],
             check_rows=self.hub.extra_rows,
         )
+        logging.info("Diffusion Probe: %s", closing_line(result.outcome, self.clock))
+        return result
 
     def _keep_prefixes(self) -> None:
         """Keep the first evaluations of the candidates that are not finished."""
@@ -233,7 +237,8 @@ class _Search:
         if self.hub.check.foreign and last > 0:
             self.hub.rehearse(self._sample(last, self.state.candidates[last].candidate))
         for each in self.state.candidates:
-            self.hub.advance({each.run: 0})
+            with self.clock.starting():
+                self.hub.advance({each.run: 0})
             if each.run.error is None:
                 return each.run.steps
         raise ValueError(none_finished(self.state)) from self.state.candidates[0].run.error
@@ -245,6 +250,7 @@ class _Search:
         wrong = [number for number, goal in goals.items() if number not in alive or goal <= candidates[number].reached]
         if wrong:
             raise ValueError(f"the policy sends candidates {wrong} where they can't go: {goals}")
+        self.clock.sample()
         self.hub.advance({candidates[number].run: goal for number, goal in goals.items()}, self._show_progress)
         for number, goal in goals.items():
             if not candidates[number].run.strayed:
@@ -265,7 +271,9 @@ class _Search:
     def _show_progress(self) -> None:
         runs = [each.run for each in self.state.candidates]
         steps = sum(min(run.position, self.state.steps) for run in runs)
-        self.progress.update(sum(run.model_rows for run in runs), steps)
+        rows = sum(run.model_rows for run in runs)
+        self.clock.sampled(rows, self.progress.update(rows, steps))
+        self.watcher.on_progress(self.state)
 
     def _score(self, numbers: list[int], moment: int) -> None:
         """Score the candidates that pause at a moment, and show them to the watcher."""

@@ -168,7 +168,7 @@ class Run:
 
         Results are not kept of a run with hooks, whose keyframes count evaluations, or that samples more than once.
         """
-        if self.evaluations or getattr(options.get("registered_hooks"), "hooks", ()):
+        if self.evaluations or getattr(options.get("registered_hooks"), "hooks", None):
             self.keeps = False
         self.options = options
 

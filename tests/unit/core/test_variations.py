@@ -94,7 +94,7 @@ def test_what_is_no_name_is_refused_in_one_sentence_that_says_why(text, says):
 
 def test_a_list_that_is_too_long_is_refused_before_it_is_read():
     assert len(seed_names(("507 variation 512 at 0.15, " * MOST_SEEDS)[:MOST_TEXT])) == MOST_SEEDS
-    with pytest.raises(ValueError, match=f"Give at most {MOST_TEXT}"):
+    with pytest.raises(ValueError, match=f"in at most {MOST_TEXT} characters"):
         seed_names("7 variation 8 at 0.5 " * MOST_TEXT)
 
 
@@ -134,7 +134,7 @@ def test_a_list_for_a_search_may_have_variations_and_one_for_a_batch_may_not():
         listed_names(1, 1, "7 variation 8 at 0.15, 7 variation 8 at 0.150")
 
 
-def test_the_noises_of_a_variation_are_weighted_by_the_cosine_and_sine_of_its_strength():
+def test_the_noises_of_a_variation_are_weighted_by_cosine_and_sine():
     angle, second = 0.15 * math.pi / 2, 0.1 * math.pi / 2
     assert SeedName(7).weights() == {7: 1.0}
     assert SeedName(7, 3, ((8, 0.15),)).weights() == {7: math.cos(angle), 8: math.sin(angle)}
