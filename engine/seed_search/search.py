@@ -214,7 +214,6 @@ class _Search:
             for each in state.candidates:
                 each.run.prefix = self.options.prefixes.find(self._key(each.candidate))
         state.steps = self._start()
-        self.progress.steps = len(state.candidates) * state.steps
         while goals := dict.fromkeys(state.for_policy().alive, state.steps):
             self.watcher.on_goals(state, goals)
             self._advance(goals)
@@ -270,7 +269,10 @@ class _Search:
 
     def _show_progress(self) -> None:
         runs = [each.run for each in self.state.candidates]
-        steps = sum(min(run.position, self.state.steps) for run in runs)
+        replayed = sum(run.skipped for run in runs)
+        steps = sum(min(run.position, self.state.steps) for run in runs) - replayed
+        if self.state.finishes:
+            self.progress.steps = len(runs) * self.state.steps - replayed
         rows = sum(run.model_rows for run in runs)
         self.clock.sampled(rows, self.progress.update(rows, steps))
         self.watcher.on_progress(self.state)

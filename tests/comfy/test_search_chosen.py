@@ -10,6 +10,7 @@ from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_
 from diffusion_probe.engine.seed_search.policies.chosen import Chosen
 from diffusion_probe.engine.seed_search.result import candidate_pictures
 from diffusion_probe.engine.seed_search.search import SearchOptions, seed_search
+from diffusion_probe.engine.seed_search.watcher import Unwatched
 
 import nodes as comfy_nodes
 from support.compare import relative_error
@@ -23,7 +24,7 @@ def model():
     return random_flux(hidden_size=128, depth=1, depth_single_blocks=1)
 
 
-class User:
+class User(Unwatched):
     """A watcher that pins at the last cut, which then ends as it says."""
 
     def __init__(self, pins=(), end=GO, discards=()):
