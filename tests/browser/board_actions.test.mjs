@@ -323,6 +323,54 @@ for (const [what, fails] of [
   });
 }
 
+test("a run that adds to a board and fails leaves that board as it was", async () => {
+  await search();
+  await act("pin", 0);
+  await page.evaluate(() => (window.fake.open.next = "run 2"));
+  await act("finish");
+  await page.evaluate(async () => {
+    const { board, end, event_of, row, tell } = window.fake;
+    tell(event_of("7", 1, board([row(0, { kept: true })], { adds: true }), { prompt_id: "run 2" }));
+    await window.settle();
+    end("error", { prompt_id: "run 2" });
+    await window.settle();
+  });
+  assert.equal((await age()).failed, true);
+  assert.deepEqual((await shown()).find(([seed]) => seed === "1000"), ["1000", "false", "pinned"]);
+});
+
+test("a run that ended while the page was away is on its board as soon as it is back", async () => {
+  await search();
+  await page.evaluate(async () => {
+    window.fake.open.next = "run 2";
+    await window.fake.run();
+    const { board, event_of, row, tell } = window.fake;
+    tell(event_of("7", 1, board([row(5)], { state: "held", seconds: 60 }), { prompt_id: "run 2" }));
+    await window.settle();
+    const done = row(5, { kept: true, finished: true });
+    const outputs = { 7: window.finished([done]), 9: { images: [{ filename: "a.png", subfolder: "", type: "output" }] } };
+    window.fake.open.past = { "run 2": { outputs, success: true } };
+    window.fake.drop();
+    await window.settle();
+  });
+  assert.deepEqual(await shown(), [["1005", "true", null]]);
+  assert.deepEqual((await images()).map(([row, { name }]) => [row, name]), [[5, "a.png"]]);
+  assert.equal(await page.locator(".dp-call, .dp-pill").count(), 0);
+});
+
+test("a node that is removed in the middle of its run breaks nothing", async () => {
+  await page.evaluate(async () => {
+    const { board, event_of, execute, nodes, row, tell } = window.fake;
+    tell(event_of("7", 1, board([row(0)])));
+    await window.settle();
+    delete nodes["7"];
+    tell(event_of("7", 2, { state: "held", seconds: 60, rows: [] }));
+    execute("7", window.finished([row(0)]));
+    await window.settle();
+  });
+  assert.equal(await page.locator(".dp-pill:visible").count(), 0);
+});
+
 test("an error after the node leaves its board as it is", async () => {
   await search();
   await page.evaluate(async () => {

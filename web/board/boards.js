@@ -105,11 +105,20 @@ class Boards {
     this.changing = setTimeout(() => this.#all().forEach((board) => board.refresh()), 200);
   }
 
-  /** Asks for the whole boards of runs in progress. */
+  /** Asks for the whole boards of runs in progress, and for the results of runs that ended while this page was away. */
   async #ask() {
     const secrets = this.store.knownSecrets();
     const answer = secrets.length ? await this.host.answer({ do: "boards", secrets }) : null;
     answer?.boards.forEach((detail) => this.#inTurn(() => this.#receive(detail)));
+    for (const prompt of this.runs.unfinished()) {
+      const past = await this.host.pastRun(prompt);
+      if (!past) continue;
+      const boardsFirst = ([, a], [, b]) => Number(BOARD_OUTPUT in b) - Number(BOARD_OUTPUT in a);
+      for (const [node, output] of Object.entries(past.outputs).sort(boardsFirst)) {
+        this.#inTurn(() => this.#executed({ node, output, prompt_id: prompt }));
+      }
+      this.#inTurn(() => this.#over({ prompt_id: prompt, executed: Object.keys(past.outputs) }, past.success ? "success" : "error"));
+    }
   }
 
   /** Handles an event of the server about a board. */
@@ -219,8 +228,9 @@ class Boards {
   /** Handles the end of a run. */
   async #over({ prompt_id: prompt, executed = [] }, type) {
     this.calls.end({ prompt });
-    if (type === "success") return;
     const run = await this.runs.get(prompt);
+    this.runs.close(prompt);
+    if (type === "success") return;
     for (const [id, { key }] of Object.entries(run?.nodes ?? {})) {
       if (!executed.includes(id)) this.#fail(key, run.workflow, id, prompt);
     }

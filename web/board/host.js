@@ -202,6 +202,16 @@ export function lastOutput(id) {
   return app.nodeOutputs[node.graph === app.rootGraph ? String(node.id) : `${node.graph.id}:${node.id}`];
 }
 
+/** Returns the outputs by node of a run that is over, and whether it was a success; null of a run that is not. */
+export async function pastRun(prompt) {
+  try {
+    const run = (await (await api.fetchApi(`/history/${prompt}`)).json())[prompt];
+    return run ? { outputs: run.outputs ?? {}, success: run.status?.status_str === "success" } : null;
+  } catch {
+    return null; // the server is away
+  }
+}
+
 /** Returns the address of a file of ComfyUI, with `filename`, `subfolder` and `type`. */
 export const fileUrl = ({ filename, subfolder = "", type = "output" }) =>
   api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type })}`);

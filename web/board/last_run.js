@@ -103,7 +103,11 @@ export class LastRun {
 
   /** Marks the board after a run that ended without one; `prompt` is that run, null if it was refused. */
   async fail(prompt) {
-    if (prompt !== null && this.state.address?.prompt === prompt) {
+    if (prompt !== null && this.state.address?.prompt === prompt && this.state.base) {
+      this.about = { ...this.about, failed: true };
+      this.show(this.state.base); // the board that the run was to add to
+      await this.keep();
+    } else if (prompt !== null && this.state.address?.prompt === prompt) {
       this.about = { ...this.about, time: Date.now() };
       this.show(stopped(this.state));
       const kept = await this.store.kept(this.keyNow()); // of the run before
