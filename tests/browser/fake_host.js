@@ -59,7 +59,7 @@ const host = {
     if (target) target.seed = seed;
     return target?.title ?? null;
   },
-  settingsOf: (node) => JSON.stringify(node.settings ?? {}),
+  settingsOf: (node, without) => JSON.stringify(Object.entries(node.settings ?? {}).filter(([name]) => !without.has(name))),
   goTo: async (workflow, id) => {
     visits.push([workflow, id]);
     return nodes[id];

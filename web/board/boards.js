@@ -2,7 +2,7 @@
 import { Calls } from "./calls.js";
 import { readEvent } from "./events.js";
 import { LastRun } from "./last_run.js";
-import { NodeBoard, WHICH } from "./node_board.js";
+import { NodeBoard, settingsOf } from "./node_board.js";
 import { Runs, reached } from "./runs.js";
 import { BOARD_OUTPUT } from "./schema.js";
 import { setTexts, text } from "./texts.js";
@@ -179,7 +179,7 @@ class Boards {
       const node = NODES.has(kind) ? this.host.runningNode(id) : null;
       if (!node || (targets && !targets.includes(id))) continue;
       const after = reached(prompt, id, this.host.outputOfType(node, "LATENT"), NODES);
-      nodes[id] = { key: this.host.keyOf(node), settings: this.host.settingsOf(node, WHICH), after };
+      nodes[id] = { key: this.host.keyOf(node), settings: settingsOf(this.host, node), after };
     }
     const answered = this.runs.add({ workflow, nodes });
     return {

@@ -5,7 +5,7 @@ import { nameOf } from "./seeds.js";
 import { EMPTY, covers, ended, stopped, survivors, valuesOf } from "./state.js";
 
 /**
- * Values about a run: the `time` of its end in milliseconds, null if unknown; the node's `settings`, null if unknown;
+ * Values about a run: the `time` of its end in milliseconds, null if unknown; the node's `settings`, see `settingsOf`, null if unknown;
  * whether a later run `failed`; `files` of finished images by row number; `after`, ids of the nodes that show images;
  * `source`, where the images are from.
  */
