@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...probe_models import signatures
 from ..core.features import Features, over_words
+from ..core.prompt_words import content_words
 from ..core.scores import PICTURE_PX, Look
 
 LONGER_SIDE = 160
@@ -19,9 +20,8 @@ QUALITIES = (80, 60, 40)
 LARGE_SIDE = PICTURE_PX
 MOST_LARGE_BYTES = 96_000
 LARGE_QUALITIES = (88, 75, 60, 40)
-MOST_WORDS = 12
-MOST_MAPS = 768
-"""Bound of the maps of all rows together: a map takes about 300 characters."""
+MOST_MAPS = 2048
+"""Bound of the maps of all rows together; a map takes about 300 characters. Of 16 rows it is 128 words each."""
 
 LEVELS = 16
 COVER = 200
@@ -65,7 +65,7 @@ def _jpeg(picture: Tensor, longer_side: int, qualities: Sequence[int], most_byte
 
 
 def word_maps(features: Features, rows: int = 1) -> tuple[tuple[str, str], ...]:
-    """Return the map of attention of each word: (word, data URL of a map to draw over the picture).
+    """Return the map of attention of each word but stop words: (word, data URL of a map to draw over the picture).
 
     Its values are the word's share of the attention that each position of the image gives to the text, averaged over
     blocks, and stretched from the lowest to the highest value of the map.
@@ -74,7 +74,7 @@ def word_maps(features: Features, rows: int = 1) -> tuple[tuple[str, str], ...]:
         features: of one row.
         rows: how many rows are shown together: of many, each has maps of fewer words.
     """
-    words = features.words[: min(MOST_WORDS, MOST_MAPS // max(1, rows))]
+    words = content_words(features.words)[: MOST_MAPS // max(1, rows)]
     if features.attention is None or not words:
         return ()
     heats = over_words(signatures.shares(features.attention), words).mean(0)

@@ -44,15 +44,32 @@ export function extend(name, classes, on, settings = []) {
   });
 }
 
-/** Shows an element in a node, in both renderers. It is a result: neither queued nor saved with the workflow. */
-export function addElement(node, name, element, minHeight, options = {}) {
+const TEXT_HEIGHT = 80;
+const MORE_HEIGHT = 240;
+
+/**
+ * Shows an element in a node, in both renderers. It is a result: neither queued nor saved with the workflow. One that
+ * `fills` the node has the height that other widgets leave: text fields keep a few lines (in Nodes 2.0 by board.css), a
+ * new node is higher than it must be, and the element is shown at any zoom.
+ */
+export function addElement(node, name, element, minHeight, { fills = false, ...options } = {}) {
   const widget = node.addDOMWidget(name, "diffusion_probe", element, {
     serialize: false,
     getMinHeight: () => minHeight,
+    ...(fills ? { hideOnZoom: false } : {}),
     ...options,
   });
   widget.serialize = false;
+  if (fills) fill(node);
   return widget;
+}
+
+function fill(node) {
+  for (const { element, options } of node.widgets) {
+    if (element instanceof HTMLTextAreaElement) options.getMaxHeight = () => TEXT_HEIGHT;
+  }
+  const [width, height] = node.computeSize();
+  node.setSize([Math.max(width, 420), height + MORE_HEIGHT]); // a saved node gets its own size after this
 }
 
 /**

@@ -36,7 +36,7 @@ export class NodeBoard extends LastRun {
     this.state = { ...this.state, size: store.size() ?? this.state.size };
     const root = make("div", "dp-root");
     host.hideImages(node);
-    host.addElement(node, BOARD_OUTPUT, root, HEIGHT);
+    host.addElement(node, BOARD_OUTPUT, root, HEIGHT, { fills: true });
     this.turn = ready.then(() => {
       const ask = { targets: () => host.seedNodes(), picture: (row) => this.picture(row) };
       this.view = new View((action, value) => this.act(action, value), ask);
@@ -124,6 +124,7 @@ export class NodeBoard extends LastRun {
       size: () => this.#size(value),
       copy: () => this.#copy(value),
       go: () => this.#go(),
+      finishOne: () => this.#finishOne(value),
       pin: () => this.#mark("pinned", value),
       discard: () => this.#mark("discarded", value),
       finish: () => this.#finish(),
@@ -157,6 +158,12 @@ export class NodeBoard extends LastRun {
 
   async #go() {
     if (this.state.state === "held") await this.#answer({ do: "go" });
+  }
+
+  /** Picks a candidate of a run that waits for a choice, and goes on. */
+  async #finishOne(number) {
+    if (this.state.rows.get(number)?.mark !== "pinned") await this.#mark("pinned", number);
+    if (this.state.rows.get(number)?.mark === "pinned") await this.#go();
   }
 
   async #mark(wanted, number) {
