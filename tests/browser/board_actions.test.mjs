@@ -1,5 +1,6 @@
 // What the seed board does in the page, without ComfyUI: plain DOM in Chromium, the frontend faked by fake_host.js.
 import assert from "node:assert/strict";
+import { readdir, readFile } from "node:fs/promises";
 import { after, before, beforeEach, test } from "node:test";
 import { openPack } from "./page.mjs";
 
@@ -367,11 +368,12 @@ test("a node that is removed in the middle of its run breaks nothing", async () 
     tell(event_of("7", 1, board([row(0)])));
     await window.settle();
     delete nodes["7"];
-    tell(event_of("7", 2, { state: "held", seconds: 60, rows: [] }));
+    tell(event_of("7", 2, { state: "held", seconds: 60, rows: [], ask: true }));
     execute("7", window.finished([row(0)]));
     await window.settle();
   });
   assert.equal(await page.locator(".dp-pill:visible").count(), 0);
+  assert.deepEqual(await page.evaluate(() => window.fake.sent), [], "nobody can choose there");
 });
 
 test("an error after the node leaves its board as it is", async () => {
@@ -405,6 +407,19 @@ test("finished images are those of a node behind this one, as many as survivors;
   await page.waitForFunction(() => window.fake.boardOf("7").state.images.size === 1);
   await page.evaluate(() => window.search({}, "run 5"));
   assert.deepEqual(await images(), [], "a new run has none yet");
+});
+
+test("images go to the rows in the order that the node returns: best first, or as they are where a filter keeps rows", async () => {
+  const order = (kind) =>
+    page.evaluate(async (given) => {
+      const { ended, EMPTY, survivors } = await import("/board/state.js");
+      const { row } = window.fake;
+      const rows = [row(0, { rank: 3, kept: true }), row(1, { rank: 1, kept: true }), row(2, { rank: 4, kept: true, mark: "pinned" }), row(3, { rank: 2 })];
+      return survivors(ended(EMPTY, window.fake.board(rows, given), "")).map((each) => each.row);
+    }, kind);
+  assert.deepEqual(await order({ kind: "search" }), [2, 1, 0]);
+  assert.deepEqual(await order({ kind: "filter" }), [0, 1, 2]);
+  assert.deepEqual(await order({ kind: "search", adds: true }), [0, 1, 2]);
 });
 
 test("previews that went away with the server are not shown", async () => {
@@ -514,6 +529,14 @@ test("boards that earlier versions kept are shown, and those with values of anot
     return counts;
   });
   assert.deepEqual(rows, [2, 5, 2, 5, 2, 5]);
+});
+
+test("every shipped workflow says that it is a template, so that opening it gives it an id of its own", async () => {
+  const folder = new URL("../../workflows/", import.meta.url);
+  const names = (await readdir(folder)).filter((name) => name.endsWith(".json"));
+  assert.ok(names.length > 20);
+  const all = await Promise.all(names.map(async (name) => [name, JSON.parse(await readFile(new URL(encodeURIComponent(name), folder), "utf-8"))]));
+  assert.deepEqual(all.filter(([, { extra }]) => extra.diffusion_probe_template !== true).map(([name]) => name), []);
 });
 
 test("nothing was logged meanwhile", () => assert.deepEqual(errors, []));

@@ -43,6 +43,7 @@ const host = {
   setting: (name) => settings[name],
   outputOfType: () => 0,
   lastOutput: (id) => open.outputs?.[id],
+  forgetOutput: (node) => delete open.outputs?.[node.id],
   pastRun: async (prompt) => open.past?.[prompt] ?? null,
   fileUrl: ({ filename, subfolder = "", type = "output" }) => `/view?${new URLSearchParams({ filename, subfolder, type })}`,
   hasFile: async () => open.files ?? true,

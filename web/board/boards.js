@@ -144,8 +144,9 @@ class Boards {
 
   /** Says that a board is open, so that the run waits for the user, if the user can get to it. */
   async #hello(address) {
-    if (address.workflow && !(await this.host.isOpen(address.workflow))) return;
-    const { prompt, node } = address;
+    const { prompt, node, workflow, display } = address;
+    const here = this.host.isHere(workflow);
+    if (here ? !this.#of(this.host.runningNode(display)) : !(await this.host.isOpen(workflow))) return;
     const seconds = Number(this.host.setting(GONE) ?? GONE_SECONDS);
     const secret = this.store.secretOf(`${prompt}/${node}`);
     this.host.answer({ do: "hello", prompt_id: prompt, node_id: node, secret, gone_seconds: seconds });

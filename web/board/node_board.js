@@ -132,9 +132,15 @@ export class NodeBoard extends LastRun {
       around: () => this.#around(value),
       use: () => this.#use(value),
       useAll: () => this.#useAll(),
-      dismiss: () => this.dismiss(),
+      dismiss: () => this.#dismiss(),
     };
     return actions[action]?.();
+  }
+
+  /** Removes the board, also from the output that ComfyUI shows again when the workflow's tab is opened again. */
+  #dismiss() {
+    this.host.forgetOutput(this.node, BOARD_OUTPUT);
+    return this.dismiss();
   }
 
   #say(name, values) {
