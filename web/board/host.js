@@ -215,8 +215,24 @@ export const outputOfType = (node, type) => (node.outputs ?? []).findIndex((outp
 /** Returns the last output of the node that runs under an id, undefined if it has none. */
 export function lastOutput(id) {
   const node = runningNode(id);
-  if (!node) return undefined;
-  return app.nodeOutputs[node.graph === app.rootGraph ? String(node.id) : `${node.graph.id}:${node.id}`];
+  return node && app.nodeOutputs[locatorOf(node)];
+}
+
+/** Removes a value from a node's last output. */
+export function forgetOutput(node, name) {
+  delete app.nodeOutputs[locatorOf(node)]?.[name];
+}
+
+const locatorOf = (node) => (node.graph === app.rootGraph ? String(node.id) : `${node.graph.id}:${node.id}`);
+
+/** Returns the outputs by node of a run that is over, and whether it was a success; null of a run that is not. */
+export async function pastRun(prompt) {
+  try {
+    const run = (await (await api.fetchApi(`/history/${prompt}`)).json())[prompt];
+    return run ? { outputs: run.outputs ?? {}, success: run.status?.status_str === "success" } : null;
+  } catch {
+    return null; // the server is away
+  }
 }
 
 /** Returns the address of a file of ComfyUI, with `filename`, `subfolder` and `type`. */
