@@ -13,6 +13,7 @@ from ..engine.core.skill import PREVIEW, Skill
 from ..engine.seed_search.candidates import ksampler_candidate
 from ..engine.seed_search.outcome import outcome_report, outcome_text
 from ..engine.seed_search.policies.by_name import GOOD_ENOUGH, POLICIES, SEQUENTIAL, policy_named
+from ..engine.seed_search.ready import ready_to_search
 from ..engine.seed_search.result import FinalReward, candidate_pictures
 from ..engine.seed_search.search import SearchOptions, seed_search
 from .errors import named_errors
@@ -150,6 +151,10 @@ class SeedSearch(io.ComfyNode):
                 for number in seed_list(seed, candidates, seeds)
                 for prompt in range(len(prompts))
             ]
+            probe, judge = ready_to_search(
+                model, probe, judge, positive, latent_image,
+                steps=steps, candidates=len(found), survivors=survivors, budget=budget,
+            )  # fmt: skip
 
             def make_policy(run_steps: int):
                 spend = round(budget * run_steps) if budget else None

@@ -87,7 +87,7 @@ def seed_search(
         survivors,
         marks=options.watcher.marks,
         final_reward=options.final_reward,
-        warnings=[*search.hub.warnings, *search.looker.warnings],
+        warnings=[*search.hub.warnings, *search.looker.warnings, *probe.remarks()],
         check_rows=search.hub.extra_rows,
     )
 

@@ -222,7 +222,7 @@ def test_an_empty_prompt_is_refused_unless_the_reward_reads_none(image_reward):
     with pytest.raises(ValueError, match="Score Images: The prompt is empty"):
         ScoreImages.execute(IMAGES, judge, " ")
     with pytest.raises(ValueError, match="Preview Reward: The prompt is empty"):
-        PreviewRewardProbe.execute(SimpleNamespace(decode=None), judge, " ")
+        PreviewRewardProbe.execute(SimpleNamespace(decode=None), judge, " ")[0].require_ready((4, 8, 8), "")
 
     class Looks(Reward):
         label, reads_prompt = "looks", False
