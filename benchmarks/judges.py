@@ -1,4 +1,4 @@
-"""What choosing images by one reward model, or by the mean of several, earns under each of them.
+"""Gain of choosing images by one reward model, or by the mean of several under each of them.
 
 ``python -m benchmarks.judges --data FILE --out FILE.json``
 

@@ -10,38 +10,26 @@ from ..runs.latents import small_row
 from .candidates import single_latent
 
 
-def ready_to_search(
-    model: Any,
-    probe: Probe,
-    judge: Probe | None,
-    positive: list,
-    latent: Mapping[str, Any],
-    *,
-    steps: int,
-    candidates: int,
-    survivors: int,
-    budget: float,
-) -> tuple[Probe, Probe | None]:
+def ready_to_score(
+    model: Any, probe: Probe | None, judge: Probe | None, positive: list, latent: Mapping[str, Any]
+) -> tuple[Probe | None, Probe | None]:
     """Return probe and judge for one search, with the text of its prompt where they have none of their own.
 
     Args:
+        probe: scores candidates on their way; None: there is none.
         judge: scores the finished images; None: there is none.
         positive: the CONDITIONING that is connected to the input of that name; with several wordings, the first.
             All candidates are scored by its text.
         latent: the LATENT that every candidate starts from.
-        candidates: seeds times wordings.
-        budget: in images; 0 for the default.
 
     Raises:
-        ValueError: numbers that leave nothing to search, or a probe or judge that can't score; see
-            :meth:`Probe.require_ready`.
+        ValueError: a probe or judge that can't score; see :meth:`Probe.require_ready`.
     """
-    require_numbers(steps, candidates, survivors, budget, judge is not None)
     samples = single_latent(dict(latent))
     shape = small_row(empty_latent_for(model, samples, dict(latent)).shape)
     prompt = sampled_text([entry for _, entry in positive], ("positive",))
     ready = {id(each): _ready(each, shape, prompt) for each in (probe, judge) if each is not None}
-    return ready[id(probe)], None if judge is None else ready[id(judge)]
+    return ready.get(id(probe)), ready.get(id(judge))
 
 
 def _ready(probe: Probe, latent: Sequence[int], prompt: str) -> Probe:

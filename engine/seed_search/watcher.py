@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from ..core.marks import NO_MARKS, Marks
+from ..core.marks import NO_MARKS, NOBODY, Marks
+from .clock import SearchClock
 from .state import SearchState
 
 
@@ -14,17 +15,27 @@ class Watcher(Protocol):
     def marks(self) -> Marks:
         """Marks of the user as they are now; the search reads them before each decision, and when it has ended."""
 
+    @property
+    def clock(self) -> SearchClock:
+        """Clock of the search, which the search reads once when it begins."""
+
+    def on_progress(self, state: SearchState) -> None:
+        """Handle that a model call has ended."""
+
     def on_scores(self, state: SearchState, numbers: Sequence[int]) -> None:
         """Handle that the candidates of these numbers have new features, and scores where they could be scored."""
 
     def on_goals(self, state: SearchState, goals: Mapping[int, int]) -> None:
         """Handle a decision: the candidates in ``goals`` are about to continue."""
 
-    def on_last_cut(self, state: SearchState, goals: Callable[[], Mapping[int, int]]) -> None:
+    def on_last_cut(self, state: SearchState, goals: Callable[[], Mapping[int, int]]) -> str:
         """Handle that the last cut is made; the search waits until this returns.
 
         Args:
             goals: returns who is to be finished with the marks as they are at the call.
+
+        Returns:
+            How the wait ended: ``GO``, ``TIME``, ``GONE`` or ``NOBODY`` of ``core.marks``.
         """
 
 
@@ -33,11 +44,20 @@ class Unwatched:
 
     marks = NO_MARKS
 
+    @property
+    def clock(self) -> SearchClock:
+        """A new clock for each search."""
+        return SearchClock()
+
+    def on_progress(self, state: SearchState) -> None:
+        """Do nothing."""
+
     def on_scores(self, state: SearchState, numbers: Sequence[int]) -> None:
         """Do nothing."""
 
     def on_goals(self, state: SearchState, goals: Mapping[int, int]) -> None:
         """Do nothing."""
 
-    def on_last_cut(self, state: SearchState, goals: Callable[[], Mapping[int, int]]) -> None:
-        """Do nothing."""
+    def on_last_cut(self, state: SearchState, goals: Callable[[], Mapping[int, int]]) -> str:
+        """Return that nobody could choose."""
+        return NOBODY

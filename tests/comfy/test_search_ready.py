@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusion_probe.dev.random_models import random_conditioning
 from diffusion_probe.engine.capture.prompt.sampled_text import KEY
-from diffusion_probe.engine.seed_search.ready import ready_to_search, require_numbers
+from diffusion_probe.engine.seed_search.ready import ready_to_score, require_numbers
 from diffusion_probe.nodes.search import SeedSearch
 from diffusion_probe.probe_models.preview import PreviewReward
 
@@ -44,9 +44,8 @@ def test_numbers_that_a_policy_can_work_with_pass(numbers):
     require_numbers(*numbers)  # 0.99 of 20 steps are rounded to 20, as the policy's budget is
 
 
-def search(flux, probe, prompt, judge=None, latent=EMPTY, **numbers):
-    given = {"steps": 4, "candidates": 4, "survivors": 1, "budget": 0.0, **numbers}
-    return ready_to_search(flux, probe, judge, prompt, latent, **given)
+def search(flux, probe, prompt, judge=None, latent=EMPTY):
+    return ready_to_score(flux, probe, judge, prompt, latent)
 
 
 def test_probe_and_judge_get_the_text_of_the_prompt_and_stay_one_if_they_are(flux, brightness):
@@ -55,7 +54,7 @@ def test_probe_and_judge_get_the_text_of_the_prompt_and_stay_one_if_they_are(flu
     assert found.prompt == "a lamp" and judge is found and probe.prompt == ""
     found, judge = search(flux, probe, positive("a lamp"), brightness("a fox"))
     assert (found.prompt, judge.prompt) == ("a lamp", "a fox")
-    assert search(flux, brightness("a fox"), positive())[1] is None
+    assert search(flux, brightness("a fox"), positive())[1] is None and search(flux, None, positive()) == (None, None)
 
 
 def test_an_unknown_prompt_and_a_wrong_vae_are_refused(flux, brightness):
@@ -76,8 +75,8 @@ def test_an_empty_latent_of_other_channels_counts_as_what_the_model_takes(flux, 
 
 def node(flux, probe, prompt, candidates=3, survivors=1, steps=4, judge=None):
     return SeedSearch.execute(
-        flux, probe, prompt, random_conditioning(2), EMPTY, 5, candidates, survivors, 0.0, "one cut", steps, 1.0,
-        "euler", "simple", 1.0, "", judge,
+        flux, prompt, random_conditioning(2), EMPTY, 5, candidates, survivors, 0.0, "one cut", steps, 1.0,
+        "euler", "simple", 1.0, probe, "", judge,
     )  # fmt: skip
 
 
