@@ -81,9 +81,16 @@ def test_what_is_no_single_written_text_is_not_known(text_in, nodes):
 
 
 def test_equal_texts_of_several_encoders_or_conditionings_count_as_one(text_in):
-    flux = node("CLIPTextEncodeFlux", clip=["clip", 0], clip_l=CAT, t5xxl=CAT, guidance=3.5)
+    flux = node("CLIPTextEncodeFlux", clip=["clip", 0], clip_l=["c", 0], t5xxl=["c", 0], guidance=3.5)
     both = node("ConditioningCombine", conditioning_1=["a", 0], conditioning_2=["b", 0])
-    assert text_in(here=HERE, text=both, a=flux, b=encode(CAT)) == CAT
+    assert text_in(here=HERE, text=both, a=flux, b=encode(CAT), c=node("PrimitiveString", value=CAT)) == CAT
+
+
+def test_a_graph_that_joins_one_text_many_times_is_read_once(text_in):
+    """Thirty combinations, each of the one before with itself, lead to the text in 2 ** 30 ways."""
+    both = {f"{n}": node("ConditioningCombine", conditioning_1=[f"{n + 1}", 0], conditioning_2=[f"{n + 1}", 0])
+            for n in range(30)}  # fmt: skip
+    assert text_in(here=node("KSampler", positive=["0", 0]), **both, **{"30": encode(CAT)}) == CAT
 
 
 def test_the_conditioning_itself_comes_first_and_has_to_agree(text_in):
@@ -91,6 +98,14 @@ def test_the_conditioning_itself_comes_first_and_has_to_agree(text_in):
     assert text_in([{KEY: CAT}, {KEY: CAT}, {}], **graph) == CAT
     assert text_in([{KEY: CAT}, {KEY: "a dog"}], **graph) == ""
     assert text_in([{KEY: 5}], **graph) == "another"
+
+
+def test_a_note_that_stands_for_one_of_two_joined_texts_is_not_trusted(text_in):
+    """Concat keeps the dict of the first, whose tokens are a part of the prompt."""
+    joined = node("ConditioningConcat", conditioning_to=["a", 0], conditioning_from=["b", 0])
+    assert text_in([{KEY: CAT}], here=HERE, text=joined, a=encode(["c", 0]), b=encode("a dog")) == ""
+    assert text_in([{KEY: CAT}], here=HERE, text=joined, a=encode(CAT), b=encode(CAT)) == CAT
+    assert text_in([{KEY: CAT}], here=HERE, text=encode(["c", 0])) == CAT
 
 
 def test_outside_of_a_running_prompt_nothing_is_known():

@@ -19,9 +19,6 @@ TO_CONDITIONING = ("positive", "conditioning", "guider")
 TEXT_NODES = ("PrimitiveString", "PrimitiveStringMultiline")
 """Core nodes that give the text that is written in them."""
 
-DEEPEST = 64
-"""Number of nodes on the way to a text at most."""
-
 
 def sampled_text(entries: Sequence[Mapping[str, Any]], inputs: Sequence[str] = TO_CONDITIONING) -> str:
     """Return the text of a prompt; empty if it isn't known.
@@ -31,55 +28,57 @@ def sampled_text(entries: Sequence[Mapping[str, Any]], inputs: Sequence[str] = T
         inputs: inputs of the node that runs now, which lead to the conditioning; the first that is linked counts.
     """
     noted = {entry[KEY] for entry in entries if isinstance(entry.get(KEY), str)}
-    if noted:
+    context, graph = get_executing_context(), get_progress_state().dynprompt
+    texts = [] if context is None or graph is None else _Graph(graph).texts_before(context.node_id, inputs)
+    if noted and len(texts) < 2:  # Concat and Average keep the note of one of two texts
         return noted.pop() if len(noted) == 1 else ""
-    context = get_executing_context()
-    graph = get_progress_state().dynprompt
-    if context is None or graph is None:
-        return ""
-    return _Graph(graph).text_before(context.node_id, inputs, DEEPEST) or ""
+    return _the_one(texts) or ""
 
 
 class _Graph:
-    """Graph of the running prompt, read from a node upwards."""
+    """Graph of the running prompt, read from a node upwards. Each output is read once, so that circles end."""
 
     def __init__(self, graph: Any):
         self.graph = graph
+        self.seen: set[tuple[str, int | None]] = set()
 
-    def text_before(self, node_id: str, inputs: Sequence[str], depth: int) -> str | None:
-        """Return the text behind the first of these inputs of a node that is linked."""
+    def texts_before(self, node_id: str, inputs: Sequence[str]) -> list[str | None]:
+        """Return the texts behind the first of these inputs of a node that is linked, None for one that isn't known."""
         given = self._node(node_id).get("inputs", {})
         links = [(name, given[name]) for name in inputs if _is_link(given.get(name))]
-        if not links or depth <= 0:
-            return None
+        if not links or not self._is_new(node_id, None):
+            return [None]
         name, (source, slot) = links[0]
-        if name == "guider":
-            return self.text_before(source, TO_CONDITIONING, depth - 1)
-        return self._text_of(source, slot, depth - 1)
+        return self.texts_before(source, TO_CONDITIONING) if name == "guider" else self._texts_of(source, slot)
 
-    def _text_of(self, node_id: str, slot: int, depth: int) -> str | None:
-        """Return the text of the conditioning that a node outputs."""
-        node, types = self._node(node_id), _input_types(self._node(node_id))
-        given = node.get("inputs", {})
+    def _texts_of(self, node_id: str, slot: int) -> list[str | None]:
+        """Return the texts of the conditioning that a node outputs, one for each node that encodes one."""
+        if not self._is_new(node_id, slot):
+            return []
+        node = self._node(node_id)
+        given, types = node.get("inputs", {}), _input_types(node)
         if any(kind == "CLIP" and name in given for name, kind in types.items()):
-            texts = [
-                self._string(given[name], depth) for name, kind in types.items() if kind == "STRING" and name in given
-            ]
-            return _the_one(texts)
+            names = [name for name, kind in types.items() if kind == "STRING" and name in given]
+            return [_the_one([self._string(given[name]) for name in names])]
         conditionings = [name for name, kind in types.items() if kind == "CONDITIONING" and _is_link(given.get(name))]
         same = [name for name in conditionings if name == _output_name(node, slot)]
-        if depth <= 0:
-            return None
-        return _the_one([self._text_of(*given[name], depth - 1) for name in same or conditionings])
+        texts = [self._texts_of(given[name][0], given[name][1]) for name in same or conditionings]
+        return sum(texts, []) if texts else [None]
 
-    def _string(self, value: Any, depth: int) -> str | None:
+    def _string(self, value: Any) -> str | None:
         """Return a text that is written in a node or in the text node that it is linked to."""
-        if isinstance(value, str):
-            return value
-        source = self._node(value[0]) if _is_link(value) else {}
-        if source.get("class_type") not in TEXT_NODES or depth <= 0:
-            return None
-        return self._string(source["inputs"].get("value"), depth - 1)
+        read: set[str] = set()
+        while _is_link(value) and value[0] not in read:
+            read.add(value[0])
+            source = self._node(value[0])
+            value = source["inputs"].get("value") if source.get("class_type") in TEXT_NODES else None
+        return value if isinstance(value, str) else None
+
+    def _is_new(self, node_id: str, slot: int | None) -> bool:
+        """Return whether an output, or a node's inputs for None, was not read before."""
+        new = (node_id, slot) not in self.seen
+        self.seen.add((node_id, slot))
+        return new
 
     def _node(self, node_id: str) -> Mapping[str, Any]:
         return self.graph.get_node(node_id) if self.graph.has_node(node_id) else {}
