@@ -21,6 +21,7 @@ from ..engine.seed_search.outcome import outcome_report, outcome_text
 from ..engine.seed_search.policies.by_name import CUT_SHARE, GOOD_ENOUGH, POLICIES, SEQUENTIAL, policy_named
 from ..engine.seed_search.policies.chosen import Chosen
 from ..engine.seed_search.prefixes import PREFIXES
+from ..engine.seed_search.ready import ready_to_score, require_numbers
 from ..engine.seed_search.result import FinalReward, candidate_pictures
 from ..engine.seed_search.search import SearchOptions, finish_candidates, seed_search
 from .errors import named_errors
@@ -211,6 +212,7 @@ class SeedSearch(io.ComfyNode):
             return ksampler_candidate(name, *settings, prompts[prompt], negative, latent_image, denoise, prompt)
 
         with named_errors("Seed Search"), open_board() as channel:
+            probe, judge = ready_to_score(model, probe, judge, positive, latent_image)
             final_reward, texts = final_reward_of(judge), prompt_texts(("positive", *MORE_PROMPTS))
             if finish.strip():
                 found = [candidate(name, prompt) for name, prompt in named_candidates(finish, len(prompts))]
@@ -221,6 +223,8 @@ class SeedSearch(io.ComfyNode):
                 require_usable(probe, model, unskilled_scores == USE_ANYWAY)
                 names = names_around(around, strength, listed_names(seed, candidates, seeds))
                 found = [candidate(name, prompt) for name in names for prompt in range(len(prompts))]
+                if probe is not None:
+                    require_numbers(steps, len(found), survivors, budget, judge is not None)
 
                 def make_policy(run_steps: int):
                     if probe is None:

@@ -147,7 +147,7 @@ class _Search:
             survivors,
             marks=self.watcher.marks,
             final_reward=self.options.final_reward,
-            warnings=[*self.hub.warnings, *self.looker.warnings],
+            warnings=[*self.hub.warnings, *self.looker.warnings, *(self.probe.remarks() if self.probe else ())],
             check_rows=self.hub.extra_rows,
         )
         logging.info("Diffusion Probe: %s", closing_line(result.outcome, self.clock))
