@@ -92,6 +92,9 @@ for (const [renderer, vue] of [["classic", false], ["nodes2", true]]) {
       assert.deepEqual([kept, others], [true, []]);
       assert.match(name, /^diffusion_probe\/search_seed_\d+_score/);
       assert.equal((await fetch(new URL(url, COMFYUI_URL))).status, 200);
+      const has = (file) => page.evaluate(async ([pack, wanted]) => (await import(`/extensions/${pack}/board/host.js`)).hasFile(wanted), [PACK_NAME, file]);
+      const [subfolder, filename] = name.split("/");
+      assert.deepEqual([await has({ subfolder, filename }), await has({ subfolder, filename: "none.png" })], [true, false]);
     });
 
     test("says when the settings are others; next runs the seeds after these", async () => {
@@ -177,7 +180,7 @@ for (const [renderer, vue] of [["classic", false], ["nodes2", true]]) {
       (await startRun(page, 90_000)).ended.catch(() => {}); // the page is left meanwhile
       await open(BLANK, "elsewhere");
       const toast = page.locator(".dp-call");
-      assert.match(await toast.textContent(), /^A seed board waits for your choice\d+:\d\d/);
+      assert.match(await toast.textContent(), /^Seed Search waits for your choice\d+:\d\d/);
       assert.match(await page.title(), /^★ \d+:\d\d Choose seeds · /);
       assert.ok(await page.locator(".dp-pill").isHidden());
       await toast.getByRole("button", { name: "Go to the board" }).click();
