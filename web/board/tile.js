@@ -32,7 +32,7 @@ export function tileLabel(row, around) {
 
 /** Element of one row. */
 export class Tile {
-  /** `act(action, row, button)` is called for "pin", "discard" and "menu". */
+  /** `act(action, row, button)` is called for "pin", "finishOne", "discard" and "menu". */
   constructor(act) {
     const control = (action, sign) =>
       button(`dp-act dp-${action}`, ({ currentTarget }) => act(action, this.row.row, currentTarget), {
@@ -47,7 +47,12 @@ export class Tile {
     this.seed = make("bdi", "dp-seed");
     this.score = make("span", "dp-score");
     this.outcome = make("span", "dp-outcome");
-    this.buttons = { pin: control("pin", "pick"), discard: control("discard", "discard"), menu: control("menu", "more") };
+    this.buttons = {
+      finishOne: control("finishOne", "run"),
+      pin: control("pin", "pick"),
+      discard: control("discard", "discard"),
+      menu: control("menu", "more"),
+    };
     this.element = make("li", "dp-tile", { tabindex: -1 },
       make("div", "dp-picture", {}, this.picture, this.heat),
       this.bar,
@@ -81,6 +86,9 @@ export class Tile {
     write(this.seed, around.prompts ? `${seedText(row.seed)} · ${row.prompt}` : seedText(row.seed));
     write(this.outcome, progressText(row, around.over)); // its mark is on the buttons
     for (const action of ["pin", "discard"]) markButton(this.buttons[action], action, row, { can: own.can, marks: around.marks });
+    set(this.buttons.finishOne, "hidden", !around.choosing);
+    set(this.buttons.finishOne, "disabled", row.gone);
+    label(this.buttons.finishOne, text("finishOne", { seed: seedText(row.seed) }));
     label(this.buttons.menu, text("more", { seed: seedText(row.seed) }));
     return true;
   }
