@@ -5,7 +5,7 @@ import { Layer } from "./layer.js";
 import { Message } from "./message.js";
 import { canMark, picks } from "./state.js";
 import { scoreText, seedText, text } from "./texts.js";
-import { markButton, outcomeText, tileLabel } from "./tile.js";
+import { markButton, markText, outcomeText, tileLabel } from "./tile.js";
 import { Words } from "./words.js";
 
 /** Large view. */
@@ -106,7 +106,7 @@ export class Large {
     write(this.compare.lastChild, text("compare"));
     set(this.compare, "title", text("compareHelp"));
     set(this.file, "title", text("file"));
-    for (const [action, element] of Object.entries(this.marks)) write(element.lastChild, text(`${action}Short`));
+    for (const [action, element] of Object.entries(this.marks)) write(element.lastChild, markText(action));
   }
 
   #mark(action, sign) {

@@ -104,13 +104,23 @@ export class Tile {
   }
 }
 
+/** Mark that each action sets, and names of its texts. */
+const MARKS = {
+  pin: { mark: "pinned", name: "pinSeed", help: "pin", short: "pinShort" },
+  discard: { mark: "discarded", name: "discardSeed", help: "discard", short: "discardShort" },
+};
+
+/** Returns the word on a button that sets a mark. */
+export const markText = (action) => text(MARKS[action].short);
+
 /**
  * Shows on a button whether a row has its mark ("pin" or "discard"), and whether it can be changed: `can`. `marks` says
  * whether the board takes marks at all.
  */
 export function markButton(element, action, row, { can, marks }) {
-  set(element, "aria-pressed", String(row.mark === { pin: "pinned", discard: "discarded" }[action]));
+  const { mark, name, help } = MARKS[action];
+  set(element, "aria-pressed", String(row.mark === mark));
   set(element, "disabled", !can);
-  set(element, "aria-label", text(`${action}Seed`, { seed: seedText(row.seed) }));
-  set(element, "title", text(can ? action : row.finished ? "isFinished" : marks ? "gone" : "marksNeedHold"));
+  set(element, "aria-label", text(name, { seed: seedText(row.seed) }));
+  set(element, "title", text(can ? help : row.finished ? "isFinished" : marks ? "gone" : "marksNeedHold"));
 }
