@@ -1,5 +1,8 @@
 """Seed Search: sample many seeds together and finish those that the user chooses, or that score best."""
 
+from collections import deque
+from typing import Any
+
 import comfy.samplers
 from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
@@ -34,6 +37,10 @@ from .sockets import (
 
 REFUSE = "refuse"
 AS_IN_KSAMPLER = "As in KSampler."
+
+NOTHING_CHOSEN: deque[dict[str, Any]] = deque(maxlen=64)
+"""Values of the inputs of runs in which nothing was chosen. ComfyUI would not run them again, if nothing changed."""
+
 MORE_PROMPTS = ("positive_2", "positive_3", "positive_4")
 
 
@@ -186,6 +193,11 @@ class SeedSearch(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, **inputs) -> int:
+        """Return another number after a run in which nothing was chosen, so that the same prompt runs again."""
+        return sum(all(inputs.get(name, value) == value for name, value in run.items()) for run in NOTHING_CHOSEN)
+
+    @classmethod
     def execute(
         cls, model, positive, negative, latent_image, seed, candidates, survivors, budget, policy,
         steps, cfg, sampler_name, scheduler, denoise, probe=None, seeds="", judge=None, target=0.8, max_rows=0,
@@ -230,7 +242,9 @@ class SeedSearch(io.ComfyNode):
         pictures = candidate_pictures(model, result)
         if pictures is not None:
             shown |= ui.PreviewImage(pictures).as_dict()
-        if result.latents is None:  # silent: that nothing was chosen is a normal result
+        if result.latents is None:
+            values = {"seed": seed, "candidates": candidates, "seeds": seeds, "around": around, "steps": steps}
+            NOTHING_CHOSEN.append({**values, "sampler_name": sampler_name, "scheduler": scheduler, "cfg": cfg})
             return io.NodeOutput(*[ExecutionBlocker(None)] * len(cls.GET_SCHEMA().outputs), ui=shown)
         best = [outcome.candidates[number] for number in result.survivors]
         latent = {name: value for name, value in latent_image.items() if name in ("noise_mask", "type")}
