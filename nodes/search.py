@@ -8,6 +8,7 @@ from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..engine.board.channel import open_board
+from ..engine.board.prompt_texts import prompt_texts
 from ..engine.board.schema import BOARD_OUTPUT
 from ..engine.board.search_board import SearchBoard
 from ..engine.capture.hooks.families import require_fit
@@ -210,10 +211,10 @@ class SeedSearch(io.ComfyNode):
             return ksampler_candidate(name, *settings, prompts[prompt], negative, latent_image, denoise, prompt)
 
         with named_errors("Seed Search"), open_board() as channel:
-            final_reward = final_reward_of(judge)
+            final_reward, texts = final_reward_of(judge), prompt_texts(("positive", *MORE_PROMPTS))
             if finish.strip():
                 found = [candidate(name, prompt) for name, prompt in named_candidates(finish, len(prompts))]
-                board = SearchBoard(channel, model, None, wanted=len(found))
+                board = SearchBoard(channel, model, None, wanted=len(found), prompts=texts)
                 options = SearchOptions(max_rows, final_reward, board, PREFIXES)
                 result = finish_candidates(model, found, options)
             else:
@@ -232,7 +233,7 @@ class SeedSearch(io.ComfyNode):
 
                 waits = hold_seconds if hold_for_me or probe is None else None
                 aim = target if policy == GOOD_ENOUGH and probe is not None else None
-                board = SearchBoard(channel, model, probe, waits, aim, survivors)
+                board = SearchBoard(channel, model, probe, waits, aim, survivors, texts)
                 options = SearchOptions(max_rows, final_reward, board, PREFIXES)
                 result = seed_search(model, found, probe, make_policy, survivors, options)
         outcome = result.outcome

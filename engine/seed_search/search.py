@@ -198,6 +198,8 @@ class _Search:
                 continue  # decide again with the marks made meanwhile
             if not goals:
                 break
+            at_least = sum(goals.get(number, each.reached) for number, each in enumerate(state.candidates))
+            self.progress.steps = max(self.progress.steps, at_least)
             self.watcher.on_goals(state, goals)
             self._advance(goals)
 
@@ -212,7 +214,8 @@ class _Search:
         state.finishes = True
         if self.options.prefixes is not None:
             for each in state.candidates:
-                each.run.prefix = self.options.prefixes.find(self._key(each.candidate))
+                each.run.prefix = prefix = self.options.prefixes.find(self._key(each.candidate))
+                self.progress.not_computed += prefix.position if prefix else 0
         state.steps = self._start()
         while goals := dict.fromkeys(state.for_policy().alive, state.steps):
             self.watcher.on_goals(state, goals)

@@ -2,6 +2,7 @@
 import { button, icon, label, make, set, write } from "./dom.js";
 import { factsText } from "./large.js";
 import { Layer } from "./layer.js";
+import { canMark } from "./state.js";
 import { seedText, text } from "./texts.js";
 import { markButton } from "./tile.js";
 
@@ -91,7 +92,8 @@ export class Compare {
     }
     row.value = number;
     write(facts, factsText(shown, around));
-    for (const [action, element] of Object.entries(marks)) markButton(element, action, shown, around);
+    const marking = { can: canMark(state, shown), marks: around.marks };
+    for (const [action, element] of Object.entries(marks)) markButton(element, action, shown, marking);
     set(picture, "alt", seedText(shown.seed));
     this.pictures.show(picture, shown, state.images.get(number));
   }

@@ -131,7 +131,7 @@ export class Head {
     const { failed, other, time } = state.age ?? {};
     const ago = time && agoText((Date.now() - time) / 1000);
     write(this.last, ago && !failed && !other ? text("age", { ago }) : "");
-    write(this.age, ago ? text(failed ? "ageFailed" : "ageOther", { ago }) : "");
+    write(this.age, text(`${failed ? "ageFailed" : "ageOther"}${ago ? "" : "NoTime"}`, { ago }));
   }
 }
 

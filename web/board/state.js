@@ -128,12 +128,15 @@ export const covers = (state, board) => {
   });
 };
 
-/** Returns the rows of the last run that survived, in the order of the images that it returns: pinned ones first. */
+/**
+ * Returns the rows of the last run that survived, in the order of the images that it returns: of a search, pinned ones
+ * first and then by rank; of a filter, and of a run that finished candidates by their names, as they are.
+ */
 export function survivors({ own }) {
   const kept = [...own.rows.values()].filter((row) => row.kept || (own.adds && row.finished));
+  if (own.kind !== "search" || own.adds) return kept.sort((a, b) => a.row - b.row);
   const pinned = (row) => Number(row.mark === "pinned");
-  if (!own.adds) kept.sort((a, b) => pinned(b) - pinned(a) || (a.rank ?? Infinity) - (b.rank ?? Infinity) || a.row - b.row);
-  return kept;
+  return kept.sort((a, b) => pinned(b) - pinned(a) || compare(a.rank ?? Infinity, b.rank ?? Infinity) || a.row - b.row);
 }
 
 /** Returns whether a user's marks count now. */

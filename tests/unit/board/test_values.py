@@ -79,4 +79,5 @@ def test_a_finished_search_shows_the_outcome_of_each_candidate():
     assert column(board, "kept") == [True, False, False, False] and column(board, "rank") == [1, 2, None, None]
     assert column(board, "at") == ["the end", "step 2", None, "step 1"] and board.line == 0.0
     assert board.rows[3].note == "its latent is NaN" and board.rows[1].mark == "pinned"
+    assert board.next_seed == "5"
     assert outcome_board(replace(outcome, candidates=candidates[:1]), [None]).rows[0].place == 50.0
