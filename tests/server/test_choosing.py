@@ -112,7 +112,7 @@ def test_the_pinned_one_is_finished_and_others_later_as_ksampler_would(client, p
     assert finished(later) == [first + 2, first] and board["adds"] and not board["chooses"]
     assert report["model_rows"] == 2 * 2 * 4, "one of five steps was kept of each"
     for image, number in zip(images(client, later), (2, 0), strict=True):
-        assert np.array_equal(image, stock(client, prompt, number))
+        assert np.abs(image - stock(client, prompt, number)).max() <= 1, "the VAE decodes two at once"
 
 
 def test_nothing_chosen_is_no_error_nothing_runs_behind_it_and_it_runs_again(client, prompt):
