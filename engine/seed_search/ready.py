@@ -1,4 +1,4 @@
-"""What makes a search pointless or impossible, found before anything is sampled, in the units of the node's inputs."""
+"""Checks before a search that nothing sampled is needed for, with messages in the units of the node's inputs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
