@@ -1,4 +1,4 @@
-"""Checks before a search that nothing sampled is needed for, with messages in the units of the node's inputs."""
+"""Checks of a search before anything is sampled, with errors in the units of the node's inputs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -43,7 +43,7 @@ export function choosing(family, id) {
       search: {
         type: "DiffusionProbeSeedSearch",
         pos: [WIDTH + 60, 0],
-        size: [920, 1180],
+        size: [920, 1290],
         values: {
           seed: 1,
           control_after_generate: "randomize",
