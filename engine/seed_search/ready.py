@@ -1,4 +1,4 @@
-"""What makes a search pointless or impossible, found before anything is sampled, in the units of the node's inputs."""
+"""Checks of a search before anything is sampled, with errors in the units of the node's inputs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

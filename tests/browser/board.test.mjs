@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, afterEach, before, describe, test } from "node:test";
-import { boards, closeUp, openFrontend, pressRun, setValues, startRun, waitForGraph } from "./page.mjs";
+import { RENDERERS, boards, closeUp, openFrontend, pressRun, setValues, startRun, waitForGraph } from "./page.mjs";
 
 const { COMFYUI_URL, SCREENSHOTS } = process.env;
 const SEARCH = "DiffusionProbeSeedSearch";
@@ -13,7 +13,7 @@ const workflow = async (name) =>
 /** Small and predictable: six candidates, all looked at after two of ten steps, one finished. */
 const SMALL = { candidates: 6, survivors: 1, budget: 0, policy: "one cut", steps: 10 };
 
-for (const [renderer, vue] of [["classic", false], ["nodes2", true]]) {
+for (const [renderer, vue] of RENDERERS) {
   describe(`the seed board (${renderer})`, () => {
     let browser, page, errors, seed = 100;
     const picture = (name) => page.screenshot({ path: `${SCREENSHOTS}/board-${renderer}-${name}.png` });

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, afterEach, before, describe, test } from "node:test";
-import { boards, closeUp, openFrontend, pressRun, setValues, startRun, waitForGraph } from "./page.mjs";
+import { RENDERERS, boards, closeUp, openFrontend, pressRun, setValues, startRun, waitForGraph } from "./page.mjs";
 
 const { COMFYUI_URL, PACK_NAME, SCREENSHOTS } = process.env;
 const SEARCH = "DiffusionProbeSeedSearch";
@@ -14,7 +14,7 @@ const template = JSON.parse(await readFile(new URL("../../workflows/seed-search-
 const SMALL = { candidates: 4, survivors: 1, budget: 0, policy: "one cut", steps: 8, hold_for_me: false, hold_seconds: 600 };
 let seed = 5000;
 
-for (const [renderer, vue] of [["classic", false], ["nodes2", true]]) {
+for (const [renderer, vue] of RENDERERS) {
   describe(`the seed board's page (${renderer})`, () => {
     let browser, page, errors;
     const seeds = async () => (await boards(page, SEARCH))[0].tiles.map((tile) => tile.seed);
@@ -92,6 +92,9 @@ for (const [renderer, vue] of [["classic", false], ["nodes2", true]]) {
       assert.deepEqual([kept, others], [true, []]);
       assert.match(name, /^diffusion_probe\/search_seed_\d+_score/);
       assert.equal((await fetch(new URL(url, COMFYUI_URL))).status, 200);
+      const has = (file) => page.evaluate(async ([pack, wanted]) => (await import(`/extensions/${pack}/board/host.js`)).hasFile(wanted), [PACK_NAME, file]);
+      const [subfolder, filename] = name.split("/");
+      assert.deepEqual([await has({ subfolder, filename }), await has({ subfolder, filename: "none.png" })], [true, false]);
     });
 
     test("says when the settings are others; next runs the seeds after these", async () => {
@@ -177,11 +180,11 @@ for (const [renderer, vue] of [["classic", false], ["nodes2", true]]) {
       (await startRun(page, 90_000)).ended.catch(() => {}); // the page is left meanwhile
       await open(BLANK, "elsewhere");
       const toast = page.locator(".dp-call");
-      assert.match(await toast.textContent(), /^A seed board waits for your choice\d+:\d\d/);
+      assert.match(await toast.textContent(), /^Seed Search waits for your choice\d+:\d\d/);
       assert.match(await page.title(), /^★ \d+:\d\d Choose seeds · /);
       assert.ok(await page.locator(".dp-pill").isHidden());
       await toast.getByRole("button", { name: "Go to the board" }).click();
-      await page.waitForFunction(() => document.activeElement.matches(".dp-tile"), null, { timeout: 20_000 });
+      await page.waitForFunction(() => document.activeElement.matches(".dp-tile"), null, { timeout: 60_000 });
       const inSight = await page.locator(".dp-board").evaluate((element) => {
         const { top, bottom } = element.getBoundingClientRect();
         return top < innerHeight && bottom > 0 && Math.abs((top + bottom) / 2 - innerHeight / 2) < 100;
@@ -190,7 +193,7 @@ for (const [renderer, vue] of [["classic", false], ["nodes2", true]]) {
       await page.waitForTimeout(1500); // ComfyUI keeps the open workflow a moment after a change
       await page.reload({ waitUntil: "domcontentloaded" });
       await waitForGraph(page);
-      await page.waitForSelector('.dp-board[data-state="held"]', { timeout: 30_000 });
+      await page.waitForSelector('.dp-board[data-state="held"]', { timeout: 90_000 });
       assert.equal(await toast.count(), 1);
       await page.evaluate((type) => {
         const { canvas, rootGraph } = window.app;
@@ -202,7 +205,7 @@ for (const [renderer, vue] of [["classic", false], ["nodes2", true]]) {
       assert.ok(await page.locator(".dp-pill").isVisible(), "far out");
       if (SCREENSHOTS) await page.screenshot({ path: `${SCREENSHOTS}/board-${renderer}-call.png` });
       await page.locator(".dp-pill").click();
-      await page.waitForFunction(() => document.activeElement.matches(".dp-tile"), null, { timeout: 20_000 });
+      await page.waitForFunction(() => document.activeElement.matches(".dp-tile"), null, { timeout: 60_000 });
       const ended = success();
       await page.keyboard.press("Enter");
       await open(BLANK, "elsewhere 2");

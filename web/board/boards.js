@@ -153,13 +153,17 @@ class Boards {
   }
 
   /** Calls for the user while a board waits. */
-  async #call(address, board) {
+  #call(address, board) {
     if (board?.state === "held") {
-      const node = this.host.isHere(address.workflow) ? this.host.runningNode(address.display) : null;
-      this.calls.wait(address, board.seconds ?? 0, node ? this.host.titleOf(node) : text("aBoard"));
+      this.calls.wait(address, board.seconds ?? 0, this.#titleOf(address));
     } else if (board?.state) {
       this.calls.end(address);
     }
+  }
+
+  #titleOf({ prompt, workflow, display }) {
+    const node = this.host.isHere(workflow) ? this.host.runningNode(display) : null;
+    return node ? this.host.titleOf(node) : (this.runs.known(prompt)?.nodes[display]?.title ?? text("aBoard"));
   }
 
   /** Brings the user to a board. */
@@ -180,7 +184,7 @@ class Boards {
       const node = NODES.has(kind) ? this.host.runningNode(id) : null;
       if (!node || (targets && !targets.includes(id))) continue;
       const after = reached(prompt, id, this.host.outputOfType(node, "LATENT"), NODES);
-      nodes[id] = { key: this.host.keyOf(node), settings: settingsOf(this.host, node), after };
+      nodes[id] = { key: this.host.keyOf(node), title: this.host.titleOf(node), settings: settingsOf(this.host, node), after };
     }
     const answered = this.runs.add({ workflow, nodes });
     return {

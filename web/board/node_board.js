@@ -19,11 +19,21 @@ const DECIDING = [
   "hold_for_me", "hold_seconds",
 ];
 
-/** Returns a node's settings as texts to compare: `all`, and those that change an `image`. */
+/** Returns digests of a node's settings, to compare: of `all`, and of those that change an `image`. */
 export const settingsOf = (host, node) => ({
-  all: host.settingsOf(node, new Set(WHICH)),
-  image: host.settingsOf(node, new Set([...WHICH, ...DECIDING])),
+  all: digest(host.settingsOf(node, new Set(WHICH))),
+  image: digest(host.settingsOf(node, new Set([...WHICH, ...DECIDING]))),
 });
+
+/** Returns a short text that differs for different texts: two FNV-1a sums of 32 bits, one of them backwards. */
+function digest(text) {
+  let [sum, back] = [0x811c9dc5, 0x811c9dc5];
+  for (let at = 0; at < text.length; at += 1) {
+    sum = Math.imul(sum ^ text.charCodeAt(at), 0x01000193);
+    back = Math.imul(back ^ text.charCodeAt(text.length - 1 - at), 0x01000193);
+  }
+  return [text.length, sum >>> 0, back >>> 0].join("-");
+}
 
 export class NodeBoard extends LastRun {
   /**

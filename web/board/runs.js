@@ -57,6 +57,11 @@ export class Runs {
     return [...this.runs].filter(([, run]) => !run.over).map(([prompt]) => prompt);
   }
 
+  /** Returns the run of a prompt, undefined if it is not known yet. */
+  known(prompt) {
+    return this.runs.get(prompt);
+  }
+
   /** Returns the run of a prompt, undefined if this page did not queue it; waits for runs that are being queued. */
   async get(prompt) {
     if (!this.runs.has(prompt)) await Promise.all(this.unanswered);

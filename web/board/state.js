@@ -65,9 +65,12 @@ const isOf = (state, address) => state.address?.prompt === address.prompt && sta
 /** Returns the state that a run's board adds to: the one before the run; null if it adds to none. */
 function baseOf(state, board, address) {
   if (!board.adds) return null;
-  if (address && isOf(state, address)) return state.base;
+  if (address && (isOf(state, address) || promptOf(state.own) === address.prompt)) return state.base;
   return state.rows.size ? state : null;
 }
+
+/** Returns the id of the run that sent rows, undefined if it is unknown. */
+const promptOf = ({ rows }) => rows.values().next().value?.from?.prompt;
 
 /** Returns the fields and rows of a run after those of a board that were sent. */
 function withRows(own, { rows, ...fields }, from) {
@@ -83,14 +86,10 @@ function withRows(own, { rows, ...fields }, from) {
 function shown(state, base, own) {
   const board = base ? joined(base, own) : own;
   const word = board.words.includes(state.word) ? state.word : null;
-  const images = base ? base.images : isSameRun(state, own) ? state.images : EMPTY.images;
+  const same = promptOf(own) !== undefined && promptOf(own) === promptOf(state.own);
+  const images = same ? state.images : (base ?? EMPTY).images;
   return { ...state, ...board, own, base, word, images };
 }
-
-const isSameRun = (state, own) => {
-  const [before, now] = [state.own, own].map(({ rows }) => rows.values().next().value?.from?.prompt);
-  return before !== undefined && before === now;
-};
 
 /** Returns the fields and rows of a board with those of a run that finished some of its candidates. */
 function joined(base, own) {
