@@ -13,7 +13,6 @@ from ..engine.board.schema import BOARD_OUTPUT
 from ..engine.board.search_board import SearchBoard
 from ..engine.capture.hooks.families import require_fit
 from ..engine.core.features import DENOISED
-from ..engine.core.marks import NOBODY
 from ..engine.core.scores import SeedName
 from ..engine.core.seed_list import MOST_SEEDS, candidate_names, listed_names, names_around
 from ..engine.core.skill import PREVIEW, Skill
@@ -40,8 +39,8 @@ from .sockets import (
 REFUSE = "refuse"
 AS_IN_KSAMPLER = "As in KSampler."
 
-CHOSEN_BY_HAND: deque[dict[str, Any]] = deque(maxlen=256)
-"""Values of the inputs of the last runs that waited for a choice. ComfyUI alone would not run the same again."""
+NOTHING_CHOSEN: deque[dict[str, Any]] = deque(maxlen=64)
+"""Values of the inputs of runs in which nothing was chosen. ComfyUI would not run them again, if nothing changed."""
 
 MORE_PROMPTS = ("positive_2", "positive_3", "positive_4")
 
@@ -196,8 +195,8 @@ class SeedSearch(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **inputs) -> int:
-        """Return another number after a run that waited for a choice, so that the same prompt waits again."""
-        return sum(all(inputs.get(name, value) == value for name, value in run.items()) for run in CHOSEN_BY_HAND)
+        """Return another number after a run in which nothing was chosen, so that the same prompt runs again."""
+        return sum(all(inputs.get(name, value) == value for name, value in run.items()) for run in NOTHING_CHOSEN)
 
     @classmethod
     def execute(
@@ -247,14 +246,9 @@ class SeedSearch(io.ComfyNode):
         pictures = candidate_pictures(model, result)
         if pictures is not None:
             shown |= ui.PreviewImage(pictures).as_dict()
-        if outcome.hold not in (None, NOBODY):
-            CHOSEN_BY_HAND.append(
-                {
-                    "seed": seed, "candidates": candidates, "seeds": seeds, "around": around, "strength": strength,
-                    "steps": steps, "cfg": cfg, "sampler_name": sampler_name, "scheduler": scheduler, "finish": "",
-                }
-            )  # fmt: skip
         if result.latents is None:
+            values = {"seed": seed, "candidates": candidates, "seeds": seeds, "around": around, "steps": steps}
+            NOTHING_CHOSEN.append({**values, "sampler_name": sampler_name, "scheduler": scheduler, "cfg": cfg})
             return io.NodeOutput(*[ExecutionBlocker(None)] * len(cls.define_schema().outputs), ui=shown)
         best = [outcome.candidates[number] for number in result.survivors]
         latent = {name: value for name, value in latent_image.items() if name in ("noise_mask", "type")}

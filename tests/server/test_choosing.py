@@ -115,12 +115,6 @@ def test_the_pinned_one_is_finished_and_others_later_as_ksampler_would(client, p
         assert np.abs(image - stock(client, prompt, number)).max() <= 1, "the VAE decodes two at once"
 
 
-def test_the_same_prompt_waits_for_a_choice_again(client, prompt):
-    first = prompt["search"]["inputs"]["seed"]
-    for number in (2, 0):
-        assert finished(client.run(prompt, Browser(client, ("pin", number), ("go", None)))) == [first + number]
-
-
 def test_nothing_chosen_is_no_error_nothing_runs_behind_it_and_it_runs_again(client, prompt):
     outputs = client.run(prompt, Browser(client, ("go", None)))
     assert "save" not in outputs and "named" not in outputs
