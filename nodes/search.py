@@ -84,8 +84,8 @@ class SeedSearch(io.ComfyNode):
                     min=0.0,
                     max=1e4,
                     step=0.1,
-                    tooltip="Cost limit in images: 4 is as many steps as four images take. 0: score all candidates at "
-                    '"cut". Not used without a probe.',
+                    tooltip="Cost limit in images: 4 is as many steps as four images take. 0: score all at the cut. "
+                    "Not used without a probe.",
                 ),
                 io.Combo.Input(
                     "policy",

@@ -28,6 +28,7 @@ for (const [renderer, vue] of RENDERERS) {
       }));
 
     before(async () => {
+      await fetch(`${COMFYUI_URL}/free`, { method: "POST", body: JSON.stringify({ free_memory: true }) }); // no cached run
       ({ browser, page, errors } = await openFrontend(COMFYUI_URL, {
         width: 1400,
         height: 1000,
