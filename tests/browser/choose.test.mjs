@@ -54,7 +54,7 @@ for (const [renderer, vue] of RENDERERS) {
       assert.equal(tiles.length, 16);
       assert.ok(tiles.every((tile) => tile.picture));
       const done = executed();
-      await click(page.getByRole("button", { name: `Finish ${tiles[5].seed.toLowerCase()} now`, exact: true }).first());
+      await click(page.getByRole("button", { name: `Finish seed ${tiles[5].seed} now`, exact: true }).first());
       await done;
       assert.equal((await saved()).length, 1);
       assert.ok(clicks <= 5, `${clicks} clicks`);
