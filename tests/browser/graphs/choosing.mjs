@@ -15,13 +15,16 @@ function column(x, top, nodes) {
   );
 }
 
-const readMe = ({ about }) =>
+const TESTBED =
+  "The model is a FLUX of a few megabytes that paints shapes. For a real one open the template of your model.";
+
+const readMe = ({ about, recorded, prompt }) =>
   "## See sixteen seeds, finish the ones you like\n\n" +
   "1. Press **Run**. Every seed is sampled for a fifth of its steps; the board shows what each is becoming.\n" +
-  "2. Click a picture to see it large. ★ picks it, ✕ takes it out.\n" +
+  "2. Click a picture to see it large. ✓ picks it, ✕ takes it out, ▷ finishes it at once.\n" +
   "3. **Finish** samples the picked seeds to the end: exactly what KSampler makes of them.\n\n" +
   "Then: pick others and *Finish picked*, *Next seeds* for sixteen new ones, or vary one you like in its menu.\n\n" +
-  about;
+  (recorded === prompt ? about : TESTBED);
 
 /** Many seeds, of which the user finishes some: no probe, no file beside the model's own. */
 export function choosing(family, id) {
