@@ -11,11 +11,12 @@ from training.client.server import PromptError
 from training.client.workflow import WorkflowError, to_prompt
 
 SHIPPED = sorted((PACK_ROOT / "workflows").glob("*.json"))
-TESTBED = [path for path in SHIPPED if "testbed" in path.stem and not path.stem.startswith("record")]
+ON_TESTBED = [path for path in SHIPPED if "testbed" in path.stem or "no downloads" in path.stem]
+TESTBED = [path for path in ON_TESTBED if not path.stem.startswith("record")]
 ON_DATASETS = {"train-probe", "evaluate-probe"}
 """They need what was recorded, and no model."""
 
-REAL = [path for path in SHIPPED if "testbed" not in path.stem and path.stem not in ON_DATASETS]
+REAL = [path for path in SHIPPED if path not in ON_TESTBED and path.stem not in ON_DATASETS]
 
 
 def load(path):
