@@ -19,7 +19,7 @@ for (const [renderer, vue] of RENDERERS) {
     };
     const saved = () =>
       page.evaluate(() => {
-        const node = window.app.rootGraph.nodes.find(({ type }) => type === "SaveImage");
+        const node = window.app.rootGraph.nodes.find(({ type }) => type === "DiffusionProbeSaveSeeds");
         return (window.app.nodeOutputs[node.id]?.images ?? []).map(({ filename }) => filename);
       });
     const executed = () =>

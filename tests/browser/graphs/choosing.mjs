@@ -1,4 +1,4 @@
-import { conditioned, decode, decoded, guided, note, run, textEncode } from "./parts.mjs";
+import { conditioned, decode, decoded, guided, note, run, save, textEncode } from "./parts.mjs";
 
 const WIDTH = 320;
 const GAP = 46; // between nodes that stand below each other, the title bar included
@@ -57,7 +57,7 @@ export function choosing(family, id) {
         },
       },
       decode: decode([WIDTH + 1040, 0], 420),
-      save: { type: "SaveImage", pos: [WIDTH + 1040, 110], size: [420, 560], values: { filename_prefix: "diffusion_probe/chosen" } },
+      save: save([WIDTH + 1040, 110], [420, 560], "chosen"),
       about: { ...note(readMe(family)), pos: [WIDTH + 1040, 720], size: [420, 420] },
     },
     links: [
@@ -68,6 +68,7 @@ export function choosing(family, id) {
       ...conditioned("search", guidance.conditioning),
       ...decoded(family, ["search", "latent"]),
       ["decode", "IMAGE", "save", "images"],
+      ["search", "kept_scores", "save", "scores"],
     ],
     groups: [],
   };
