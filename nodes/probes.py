@@ -47,7 +47,7 @@ class PreviewRewardProbe(io.ComfyNode):
                 Reward.Input(
                     "reward", tooltip="The reward model that scores the previews: Load Reward Model or Shapes Judge."
                 ),
-                prompt_input("What the images should show: the text that the sampled prompt was encoded from."),
+                prompt_input("What the images should show. Empty: the prompt that is sampled, where it can be read."),
             ],
             outputs=[Probe.Output(display_name="probe", tooltip=FOR_A_MODEL)],
         )
@@ -55,8 +55,9 @@ class PreviewRewardProbe(io.ComfyNode):
     @classmethod
     def execute(cls, vae, reward, prompt: str) -> io.NodeOutput:
         with named_errors("Preview Reward"):
-            reward.require_readable(prompt)
-            return io.NodeOutput(PreviewReward(vae.decode, reward, prompt))
+            if prompt.strip():
+                reward.require_readable(prompt)
+            return io.NodeOutput(PreviewReward(vae.decode, reward, prompt, getattr(vae, "latent_channels", None)))
 
 
 class LoadProbe(io.ComfyNode):

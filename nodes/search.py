@@ -1,5 +1,8 @@
 """Seed Search: sample many seeds together and finish those that the user chooses, or that score best."""
 
+from collections import deque
+from typing import Any
+
 import comfy.samplers
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
@@ -10,6 +13,7 @@ from ..engine.core.seed_list import MOST_SEEDS
 from ..engine.seed_search.candidates import ksampler_candidate
 from ..engine.seed_search.outcome import outcome_text
 from ..engine.seed_search.policies.by_name import CUT_SHARE, POLICIES, SEQUENTIAL
+from ..engine.seed_search.ready import ready_to_score
 from .errors import named_errors
 from .search_run import REFUSE, Search, found_latent
 from .sockets import (
@@ -23,6 +27,10 @@ from .sockets import (
 )
 
 AS_IN_KSAMPLER = "As in KSampler."
+
+NOTHING_CHOSEN: deque[dict[str, Any]] = deque(maxlen=64)
+"""Values of the inputs of runs in which nothing was chosen. ComfyUI would not run them again, if nothing changed."""
+
 MORE_PROMPTS = ("positive_2", "positive_3", "positive_4")
 
 
@@ -65,15 +73,15 @@ class SeedSearch(io.ComfyNode):
                     min=0.0,
                     max=1e4,
                     step=0.1,
-                    tooltip='Cost limit in images: 4 is as many steps as four images take. 0: scores all at "cut". Not '
-                    "used without a probe.",
+                    tooltip="Cost limit in images: 4 is as many steps as four images take. 0: score all at the cut. "
+                    "Not used without a probe.",
                 ),
                 io.Combo.Input(
                     "policy",
                     options=list(POLICIES),
                     default=SEQUENTIAL,
-                    tooltip='"sequential": many moments; "one cut": at "cut"; "successive halving": 20, 35, 50 %. Not '
-                    "used without a probe.",
+                    tooltip='"sequential" decides at many moments, "one cut" at one, "successive halving" at three. '
+                    "Not used without a probe.",
                 ),
                 io.Int.Input("steps", default=20, min=1, max=10000, tooltip=AS_IN_KSAMPLER),
                 io.Float.Input("cfg", default=8.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip=AS_IN_KSAMPLER),
@@ -175,6 +183,11 @@ class SeedSearch(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, **inputs) -> int:
+        """Return another number after a run in which nothing was chosen, so that the same prompt runs again."""
+        return sum(all(inputs.get(name, value) == value for name, value in run.items()) for run in NOTHING_CHOSEN)
+
+    @classmethod
     def execute(
         cls, model, positive, negative, latent_image, seed, candidates, survivors, budget, policy,
         steps, cfg, sampler_name, scheduler, denoise, probe=None, seeds="", judge=None, target=0.8, max_rows=0,
@@ -187,15 +200,18 @@ class SeedSearch(io.ComfyNode):
         def candidate(name, prompt: int):
             return ksampler_candidate(name, *settings, prompts[prompt], negative, latent_image, denoise, prompt)
 
-        search = Search(
-            seed, candidates, survivors, budget, policy, probe, seeds, judge, target, max_rows, unskilled_scores,
-            hold_for_me, hold_seconds, cut, finish, around, strength,
-        )  # fmt: skip
         with named_errors("Seed Search"), open_board() as channel:
+            probe, judge = ready_to_score(model, probe, judge, positive, latent_image)
+            search = Search(
+                seed, candidates, survivors, budget, policy, probe, seeds, judge, target, max_rows, unskilled_scores,
+                hold_for_me, hold_seconds, cut, finish, around, strength,
+            )  # fmt: skip
             texts = prompt_texts(("positive", *MORE_PROMPTS))
-            result, shown = search.run(channel, model, candidate, texts, len(prompts))
+            result, shown = search.run(channel, model, candidate, steps, texts, len(prompts))
         if result.latents is None:  # silent: that nothing was chosen is a normal result
-            return io.NodeOutput(*[ExecutionBlocker(None)] * len(cls.GET_SCHEMA().outputs), ui=shown)
+            values = {"seed": seed, "candidates": candidates, "seeds": seeds, "around": around, "steps": steps}
+            NOTHING_CHOSEN.append({**values, "sampler_name": sampler_name, "scheduler": scheduler, "cfg": cfg})
+            return io.NodeOutput(*[ExecutionBlocker(None)] * len(cls.define_schema().outputs), ui=shown)
         outcome, best = result.outcome, [result.outcome.candidates[number] for number in result.survivors]
         return io.NodeOutput(
             found_latent(latent_image, result),

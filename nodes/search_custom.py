@@ -8,6 +8,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..engine.board.channel import open_board
 from ..engine.seed_search.candidates import guider_candidate
+from ..engine.seed_search.ready import ready_to_score
 from ..engine.seed_search.outcome import outcome_text
 from .errors import named_errors
 from .search import SeedSearch
@@ -55,7 +56,10 @@ class SeedSearchCustom(io.ComfyNode):
             def candidate(name, prompt: int):
                 return guider_candidate(name, guider, sampler, sigmas, latent_image, prompt)
 
-            result, shown = Search(**inputs).run(channel, model, candidate)
+            scorers = inputs.get("probe"), inputs.get("judge")
+            probe, judge = ready_to_score(model, *scorers, [], latent_image, ("guider",))
+            search = Search(**{**inputs, "probe": probe, "judge": judge})
+            result, shown = search.run(channel, model, candidate, sigmas.shape[-1] - 1)
         if result.latents is None:  # silent: that nothing was chosen is a normal result
             return io.NodeOutput(*[ExecutionBlocker(None)] * len(SHARED_OUTPUTS), ui=shown)
         outcome = result.outcome

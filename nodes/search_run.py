@@ -20,6 +20,7 @@ from ..engine.seed_search.outcome import outcome_report, outcome_text
 from ..engine.seed_search.policies.by_name import CUT_SHARE, GOOD_ENOUGH, SEQUENTIAL, policy_named
 from ..engine.seed_search.policies.chosen import Chosen
 from ..engine.seed_search.prefixes import PREFIXES
+from ..engine.seed_search.ready import require_numbers
 from ..engine.seed_search.result import FinalReward, SearchResult, candidate_pictures
 from ..engine.seed_search.search import SearchOptions, finish_candidates, seed_search
 from .sockets import USE_ANYWAY
@@ -53,7 +54,7 @@ class Search:
     strength: float = 0.15
 
     def run(
-        self, channel: Channel, model: Any, make: Make, texts: tuple[str, ...] = (), prompts: int = 1
+        self, channel: Channel, model: Any, make: Make, steps: int, texts: tuple[str, ...] = (), prompts: int = 1
     ) -> tuple[SearchResult, dict[str, Any]]:
         """Search the candidates, or finish those that ``finish`` names, and return the result and what the node shows.
 
@@ -61,6 +62,7 @@ class Search:
             channel: of the board.
             model: the MODEL that is sampled.
             make: makes the candidates.
+            steps: of a whole run, as the node's inputs say.
             texts: of the prompts, as far as they are known, for the board.
             prompts: number of wordings, each a candidate with each seed.
 
@@ -76,6 +78,8 @@ class Search:
             require_usable(self.probe, model, self.unskilled_scores == USE_ANYWAY)
             names = names_around(self.around, self.strength, listed_names(self.seed, self.candidates, self.seeds))
             found = [make(name, prompt) for name in names for prompt in range(prompts)]
+            if self.probe is not None:
+                require_numbers(steps, len(found), self.survivors, self.budget, self.judge is not None)
             waits = self.hold_seconds if self.hold_for_me or self.probe is None else None
             aim = self.target if self.policy == GOOD_ENOUGH and self.probe is not None else None
             board = SearchBoard(channel, model, self.probe, waits, aim, self.survivors, texts)

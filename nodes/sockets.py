@@ -100,7 +100,7 @@ def first_seed_input(name: str) -> io.Int.Input:
         min=0,
         max=LARGEST_SEED,
         control_after_generate=True,
-        tooltip='The first seed; the others count up from it. Not used if "seeds" has any.',
+        tooltip='The first seed; the others count up, and "increment" goes past them all. Not used if "seeds" has any.',
     )
 
 
@@ -182,7 +182,7 @@ def hold_inputs() -> list[io.Input]:
             "hold_for_me",
             default=False,
             optional=True,
-            tooltip="Wait before the last decision for your pins and discards, if someone has the board open.",
+            tooltip="Wait before the last decision for your picks and discards, if someone has the board open.",
         ),
         io.Int.Input(
             "hold_seconds",

@@ -20,7 +20,7 @@ from .pictures import jpeg_url, large_picture
 from .schema import BOARD_EVENT, Board, EventHead
 from .values import HELD, STOPPED
 
-ANSWER_SECONDS = 2.0
+ANSWER_SECONDS = 10.0
 """Time that a browser has to say that it shows the board."""
 
 POLL_SECONDS = 0.2
@@ -147,7 +147,7 @@ class Channel:
         return self.board is not None and any(row.row == number and not row.gone for row in self.board.rows)
 
     def hold(self, seconds: float, board: Callable[[], Board]) -> str:
-        """Wait for the user to go on, at most ``seconds``; not at all if no browser answers within two seconds.
+        """Wait for the user to go on, at most ``seconds``; not at all if no browser answers within ten seconds.
 
         A browser that is gone, before the wait or in it, has :attr:`gone_seconds` to come back.
 

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...probe_models import signatures
-from ..core.features import Features, over_words
+from ..core.features import Features, on_grid, over_words
 from ..core.prompt_words import content_words
 from ..core.scores import PICTURE_PX, Look
 
@@ -20,8 +20,14 @@ QUALITIES = (80, 60, 40)
 LARGE_SIDE = PICTURE_PX
 MOST_LARGE_BYTES = 96_000
 LARGE_QUALITIES = (88, 75, 60, 40)
-MOST_MAPS = 2048
-"""Bound of the maps of all rows together; a map takes about 300 characters. Of 16 rows it is 128 words each."""
+MOST_MAP_BYTES = 800_000
+"""Bound of the maps of all rows together, as text."""
+
+FULL_MAP_BYTES, SMALL_MAP_BYTES = 1000, 440
+"""Bounds of a map on the grid of attention, and on that of :data:`SMALL_GRID`."""
+
+SMALL_GRID = 16
+"""Longer side of maps where those of all words would take too much."""
 
 LEVELS = 16
 COVER = 200
@@ -72,12 +78,16 @@ def word_maps(features: Features, rows: int = 1) -> tuple[tuple[str, str], ...]:
 
     Args:
         features: of one row.
-        rows: how many rows are shown together: of many, each has maps of fewer words.
+        rows: how many rows are shown together: of many, maps are coarser, and the last words may have none.
     """
-    words = content_words(features.words)[: MOST_MAPS // max(1, rows)]
+    words, room = content_words(features.words), MOST_MAP_BYTES // max(1, rows)
+    is_small = len(words) * FULL_MAP_BYTES > room
+    words = words[: room // SMALL_MAP_BYTES] if is_small else words
     if features.attention is None or not words:
         return ()
     heats = over_words(signatures.shares(features.attention), words).mean(0)
+    if is_small:
+        heats = on_grid(heats, SMALL_GRID)
     return tuple((word.name, _heat(heat)) for word, heat in zip(words, heats, strict=True))
 
 

@@ -105,7 +105,7 @@ def _class_of(node: dict[str, Any]) -> Any:
 def _inputs_of(node: dict[str, Any], kind: str, several_lines: bool = False) -> list[str]:
     """Return the names of a node's inputs of a type, or of those whose text may have several lines."""
     try:
-        declared = getattr(_class_of(node), "INPUT_TYPES", dict)()
+        declared: dict[str, Any] = getattr(_class_of(node), "INPUT_TYPES", dict)()
     except Exception:  # of another pack, which may look for files
         return []
     names = []

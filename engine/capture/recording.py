@@ -34,6 +34,7 @@ class Recording:
 
     Attributes:
         captured: the features of all rows by moment.
+        prompt: as :attr:`Features.prompt`.
         x0: ``[rows, channels, ...]`` float32 on the CPU in the model's own scale, of the newest captured evaluation.
             Kept for a run that is pruned; else None.
         capturing: whether the current evaluation is one of the moments.
@@ -55,6 +56,7 @@ class Recording:
         self.needs = needs
         self.moments = moments
         self.plan: MomentPlan | None = None
+        self.prompt = ""
         self.sampler = ""
         self.sigmas: list[float] = []
         self.noise: Tensor | None = None
@@ -126,7 +128,7 @@ class Recording:
             )
             self.why_not.update(dict.fromkeys(moments, why))
             return None
-        conds = _captured_conds(guider)
+        conds = captured_conds(guider)
         diffusion_model, (height, width) = guider.inner_model.diffusion_model, x.shape[-2:]
         maps = activation = None
         if ATTENTION in self.needs:
@@ -141,7 +143,7 @@ class Recording:
         """Return the features of all rows at one evaluation, still without the name of the moment."""
         x0 = denoised.detach().float().cpu().clone()
         self.x0 = x0 if self.pruning is not None else None
-        conds, sigma = _captured_conds(guider), float(timestep.flatten()[0])
+        conds, sigma = captured_conds(guider), float(timestep.flatten()[0])
         entries = []
         if capture.maps is not None:
             entries = capture.maps.entries()
@@ -159,6 +161,7 @@ class Recording:
             percent=percent_of_sigma(self.plan.model_sampling, sigma),
             blocks=block_names(attention),
             words=words_of(entries),
+            prompt=self.prompt,
             why=capture.why(),
         )
         return [
@@ -209,8 +212,8 @@ def _notes(remarks: tuple[str, ...], rows: list[Features]) -> list[str]:
     return [*remarks, *left_out]
 
 
-def _captured_conds(guider: Any) -> list[dict[str, Any]]:
-    """Return the conditioning entries of a guider whose maps are captured."""
+def captured_conds(guider: Any) -> list[dict[str, Any]]:
+    """Return the conditioning entries of a guider that say what the images should show."""
     return guider.conds.get("positive") or [cond for conds in guider.conds.values() for cond in conds]
 
 

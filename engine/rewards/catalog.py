@@ -10,7 +10,7 @@ import torch
 
 from ..core.texts import plain
 from . import clip, image_reward, step_aware
-from .files import RewardFile, fill, find, other_layout, read_tensors
+from .files import ClipVisionFile, RewardFile, fill, find, other_layout, read_tensors
 from .pixels import centre_crop, centre_crop_rounding_down, unrounded_centre_crop, whole
 from .reward_model import RewardModel
 from .word_ids import BertWords, clean_clip_words, clip_words
@@ -24,6 +24,16 @@ CLIP_L = RewardFile(
     "1.71 GB",
     "https://huggingface.co/openai/clip-vit-large-patch14/resolve/main/model.safetensors",
     "a2bf730a0c7debf160f7a6b50b3aaf3703e7e88ac73de7a314903141db026dcb",
+)
+
+CLIP_L_VISION = ClipVisionFile(
+    *(CLIP_L.folder, CLIP_L.names, CLIP_L.size, CLIP_L.source, CLIP_L.sha256),
+    shapes=(
+        ("vision_model.embeddings.patch_embedding.weight", (1024, 3, 14, 14)),
+        ("vision_model.embeddings.position_embedding.weight", (257, 1024)),
+        ("visual_projection.weight", (768, 1024)),
+    ),
+    layers=24,
 )
 
 
@@ -125,7 +135,10 @@ def _aesthetic(name: str, paths: list[Path]) -> RewardModel:
     vision = {key.removeprefix(clip.VISION): value for key, value in tensors.items() if key.startswith(clip.VISION)}
     fill(network.vision, vision, backbone)
     fill(network.head, read_tensors(head), head)
-    return RewardModel(name, network, network.image_size, centre_crop, None)
+    reward = RewardModel(name, network, network.image_size, centre_crop, None)
+    if backbone.parent.name != CLIP_L.folder:
+        reward.notes = (f"{name} reads images by {backbone.name} of models/clip_vision.",)
+    return reward
 
 
 @contextmanager
@@ -200,7 +213,7 @@ REWARDS = {
                 "https://github.com/christophschuhmann/improved-aesthetic-predictor/raw/main/"
                 "sac%2Blogos%2Bava1-l14-linearMSE.pth",
             ),
-            CLIP_L,
+            CLIP_L_VISION,
         ),
         _aesthetic,
     ),

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, afterEach, before, describe, test } from "node:test";
-import { boards, closeUp, openFrontend, pressRun, setValues, startRun, waitForGraph } from "./page.mjs";
+import { RENDERERS, boards, closeUp, openFrontend, pressRun, setValues, startRun, waitForGraph } from "./page.mjs";
 
 const { COMFYUI_URL, PACK_NAME, SCREENSHOTS } = process.env;
 const SEARCH = "DiffusionProbeSeedSearch";
@@ -11,10 +11,10 @@ const BLANK = { nodes: [], links: [], version: 0.4 };
 const template = JSON.parse(await readFile(new URL("../../workflows/seed-search-testbed.json", import.meta.url), "utf-8"));
 
 /** Small and predictable: four candidates, all looked at after two of eight steps, one finished. */
-const SMALL = { candidates: 4, survivors: 1, budget: 0, policy: "one cut", steps: 8, hold_for_me: false, hold_seconds: 120 };
+const SMALL = { candidates: 4, survivors: 1, budget: 0, policy: "one cut", steps: 8, hold_for_me: false, hold_seconds: 600 };
 let seed = 5000;
 
-for (const [renderer, vue] of [["classic", false], ["nodes2", true]]) {
+for (const [renderer, vue] of RENDERERS) {
   describe(`the seed board's page (${renderer})`, () => {
     let browser, page, errors;
     const seeds = async () => (await boards(page, SEARCH))[0].tiles.map((tile) => tile.seed);
@@ -52,7 +52,11 @@ for (const [renderer, vue] of [["classic", false], ["nodes2", true]]) {
 
     before(async () => {
       ({ browser, page, errors } = await openFrontend(COMFYUI_URL, {
-        settings: { "Comfy.VueNodes.Enabled": vue, "Comfy.Execution.PreviewMethod": "latent2rgb" },
+        settings: {
+          "Comfy.VueNodes.Enabled": vue,
+          "Comfy.Execution.PreviewMethod": "latent2rgb",
+          "DiffusionProbe.GoneSeconds": 300, // a reload takes long where others work too
+        },
       }));
       await page.waitForTimeout(1000);
     });
@@ -88,6 +92,9 @@ for (const [renderer, vue] of [["classic", false], ["nodes2", true]]) {
       assert.deepEqual([kept, others], [true, []]);
       assert.match(name, /^diffusion_probe\/search_seed_\d+_score/);
       assert.equal((await fetch(new URL(url, COMFYUI_URL))).status, 200);
+      const has = (file) => page.evaluate(async ([pack, wanted]) => (await import(`/extensions/${pack}/board/host.js`)).hasFile(wanted), [PACK_NAME, file]);
+      const [subfolder, filename] = name.split("/");
+      assert.deepEqual([await has({ subfolder, filename }), await has({ subfolder, filename: "none.png" })], [true, false]);
     });
 
     test("says when the settings are others; next runs the seeds after these", async () => {
@@ -103,6 +110,27 @@ for (const [renderer, vue] of [["classic", false], ["nodes2", true]]) {
       await page.waitForTimeout(500);
       assert.deepEqual((await seeds()).sort(), [4, 5, 6, 7].map((more) => String(seed + more)));
       assert.equal(await board("board.state.age.other"), false);
+    });
+
+    test("finishes what is picked afterwards: its image joins the board, and the workflow stays as it was", async () => {
+      const [loser] = await board("[...board.state.rows.values()].filter((row) => !row.finished).map((row) => row.row)");
+      await board(`board.act("pin", ${loser})`);
+      const saved = () => page.evaluate(() => JSON.stringify(window.app.rootGraph.serialize().nodes.map((node) => node.widgets_values)));
+      const before = await saved();
+      const ended = success();
+      await board('board.act("finish")');
+      await ended;
+      await page.waitForTimeout(500);
+      assert.equal(await saved(), before);
+      const rows = await board("[...board.state.rows.values()].map(({ row, finished, kept, mark }) => [row, finished, kept, mark])");
+      assert.equal(rows.length, 4);
+      assert.deepEqual(rows[loser], [loser, true, true, "pinned"]);
+      assert.equal(rows.filter(([, finished]) => finished).length, 2);
+      const images = await board("[...board.state.images].map(([row, image]) => [row, image.name])");
+      assert.equal(new Set(images.map(([, name]) => name)).size, 2);
+      const name = await board(`board.state.rows.get(${loser}).seed`);
+      assert.ok(images.find(([row]) => row === loser)[1].includes(`seed_${name}`), images.join());
+      assert.equal(await page.locator('.dp-tile[data-finished] img[src*="/view?"]').count(), 2);
     });
 
     test("marks the board after an error; a template that is opened again has a board of its own", async () => {
@@ -152,11 +180,11 @@ for (const [renderer, vue] of [["classic", false], ["nodes2", true]]) {
       (await startRun(page, 90_000)).ended.catch(() => {}); // the page is left meanwhile
       await open(BLANK, "elsewhere");
       const toast = page.locator(".dp-call");
-      assert.match(await toast.textContent(), /^A seed board waits for your choice\d:\d\d/);
-      assert.match(await page.title(), /^★ \d:\d\d Choose seeds · /);
+      assert.match(await toast.textContent(), /^Seed Search waits for your choice\d+:\d\d/);
+      assert.match(await page.title(), /^★ \d+:\d\d Choose seeds · /);
       assert.ok(await page.locator(".dp-pill").isHidden());
       await toast.getByRole("button", { name: "Go to the board" }).click();
-      await page.waitForFunction(() => document.activeElement.matches(".dp-tile"), null, { timeout: 20_000 });
+      await page.waitForFunction(() => document.activeElement.matches(".dp-tile"), null, { timeout: 60_000 });
       const inSight = await page.locator(".dp-board").evaluate((element) => {
         const { top, bottom } = element.getBoundingClientRect();
         return top < innerHeight && bottom > 0 && Math.abs((top + bottom) / 2 - innerHeight / 2) < 100;
@@ -165,7 +193,7 @@ for (const [renderer, vue] of [["classic", false], ["nodes2", true]]) {
       await page.waitForTimeout(1500); // ComfyUI keeps the open workflow a moment after a change
       await page.reload({ waitUntil: "domcontentloaded" });
       await waitForGraph(page);
-      await page.waitForSelector('.dp-board[data-state="held"]', { timeout: 30_000 });
+      await page.waitForSelector('.dp-board[data-state="held"]', { timeout: 90_000 });
       assert.equal(await toast.count(), 1);
       await page.evaluate((type) => {
         const { canvas, rootGraph } = window.app;
@@ -173,11 +201,11 @@ for (const [renderer, vue] of [["classic", false], ["nodes2", true]]) {
         canvas.centerOnNode(rootGraph.nodes.find((node) => node.type === type));
       }, SEARCH);
       await page.waitForTimeout(300);
-      assert.match(await page.locator(".dp-pill").textContent(), /^★ \d:\d\d$/);
+      assert.match(await page.locator(".dp-pill").textContent(), /^★ \d+:\d\d$/);
       assert.ok(await page.locator(".dp-pill").isVisible(), "far out");
       if (SCREENSHOTS) await page.screenshot({ path: `${SCREENSHOTS}/board-${renderer}-call.png` });
       await page.locator(".dp-pill").click();
-      await page.waitForFunction(() => document.activeElement.matches(".dp-tile"), null, { timeout: 20_000 });
+      await page.waitForFunction(() => document.activeElement.matches(".dp-tile"), null, { timeout: 60_000 });
       const ended = success();
       await page.keyboard.press("Enter");
       await open(BLANK, "elsewhere 2");

@@ -42,7 +42,11 @@ TESTED_IN = {
     "engine.core.samplers": ("comfy/test_capture_moments.py", "comfy/test_row_noise.py"),
     "engine.core.scores": ("unit/selection/test_report.py", "unit/selection/test_select.py"),
     "engine.core.texts": ("unit/core/test_hostile_texts.py",),
-    "engine.rewards": ("comfy/test_rewards_scores.py", "comfy/test_rewards_words.py"),
+    "engine.rewards": (
+        "comfy/test_rewards_scores.py",
+        "comfy/test_rewards_words.py",
+        "unit/rewards/test_mean_reward.py",
+    ),
     "engine.runs": (
         "comfy/test_capture_never_ends.py",
         "comfy/test_capture_runs.py",
@@ -59,7 +63,11 @@ TESTED_IN = {
         "comfy/test_search_watched.py",
         "server/test_seed_search.py",
     ),
-    "engine.seed_search.hub": ("comfy/test_hub_joining.py", "comfy/test_search_beside_patches.py"),
+    "engine.seed_search.hub": (
+        "comfy/test_hub_joining.py",
+        "comfy/test_search_beside_patches.py",
+        "comfy/test_search_prefixes.py",
+    ),
     "engine.seed_search.policies": (
         "unit/seed_search/test_policies.py",
         "unit/seed_search/test_outcome.py",

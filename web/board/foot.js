@@ -28,7 +28,7 @@ export class Foot {
     write(this.report, state.report);
     set(this.details, "hidden", !state.report);
     const more = state.hidden ? text("hidden", { count: state.hidden }) : "";
-    write(this.reason, [state.skilled ? "" : text("unskilled"), state.reason, more].filter(Boolean).join(" "));
+    write(this.reason, [state.skilled || !state.label ? "" : text("unskilled"), state.reason, more].filter(Boolean).join(" "));
   }
 
   #over(state) {

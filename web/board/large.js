@@ -5,7 +5,7 @@ import { Layer } from "./layer.js";
 import { Message } from "./message.js";
 import { canMark, picks } from "./state.js";
 import { scoreText, seedText, text } from "./texts.js";
-import { markButton, outcomeText, tileLabel } from "./tile.js";
+import { markButton, markText, outcomeText, tileLabel } from "./tile.js";
 import { Words } from "./words.js";
 
 /** Large view. */
@@ -106,7 +106,7 @@ export class Large {
     write(this.compare.lastChild, text("compare"));
     set(this.compare, "title", text("compareHelp"));
     set(this.file, "title", text("file"));
-    for (const [action, element] of Object.entries(this.marks)) write(element.lastChild, text(`${action}Short`));
+    for (const [action, element] of Object.entries(this.marks)) write(element.lastChild, markText(action));
   }
 
   #mark(action, sign) {
@@ -176,7 +176,7 @@ export class Large {
 export function factsText(row, around) {
   const facts = [];
   if (around.prompts) facts.push(text("prompt", { prompt: row.prompt }));
-  if (row.rank !== null) facts.push(text("rankOf", { rank: row.rank, count: around.count }));
+  if (row.rank !== null && around.scored) facts.push(text("rankOf", { rank: row.rank, count: around.count }));
   if (row.score !== null) facts.push(text("scoreIs", { score: scoreText(row.score) }));
   return [...facts, outcomeText(row, around)].filter(Boolean).join(" · ");
 }

@@ -21,10 +21,10 @@ function progressText({ kept, at, mark, finished, score, gone }, over) {
 
 /** Returns everything that a tile shows as one text, for screen readers. */
 export function tileLabel(row, around) {
-  const { scale, count, prompts } = around;
+  const { scale, count, prompts, scored } = around;
   const parts = [seedText(row.seed)];
   if (prompts) parts.push(text("prompt", { prompt: row.prompt }));
-  if (row.rank !== null) parts.push(text("rankOf", { rank: row.rank, count }));
+  if (row.rank !== null && scored) parts.push(text("rankOf", { rank: row.rank, count }));
   if (row.score !== null) parts.push(text("scoreIs", { score: scoreText(row.score) }));
   if (row.place !== null && scale === "calibration") parts.push(text("percentile", { place: Math.round(row.place) }));
   return [...parts, outcomeText(row, around), row.note].filter(Boolean).join(", ");
@@ -81,7 +81,7 @@ export class Tile {
     set(this.fill, "style", row.place === null ? null : `inline-size: ${row.place}%`);
     set(this.line, "hidden", around.line === null);
     set(this.line, "style", around.line === null ? null : `inset-inline-start: ${around.line}%`);
-    write(this.rank, row.rank === null ? "" : `#${row.rank}`);
+    write(this.rank, row.rank === null || !around.scored ? "" : `#${row.rank}`);
     write(this.score, row.score === null ? "" : scoreText(row.score));
     write(this.seed, around.prompts ? `${seedText(row.seed)} · ${row.prompt}` : seedText(row.seed));
     write(this.outcome, progressText(row, around.over)); // its mark is on the buttons
@@ -104,13 +104,23 @@ export class Tile {
   }
 }
 
+/** Mark that each action sets, and names of its texts. */
+const MARKS = {
+  pin: { mark: "pinned", name: "pinSeed", help: "pin", short: "pinShort" },
+  discard: { mark: "discarded", name: "discardSeed", help: "discard", short: "discardShort" },
+};
+
+/** Returns the word on a button that sets a mark. */
+export const markText = (action) => text(MARKS[action].short);
+
 /**
  * Shows on a button whether a row has its mark ("pin" or "discard"), and whether it can be changed: `can`. `marks` says
  * whether the board takes marks at all.
  */
 export function markButton(element, action, row, { can, marks }) {
-  set(element, "aria-pressed", String(row.mark === { pin: "pinned", discard: "discarded" }[action]));
+  const { mark, name, help } = MARKS[action];
+  set(element, "aria-pressed", String(row.mark === mark));
   set(element, "disabled", !can);
-  set(element, "aria-label", text(`${action}Seed`, { seed: seedText(row.seed) }));
-  set(element, "title", text(can ? action : row.finished ? "isFinished" : marks ? "gone" : "marksNeedHold"));
+  set(element, "aria-label", text(name, { seed: seedText(row.seed) }));
+  set(element, "title", text(can ? help : row.finished ? "isFinished" : marks ? "gone" : "marksNeedHold"));
 }

@@ -4,11 +4,12 @@ import base64
 import io
 
 import numpy as np
+import pytest
 import torch
 from diffusion_probe.engine.board.pictures import (
     MOST_BYTES,
     MOST_LARGE_BYTES,
-    MOST_MAPS,
+    MOST_MAP_BYTES,
     large_picture,
     looks,
     small_picture,
@@ -85,9 +86,13 @@ def test_the_longest_prompt_has_a_map_of_each_word_but_stop_words():
     assert shown[:10] == content and len(shown) == 50 and shown[-1] == "moon (5)"
 
 
-def test_many_words_on_a_board_of_many_rows_send_a_bounded_number_of_maps():
-    words = [Word(f"word {number}", (number,)) for number in range(3000)]
-    row = features(torch.rand(1, 3000, 4, 4), words)
-    for rows in (1, 16, 200, 256):
-        assert 0 < rows * len(word_maps(row, rows)) <= MOST_MAPS
-    assert word_maps(row, rows=4096) == ()
+@pytest.mark.parametrize(("words", "rows"), [(12, 16), (40, 16), (90, 16), (800, 1), (5, 256), (3000, 16), (3000, 256)])
+def test_maps_of_many_words_and_rows_take_a_bounded_number_of_bytes(words, rows):
+    named = [Word(f"word {number}", (number,)) for number in range(words)]
+    maps = word_maps(features(torch.rand(1, words, 32, 32), named), rows)
+    size = rows * sum(len(url) for _, url in maps)
+    assert 0 < size <= MOST_MAP_BYTES and (len(maps) == words or rows == 256 or words == 3000)
+
+
+def test_a_board_of_thousands_of_rows_has_no_maps():
+    assert word_maps(features(torch.rand(1, 1, 32, 32), [Word("red", (0,))]), rows=4096) == ()
