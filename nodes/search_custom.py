@@ -8,8 +8,8 @@ from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..engine.board.channel import open_board
 from ..engine.seed_search.candidates import guider_candidate
-from ..engine.seed_search.ready import ready_to_score
 from ..engine.seed_search.outcome import outcome_text
+from ..engine.seed_search.ready import ready_to_score
 from .errors import named_errors
 from .search import SeedSearch
 from .search_run import Search, found_latent
