@@ -13,7 +13,7 @@ from diffusion_probe.engine.rewards import catalog, pixels
 from diffusion_probe.engine.rewards.mean_reward import MeanReward
 from diffusion_probe.engine.rewards.word_ids import clip_words
 from diffusion_probe.nodes.attach import AttachProbe, ProbeScore
-from diffusion_probe.probe_models.preview import PreviewReward
+from diffusion_probe.probe_models.preview import PreviewReward, decoded_previews
 from torch import nn
 
 from support.small_clip import clip_model, write_clip
@@ -143,7 +143,7 @@ def test_a_probe_hands_the_noise_level_of_the_moment_to_the_reward(reward_models
     scores = ProbeScore.execute(latent, attached)[0].values
     rows = captured(attached, latent)
     timestep = int(model.get_model_object("model_sampling").timestep(torch.tensor(rows[0].sigma)))
-    expected = explicit_scores(clip, added, probe.images(rows), ["a cat"] * 2, timestep)
+    expected = explicit_scores(clip, added, decoded_previews(decode, rows), ["a cat"] * 2, timestep)
     assert 0 < timestep < 999 and scores == pytest.approx(expected.tolist(), rel=1e-5)
 
 
