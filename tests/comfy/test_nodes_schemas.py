@@ -28,6 +28,8 @@ IDS = [
     "DiffusionProbePreviewImages",
     "DiffusionProbePreviewReward",
     "DiffusionProbePromptGate",
+    "DiffusionProbePromptLoop",
+    "DiffusionProbePromptToRewrite",
     "DiffusionProbePruneInFlight",
     "DiffusionProbeRecord",
     "DiffusionProbeSaveSeeds",
