@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from support.marks import some_long
-
 from dev.link import linked_name
 from dev.server import ComfyServer
+from support.marks import some_long
 from training.client.paths import OUTPUT, PACK_ROOT, comfyui_path
 from training.client.workflow import to_prompt
 

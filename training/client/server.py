@@ -213,8 +213,8 @@ class ComfyClient:
                     if message.type is aiohttp.WSMsgType.TEXT:  # binary messages are live previews
                         self._events.put(json.loads(message.data))
 
-    async def _introduce(self, stream: aiohttp.ClientWebSocketResponse) -> None:
-        """Send the feature flags, if any; ComfyUI takes them as the first message only."""
+    async def _introduce(self, stream: Any) -> None:
+        """Send the feature flags, if any, over the websocket; ComfyUI takes them as the first message only."""
         if self.feature_flags is not None:
             await stream.send_json({"type": "feature_flags", "data": self.feature_flags})
 
