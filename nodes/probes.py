@@ -65,7 +65,7 @@ class PreviewRewardProbe(io.ComfyNode):
         return "" if "vae" in inputs else vae_of_graph()[1]
 
     @classmethod
-    def execute(cls, reward, prompt: str, vae=None) -> io.NodeOutput:
+    def execute(cls, vae=None, reward=None, prompt: str = "") -> io.NodeOutput:
         with named_errors("Preview Reward"):
             if prompt.strip():
                 reward.require_readable(prompt)

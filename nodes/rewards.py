@@ -4,11 +4,11 @@ from comfy_api.latest import io
 
 from ..engine.core.ranking import best_first
 from ..engine.core.reward import rewards_of
-from ..engine.rewards.catalog import REWARDS, file_list, load
+from ..engine.rewards.catalog import file_list, load, reward_names
 from ..engine.rewards.mean_reward import MeanReward
 from ..engine.selection.report import image_scores_report, image_scores_text
 from .errors import named_errors
-from .sockets import Reward, prompt_input
+from .sockets import FileCombo, Reward, prompt_input
 
 
 class LoadRewardModel(io.ComfyNode):
@@ -23,9 +23,9 @@ class LoadRewardModel(io.ComfyNode):
             has_intermediate_output=True,
             search_aliases=["imagereward", "pickscore", "hpsv2", "clip score", "aesthetic", "spo", "diffusion probe"],
             inputs=[
-                io.Combo.Input(
+                FileCombo(
                     "name",
-                    options=list(REWARDS),
+                    options=reward_names(),
                     tooltip="What is measured: human preference, fit to the prompt, or looks alone. SPM: previews of "
                     "SD1.5 and SDXL. See the help.",
                 )

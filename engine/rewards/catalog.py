@@ -9,7 +9,7 @@ import comfy.ops
 import torch
 
 from ..core.texts import plain
-from . import clip, image_reward, step_aware
+from . import clip, image_reward, open_clip_models, step_aware
 from .files import ClipVisionFile, RewardFile, fill, find, other_layout, read_tensors
 from .pixels import centre_crop, centre_crop_rounding_down, unrounded_centre_crop, whole
 from .reward_model import RewardModel
@@ -54,12 +54,14 @@ def load(name: str) -> RewardModel:
     """Load a reward model from its files.
 
     Args:
-        name: one of ``REWARDS``.
+        name: one of ``REWARDS``, or of :func:`open_clip_models.names`.
 
     Raises:
         FileNotFoundError: files are not there; the message says which to put where.
-        ValueError: a file is damaged or of another layout, or there is no such reward model.
+        ValueError: a file is damaged or of another layout, there is no such reward model, or a package is missing.
     """
+    if name.startswith(open_clip_models.PREFIX):
+        return open_clip_models.load(name)
     if name not in REWARDS:
         raise ValueError(f'there is no reward model "{plain(name)}". There are: {", ".join(REWARDS)}.')
     try:
@@ -71,21 +73,27 @@ def load(name: str) -> RewardModel:
 
 def ready_rewards() -> list[str]:
     """Return the names of the rewards whose files are all there."""
-    return [name for name, entry in REWARDS.items() if all(file.path() for file in entry.files)]
+    ready = [name for name, entry in REWARDS.items() if all(file.path() for file in entry.files)]
+    return ready + open_clip_models.names()
+
+
+def reward_names() -> list[str]:
+    """Return the names that can be chosen: all of the catalog, and the folders for open_clip."""
+    return [*REWARDS, *open_clip_models.names()]
 
 
 def file_list(name: str) -> str:
-    """Write for people which files of one reward are there, and what the other rewards need.
+    """Write for people, for every file of every reward, that it is there, or its path, size, link and hash.
 
     Args:
         name: the reward that is described first.
     """
-    first, *others = [name, *(each for each in REWARDS if each != name)]
-    lines = [f"{first}:", *(f"  {file.described()}" for file in REWARDS[first].files)]
-    for each in others:
-        absent = [file for file in REWARDS[each].files if file.path() is None]
+    lines = []
+    for each in (name, *(other for other in reward_names() if other != name)):
+        files = REWARDS[each].files if each in REWARDS else ()
+        absent = any(file.path() is None for file in files)
         lines.append(f"{each}: {'needs' if absent else 'ready'}")
-        lines += [f"  {file.wanted()}" for file in absent]
+        lines += [f"  {file.described()}" for file in files] or [f"  {open_clip_models.described(each)}"]
     return "\n".join(lines)
 
 
