@@ -69,10 +69,10 @@ class PreviewRewardProbe(io.ComfyNode):
     @classmethod
     def execute(cls, vae=None, reward=None, prompt: str = "") -> io.NodeOutput:
         with named_errors("Preview Reward"):
-            if prompt.strip():
-                reward.require_readable(prompt)
             if vae is None:
                 return _with_vae_of_graph(cls)
+            if prompt.strip():
+                reward.require_readable(prompt)
             return io.NodeOutput(PreviewReward(vae.decode, reward, prompt, getattr(vae, "latent_channels", None)))
 
 
