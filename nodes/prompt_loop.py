@@ -17,10 +17,7 @@ from .errors import named_errors
 from .expand import run_again
 from .search import AS_IN_KSAMPLER
 from .search_run import REFUSE, require_usable
-from .sockets import USE_ANYWAY, Probe, use_anyway_input
-
-TrialsSocket = io.Custom("DIFFUSION_PROBE_TRIALS")
-"""The type of an ``engine.seed_search.prompt_trials.Trials``."""
+from .sockets import USE_ANYWAY, Probe, TrialsSocket, use_anyway_input
 
 REQUEST_ID = "DiffusionProbePromptToRewrite"
 
