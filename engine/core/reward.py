@@ -23,6 +23,7 @@ class Reward(ABC):
             each moment. None: not measured.
         previews_skilled: whether previews that the reward scores count as a score with skill, see
             :attr:`Probe.skilled`.
+        least_images: how many images of a prompt have to be scored together, 1 but for a reward that compares them.
         preview_families: names of the model families whose previews it can score, as ``Features.family``; empty: all.
     """
 
@@ -30,6 +31,7 @@ class Reward(ABC):
     reads_prompt: bool = True
     preview_skill: Skill | None = None
     previews_skilled: bool = True
+    least_images: int = 1
     preview_families: frozenset[str] = frozenset()
 
     @abstractmethod
