@@ -17,7 +17,7 @@ class LoadRewardModel(io.ComfyNode):
         return io.Schema(
             node_id="DiffusionProbeLoadRewardModel",
             display_name="Load Reward Model",
-            category="diffusion probe/rewards",
+            category="diffusion probe",
             description="Loads a model that scores how much people would like an image, or how well it fits its "
             "prompt. Its files belong into models/reward_models; nothing is downloaded.",
             search_aliases=["imagereward", "pickscore", "hpsv2", "clip score", "aesthetic", "diffusion probe"],
