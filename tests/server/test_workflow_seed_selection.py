@@ -1,4 +1,4 @@
-"""The shipped seed selection workflow on the real server, judged by the server's own events."""
+"""A seed selection on the real server, judged by the server's own events."""
 
 import io
 import json
@@ -8,11 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.client.paths import PACK_ROOT
+from support.saved import template_prompt
 from training.client.server import PromptError
-from training.client.workflow import load_prompt
-
-WORKFLOW = PACK_ROOT / "workflows" / "seed-selection-testbed.json"
 
 
 class Nodes:
@@ -38,7 +35,7 @@ class Nodes:
 
 @pytest.fixture
 def prompt(client):
-    return load_prompt(WORKFLOW, client.object_info())
+    return template_prompt("seed-selection-testbed", client.object_info())
 
 
 @pytest.fixture
