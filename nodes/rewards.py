@@ -5,7 +5,7 @@ from comfy_api.latest import io
 from ..engine.core.ranking import best_first
 from ..engine.core.reward import rewards_of
 from ..engine.core.texts import plain
-from ..engine.rewards.catalog import REWARDS, files_there, load, reward_called
+from ..engine.rewards.catalog import REWARDS, file_list, files_there, load, reward_called
 from ..engine.rewards.mean_reward import MeanReward
 from ..engine.selection.report import image_scores_report, image_scores_text
 from .errors import named_errors
@@ -21,13 +21,14 @@ class LoadRewardModel(io.ComfyNode):
             category="diffusion probe",
             description="Loads a model that scores how much people would like an image, or how well it fits its "
             "prompt. Its files belong into models/reward_models; nothing is downloaded.",
-            search_aliases=["imagereward", "pickscore", "hpsv2", "clip score", "aesthetic", "diffusion probe"],
+            has_intermediate_output=True,
+            search_aliases=["imagereward", "pickscore", "hpsv2", "clip score", "aesthetic", "spo", "diffusion probe"],
             inputs=[
                 FileCombo(
                     "name",
                     options=[*REWARDS, *files_there()],
-                    tooltip="ImageReward, PickScore, HPSv2.1: human preference. CLIPScore: fit to the prompt. LAION "
-                    "aesthetic: looks alone.",
+                    tooltip="What is measured: human preference, fit to the prompt, or looks alone. SPM: previews of "
+                    "SD1.5 and SDXL. See the help.",
                 )
             ],
             outputs=[
@@ -47,7 +48,8 @@ class LoadRewardModel(io.ComfyNode):
     @classmethod
     def execute(cls, name: str) -> io.NodeOutput:
         with named_errors("Load Reward Model"):
-            return io.NodeOutput(load(name))
+            reward = load(name)
+            return io.NodeOutput(reward, ui={"text": [file_list(name)]})
 
 
 class CombineRewards(io.ComfyNode):

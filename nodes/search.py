@@ -4,29 +4,19 @@ from collections import deque
 from typing import Any
 
 import comfy.samplers
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..engine.board.channel import open_board
 from ..engine.board.prompt_texts import prompt_texts
-from ..engine.board.schema import BOARD_OUTPUT
-from ..engine.board.search_board import SearchBoard
-from ..engine.capture.hooks.families import require_fit
-from ..engine.core.features import DENOISED
-from ..engine.core.scores import SeedName
-from ..engine.core.seed_list import MOST_SEEDS, candidate_names, listed_names, names_around
-from ..engine.core.skill import PREVIEW, Skill
+from ..engine.core.seed_list import MOST_SEEDS
 from ..engine.seed_search.candidates import ksampler_candidate
-from ..engine.seed_search.outcome import outcome_report, outcome_text
-from ..engine.seed_search.policies.by_name import CUT_SHARE, GOOD_ENOUGH, POLICIES, SEQUENTIAL, policy_named
-from ..engine.seed_search.policies.chosen import Chosen
-from ..engine.seed_search.prefixes import PREFIXES
-from ..engine.seed_search.ready import ready_to_score, require_numbers
-from ..engine.seed_search.result import FinalReward, candidate_pictures
-from ..engine.seed_search.search import SearchOptions, finish_candidates, seed_search
+from ..engine.seed_search.outcome import outcome_text
+from ..engine.seed_search.policies.by_name import CUT_SHARE, POLICIES, SEQUENTIAL
+from ..engine.seed_search.ready import ready_to_score
 from .errors import named_errors
+from .search_run import REFUSE, Search, found_latent
 from .sockets import (
-    USE_ANYWAY,
     Probe,
     Scores,
     first_seed_input,
@@ -36,7 +26,6 @@ from .sockets import (
     use_anyway_input,
 )
 
-REFUSE = "refuse"
 AS_IN_KSAMPLER = "As in KSampler."
 
 NOTHING_CHOSEN: deque[dict[str, Any]] = deque(maxlen=64)
@@ -219,47 +208,19 @@ class SeedSearch(io.ComfyNode):
 
         with named_errors("Seed Search"), open_board() as channel:
             probe, judge = ready_to_score(model, probe, judge, positive, latent_image)
-            final_reward, texts = final_reward_of(judge), prompt_texts(("positive", *MORE_PROMPTS))
-            if finish.strip():
-                found = [candidate(name, prompt) for name, prompt in named_candidates(finish, len(prompts))]
-                board = SearchBoard(channel, model, None, wanted=len(found), prompts=texts)
-                options = SearchOptions(max_rows, final_reward, board, PREFIXES)
-                result = finish_candidates(model, found, options)
-            else:
-                require_usable(probe, model, unskilled_scores == USE_ANYWAY)
-                names = names_around(around, strength, listed_names(seed, candidates, seeds))
-                found = [candidate(name, prompt) for name in names for prompt in range(len(prompts))]
-                if probe is not None:
-                    require_numbers(steps, len(found), survivors, budget, judge is not None)
-
-                def make_policy(run_steps: int):
-                    if probe is None:
-                        return Chosen(cut)
-                    spend = round(budget * run_steps) if budget else None
-                    return policy_named(
-                        policy, run_steps, len(found), survivors, spend,
-                        skill=skill_of(probe), final_reward=judge is not None, target=target, share=cut,
-                    )  # fmt: skip
-
-                waits = hold_seconds if hold_for_me or probe is None else None
-                aim = target if policy == GOOD_ENOUGH and probe is not None else None
-                board = SearchBoard(channel, model, probe, waits, aim, survivors, texts)
-                options = SearchOptions(max_rows, final_reward, board, PREFIXES)
-                result = seed_search(model, found, probe, make_policy, survivors, options)
-        outcome = result.outcome
-        shown = {"text": [outcome_text(outcome)], "diffusion_probe": [outcome_report(outcome)]}
-        shown[BOARD_OUTPUT] = [board.outcome_board(outcome).values()]
-        pictures = candidate_pictures(model, result)
-        if pictures is not None:
-            shown |= ui.PreviewImage(pictures).as_dict()
-        if result.latents is None:
+            search = Search(
+                seed, candidates, survivors, budget, policy, probe, seeds, judge, target, max_rows, unskilled_scores,
+                hold_for_me, hold_seconds, cut, finish, around, strength,
+            )  # fmt: skip
+            texts = prompt_texts(("positive", *MORE_PROMPTS))
+            result, shown = search.run(channel, model, candidate, steps, texts, len(prompts))
+        if result.latents is None:  # silent: that nothing was chosen is a normal result
             values = {"seed": seed, "candidates": candidates, "seeds": seeds, "around": around, "steps": steps}
             NOTHING_CHOSEN.append({**values, "sampler_name": sampler_name, "scheduler": scheduler, "cfg": cfg})
             return io.NodeOutput(*[ExecutionBlocker(None)] * len(cls.define_schema().outputs), ui=shown)
-        best = [outcome.candidates[number] for number in result.survivors]
-        latent = {name: value for name, value in latent_image.items() if name in ("noise_mask", "type")}
+        outcome, best = result.outcome, [result.outcome.candidates[number] for number in result.survivors]
         return io.NodeOutput(
-            {**latent, "samples": result.latents},
+            found_latent(latent_image, result),
             ", ".join(str(each.name) for each in best),
             outcome.scores(),
             outcome_text(outcome),
@@ -268,60 +229,6 @@ class SeedSearch(io.ComfyNode):
             ", ".join(str(each.prompt + 1) for each in best),
             ui=shown,
         )
-
-
-def skill_of(probe) -> Skill:
-    """Return how well a probe's scores predict the reward: from its file, or as measured for previews."""
-    return probe.search_skill or PREVIEW
-
-
-def named_candidates(text: str, prompts: int) -> list[tuple[SeedName, int]]:
-    """Parse the candidates to finish: name of the noise, and index of the prompt.
-
-    Raises:
-        ValueError: a text that names no candidates, or a prompt that isn't connected.
-    """
-    chosen = candidate_names(text)
-    wrong = next((f"{name} prompt {prompt + 1}" for name, prompt in chosen if prompt >= prompts), None)
-    if wrong:
-        raise ValueError(
-            f'"finish" names {wrong}, and {prompts} of the inputs positive to positive 4 are connected. Connect that '
-            "prompt, or give a number that is there."
-        )
-    return chosen
-
-
-def require_usable(probe, model, use_unskilled: bool) -> None:
-    """Refuse a probe that doesn't fit the model, or has no measured skill; None, for no probe, is accepted.
-
-    Raises:
-        ValueError: says what to connect.
-    """
-    if probe is None:
-        return
-    require_fit(probe, model)
-    if not probe.skilled and not use_unskilled:
-        raise ValueError(
-            f'the score "{probe.label}" of {probe.name} has no measured skill in ranking seeds: searching by it costs '
-            "more than drawing a seed, and finds no better one. Connect Preview Reward, set unskilled scores to "
-            f'"{USE_ANYWAY}", or take the probe out and choose yourself.'
-        )
-
-
-def final_reward_of(judge) -> FinalReward | None:
-    """Return the reward of finished latents by a judge, None for none.
-
-    Raises:
-        ValueError: the judge can't score a finished latent.
-    """
-    if judge is None:
-        return None
-    if set(judge.needs) - {DENOISED}:
-        raise ValueError(
-            f"{judge.name} can't judge finished images: it needs what only a run on the way has. "
-            "Connect a Preview Reward to judge."
-        )
-    return FinalReward(judge.score, judge.label)
 
 
 NODES = [SeedSearch]

@@ -4,6 +4,7 @@ import { addElement, extend } from "./board/host.js";
 
 const NODES = new Set([
   "DiffusionProbeEvaluateProbe",
+  "DiffusionProbeLoadRewardModel",
   "DiffusionProbePromptGate",
   "DiffusionProbeRecord",
   "DiffusionProbeScoreImages",

@@ -73,6 +73,10 @@ class RewardModel(Reward):
         Raises:
             ValueError: no images, tensors that are no images, or another number of prompts; or NaN came out.
         """
+        return self._scores(images, prompts)
+
+    def _scores(self, images: Tensor, prompts: list[str], *more: Tensor) -> Tensor:
+        """Score images; ``more`` is what the network takes after pixels and ids, ``[rows, …]`` each."""
         if images.ndim != 4 or images.shape[-1] not in (3, 4) or len(images) == 0:
             raise ValueError(f"{self.label} scores images [rows, height, width, 3], not {list(images.shape)}.")
         if not images.isfinite().all():
@@ -84,17 +88,17 @@ class RewardModel(Reward):
             [self.patcher], memory_required=min(CHUNK, len(images)) * MEMORY_PER_IMAGE
         )
         chunks = [
-            self._chunk(images[first : first + CHUNK], prompts[first : first + CHUNK])
-            for first in range(0, len(images), CHUNK)
+            self._chunk(images[rows], prompts[rows], *(values[rows] for values in more))
+            for rows in (slice(first, first + CHUNK) for first in range(0, len(images), CHUNK))
         ]
         scores = torch.cat(chunks)
         if not scores.isfinite().all():
             raise ValueError(f"{self.label} gave NaN or infinity: its file is damaged. Get it again.")
         return scores
 
-    def _chunk(self, images: Tensor, prompts: list[str]) -> Tensor:
+    def _chunk(self, images: Tensor, prompts: list[str], *more: Tensor) -> Tensor:
         comfy.model_management.throw_exception_if_processing_interrupted()
         device = self.patcher.load_device
         pixels = self.view(images, self.size).to(device)
         ids = self.words(prompts).to(device) if self.words else None
-        return self.patcher.model(pixels, ids).float().cpu()
+        return self.patcher.model(pixels, ids, *(values.to(device) for values in more)).float().cpu()

@@ -9,11 +9,16 @@ import pytest
 
 from dev.link import linked_name
 from dev.server import ComfyServer
+from support.marks import some_long
 from support.saved import saved
 from training.client.paths import OUTPUT, PACK_ROOT, comfyui_path
 from training.client.workflow import to_prompt
 
 HERE = Path(__file__).parent
+LONG = ("board_page", "node_texts", "training")
+"""Scripts that only ``make test-all`` runs: together they take as long as all others."""
+
+SCRIPTS = sorted(HERE.glob("*.test.mjs"))
 SHIPPED = sorted(PACK_ROOT.glob("workflows/*.json"))
 
 
@@ -26,7 +31,9 @@ def server(tmp_path_factory, record):
         yield running
 
 
-@pytest.mark.parametrize("script", sorted(HERE.glob("*.test.mjs")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "script", some_long(SCRIPTS, [HERE / f"{name}.test.mjs" for name in LONG]), ids=lambda path: path.name
+)
 def test_in_chromium(server, script):
     """Screenshots are kept in ``output/browser``."""
     screenshots = OUTPUT / "browser"

@@ -36,6 +36,7 @@ IDS = [
     "DiffusionProbeScoresFromValues",
     "DiffusionProbeSeedBatch",
     "DiffusionProbeSeedSearch",
+    "DiffusionProbeSeedSearchCustom",
     "DiffusionProbeShapesJudge",
     "DiffusionProbeTCPadeCache",
     "DiffusionProbeTrainProbe",

@@ -63,7 +63,7 @@ def test_each_reward_file_in_a_template_is_the_official_one():
     rewards = [model for model in linked if model["directory"] == "reward_models"]
     assert rewards
     for model in rewards:
-        assert model["url"].startswith(f"{official[model['name']].source}/resolve/main/")
+        assert model["url"] == official[model["name"]].source
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
