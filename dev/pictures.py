@@ -91,12 +91,17 @@ def _gate(model: str) -> Image.Image:
 
 def _cache(model: str) -> Image.Image:
     sheet = Sheet(model, "part of the steps predicted")
-    for top, title, computed in ((130, "with the cache", {0, 1, 2, 5, 8, 11, 14, 17, 19}), (314, "all computed", set(range(20)))):
+    for top, title, computed in (
+        (130, "with the cache", {0, 1, 2, 5, 8, 11, 14, 17, 19}),
+        (314, "all computed", set(range(20))),
+    ):
         sheet.tile((28, top, 148, top + 120), True)
         sheet.write((172, top + 6), title, 20, TEXT)
         for step in range(20):
             left = 172 + step * 15.4
-            sheet.draw.rounded_rectangle((left, top + 52, left + 11, top + 100), 3, GREEN if step in computed else EMPTY, EDGE)
+            sheet.draw.rounded_rectangle(
+                (left, top + 52, left + 11, top + 100), 3, GREEN if step in computed else EMPTY, EDGE
+            )
     sheet.write((172, 474), "green: steps that the model computes", 16, FAINT)
     return sheet.image
 
@@ -121,7 +126,9 @@ def _train(_: str) -> Image.Image:
     curve = [(44 + x * 4.3, 150 + 120 * (1 - 0.965**x)) for x in range(100)]
     sheet.draw.line(curve, GREEN, 4, "curve")
     sheet.write((468, 140), "loss", 16, FAINT, "ra")
-    for number, (name, share) in enumerate((("chance", 0.06), ("best of n", 0.42), ("this probe", 0.71), ("the truth", 1.0))):
+    for number, (name, share) in enumerate(
+        (("chance", 0.06), ("best of n", 0.42), ("this probe", 0.71), ("the truth", 1.0))
+    ):
         top = 322 + number * 44
         sheet.write((28, top + 12), name, 18, TEXT if number == 2 else FAINT, "lm")
         sheet.draw.rounded_rectangle((150, top, 484, top + 24), 6, EMPTY)

@@ -36,7 +36,7 @@ def recorded_path(name: str) -> Path:
         ValueError: the name is empty, or leads out of the folder of datasets.
     """
     own = dataset_path(name)
-    shipped = {SHIPPED + folder.name: folder for folder in DATASETS.iterdir() if folder.is_dir()}
+    shipped = {SHIPPED + folder.name: folder for folder in DATASETS.glob("[!.]*")}
     return own if own.is_dir() else shipped.get(name.strip(), own)
 
 

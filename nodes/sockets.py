@@ -206,7 +206,8 @@ def dataset_input() -> io.String.Input:
     return io.String.Input(
         "dataset",
         default="my-model",
-        tooltip='Name of a folder in output/probe_data that Record Probe Data wrote. "testbed/flux" comes with the pack.',
+        tooltip="Name of a folder in output/probe_data that Record Probe Data wrote. "
+        '"testbed/flux" comes with the pack.',
     )
 
 

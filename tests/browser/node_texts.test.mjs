@@ -68,6 +68,10 @@ test("in a Chinese frontend the nodes are Chinese", async () => {
     assert.deepEqual(filter.outputs.slice(0, 5), ["保留", "保留的种子", "保留的评分", "淘汰", "保留的正面条件"]);
     await closeUp(page, filter.id);
     await page.getByText("工作流运行时，候选会显示在这里。").waitFor(); // the board's own texts too
+    await page.waitForFunction((id) => {
+      const list = window.app.graph.getNodeById(id).widgets.find(({ name }) => name === "unskilled_scores");
+      return list._displayValue === "全部保留" && list.value === "keep all"; // what is shown, and what is saved and sent
+    }, filter.id);
     await page.screenshot({ path: `${SCREENSHOTS}/chinese.png` });
     assert.deepEqual(errors, [], "console errors");
   } finally {

@@ -222,3 +222,20 @@ def test_seed_search_shows_first_what_every_search_needs():
     shown = [socket.id for socket in SCHEMAS["DiffusionProbeSeedSearch"].inputs if not socket.advanced]
     rare = {"policy", "judge", "target", "positive_2", "positive_3", "positive_4", "unskilled_scores"}
     assert not rare & set(shown) and {"probe", "seed", "candidates", "survivors", "budget", "steps"} <= set(shown)
+
+
+NOT_TRANSLATED = {"flux", "sdxl"}
+"""Options that are names; those of ComfyUI's own lists and files are, too."""
+
+
+def test_every_option_of_a_node_has_a_chinese_label():
+    names = {"sampler_name", "scheduler", "name"}
+    lists = [socket.options for schema in SCHEMAS.values() for socket in schema.inputs if _has_options(socket, names)]
+    options = {option for each in lists for option in each} - NOT_TRANSLATED
+    labels = locale("zh", "main")["diffusionProbeOptions"]
+    assert set(labels) == options and len(set(labels.values())) == len(labels)
+    assert "diffusionProbeOptions" not in locale("en", "main"), "in English the options are their own labels"
+
+
+def _has_options(socket, names) -> bool:
+    return socket.id not in names and bool(getattr(socket, "options", None))

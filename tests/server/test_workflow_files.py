@@ -59,7 +59,9 @@ def test_each_reward_file_in_a_template_is_the_official_one():
     from diffusion_probe.engine.rewards.catalog import REWARDS
 
     official = {f"{file.folder}/{file.names[0]}": file for entry in REWARDS.values() for file in entry.files}
-    linked = [model for path in SHIPPED for node in load(path)["nodes"] for model in node["properties"].get("models", [])]
+    linked = [
+        model for path in SHIPPED for node in load(path)["nodes"] for model in node["properties"].get("models", [])
+    ]
     rewards = [model for model in linked if model["directory"] == "reward_models"]
     assert rewards
     for model in rewards:

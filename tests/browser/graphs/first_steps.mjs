@@ -1,5 +1,5 @@
 // What the early filter and the prompt gate begin with: the first steps of some seeds, and their score.
-import { conditioned, prepared, previewed, run, seedBatch } from "./parts.mjs";
+import { PREVIEWED, conditioned, prepared, run, seedBatch } from "./parts.mjs";
 
 const part = (family, title, half) => ({
   type: "KSamplerAdvanced",
@@ -11,13 +11,12 @@ const part = (family, title, half) => ({
 /** Two columns of nodes, and links, up to the score. */
 export function untilScore(family, count, scoreHeight) {
   const { positive, nodes, links } = prepared(family);
-  const preview = previewed(family);
   return {
     positive,
     model: nodes,
     looking: {
       seeds: seedBatch(count),
-      ...preview.nodes,
+      ...PREVIEWED.nodes,
       attach: { type: "DiffusionProbeAttachProbe", size: [0, 90], values: { moments: "20%" } },
       first: part(family, `step 0 to ${family.cut}, all seeds`, {
         add_noise: "enable",
@@ -29,7 +28,7 @@ export function untilScore(family, count, scoreHeight) {
     score: { type: "DiffusionProbeScore", size: [0, scoreHeight] },
     links: [
       ...links,
-      ...preview.links,
+      ...PREVIEWED.links,
       [...family.model, "seeds", "model"],
       ["seeds", "model", "attach", "model"],
       ["probe", "probe", "attach", "probe"],

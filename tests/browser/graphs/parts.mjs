@@ -80,14 +80,11 @@ export const REWARD_MODEL = {
   values: { name: "PickScore/model.safetensors" },
 };
 
-/** A reward model's score of the preview. It takes the prompt of the run. */
-export const previewed = ({ vae }) => ({
+/** A reward model's score of the preview. It takes the prompt of the run, and the VAE that the graph decodes with. */
+export const PREVIEWED = {
   nodes: { reward: REWARD_MODEL, probe: { type: "DiffusionProbePreviewReward", size: [0, 110] } },
-  links: [
-    [...vae, "probe", "vae"],
-    ["reward", "reward", "probe", "reward"],
-  ],
-});
+  links: [["reward", "reward", "probe", "reward"]],
+};
 
 export const DECODE = { type: "VAEDecode", size: [0, 50] };
 

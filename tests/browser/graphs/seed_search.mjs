@@ -1,4 +1,4 @@
-import { DECODE, columns, conditioned, decoded, note, prepared, previewed, run, save } from "./parts.mjs";
+import { DECODE, PREVIEWED, columns, conditioned, decoded, note, prepared, run, save } from "./parts.mjs";
 
 const READ_ME =
   "## Sixteen seeds, one image, the cost of four\n\n" +
@@ -11,7 +11,6 @@ const READ_ME =
 /** Many seeds in one sampler, of which a reward model's view of the previews chooses the best. */
 export function seedSearch(family, id) {
   const { positive, nodes, links } = prepared(family);
-  const preview = previewed(family);
   const search = {
     type: "DiffusionProbeSeedSearch",
     size: [0, 1290],
@@ -26,13 +25,13 @@ export function seedSearch(family, id) {
       denoise: 1,
     },
   };
-  const about = note(READ_ME, 300, { ...nodes, ...preview.nodes });
+  const about = note(READ_ME, 300, { ...nodes, ...PREVIEWED.nodes });
   return {
     id,
-    nodes: columns([320, nodes], [920, { search }], [420, { decode: DECODE, save: save(300, "search"), ...preview.nodes, about }]),
+    nodes: columns([320, nodes], [920, { search }], [420, { decode: DECODE, save: save(300, "search"), ...PREVIEWED.nodes, about }]),
     links: [
       ...links,
-      ...preview.links,
+      ...PREVIEWED.links,
       [...family.model, "search", "model"],
       ["probe", "probe", "search", "probe"],
       ...conditioned("search", positive),
