@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import comfy.ops
+import folder_paths
 import torch
 
 from ..core.texts import plain
 from . import clip, image_reward, step_aware
-from .files import ClipVisionFile, RewardFile, fill, find, other_layout, read_tensors
+from .files import FOLDER, ClipVisionFile, RewardFile, fill, find, other_layout, read_tensors
 from .pixels import centre_crop, centre_crop_rounding_down, unrounded_centre_crop, whole
 from .reward_model import RewardModel
 from .word_ids import BertWords, clean_clip_words, clip_words
@@ -54,19 +55,37 @@ def load(name: str) -> RewardModel:
     """Load a reward model from its files.
 
     Args:
-        name: one of ``REWARDS``.
+        name: one of ``REWARDS``, or the name of its file in ``models/reward_models``.
 
     Raises:
         FileNotFoundError: files are not there; the message says which to put where.
         ValueError: a file is damaged or of another layout, or there is no such reward model.
     """
-    if name not in REWARDS:
+    reward = reward_called(name)
+    if reward is None:
         raise ValueError(f'there is no reward model "{plain(name)}". There are: {", ".join(REWARDS)}.')
     try:
-        paths = find(name, REWARDS[name].files)
+        paths = find(reward, REWARDS[reward].files)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error} Ready are: {', '.join(ready_rewards()) or 'none'}.") from None
-    return REWARDS[name].build(name, paths)
+    return REWARDS[reward].build(reward, paths)
+
+
+def reward_called(name: str) -> str | None:
+    """Return the reward model of a name or of its file's name, such as ``PickScore/model.safetensors``, or None."""
+    return name if name in REWARDS else {file: reward for reward, file in file_names()}.get(name)
+
+
+def file_names() -> Iterator[tuple[str, str]]:
+    """Yield each reward model with each accepted name of its own file, as a path in ``models/reward_models``."""
+    for reward, entry in REWARDS.items():
+        for name in entry.files[0].names:
+            yield reward, f"{entry.files[0].folder}/{name}"
+
+
+def files_there() -> list[str]:
+    """Return the names of the reward models' files that are in ``models/reward_models``."""
+    return [file for _, file in file_names() if folder_paths.get_full_path(FOLDER, file)]
 
 
 def ready_rewards() -> list[str]:
@@ -78,8 +97,9 @@ def file_list(name: str) -> str:
     """Write for people which files of one reward are there, and what the other rewards need.
 
     Args:
-        name: the reward that is described first.
+        name: the reward that is described first, or the name of its file.
     """
+    name = reward_called(name)
     first, *others = [name, *(each for each in REWARDS if each != name)]
     lines = [f"{first}:", *(f"  {file.described()}" for file in REWARDS[first].files)]
     for each in others:
