@@ -42,7 +42,7 @@ class PreviewRewardProbe(io.ComfyNode):
         return io.Schema(
             node_id="DiffusionProbePreviewReward",
             display_name="Preview Reward",
-            category="diffusion probe/probes",
+            category="diffusion probe",
             description="Makes a probe that decodes the image predicted at the moment and scores it with a reward "
             "model. Needs no training; costs one VAE decode and one reward per row.",
             search_aliases=["x0 prediction", "preview score", "reward model", "training free", "diffusion probe"],

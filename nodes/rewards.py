@@ -4,7 +4,8 @@ from comfy_api.latest import io
 
 from ..engine.core.ranking import best_first
 from ..engine.core.reward import rewards_of
-from ..engine.rewards.catalog import file_list, load, reward_names
+from ..engine.core.texts import plain
+from ..engine.rewards.catalog import file_list, load, reward_called, reward_names
 from ..engine.rewards.mean_reward import MeanReward
 from ..engine.selection.report import image_scores_report, image_scores_text
 from .errors import named_errors
@@ -17,7 +18,7 @@ class LoadRewardModel(io.ComfyNode):
         return io.Schema(
             node_id="DiffusionProbeLoadRewardModel",
             display_name="Load Reward Model",
-            category="diffusion probe/rewards",
+            category="diffusion probe",
             description="Loads a model that scores how much people would like an image, or how well it fits its "
             "prompt. Its files belong into models/reward_models; nothing is downloaded.",
             has_intermediate_output=True,
@@ -36,6 +37,13 @@ class LoadRewardModel(io.ComfyNode):
                 )
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, name: str | None) -> bool | str:
+        """Accept the file of a reward model that isn't there yet: loading it says where it belongs."""
+        if name is None or reward_called(name):  # None comes over a link
+            return True
+        return f'there is no reward model "{plain(name)}". Choose one of the list.'
 
     @classmethod
     def execute(cls, name: str) -> io.NodeOutput:

@@ -45,10 +45,13 @@ class SeedSearch(io.ComfyNode):
         return io.Schema(
             node_id="DiffusionProbeSeedSearch",
             display_name="Seed Search",
-            category="diffusion probe/seeds",
+            category="diffusion probe",
             description="Shows many seeds early, and finishes those you choose. With a probe it drops the bad ones by "
             "itself. Each image is what KSampler makes of its seed.",
-            search_aliases=["best of n", "seed selection", "early stopping", "cherry pick", "diffusion probe"],
+            search_aliases=[
+                *("pick best", "best seed", "many seeds", "seed explorer", "variations", "batch seeds", "choose image"),
+                *("image filter", "best of n", "seed selection", "early stopping", "cherry pick", "diffusion probe"),
+            ],
             has_intermediate_output=True,
             inputs=[
                 io.Model.Input(
@@ -85,6 +88,7 @@ class SeedSearch(io.ComfyNode):
                     "policy",
                     options=list(POLICIES),
                     default=SEQUENTIAL,
+                    advanced=True,
                     tooltip='"sequential" decides at many moments, "one cut" at one, "successive halving" at three. '
                     "Not used without a probe.",
                 ),
@@ -97,12 +101,14 @@ class SeedSearch(io.ComfyNode):
                 Probe.Input(
                     "judge",
                     optional=True,
+                    advanced=True,
                     tooltip='A Preview Reward that ranks the finished images. It may be the same as "probe".',
                 ),
                 *(
                     io.Conditioning.Input(
                         name,
                         optional=True,
+                        advanced=True,
                         tooltip="Another wording of the prompt. Each seed is a candidate with each wording.",
                     )
                     for name in MORE_PROMPTS

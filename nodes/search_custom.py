@@ -28,7 +28,7 @@ class SeedSearchCustom(io.ComfyNode):
         return io.Schema(
             node_id="DiffusionProbeSeedSearchCustom",
             display_name="Seed Search (Custom)",
-            category="diffusion probe/seeds",
+            category="diffusion probe/construction kit",
             description="Seed Search for graphs with a GUIDER, a SAMPLER and SIGMAS. Each image is what "
             "SamplerCustomAdvanced makes of its seed.",
             search_aliases=["custom sampler", "guider", "best of n", "seed selection", "diffusion probe"],

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import comfy.ops
+import folder_paths
 import torch
 
 from ..core.texts import plain
 from . import clip, image_reward, open_clip_models, step_aware
-from .files import ClipVisionFile, RewardFile, fill, find, other_layout, read_tensors
+from .files import FOLDER, ClipVisionFile, RewardFile, fill, find, other_layout, read_tensors
 from .pixels import centre_crop, centre_crop_rounding_down, unrounded_centre_crop, whole
 from .reward_model import RewardModel
 from .word_ids import BertWords, clean_clip_words, clip_words
@@ -54,7 +55,8 @@ def load(name: str) -> RewardModel:
     """Load a reward model from its files.
 
     Args:
-        name: one of ``REWARDS``, or of :func:`open_clip_models.names`.
+        name: one of ``REWARDS``, the name of its file in ``models/reward_models``, or one of
+            :func:`open_clip_models.names`.
 
     Raises:
         FileNotFoundError: files are not there; the message says which to put where.
@@ -62,13 +64,33 @@ def load(name: str) -> RewardModel:
     """
     if name.startswith(open_clip_models.PREFIX):
         return open_clip_models.load(name)
-    if name not in REWARDS:
+    reward = reward_called(name)
+    if reward is None:
         raise ValueError(f'there is no reward model "{plain(name)}". There are: {", ".join(REWARDS)}.')
     try:
-        paths = find(name, REWARDS[name].files)
+        paths = find(reward, REWARDS[reward].files)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error} Ready are: {', '.join(ready_rewards()) or 'none'}.") from None
-    return REWARDS[name].build(name, paths)
+    return REWARDS[reward].build(reward, paths)
+
+
+def reward_called(name: str) -> str | None:
+    """Return the reward model of a name or of its file's name, such as ``PickScore/model.safetensors``, or None."""
+    if name in REWARDS or name.startswith(open_clip_models.PREFIX):
+        return name
+    return {file: reward for reward, file in file_names()}.get(name)
+
+
+def file_names() -> Iterator[tuple[str, str]]:
+    """Yield each reward model with each accepted name of its own file, as a path in ``models/reward_models``."""
+    for reward, entry in REWARDS.items():
+        for name in entry.files[0].names:
+            yield reward, f"{entry.files[0].folder}/{name}"
+
+
+def files_there() -> list[str]:
+    """Return the names of the reward models' files that are in ``models/reward_models``."""
+    return [file for _, file in file_names() if folder_paths.get_full_path(FOLDER, file)]
 
 
 def ready_rewards() -> list[str]:
@@ -78,18 +100,18 @@ def ready_rewards() -> list[str]:
 
 
 def reward_names() -> list[str]:
-    """Return the names that can be chosen: all of the catalog, and the folders for open_clip."""
-    return [*REWARDS, *open_clip_models.names()]
+    """Return the names that can be chosen: all of the catalog, its files that are there, and open_clip's folders."""
+    return [*REWARDS, *files_there(), *open_clip_models.names()]
 
 
 def file_list(name: str) -> str:
     """Write for people, for every file of every reward, that it is there, or its path, size, link and hash.
 
     Args:
-        name: the reward that is described first.
+        name: the reward that is described first, or the name of its file.
     """
-    lines = []
-    for each in (name, *(other for other in reward_names() if other != name)):
+    first, lines = reward_called(name), []
+    for each in (first, *(other for other in [*REWARDS, *open_clip_models.names()] if other != first)):
         files = REWARDS[each].files if each in REWARDS else ()
         absent = any(file.path() is None for file in files)
         lines.append(f"{each}: {'needs' if absent else 'ready'}")

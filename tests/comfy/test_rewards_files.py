@@ -47,6 +47,27 @@ def test_a_missing_file_is_named_with_its_path_source_and_size(reward_models, na
     assert "Nothing is downloaded" in message
 
 
+def test_a_reward_is_also_chosen_by_its_file_which_the_node_lists_once_it_is_there(reward_models):
+    def listed():
+        return LoadRewardModel.define_schema().inputs[0].options
+
+    file = "ImageReward/ImageReward.safetensors"
+    assert listed() == list(catalog.REWARDS) and LoadRewardModel.validate_inputs(file) is True
+    with pytest.raises(ValueError, match="Load Reward Model: ImageReward needs files that are not there"):
+        LoadRewardModel.execute(file)
+    write_image_reward(reward_models)
+    assert listed() == [*catalog.REWARDS, file]
+    by_name, by_file = (catalog.load(name).score(IMAGES, ["a cat"]) for name in ("ImageReward", file))
+    assert torch.equal(by_name, by_file)
+
+
+@pytest.mark.parametrize("name", ["PickScore/other.safetensors", "../PickScore/model.safetensors", "", "pickscore"])
+def test_a_name_that_is_no_reward_model_is_refused_before_anything_runs(reward_models, name):
+    assert "there is no reward model" in LoadRewardModel.validate_inputs(name)
+    with pytest.raises(ValueError, match="there is no reward model"):
+        catalog.load(name)
+
+
 def test_every_file_has_a_direct_link_and_the_known_hashes_are_shown(reward_models):
     for name, entry in catalog.REWARDS.items():
         for file in entry.files:

@@ -7,9 +7,8 @@ import pytest
 from PIL import Image
 
 from support.graphs import node
-from training.client.paths import PACK_ROOT
+from support.saved import template_prompt
 from training.client.server import PromptError
-from training.client.workflow import load_prompt
 
 PROMPT = "a large red circle left of a small blue square"
 
@@ -133,8 +132,8 @@ def test_bad_input_is_an_error_with_node_cause_and_fix(client, prompt, change, s
         client.run(prompt)
 
 
-def test_the_shipped_workflow_finishes_one_of_sixteen_within_its_budget(client):
-    prompt = load_prompt(PACK_ROOT / "workflows" / "seed-search-testbed.json", client.object_info())
+def test_a_search_of_sixteen_finishes_one_within_its_budget(client):
+    prompt = template_prompt("seed-search-testbed", client.object_info())
     (search,) = (number for number, given in prompt.items() if given["class_type"] == "DiffusionProbeSeedSearch")
     outputs = client.run(prompt)
     (report,) = outputs[search]["diffusion_probe"]
