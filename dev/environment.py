@@ -29,7 +29,7 @@ def python_in(environment: Path) -> Path:
 
 def ensure_venv() -> bool:
     """Make sure the pack's ``.venv`` exists. False if it did already."""
-    made_from = fingerprint(str(PACK_ROOT), f"{sys.version_info.major}.{sys.version_info.minor}")
+    made_from = fingerprint(str(VENV.resolve()), f"{sys.version_info.major}.{sys.version_info.minor}")
     if python_in(VENV).exists() and is_stamped(VENV / "venv.json", made_from):
         return False
     if Path(sys.prefix) == VENV:  # run by the very environment: it works, so keep it

@@ -8,13 +8,20 @@ import comfy.model_management
 
 
 @contextmanager
-def loaded_again(guiders: Iterable[Any]) -> Iterator[None]:
+def loaded_again(guiders: Iterable[Any], memory: tuple[float, float | None] = (0, None)) -> Iterator[None]:
     """Do what may evict the models of running guiders (a VAE decode, a reward model), and load them again.
 
     A LoRA is in the weights only while its model is loaded. Their ControlNets are loaded again too.
+
+    Args:
+        guiders: of the runs that go on.
+        memory: bytes that stay free for the calls that follow: as many as wanted, and the least.
     """
     try:
         yield
     finally:
         models = (model for guider in guiders for model in (guider.model_patcher, *guider.loaded_models))
-        comfy.model_management.load_models_gpu(list(dict.fromkeys(models)))
+        wanted, least = memory
+        comfy.model_management.load_models_gpu(
+            list(dict.fromkeys(models)), memory_required=wanted, minimum_memory_required=least
+        )

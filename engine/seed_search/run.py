@@ -177,7 +177,7 @@ class _Search:
         seen = self._seen(rows, moment)
         if not seen:
             return
-        with loaded_again(self.guiders.values()):
+        with loaded_again(self.guiders.values(), self.hub.memory):
             found = verdicts(lambda some: score_and_show(self.probe, some), list(seen.values()))
         pictures, scores = {}, {}
         for row, verdict in zip(seen, found, strict=True):

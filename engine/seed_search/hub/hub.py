@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import comfy.model_management
+import comfy.sampler_helpers
 import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
@@ -42,6 +43,7 @@ class Hub:
 
     Attributes:
         alone: why no calls are joined any more; empty as long as they are.
+        memory: bytes that a joined call of all runs needs, and the least; see ``loaded.loaded_again``.
         extra_rows: rows that were computed beside those of the runs, to compare joined calls with single ones.
 
     A closed hub and its runs hold nothing of each other, so their tensors go without a gc pass.
@@ -54,11 +56,13 @@ class Hub:
         self.forwards = Forwards(model.model.diffusion_model)
         self.model.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, self._sampler_sample)
         self.model.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, self._predict_noise)
+        self.model.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, self._prepare_sampling)
         others = self.model.wrappers.get(WrappersMP.APPLY_MODEL, {})
         self.model.wrappers[WrappersMP.APPLY_MODEL] = {KEY: [self._apply_model], **others}
         self.max_rows, self.check = max_rows, check
         self.runs: list[Run] = []
         self.alone = ""
+        self.memory: tuple[float, float | None] = (0, None)
         self.extra_rows = 0
         self._too_large = self._put_back = ""
         self._disturbed = ""
@@ -68,6 +72,11 @@ class Hub:
         self._schedules: dict[tuple[float, ...], Tensor] = {}
 
     @property
+    def expected_runs(self) -> int:
+        """Runs of one row each that a joined call is expected to have: all of them, or what ``max_rows`` allows."""
+        return max(1, min(len(self.runs), self.max_rows or len(self.runs)))
+
+    @property
     def warnings(self) -> list[str]:
         """What a user should know of how it went."""
         size = f"{self._too_large}; went on with at most {self.max_rows}. "
@@ -75,6 +84,12 @@ class Hub:
         return [*([size + advice] if self._too_large else []), *filter(None, [self.alone, self._put_back])]
 
     # What happens inside of a run.
+
+    def _prepare_sampling(self, executor, model, noise_shape, conds, *args, **kwargs):
+        """PREPARE_SAMPLING wrapper: load the weights so that memory stays for a joined call, as for one batch."""
+        shape = [noise_shape[0] * self.expected_runs, *noise_shape[1:]]
+        self.memory = comfy.sampler_helpers.estimate_memory(model, shape, conds)
+        return executor(model, shape, conds, *args, **kwargs)
 
     def _sampler_sample(self, executor, guider, sigmas, extra_args, callback, noise, *args, **kwargs):
         """SAMPLER_SAMPLE wrapper: what the run is; and when it is sampled, it waits for the others.
