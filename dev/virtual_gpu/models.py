@@ -1,4 +1,4 @@
-"""Models at their real dimensions, whose weights have shapes and no values. Import ComfyUI's modules on the card first."""
+"""Models at their real dimensions, whose weights have shapes and no values."""
 
 from __future__ import annotations
 

@@ -134,7 +134,8 @@ def _compute(func: Any, name: str, args: tuple, kwargs: dict) -> Any:
         _card.wait(WAITING[name])
     target = _device_of(name, args, kwargs)
     inner_args, inner_kwargs = tree_map(_inner, (args, kwargs))
-    shapes_only = any(isinstance(value, Tensor) and value.is_meta for value in tree_flatten((inner_args, inner_kwargs))[0])
+    values = tree_flatten((inner_args, inner_kwargs))[0]
+    shapes_only = any(isinstance(value, Tensor) and value.is_meta for value in values)
     if "device" in inner_kwargs:
         large = target.type == "cuda" and _numel(args) > MOST_VALUES
         inner_kwargs["device"] = "meta" if shapes_only or large else "cpu"
