@@ -3,7 +3,7 @@
 #   make test ARGS="tests/unit -k focus"       pytest's arguments
 #   make test ARGS="--comfyui /path/to/ComfyUI"    the core of the tests against another ComfyUI
 #   make check                                 style, import rules, types, docstrings, sizes of documents
-#   make unit                                  the tests that need no ComfyUI
+#   make unit                                  the tests that need no ComfyUI and take no seconds
 #   make test-all                              long tests, 200 hostile inputs for each reader, and exactness as well
 #   make screenshots                           the pictures of README and help pages, from the running server
 #   make parity                                is ImageReward the number of the image-reward package?
@@ -17,10 +17,10 @@ demo:
 check:
 	@$(PYTHON) -m dev.check $(ARGS)
 unit:
-	@$(PYTHON) -m dev.test tests/unit -n 2 $(ARGS)
+	@$(PYTHON) -m dev.test tests/unit -n 2 -m "not slow and not long" $(ARGS)
 test:
 	@$(PYTHON) -m dev.test $(ARGS)
-test-all:
+test-all: check
 	@$(PYTHON) -m dev.test --all $(ARGS)
 screenshots:
 	@$(PYTHON) -m dev.screenshots $(ARGS)

@@ -1,10 +1,10 @@
 """Diffusion Probe: early seed and prompt selection for ComfyUI."""
 
-from .engine.core.supported import installed_comfyui, warn_where_nodes_are_not_asked_for, why_too_old
+from .engine.core.supported import installed_comfyui, warn_without_entrypoint, why_too_old
 
 WEB_DIRECTORY = "./web"
 
-warn_where_nodes_are_not_asked_for()
+warn_without_entrypoint()
 
 
 async def comfy_entrypoint():

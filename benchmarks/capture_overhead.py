@@ -1,4 +1,4 @@
-"""What does capturing one moment of a 25-step run cost in time and memory?
+"""Cost in time and memory of capturing one moment of a 25-step run.
 
 ``python -m benchmarks.capture_overhead --model {flux,sdxl} --seed S --out FILE.json``; with ``--record`` what
 recording all there is costs.
@@ -20,24 +20,25 @@ from typing import Any
 import comfy.sample
 import torch
 from diffusion_probe.dev.testbed_training.train import FAMILIES
-from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import captured
 from diffusion_probe.engine.core.probe import CaptureAll
 from diffusion_probe.probe_models.focus import AttentionFocus
 from tqdm import trange
 
-from benchmarks import report
-from benchmarks.candidates import Testbed, candidate_seeds
-from benchmarks.real_size import MIB, REAL_SIZES, Peak, need_gpu, on_gpu
+from benchmarks.lib import report
+from benchmarks.lib.candidates import Testbed, candidate_seeds
+from benchmarks.lib.real_size import MIB, REAL_SIZES, Peak, need_gpu, on_gpu
 
 STEPS = 25
 MOMENT = "20%"
 RECORDED = "8%, 20%, 40%, 60%"
-"""Attach Recorder's own."""
+"""Moments that Attach Recorder offers by default."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that one run needs; ``run`` gives the final latents of a MODEL."""
+    """A MODEL and everything that one run of it needs; ``run`` returns the final latents of a MODEL."""
 
     model: Any
     run: Callable[[Any], torch.Tensor]
@@ -45,7 +46,7 @@ class Job:
 
 
 def testbed_job(name: str, rows: int, seed: int) -> Job:
-    """A batch of the trained testbed model, as its workflow samples it."""
+    """Build a batch of the trained testbed model, sampled as by its workflow."""
     testbed = Testbed.load(name)
     prompt = testbed.prompts(1, seed)[0]
     seeds = candidate_seeds(seed, 0, rows)
@@ -57,7 +58,7 @@ def testbed_job(name: str, rows: int, seed: int) -> Job:
 
 
 def real_size_job(name: str, rows: int, seed: int, steps: int = STEPS) -> Job:
-    """A model of real dimensions with random weights, 1024²; without a GPU see ``real_size.FEW_BLOCKS``."""
+    """Build a run of a model of real dimensions with random weights, 1024²; without a GPU see ``FEW_BLOCKS``."""
     real = REAL_SIZES[name]
     positive, negative = real.conditioning(seed)
     latent = torch.zeros((rows, *real.latent))
@@ -82,7 +83,7 @@ class Run:
 
 
 def measure(job: Job, model: Any) -> Run:
-    """One run of ``job`` on ``model`` (the plain MODEL or a patched clone)."""
+    """Run ``job`` once on ``model``, which is the plain MODEL or a patched clone."""
     peak = Peak()
     peak.reset()
     start, cpu_start = time.perf_counter(), time.process_time()
@@ -94,7 +95,7 @@ def measure(job: Job, model: Any) -> Run:
 
 
 def patched_run(job: Job, record: bool) -> tuple[Run, int]:
-    """A run with a fresh clone, so that no earlier record is held, and the bytes of its record."""
+    """Run a fresh clone, so that no earlier record is held; return the run and the bytes of its record."""
     probe, moments = (CaptureAll(), RECORDED) if record else (AttentionFocus(), MOMENT)
     model = attach_probe(job.model, probe, moments)
     run = measure(job, model)
@@ -103,7 +104,7 @@ def patched_run(job: Job, record: bool) -> tuple[Run, int]:
 
 
 def compare(plain: list[Run], patched: list[Run]) -> dict[str, Any]:
-    """Figures of ``len(patched)`` runs that each lie between two of the plain ones."""
+    """Return the figures of ``len(patched)`` runs, each of which was measured between two of the plain ones."""
     around = list(zip(plain, plain[1:]))
     ratios = [p.seconds / statistics.mean(n.seconds for n in pair) for p, pair in zip(patched, around)]
     cpu = [p.cpu_seconds / statistics.mean(n.cpu_seconds for n in pair) for p, pair in zip(patched, around)]
@@ -123,6 +124,7 @@ def compare(plain: list[Run], patched: list[Run]) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Measure and write the result file; return the exit status, 1 where latents differ."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.capture_overhead", description=__doc__.splitlines()[0])
     parser.add_argument("--model", choices=FAMILIES, required=True)
     parser.add_argument("--seed", type=int, required=True)
@@ -131,29 +133,29 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, help="rows in the batch; 16, with --real-size 1")
     parser.add_argument("--real-size", action="store_true", help="random weights, real dimensions, 1024², GPU")
     parser.add_argument("--record", action="store_true", help="all that Record Probe Data needs, at four moments")
-    given = parser.parse_args(arguments)
-    if given.rounds < 1:
-        raise SystemExit(f"--rounds {given.rounds}: at least 1 is needed.")
-    if given.real_size:
+    args = parser.parse_args(arguments)
+    if args.rounds < 1:
+        raise SystemExit(f"--rounds {args.rounds}: at least 1 is needed.")
+    if args.real_size:
         need_gpu()
-    make = real_size_job if given.real_size else testbed_job
-    job = make(given.model, given.rows or (1 if given.real_size else 16), given.seed)
+    make = real_size_job if args.real_size else testbed_job
+    job = make(args.model, args.rows or (1 if args.real_size else 16), args.seed)
     with torch.inference_mode():  # as every prompt in ComfyUI's server
-        measure(job, job.model), patched_run(job, given.record)  # warm up: the model is loaded, kernels are chosen
+        measure(job, job.model), patched_run(job, args.record)  # warm up: the model is loaded, kernels are chosen
         plain, patched, stored = [measure(job, job.model)], [], 0
-        for _ in trange(given.rounds, desc="rounds", mininterval=2):
-            run, stored = patched_run(job, given.record)
+        for _ in trange(args.rounds, desc="rounds", mininterval=2):
+            run, stored = patched_run(job, args.record)
             patched.append(run)
             plain.append(measure(job, job.model))
     figures = compare(plain, patched)
     record = {
-        "model": given.model,
-        "moment": RECORDED if given.record else MOMENT,
+        "model": args.model,
+        "moment": RECORDED if args.record else MOMENT,
         **job.about,
-        "rounds": given.rounds,
+        "rounds": args.rounds,
         **figures,
     }
-    report.write(given.out, {**record, "stored_mb": stored / MIB}, "benchmarks.capture_overhead", given.seed)
+    report.write(args.out, {**record, "stored_mb": stored / MIB}, "benchmarks.capture_overhead", args.seed)
     same = "equal" if figures["bit_identical"] else "DIFFERENT"
     print(
         f"time x{figures['ratio_median']:.4f} (processor x{figures['cpu_ratio_median']:.4f}), "

@@ -1,4 +1,4 @@
-"""Is what the pack gives stock's image, whatever core node patches the MODEL?
+"""Exactness of the pack's images beside every core node that patches the MODEL.
 
 ``python -m benchmarks.exactness --seed S --out FILE.json [--only NODE …] [--model FLUX SDXL]``
 
@@ -11,7 +11,7 @@ MODEL × a small FLUX and a small SDXL with random weights. Per row of ``rows``:
 - ``refused``: the sentence in which the pack refused, null if it didn't; ``error``: what ended the run otherwise.
 - ``left``: what a run left behind on the model, which must be nothing.
 - ``verdict``: exact, differs, refused, fails, no effect, not for this model (stock fails as well, ``note`` says how),
-  no arguments known (a node that nobody has listed yet).
+  no arguments known (a node that is not listed yet).
 """
 
 import argparse
@@ -26,15 +26,15 @@ import comfy.utils
 import torch
 from tqdm import tqdm
 
-from benchmarks import report
-from benchmarks.exactness_models import MODELS, Parts, files_of
-from benchmarks.exactness_nodes import LEFT_OUT, USES, use_of
-from benchmarks.exactness_registry import patching_nodes
-from benchmarks.exactness_trial import StockFails, Trial
-from benchmarks.exactness_ways import WAYS, Way, is_refusal
+from benchmarks.lib import report
+from benchmarks.lib.exactness_models import MODELS, NodeInputs, files_of
+from benchmarks.lib.exactness_nodes import LEFT_OUT, USES, use_of
+from benchmarks.lib.exactness_registry import patching_nodes
+from benchmarks.lib.exactness_trial import StockFails, Trial
+from benchmarks.lib.exactness_ways import WAYS, Way, is_refusal
 
 EFFECT = 1e-3
-"""A node that changes the stock image by less says nothing about the pack."""
+"""Least change of the stock image by a node that is evidence about the pack."""
 
 EXACT, DIFFERS, REFUSED, FAILS, NO_EFFECT = "exact", "differs", "refused", "fails", "no effect"
 ELSEWHERE, UNKNOWN = "not for this model", "no arguments known"
@@ -43,25 +43,25 @@ BAD = (DIFFERS, FAILS, UNKNOWN)
 Row = dict[str, Any]
 
 
-def rows_of(names: Sequence[str], parts: Parts) -> Iterator[list[Row]]:
-    """All cells of each node on one model."""
-    with files_of(parts):
+def rows_of(names: Sequence[str], inputs: NodeInputs) -> Iterator[list[Row]]:
+    """Return all cells of each node on one model."""
+    with files_of(inputs):
         for name in names:
-            yield [{"node": name, "model": parts.name, **row} for row in node_rows(name, parts)]
+            yield [{"node": name, "model": inputs.name, **row} for row in node_rows(name, inputs)]
 
 
-def node_rows(name: str, parts: Parts) -> list[Row]:
-    """All cells of one node on one model, or one that says why there are none."""
+def node_rows(name: str, inputs: NodeInputs) -> list[Row]:
+    """Return all cells of one node on one model, or one cell with the reason why there are none."""
     if name in LEFT_OUT:
         return [{"verdict": ELSEWHERE, "note": LEFT_OUT[name]}]
     use = use_of(name)
     if use is None:
-        return [{"verdict": UNKNOWN, "note": "add the node to benchmarks/exactness_nodes.py"}]
-    trial = Trial(name, use, parts)
+        return [{"verdict": UNKNOWN, "note": "add the node to benchmarks/lib/exactness_nodes.py"}]
+    trial = Trial(name, use, inputs)
     try:
         effect = trial.effect()
     except StockFails as error:
-        parts.forget_models()
+        inputs.forget_models()
         return [{"verdict": ELSEWHERE, "note": f"the stock KSampler fails with it: {error}"}]
     return [
         {"way": title, "order": order, "effect": effect, **cell(trial, way, order, effect)}
@@ -71,23 +71,23 @@ def node_rows(name: str, parts: Parts) -> list[Row]:
 
 
 def cell(trial: Trial, way: Way, order: str, effect: float) -> Row:
-    """One way of running the model, compared with stock."""
+    """Run the model in one way and compare the result with stock."""
     marks = trial.marks()
     row: Row = {"limit": way.limit, "difference": None, "refused": None, "error": None, "note": ""}
     try:
-        found = way.run(trial, order)
+        result = way.run(trial, order)
     except Exception as error:
         row |= {"refused": str(error)} if is_refusal(error) else {"error": f"{type(error).__name__}: {error}"}
     else:
-        row |= {"difference": found.difference, "note": found.note}
+        row |= {"difference": result.difference, "note": result.note}
     row["left"] = sorted(trial.marks() - marks)
     if row["left"]:
-        trial.parts.forget_models()
+        trial.inputs.forget_models()
     return {**row, "verdict": verdict(row, effect)}
 
 
 def verdict(row: Row, effect: float) -> str:
-    """What a cell comes to."""
+    """Return the verdict on a cell."""
     if row["error"] or row["left"]:
         return FAILS
     if row["refused"]:
@@ -98,7 +98,7 @@ def verdict(row: Row, effect: float) -> str:
 
 
 def shown(rows: Sequence[Row]) -> str:
-    """The cells of one way in one word: the worst of its orders."""
+    """Return the cells of one way as one word: the worst of its orders."""
     for bad in (FAILS, REFUSED):
         if any(row["verdict"] == bad for row in rows):
             return bad.upper() if bad == FAILS else bad
@@ -108,7 +108,7 @@ def shown(rows: Sequence[Row]) -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """One line per node and model, and below it what is wrong or was refused, in words."""
+    """Return one line per node and model as text."""
     lines = [f"{'node':32} {'model':5} {'effect':>7}  " + " ".join(f"{title:>24}" for title in WAYS)]
     for node, model in dict.fromkeys((row["node"], row["model"]) for row in rows):
         mine = [row for row in rows if (row["node"], row["model"]) == (node, model)]
@@ -122,7 +122,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def sentences(rows: Sequence[Row]) -> list[str]:
-    """What was refused and what failed, each said once."""
+    """Return every refusal and failure once, with the cells where it occurred."""
     said: dict[str, list[str]] = {}
     for row in rows:
         text = row.get("refused") or row.get("error") or (row.get("left") and f"left behind: {', '.join(row['left'])}")
@@ -132,7 +132,7 @@ def sentences(rows: Sequence[Row]) -> list[str]:
 
 
 def summary(rows: Sequence[Row]) -> dict[str, Any]:
-    """Counts of verdicts, and the nodes without effect on any model."""
+    """Count the verdicts, and list the nodes without effect on any model."""
     counts: dict[str, int] = {}
     for row in rows:
         counts[row["verdict"]] = counts.get(row["verdict"], 0) + 1
@@ -145,17 +145,17 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def homes() -> dict[str, list[str]]:
-    """Other kinds of models, and the nodes that are for them."""
-    found: dict[str, list[str]] = {}
+    """Return other kinds of models, and the nodes that are for them."""
+    nodes: dict[str, list[str]] = {}
     for name, use in USES.items():
         if use.home:
-            found.setdefault(use.home, []).append(name)
-    return found
+            nodes.setdefault(use.home, []).append(name)
+    return nodes
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Let ComfyUI and the pack say nothing of single runs."""
+    """Keep ComfyUI and the pack silent during single runs."""
     before, comfy.utils.PROGRESS_BAR_ENABLED = comfy.utils.PROGRESS_BAR_ENABLED, False
     logging.disable(logging.WARNING)
     try:
@@ -166,25 +166,26 @@ def quiet() -> Iterator[None]:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Try the nodes and write the result file; return the exit status, 1 where a cell is bad."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.exactness", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0, help="of weights, prompts and noise")
     parser.add_argument("--only", nargs="+", default=[], help="core nodes by name")
     parser.add_argument("--model", nargs="+", choices=(*MODELS, *homes()), default=(*MODELS, *homes()))
-    given = parser.parse_args(arguments)
-    names = given.only or list(patching_nodes())
+    args = parser.parse_args(arguments)
+    names = args.only or list(patching_nodes())
     if unknown := [name for name in names if name not in patching_nodes()]:
         raise SystemExit(f"no core node that patches a MODEL is called {', '.join(unknown)}.")
     rows: list[Row] = []
     with torch.inference_mode(), quiet():
-        for model in given.model:
+        for model in args.model:
             wanted = names if model in MODELS else [name for name in names if name in homes().get(model, ())]
-            for found in tqdm(rows_of(wanted, Parts(model, given.seed)), model, len(wanted), mininterval=2):
-                rows += found
+            for cells in tqdm(rows_of(wanted, NodeInputs(model, args.seed)), model, len(wanted), mininterval=2):
+                rows += cells
     print(table(rows), *sentences(rows), sep="\n")
     figures = summary(rows)
     print(figures)
-    report.write(given.out, {**figures, "rows": rows}, "benchmarks.exactness", given.seed)
+    report.write(args.out, {**figures, "rows": rows}, "benchmarks.exactness", args.seed)
     return int(any(row["verdict"] in BAD for row in rows))
 
 

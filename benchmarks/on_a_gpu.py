@@ -1,4 +1,4 @@
-"""All that wants a GPU, one command after another.
+"""Everything that needs a GPU, one command after another.
 
 ``python -m benchmarks.on_a_gpu --out FOLDER [--minutes M] [--list]``
 
@@ -21,7 +21,7 @@ MODELS = ("flux", "sdxl")
 REAL_SIZE = ("capture_overhead", "scoring_cost", "step_cache", "seed_search")
 SEED = 5
 PROMPTS = 3750
-"""Of eight seeds each: thirty thousand images."""
+"""Prompts of a recording, of eight seeds each: thirty thousand images."""
 
 LABELS = ("--labels", "truth,structure,appearance")
 TRAININGS = {
@@ -33,7 +33,7 @@ TRAININGS = {
 
 @dataclass(frozen=True)
 class Job:
-    """A command, what it writes, and a command that has to be done before."""
+    """A command, what it writes, and the job that has to be done before it."""
 
     command: tuple[str, ...]
     out: Path
@@ -41,38 +41,38 @@ class Job:
 
     @property
     def text(self) -> str:
-        """As one would type it."""
+        """Command line as one would type it."""
         return shlex.join(["python", *self.command])
 
     @property
     def done(self) -> Path:
-        """Is there once the command has ended well: a file alone may be of one that was stopped."""
+        """File that exists once the command has ended well: the output alone may be of one that was stopped."""
         return self.out.with_name(f".{self.out.name}.done")
 
 
 def jobs(folder: Path) -> list[Job]:
-    """All of them in order; those about dimensions take minutes, recordings and trainings longer."""
-    found = []
+    """Return all jobs in order; those about dimensions take minutes, recordings and trainings longer."""
+    planned = []
     for benchmark in REAL_SIZE:
         for model in MODELS:
             out = folder / f"{benchmark}_{model}_real_size.json"
             flag = () if benchmark == "scoring_cost" else ("--real-size",)
             command = ("-m", f"benchmarks.{benchmark}", "--model", model, "--seed", str(SEED), *flag, "--out", str(out))
-            found.append(Job(command, out))
+            planned.append(Job(command, out))
     for model in MODELS:
         data = folder / "data" / model
         record = ("-m", "training", "record-testbed", "--model", model, "--out", str(data), "--prompts", str(PROMPTS))
         recording = Job(record, data)
-        found.append(recording)
+        planned.append(recording)
         for name, how in TRAININGS.items():
             out = folder / "probes" / model / f"{name}.safetensors"
             train = ("-m", "training", "train", str(data), "--out", str(out), *how, *LABELS, "--device", "cuda")
-            found.append(Job(train, out, recording))
-    return found
+            planned.append(Job(train, out, recording))
+    return planned
 
 
 def run(todo: Sequence[Job], seconds: float) -> list[str]:
-    """Run what isn't done, as long as there is time. Returns what failed or was left, a line each."""
+    """Run what isn't done, as long as there is time; return what failed or was not run, a line each."""
     end, left = time.monotonic() + seconds, []
     for job in todo:
         if job.done.exists():
@@ -98,16 +98,17 @@ def run(todo: Sequence[Job], seconds: float) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run or list the jobs; return the exit status, 1 where one was not done."""
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--minutes", type=float, default=600, help="then it stops; trainings keep their checkpoints")
     parser.add_argument("--list", action="store_true", help="only print the commands")
-    given = parser.parse_args(arguments)
-    todo = jobs(given.out)
-    if given.list:
+    args = parser.parse_args(arguments)
+    todo = jobs(args.out)
+    if args.list:
         print("\n".join(job.text for job in todo))
         return 0
-    left = run(todo, 60 * given.minutes)
+    left = run(todo, 60 * args.minutes)
     print("\n".join(left) or "All done.")
     return 1 if left else 0
 

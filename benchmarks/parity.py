@@ -1,4 +1,4 @@
-"""Do the reward models give the numbers of the original packages? On random weights, images and prompts of all kinds.
+"""Parity of the reward models with the original packages, on random weights, images and prompts of all kinds.
 
 ``python -m benchmarks.parity --rewards ImageReward --seed S --out FILE.json``
 
@@ -22,12 +22,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusion_probe.dev.steps import SetupError, run, step
 from PIL import Image
 
-from benchmarks import report
-from benchmarks.parity_reference import PROMPTS
-from dev.steps import SetupError, run, step
-from training.client.loader import use_comfy
+from benchmarks.lib import parity_reference, report
+from benchmarks.lib.parity_reference import PROMPTS
 from training.client.paths import CACHE, comfyui_path
 
 PACKAGES = {
@@ -49,17 +48,17 @@ ORIGINALS = {
     "HPSv2.1": "open_clip",
 }
 SIZES = ((512, 512), (301, 448), (640, 224), (97, 150))
-"""Width and height: square; an odd rest to crop; nothing to resize; too small."""
+"""Widths and heights of the images: square; an odd remainder to crop; nothing to resize; too small."""
 LIMIT = 1e-6
 
 
 def main() -> None:
+    """Compare the reward models and write the result file."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.parity", description=__doc__.splitlines()[0])
     parser.add_argument("--rewards", nargs="+", choices=list(ORIGINALS), default=["ImageReward"])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/parity_imagereward.json"))
     arguments = parser.parse_args()
-    use_comfy()
     import folder_paths
 
     CACHE.mkdir(exist_ok=True)
@@ -75,7 +74,7 @@ def main() -> None:
 
 
 def compare(name: str, folder: Path, seed: int) -> dict:
-    """One reward model against its original."""
+    """Compare one reward model with its original."""
     from diffusion_probe.engine.rewards.catalog import REWARDS, load
 
     files = REWARDS[name].files
@@ -92,15 +91,17 @@ def compare(name: str, folder: Path, seed: int) -> dict:
             weights.with_name(file.folder).mkdir(exist_ok=True)
             shutil.move(weights / file.names[0], weights.with_name(file.folder))
     with step(f"{name} by this pack"):
-        judge = load(name)
+        reward = load(name)
         images = [torch.from_numpy(np.array(Image.open(path)))[None] / 255 for path in sorted(weights.glob("*.png"))]
-        own = np.array([[judge(image, [prompt]).item() for prompt in PROMPTS] for image in images])
-        batches = np.array([judge(image.expand(len(PROMPTS), -1, -1, -1), list(PROMPTS)).numpy() for image in images])
+        own = np.array([[reward.score(image, [prompt]).item() for prompt in PROMPTS] for image in images])
+        batches = np.array(
+            [reward.score(image.expand(len(PROMPTS), -1, -1, -1), list(PROMPTS)).numpy() for image in images]
+        )
     largest = np.abs(original).max()
     return {
         "reward": name,
         "packages": list(PACKAGES[ORIGINALS[name]]),
-        "parameters": sum(parameter.numel() for parameter in judge.patcher.model.parameters()),
+        "parameters": sum(parameter.numel() for parameter in reward.patcher.model.parameters()),
         "images": len(images),
         "prompts": len(PROMPTS),
         "spread": float(original.std()),
@@ -112,7 +113,7 @@ def compare(name: str, folder: Path, seed: int) -> dict:
 
 
 def installed(folder: Path, name: str) -> Path:
-    """The folder with the original's packages, and nothing of what they share with this environment."""
+    """Install the original's packages, without those that it shares with this environment; return their folder."""
     where = folder / name
     if not where.exists():
         with step(f"Installing {', '.join(PACKAGES[name])} into .cache"):
@@ -126,11 +127,10 @@ def installed(folder: Path, name: str) -> Path:
 
 
 def reference(name: str, weights: Path, packages: Path, seed: int) -> np.ndarray:
-    """The original's scores, ``[images, prompts]``."""
-    script = Path(__file__).with_name("parity_reference.py")
+    """Return the original's scores, ``[images, prompts]``."""
     environment = os.environ | {"PYTHONPATH": str(packages), "HF_HUB_OFFLINE": "1"}
     run(
-        [sys.executable, str(script), name, str(weights), str(seed)],
+        [sys.executable, parity_reference.__file__, name, str(weights), str(seed)],
         f"The original of {name} failed",
         "That is an error of the benchmark.",
         env=environment,
@@ -139,7 +139,7 @@ def reference(name: str, weights: Path, packages: Path, seed: int) -> np.ndarray
 
 
 def draw_images(folder: Path, seed: int) -> None:
-    """Coarse random colours under fine noise, as PNG."""
+    """Draw coarse random colours under fine noise, as PNG."""
     generator = np.random.default_rng(seed)
     for number, (width, height) in enumerate(SIZES):
         coarse = Image.fromarray(generator.integers(0, 256, (5, 7, 3), dtype=np.uint8))
@@ -149,7 +149,7 @@ def draw_images(folder: Path, seed: int) -> None:
 
 
 def write_vocabulary(path: Path) -> None:
-    """As long as BERT's and with its special words where they are; then letters, pieces and words of the prompts.
+    """Write a vocabulary as long as BERT's, with its special words where they are; then letters, pieces and words.
 
     BERT's own is not part of this pack. Which words it holds makes no difference to how text is cut into them.
     """

@@ -1,4 +1,4 @@
-"""How well do previews judged by the truth predict a testbed's finished images? Measured on recorded training prompts.
+"""Skill of previews, scored by the ground truth, on recorded training prompts of a testbed.
 
 ``python -m benchmarks.preview_skill --model {flux,sdxl} --data DATASET --prompts N --out FILE.json``
 
@@ -17,22 +17,23 @@ from diffusion_probe.testbed import sample, scorer
 from diffusion_probe.training.dataset.folder import Dataset
 from tqdm import tqdm
 
-from benchmarks import report
-from benchmarks.candidates import Testbed
+from benchmarks.lib import report
+from benchmarks.lib.candidates import Testbed
 
 MODULE = "benchmarks.preview_skill"
 STEPS = (1, 3, 5, 8, 10, 15)
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Measure and write the result file; return the exit status."""
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__.splitlines()[0])
     parser.add_argument("--model", choices=FAMILIES, required=True)
     parser.add_argument("--data", type=Path, required=True, help="folder of the recorded dataset")
     parser.add_argument("--prompts", type=int, default=100)
     parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args(arguments)
-    testbed, dataset = Testbed.load(given.model), Dataset(given.data)
-    runs = [run for run in dataset.runs if tuple(moment.step for moment in run.moments) == STEPS][: given.prompts]
+    args = parser.parse_args(arguments)
+    testbed, dataset = Testbed.load(args.model), Dataset(args.data)
+    runs = [run for run in dataset.runs if tuple(moment.step for moment in run.moments) == STEPS][: args.prompts]
     scores = []
     with torch.inference_mode():
         for run in tqdm(runs, mininterval=2):
@@ -41,9 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
             decoded = [torch.cat([testbed.decode(row[None].float()) for row in by_moment[name]]) for name in latents]
             scores.append([scorer.score(images, [run.prompt]).tolist() for images in decoded])
     truth = np.array([run.labels[scorer.GroundTruth.label] for run in runs])
-    skill = fit_skill(np.array(scores).swapaxes(0, 1), truth, STEPS, sample.STEPS, f"previews, testbed {given.model}")
+    skill = fit_skill(np.array(scores).swapaxes(0, 1), truth, STEPS, sample.STEPS, f"previews, testbed {args.model}")
     print(skill)
-    report.write(given.out, {"skill": asdict(skill), "prompts": len(runs), "model": given.model}, MODULE, seed=0)
+    report.write(args.out, {"skill": asdict(skill), "prompts": len(runs), "model": args.model}, MODULE, seed=0)
     return 0
 
 

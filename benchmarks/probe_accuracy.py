@@ -1,9 +1,9 @@
-"""How well does each probe pick the good seeds of a prompt, and what is that worth at equal cost?
+"""Accuracy with which each probe chooses the good seeds of a prompt, and its worth at equal cost.
 
 ``python -m benchmarks.probe_accuracy --model {flux,sdxl} --seed S --prompts N --seeds 16 --out FILE.json``
 
-Fresh held-out prompts; every seed is sampled to the end once, probes look on the way, the
-ground-truth scorer judges the finished image. Protocol and statistics: ``training/metrics/protocol.py``. ``cost``: what
+Fresh held-out prompts; every seed is sampled to the end once, probes look on the way, and the truth is
+that of the finished image. Protocol and statistics: ``training/metrics/protocol.py``. ``cost``: what
 scoring the seeds of a prompt takes, as a share of sampling them to 20 % of a run.
 Work that is done stays in ``output/probe_accuracy`` and is taken up again by the same command; for a
 trained probe that is new or has changed, the runs are sampled again as far as it looks.
@@ -34,14 +34,15 @@ from diffusion_probe.testbed.scorer import GroundTruth
 from diffusion_probe.training.metrics import accuracy, protocol
 from tqdm import tqdm
 
-from benchmarks import report, scoring_cost
-from benchmarks.candidates import Testbed, candidate_seeds
+from benchmarks import scoring_cost
+from benchmarks.lib import report
+from benchmarks.lib.candidates import Testbed, candidate_seeds
 from training.client.paths import OUTPUT, PACK_ROOT
 
 MODULE = "benchmarks.probe_accuracy"
 STEPS = (1, 3, 5, 8, 10, 15)
 TEXT_ONLY_SEEDS = 4
-"""Finished images of other seeds, from which text-only knows how well its prompt goes."""
+"""Number of finished images of other seeds by which text-only scores a prompt."""
 
 Make = Callable[[Testbed, str], Probe]
 
@@ -50,6 +51,7 @@ class FocusWithoutWords(AttentionFocus):
     """Attention Focus on a conditioning that doesn't know its words."""
 
     def score(self, rows: Sequence[Features]) -> torch.Tensor:
+        """Score rows as if no words of the prompt were known."""
         return super().score([replace(row, words=()) for row in rows])
 
 
@@ -58,19 +60,19 @@ UNTRAINED: dict[str, Make] = {
     "focus without words": lambda testbed, prompt: FocusWithoutWords(),
     "preview": lambda testbed, prompt: PreviewReward(testbed.decode, GroundTruth(), prompt),
 }
-"""What is measured besides the trained probes. Names stay: results are read by them."""
+"""Probes that are measured besides the trained ones. Names stay: results are read by them."""
 
 CODE = (
     *("engine/core/features.py", "probe_models/focus.py", "probe_models/preview.py", "probe_models/signatures.py"),
-    *("engine/capture/taps/attention.py", "engine/capture/taps/activation.py", "engine/capture/recording.py"),
-    *("engine/capture/prompt/encode.py",),
-    *("testbed/sample.py", "testbed/scenes.py", "testbed/scorer.py", "testbed/segment.py", "benchmarks/candidates.py"),
+    *("engine/capture/hooks/attention.py", "engine/capture/hooks/activation.py", "engine/capture/recording.py"),
+    *("engine/capture/prompt/encode.py", "benchmarks/lib/candidates.py"),
+    *("testbed/sample.py", "testbed/scenes.py", "testbed/scorer.py", "testbed/segment.py"),
 )
 """Files that decide the numbers: a checkpoint made with others is not taken up again."""
 
 
 def fingerprint(settings: dict[str, Any]) -> str:
-    """Names the checkpoint: another model, another setting or other code gives another name."""
+    """Return the name of the checkpoint: another model, another setting or other code gives another name."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for name in CODE:
         digest.update((PACK_ROOT / name).read_bytes())
@@ -86,7 +88,7 @@ class Entry:
 
 
 def entries(paths: Sequence[Path]) -> dict[str, Entry]:
-    """Every probe by name: those without training, and the files."""
+    """Return every probe by name: those without training, and the files."""
     trained = {}
     for path in paths:
         probe, state = load_probe(path), hashlib.sha256(path.read_bytes()).hexdigest()[:16]
@@ -95,76 +97,76 @@ def entries(paths: Sequence[Path]) -> dict[str, Entry]:
 
 
 def shared_projection(paths: Sequence[Path]) -> torch.Tensor | None:
-    """The one projection of activations that all probe files have.
+    """Return the one projection of activations that all probe files have.
 
     Raises:
         SystemExit: they differ; such files can't be measured in one run.
     """
-    given = [projection for path in paths if (projection := load_probe(path).projection) is not None]
-    if any(not torch.equal(projection, given[0]) for projection in given):
+    projections = [projection for path in paths if (projection := load_probe(path).projection) is not None]
+    if any(not torch.equal(projection, projections[0]) for projection in projections):
         raise SystemExit("The probe files project activations differently. Measure them one by one.")
-    return given[0] if given else None
+    return projections[0] if projections else None
 
 
 def measure_prompt(
-    testbed: Testbed, number: int, prompt: str, known: dict[str, Any] | None, given: argparse.Namespace
+    testbed: Testbed, number: int, prompt: str, known: dict[str, Any] | None, args: argparse.Namespace
 ) -> dict[str, Any] | None:
-    """The line of one prompt: truth and scores of all candidates. None if ``known`` has all that is asked for."""
-    wanted = entries(given.probe)
-    if number >= given.previews_on:
+    """Return truth and scores of all candidates of one prompt; None if ``known`` has all of them."""
+    wanted = entries(args.probe)
+    if number >= args.previews_on:
         wanted.pop("preview")
     scores, states = (dict(known[part]) if known else {} for part in ("scores", "states"))
     missing = {name: entry for name, entry in wanted.items() if states.get(name) != entry.state}
     if not missing:
         return None
-    seeds, capture = candidate_seeds(given.seed, number, given.seeds + TEXT_ONLY_SEEDS), CaptureAll(given.projection)
+    seeds, capture = candidate_seeds(args.seed, number, args.seeds + TEXT_ONLY_SEEDS), CaptureAll(args.projection)
     if known is None:
-        found = testbed.candidates(prompt, seeds, given.steps, capture, **given.options)
-        truth, features = found.truth.tolist(), found.features
-        known = {"number": number, "prompt": prompt, "truth": truth[: given.seeds], "others": truth[given.seeds :]}
+        sampled = testbed.candidates(prompt, seeds, args.steps, capture, **args.options)
+        truth, features = sampled.truth.tolist(), sampled.features
+        known = {"number": number, "prompt": prompt, "truth": truth[: args.seeds], "others": truth[args.seeds :]}
     else:
-        features = testbed.features(prompt, seeds[: given.seeds], given.steps, capture, **given.options)
+        features = testbed.features(prompt, seeds[: args.seeds], args.steps, capture, **args.options)
     with torch.inference_mode():
         for name, entry in missing.items():
             probe = entry.make(testbed, prompt)
-            scores[name] = {str(step): probe.score(rows[: given.seeds]).tolist() for step, rows in features.items()}
+            scores[name] = {str(step): probe.score(rows[: args.seeds]).tolist() for step, rows in features.items()}
             states[name] = entry.state
         if "preview" in scores:
-            scores |= combined_scores(testbed, prompt, scores, features, given)
+            scores |= combined_scores(testbed, prompt, scores, features, args)
     return {**known, "scores": scores, "states": states}
 
 
 def combined_scores(
-    testbed: Testbed, prompt: str, scores: dict[str, Any], features: dict[int, Any], given: argparse.Namespace
+    testbed: Testbed, prompt: str, scores: dict[str, Any], features: dict[int, Any], args: argparse.Namespace
 ) -> dict[str, Any]:
-    """What joint probes say together with previews, from what both said."""
-    found, preview = {}, UNTRAINED["preview"](testbed, prompt)
-    for probe in map(load_probe, given.probe):
+    """Combine the scores of joint probes with those of previews."""
+    combinations, preview = {}, UNTRAINED["preview"](testbed, prompt)
+    for probe in map(load_probe, args.probe):
         if probe.card.kind != "joint":
             continue
         combined = combine_probes(probe, preview)
-        found[combined.name] = {
+        combinations[combined.name] = {
             str(step): combined.together(
-                rows[: given.seeds], *(torch.tensor(scores[name][str(step)]) for name in (probe.name, "preview"))
+                rows[: args.seeds], *(torch.tensor(scores[name][str(step)]) for name in (probe.name, "preview"))
             ).tolist()
             for step, rows in features.items()
         }
-    return found
+    return combinations
 
 
-def measure(testbed: Testbed, given: argparse.Namespace) -> list[dict[str, Any]]:
-    """All prompts, continuing from the checkpoint of an interrupted run; in the order of the prompts."""
-    prompts = testbed.prompts(given.prompts, given.seed)
-    settings = {"model": given.model, "seed": given.seed, "seeds": given.seeds, "looks": given.steps}
-    settings |= {f"run_{name}": value for name, value in given.options.items()}
-    path = OUTPUT / "probe_accuracy" / f"{given.model}-{fingerprint({**settings, **testbed.settings})}.jsonl"
+def measure(testbed: Testbed, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure all prompts, from the checkpoint of an interrupted run on; return them in the order of the prompts."""
+    prompts = testbed.prompts(args.prompts, args.seed)
+    settings = {"model": args.model, "seed": args.seed, "seeds": args.seeds, "looks": args.steps}
+    settings |= {f"run_{name}": value for name, value in args.options.items()}
+    path = OUTPUT / "probe_accuracy" / f"{args.model}-{fingerprint({**settings, **testbed.settings})}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     done = {line["prompt"]: line for line in read_lines(path)}
     if done:
         print(f"{len(done)} prompts were already measured; continuing.")
     with path.open("a") as file:
         for number, prompt in enumerate(tqdm(prompts, desc="prompts", mininterval=2)):
-            line = measure_prompt(testbed, number, prompt, done.get(prompt), given)
+            line = measure_prompt(testbed, number, prompt, done.get(prompt), args)
             if line is not None:
                 done[prompt] = line
                 file.write(json.dumps(line) + "\n")
@@ -173,17 +175,18 @@ def measure(testbed: Testbed, given: argparse.Namespace) -> list[dict[str, Any]]
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a JSON Lines file; one that a killed run left unfinished is cut off."""
+    """Read the whole lines of a JSON Lines file; one that a killed run left unfinished is cut off."""
     if not path.exists():
         return []
-    found = path.read_bytes()
-    whole = found[: found.rfind(b"\n") + 1]
-    if whole != found:
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
         path.write_bytes(whole)
     return [json.loads(line) for line in whole.splitlines()]
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__.splitlines()[0])
     parser.add_argument("--model", choices=FAMILIES, required=True)
     parser.add_argument("--seed", type=int, required=True, help="of prompts, noise, ties and intervals")
@@ -196,45 +199,46 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--previews-on", type=int, help="decode previews for the first so many prompts only")
     parser.add_argument("--weights", type=Path, help="folder of a training run, instead of the shipped weights")
     parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args(arguments)
-    if given.seeds < protocol.SUBSET or given.prompts < 1:
+    args = parser.parse_args(arguments)
+    if args.seeds < protocol.SUBSET or args.prompts < 1:
         parser.error(f"at least 1 prompt and {protocol.SUBSET} seeds are needed")
-    given.probe = sorted((PROBES / given.model).glob("*.safetensors")) if given.probe is None else given.probe
-    given.options = {} if given.run_steps == STEPS_OF_A_RUN else {"steps": given.run_steps}
-    given.options |= {"size": tuple(given.size)} if given.size else {}
-    given.projection = shared_projection(given.probe)
-    given.previews_on = given.prompts if given.previews_on is None else given.previews_on
-    return given
+    args.probe = sorted((PROBES / args.model).glob("*.safetensors")) if args.probe is None else args.probe
+    args.options = {} if args.run_steps == STEPS_OF_A_RUN else {"steps": args.run_steps}
+    args.options |= {"size": tuple(args.size)} if args.size else {}
+    args.projection = shared_projection(args.probe)
+    args.previews_on = args.prompts if args.previews_on is None else args.previews_on
+    return args
 
 
 def main(arguments: list[str] | None = None) -> int:
-    given = parse(arguments)
-    testbed = Testbed.load(given.model, given.weights)
-    run_steps = given.run_steps
-    if not all(1 <= step <= run_steps for step in given.steps):
-        raise SystemExit(f"--steps {given.steps}: evaluations 1 to {run_steps} are there.")
+    """Measure, print and write the result file; return the exit status."""
+    args = parse(arguments)
+    testbed = Testbed.load(args.model, args.weights)
+    run_steps = args.run_steps
+    if not all(1 <= step <= run_steps for step in args.steps):
+        raise SystemExit(f"--steps {args.steps}: evaluations 1 to {run_steps} are there.")
     started = time.monotonic()
     # As read back from the file, so that a resumed run sees the same.
-    lines = json.loads(json.dumps(measure(testbed, given)))
+    lines = json.loads(json.dumps(measure(testbed, args)))
     truth = np.array([line["truth"] for line in lines])
-    rows = accuracy.rows_of(lines, given.steps, run_steps, given.seed)
-    made = {name: entry.make for name, entry in entries(given.probe).items()}
+    rows = accuracy.rows_of(lines, args.steps, run_steps, args.seed)
+    made = {name: entry.make for name, entry in entries(args.probe).items()}
     record = {
-        "model": given.model,
-        **{**testbed.settings, **given.options, "steps": run_steps},
+        "model": args.model,
+        **{**testbed.settings, **args.options, "steps": run_steps},
         "prompts": len(lines),
-        "seeds": given.seeds,
-        "previews_on": min(given.previews_on, len(lines)),
-        "trained": {path.stem: load_probe(path).card.held_out for path in given.probe},
+        "seeds": args.seeds,
+        "previews_on": min(args.previews_on, len(lines)),
+        "trained": {path.stem: load_probe(path).card.held_out for path in args.probe},
         "text_only_seeds": TEXT_ONLY_SEEDS,
         "truth_mean": truth.mean(),
         "truth_within_std": truth.std(axis=1).mean(),
         "constant_prompts": int((np.ptp(truth, axis=1) == 0).sum()),
         "seconds_since_last_resumed": time.monotonic() - started,
-        "cost": scoring_cost.measure(testbed, given.seed, given.seeds, made, given.projection),
+        "cost": scoring_cost.measure(testbed, args.seed, args.seeds, made, args.projection),
         "rows": rows,
     }
-    report.write(given.out, record, MODULE, given.seed)
+    report.write(args.out, record, MODULE, args.seed)
     print(accuracy.table(report.plain(rows)))
     for name, cost in record["cost"]["probes"].items():
         print(f"{name}: {cost['ms_per_row']:.1f} ms a row, {cost['share_of_partial_run']:.1%} of a run to 20 %")

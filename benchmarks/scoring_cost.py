@@ -1,4 +1,4 @@
-"""What scoring seeds takes, beside sampling them to 20 % of a run.
+"""Cost of scoring seeds, beside sampling them to 20 % of a run.
 
 ``python -m benchmarks.scoring_cost --model flux --seed S --out FILE.json``: at the dimensions of FLUX.1-dev or
 SDXL and 1024², with random weights, networks of the default sizes, and random weights in these, too: what is
@@ -19,7 +19,8 @@ from typing import Any
 
 import comfy.sample
 import torch
-from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import captured
 from diffusion_probe.engine.core.features import Features
 from diffusion_probe.engine.core.probe import CaptureAll, Probe
 from diffusion_probe.engine.core.prompt_words import Word
@@ -27,9 +28,9 @@ from diffusion_probe.probe_models.focus import AttentionFocus
 from diffusion_probe.probe_models.probe_card import ProbeCard
 from diffusion_probe.probe_models.probe_file import KINDS, LearnedProbe
 
-from benchmarks import report
-from benchmarks.candidates import Testbed
-from benchmarks.real_size import REAL_SIZES, seconds_spent
+from benchmarks.lib import report
+from benchmarks.lib.candidates import Testbed
+from benchmarks.lib.real_size import REAL_SIZES, seconds_spent
 
 STEP, STEPS, ROUNDS = 5, 25, 7
 MODULE = "benchmarks.scoring_cost"
@@ -37,7 +38,7 @@ PROJECTED = 48
 """Channels of an activation in recorded data."""
 
 BLOCKS, WORDS = 10, 40
-"""Whose maps a probe reads, and how many a prompt has."""
+"""Number of blocks whose maps a probe reads, and number of words of a prompt."""
 
 
 @torch.inference_mode()
@@ -48,7 +49,7 @@ def measure(
     probes: Mapping[str, Callable[[Testbed, str], Probe]],
     projection: torch.Tensor | None,
 ) -> dict[str, Any]:
-    """On a testbed, with all seeds of a prompt at once.
+    """Measure on a testbed, with all seeds of a prompt at once.
 
     Args:
         seed: of the prompt.
@@ -69,7 +70,7 @@ def measure(
 def compare(
     partial_run: Callable[[], None], features: Sequence[Features], probes: Mapping[str, Probe], rounds: int
 ) -> dict[str, Any]:
-    """Medians of processor time (wall clock on a GPU) over rounds, everything once in each."""
+    """Return medians of processor time (wall clock on a GPU) over rounds, everything once in each."""
     run = "partial run"
     spent: dict[str, list[float]] = {name: [] for name in (run, *probes)}
     for _ in range(rounds):
@@ -95,7 +96,7 @@ def compare(
 
 @torch.inference_mode()
 def real_size(name: str, seed: int, rounds: int) -> dict[str, Any]:
-    """One row of a model of real dimensions."""
+    """Measure one row of a model of real dimensions."""
     real = REAL_SIZES[name]
     model, latent = real.build(seed), torch.zeros(1, *real.latent)
     positive, negative = real.conditioning(seed)
@@ -121,26 +122,27 @@ def real_size(name: str, seed: int, rounds: int) -> dict[str, Any]:
 
 
 def untrained(kind: str, row: Features, projection: torch.Tensor) -> LearnedProbe:
-    """A probe of the default sizes for rows like ``row``."""
-    given = {"text": row.text.shape[-1]}
+    """Build a probe of the default sizes for rows like ``row``."""
+    sizes = {"text": row.text.shape[-1]}
     if kind != "attention cnn":
-        given["activation"] = PROJECTED
+        sizes["activation"] = PROJECTED
     if kind == "joint":
-        given["latent"] = row.latent.shape[0]
-    card = ProbeCard(kind, row.family, row.blocks, (), "none", ("none",), given)
-    network = KINDS[kind](len(row.blocks), 1, **given)
+        sizes["latent"] = row.latent.shape[0]
+    card = ProbeCard(kind, row.family, row.blocks, (), "none", ("none",), sizes)
+    network = KINDS[kind](len(row.blocks), 1, **sizes)
     return LearnedProbe(kind, card, network, projection if kind != "attention cnn" else None)
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Measure at real size and write the result file; return the exit status."""
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__.splitlines()[0])
     parser.add_argument("--model", choices=sorted(REAL_SIZES), required=True)
     parser.add_argument("--seed", type=int, required=True, help="of all weights and the noise")
     parser.add_argument("--rounds", type=int, default=3, help="everything once in each")
     parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args(arguments)
-    figures = real_size(given.model, given.seed, given.rounds)
-    report.write(given.out, figures, MODULE, given.seed)
+    args = parser.parse_args(arguments)
+    figures = real_size(args.model, args.seed, args.rounds)
+    report.write(args.out, figures, MODULE, args.seed)
     for name, cost in figures["probes"].items():
         print(f"{name}: {cost['ms_per_row']:.1f} ms a row, {cost['share_of_partial_run']:.2%} of a run to 20 %")
     return 0

@@ -1,4 +1,4 @@
-"""What is a seed search worth, and what does it cost?
+"""Worth and cost of a seed search.
 
 ``python -m benchmarks.seed_search --model flux --seed S --out FILE.json``
 
@@ -7,15 +7,15 @@ probes say on the way; policies are then steered by these scores as the engine s
 finished image is the same in a search (tests/comfy). What they cost is measured with the engine itself.
 Measured are the probes that need no training, those in ``testbed/probes/MODEL`` and each ``--probe FILE``.
 
-``rows[]``: ``score`` mean true score of the image that is handed out (``ci`` its 95 % interval over
+``rows[]``: ``score`` mean true reward of the image that is returned (``ci`` its 95 % interval over
 prompts), ``oracle_share`` (score - mean) / (best of ten - mean), ``nfe_rows`` forwards of one latent for
 one cond, ``wall_ratio_vs_full`` how many times as fast as ten KSampler runs one after the other,
 ``…_vs_batched`` as one KSampler run of ten rows, ``…_vs_one`` as one image (``cpu_ratio_…``: the same of
 processor time, which other programs disturb less). Finished images aren't decoded,
-but what a probe or judge decodes is in its time. ``over_best_of_n``, ``over_random``: differences within
+but what a probe or the ground truth decodes is in its time. ``over_best_of_n``, ``over_random``: differences within
 prompts, with the interval of that mean. ``prompt_search``: four wordings of a scene, one finished; see
-``benchmarks/prompt_search.py``. ``cached_search``: with TC-Padé Cache on the model; see
-``benchmarks/cached_search.py``. ``--real-size``: see ``benchmarks/search_real_size.py``.
+``benchmarks/lib/prompt_search.py``. ``cached_search``: with TC-Padé Cache on the model; see
+``benchmarks/lib/cached_search.py``. ``--real-size``: see ``benchmarks/lib/search_real_size.py``.
 """
 
 import argparse
@@ -29,36 +29,37 @@ from diffusion_probe.testbed import sample
 from diffusion_probe.training.metrics import protocol
 from diffusion_probe.training.metrics.replay import replay
 
-from benchmarks import cached_search, prompt_search, report, search_real_size, search_timing
-from benchmarks.candidates import Testbed, candidate_seeds, kept_lines
-from benchmarks.search_probes import PREVIEW, Searcher, early_scores, searchers
+from benchmarks.lib import cached_search, prompt_search, report, search_real_size, search_timing
+from benchmarks.lib.candidates import Testbed, candidate_seeds, kept_lines
+from benchmarks.lib.pages.seed_search import cached_table, wording_tables, worth_table
+from benchmarks.lib.search_probes import PREVIEW, Searcher, early_scores, searchers
 
 MODULE = "benchmarks.seed_search"
 N = 10
 ROWS = 2
-"""Per evaluation: cond and uncond."""
+"""Model rows of one evaluation: cond and uncond."""
 
 
 def record_prompt(testbed: Testbed, number: int, prompt: str, seed: int) -> dict[str, Any]:
-    """Truth of all candidates of a prompt, and the preview's scores by step."""
-    found = testbed.candidates(prompt, candidate_seeds(seed, number, N), PREVIEW.looks(N))
+    """Sample all candidates of a prompt; return their truth, and the preview's scores by step."""
+    sampled = testbed.candidates(prompt, candidate_seeds(seed, number, N), PREVIEW.looks(N))
     preview = PREVIEW.make(testbed, prompt)
     with torch.inference_mode():
-        scores = {step: preview.score(rows).tolist() for step, rows in found.features.items()}
-    return {"prompt": prompt, "truth": found.truth.tolist(), "scores": {PREVIEW.name: scores}}
+        scores = {step: preview.score(rows).tolist() for step, rows in sampled.features.items()}
+    return {"prompt": prompt, "truth": sampled.truth.tolist(), "scores": {PREVIEW.name: scores}}
 
 
 def record(
     testbed: Testbed, prompts: list[str], seed: int, probes: list[Searcher]
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Truth ``[prompt, seed]``, and per probe the scores ``[prompt, evaluation, seed]``, NaN where none looks."""
+    """Return truth ``[prompt, seed]``, and scores ``[prompt, evaluation, seed]`` by probe, NaN without a look."""
 
-    def judged(number: int) -> dict[str, Any]:
+    def recorded(number: int) -> dict[str, Any]:
         return record_prompt(testbed, number, prompts[number], seed)
 
     settings = f"{testbed.weights()}-{seed}"
-    lines = kept_lines(f"{settings}-{PREVIEW.looks(N)}", "prompts", len(prompts), judged)
-    found = {PREVIEW.name: [line["scores"][PREVIEW.name] for line in lines]}
+    lines = kept_lines(f"{settings}-{PREVIEW.looks(N)}", "prompts", len(prompts), recorded)
+    scores = {PREVIEW.name: [line["scores"][PREVIEW.name] for line in lines]}
     for searcher in (one for one in probes if one is not PREVIEW):
         looks = searcher.looks(N)
 
@@ -66,12 +67,12 @@ def record(
             return early_scores(testbed, searcher, prompts[number], candidate_seeds(seed, number, N), looks)
 
         key = f"{settings}-{looks}-{searcher.digest or searcher.name}"
-        found[searcher.name] = kept_lines(key, "prompts", len(prompts), looked_at)
-    return np.array([line["truth"] for line in lines]), {name: by_step(found[name]) for name in found}
+        scores[searcher.name] = kept_lines(key, "prompts", len(prompts), looked_at)
+    return np.array([line["truth"] for line in lines]), {name: by_step(scores[name]) for name in scores}
 
 
 def by_step(lines: list[dict[str, list[float]]]) -> np.ndarray:
-    """Recorded scores as ``[prompt, evaluation, seed]``."""
+    """Return recorded scores as ``[prompt, evaluation, seed]``."""
     scores = np.full((len(lines), sample.STEPS - 1, N), np.nan)
     for number, line in enumerate(lines):
         for step, values in line.items():
@@ -80,7 +81,7 @@ def by_step(lines: list[dict[str, list[float]]]) -> np.ndarray:
 
 
 def searched(policy: Any, scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Per prompt the true score of the best that the policy finishes, and the rows it spends."""
+    """Return per prompt the true reward of the best that the policy finishes, and the rows that it takes."""
     runs = [replay(policy, by_step, sample.STEPS) for by_step in scores]
     best = [truths[list(run.finished)].max() for run, truths in zip(runs, truth, strict=True)]
     return np.array(best), ROWS * np.array([run.spent for run in runs])
@@ -89,7 +90,7 @@ def searched(policy: Any, scores: np.ndarray, truth: np.ndarray) -> tuple[np.nda
 def methods(
     truth: np.ndarray, scores: dict[str, np.ndarray], seed: int, probes: list[Searcher]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Per method and prompt: expected true score of what it hands out, and model rows."""
+    """Return per method and prompt the expected true reward of the image returned, and model rows."""
     mean, full = truth.mean(axis=1), ROWS * sample.STEPS
     cut = PREVIEW.policy(ONE_CUT, N)
     (at,), cost = cut.moments(sample.STEPS), ROWS * cut.cost(sample.STEPS)
@@ -97,7 +98,7 @@ def methods(
     def at_cost(rows: float) -> np.ndarray:
         return np.full(len(truth), rows)
 
-    found = {
+    outcomes = {
         "one image": (mean, at_cost(full)),
         "best of n at equal rows": (mean + protocol.best_of_n_gains(truth, cost / full, N)[:, 0], at_cost(cost)),
         "best of 10": (truth.max(axis=1), at_cost(N * full)),
@@ -106,19 +107,20 @@ def methods(
     for probe in probes:
         seen = scores[probe.name]
         gains = protocol.selection_gains(seen[:, at - 1], truth, N, seed)[:, 0]
-        found[f"one cut at 20 %, {probe.name}"] = mean + gains, at_cost(cost)
+        outcomes[f"one cut at 20 %, {probe.name}"] = mean + gains, at_cost(cost)
         if probe.sequential:
             name = f"{SEQUENTIAL}, {probe.name}"
-            found[name] = searched(probe.policy(SEQUENTIAL, N), seen, truth)
-            found[f"{name}, true-score finish"] = searched(probe.policy(SEQUENTIAL, N, judged=True), seen, truth)
-    return found
+            outcomes[name] = searched(probe.policy(SEQUENTIAL, N), seen, truth)
+            finishing = probe.policy(SEQUENTIAL, N, final_reward=True)
+            outcomes[f"{name}, true-score finish"] = searched(finishing, seen, truth)
+    return outcomes
 
 
-def rows_of(found: dict[str, tuple[np.ndarray, np.ndarray]], truth: np.ndarray, seed: int) -> list[dict[str, Any]]:
-    """The scores of the table, without its times."""
+def rows_of(outcomes: dict[str, tuple[np.ndarray, np.ndarray]], truth: np.ndarray, seed: int) -> list[dict[str, Any]]:
+    """Return the scores of the table, without its times."""
     mean, best = truth.mean(axis=1), truth.max(axis=1)
     rows = []
-    for name, (score, cost) in found.items():
+    for name, (score, cost) in outcomes.items():
         estimate = protocol.mean_over_prompts(score, seed)
         row = {
             "method": name,
@@ -129,31 +131,14 @@ def rows_of(found: dict[str, tuple[np.ndarray, np.ndarray]], truth: np.ndarray, 
             "rows_fewer": ROWS * sample.STEPS * N / cost.mean(),
         }
         for key, other in (("over_best_of_n", "best of n at equal rows"), ("over_random", "random drop at 20 %")):
-            difference = protocol.mean_over_prompts(score - found[other][0], seed)
+            difference = protocol.mean_over_prompts(score - outcomes[other][0], seed)
             row |= {key: difference.value, f"{key}_ci": difference.interval}
         rows.append(row)
     return rows
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """What the README shows."""
-    head = ("method", "true score", "over best of n", "over random", "oracle share", "model rows")
-    head += ("× ten in turn (processor time)", "× one batch of ten", "× one image")
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for row in rows:
-        low, high = row["ci"]
-        cells = [row["method"], f"{row['score']:.3f} ({low:.3f}–{high:.3f})"]
-        for key in ("over_best_of_n", "over_random"):
-            low, high = row[f"{key}_ci"]
-            cells.append(f"{row[key]:+.3f} [{low:.3f}, {high:.3f}]" if low < high else "–")
-        cells += [f"{row['oracle_share']:.2f}", f"{row['nfe_rows']:.0f}"]
-        cells.append(f"{row['wall_ratio_vs_full']:.2f} ({row['cpu_ratio_vs_full']:.2f})")
-        cells += [f"{row[f'wall_ratio_vs_{name}']:.2f}" for name in ("batched", "one")]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
 def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True, choices=["flux", "sdxl"])
     parser.add_argument("--seed", type=int, required=True, help="of prompts, noise, ties and intervals")
@@ -169,36 +154,38 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    given = parse(arguments)
-    if given.real_size:
-        figures = search_real_size.measure(given.model, given.rounds, given.seed)
-        report.write(given.out, figures, MODULE, given.seed)
+    """Measure, print and write the result file; return the exit status."""
+    args = parse(arguments)
+    if args.real_size:
+        figures = search_real_size.measure(args.model, args.rounds, args.seed)
+        report.write(args.out, figures, MODULE, args.seed)
         print(report.plain(figures))
         return 0
-    testbed, probes = Testbed.load(given.model), searchers(given.model, given.probe)
-    prompts = testbed.prompts(given.prompts, given.seed)
-    truth, scores = record(testbed, prompts, given.seed, probes)
-    wordings = prompt_search.measure(testbed, given.scenes, given.seed, probes)
-    times = search_timing.measure(testbed, prompts[: given.rounds], given.seed, probes, N)
-    rows = rows_of(methods(truth, scores, given.seed, probes), truth, given.seed)
+    testbed, probes = Testbed.load(args.model), searchers(args.model, args.probe)
+    prompts = testbed.prompts(args.prompts, args.seed)
+    truth, scores = record(testbed, prompts, args.seed, probes)
+    wordings = prompt_search.measure(testbed, args.scenes, args.seed, probes)
+    times = search_timing.measure(testbed, prompts[: args.rounds], args.seed, probes, N)
+    rows = rows_of(methods(truth, scores, args.seed, probes), truth, args.seed)
+    recorded = cached_search.Recorded(testbed, prompts, args.seed, truth)
     for row in rows:
         row |= times["methods"][row["method"]]
     for row in wordings["rows"]:
         row |= times["prompt_search"][row["probe"]]
     figures = {
-        "model": given.model,
+        "model": args.model,
         **testbed.settings,
-        "prompts": given.prompts,
+        "prompts": args.prompts,
         "seeds": N,
         "rows": rows,
-        "cached_search": cached_search.measure(testbed, prompts, given.seed, truth, scores, probes),
+        "cached_search": cached_search.measure(recorded, scores, probes),
         "throughput": times["throughput"],
         "prompt_search": wordings,
     }
-    report.write(given.out, figures, MODULE, given.seed)
-    print(table(report.plain(rows)))
-    print(cached_search.table(report.plain(figures["cached_search"])))
-    print(report.plain(figures["prompt_search"]), report.plain(times["throughput"]))
+    report.write(args.out, figures, MODULE, args.seed)
+    plain = report.plain(figures)
+    tables = worth_table(plain), cached_table(plain), *wording_tables({args.model: plain})
+    print(*tables, plain["throughput"], sep="\n\n")
     return 0
 
 

@@ -1,10 +1,10 @@
-"""Does the attention CNN learn more from cross-attention or from self-attention?
+"""Comparison of cross-attention and self-attention as what the attention CNN learns from.
 
 ``python -m benchmarks.self_attention --model flux --prompts 180 --seeds 8 --steps 300 --seed S --out FILE.json``
 
 Training prompts of the testbed alone are sampled, once: both kinds of maps are of the same images at the same
 evaluations, in two datasets that differ in the maps only. The same network with the same recipe learns from the maps
-of each, without being told the words, and is measured on the validation prompts.
+of each, without the words, and is measured on the validation prompts.
 The probes of the pack capture no self-attention; that is read here.
 """
 
@@ -18,23 +18,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusion_probe.engine.capture.capture import attach_probe, finished_rows
-from diffusion_probe.engine.capture.taps.families import block_names
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.hooks.families import block_names
+from diffusion_probe.engine.capture.read import finished_rows
 from diffusion_probe.engine.core.features import Features
 from diffusion_probe.engine.core.probe import CaptureAll
 from diffusion_probe.engine.core.prompt_words import Word
-from diffusion_probe.engine.runs.keys import LOOKING
+from diffusion_probe.engine.runs.keys import CAPTURING
 from diffusion_probe.testbed import sample
 from diffusion_probe.training.dataset.folder import Dataset, is_validation, run_key, run_path
+from diffusion_probe.training.dataset.labels import Labels
 from diffusion_probe.training.dataset.recorder import FinishedRun, record_run
 from diffusion_probe.training.fitting.fit import Fit, Recipe
 from diffusion_probe.training.metrics import protocol
-from diffusion_probe.training.testbed_recording import labels_of
+from diffusion_probe.training.testbed_recording import ground_truth
 from torch import Tensor
 from tqdm import tqdm
 
-from benchmarks import report
-from benchmarks.candidates import Testbed, candidate_seeds
+from benchmarks.lib import report
+from benchmarks.lib.candidates import Testbed, candidate_seeds
 from benchmarks.probe_learning import NETWORKS, validation_scores
 
 MODULE = "benchmarks.self_attention"
@@ -48,10 +50,10 @@ MAPS = {
     "cross-attention, all words as one": (CROSS, False),
     "self-attention": (SELF, False),
 }
-"""What is learnt from: which dataset, and whether its words are told apart."""
+"""Kinds of maps to learn from: which dataset, and whether its words are known."""
 
 RECEIVED = (Word("image", (0,)),)
-"""What stands where the words do: each block has one map."""
+"""The only word of self-attention, as each block has one map."""
 
 COND = 0
 
@@ -73,23 +75,23 @@ class SelfAttention:
     def __call__(self, func, q, k, v, heads, *args, **kwargs):
         options = kwargs["transformer_options"]
         entries = options["cond_or_uncond"]
-        if options.get(LOOKING) and COND in entries:
+        if options.get(CAPTURING) and COND in entries:
             rows = len(q) // len(entries)
             first = entries.index(COND) * rows
             (block,) = block_names([(options["block_type"], options["block_index"])])
-            place = float(options["sigmas"].flatten()[0]), block
-            self.maps[place] = received(q[first : first + rows], k[first : first + rows], self.image)
+            key = float(options["sigmas"].flatten()[0]), block
+            self.maps[key] = received(q[first : first + rows], k[first : first + rows], self.image)
         return func(q, k, v, heads, *args, **kwargs)
 
-    def instead(self, row: Features, number: int) -> Features:
-        """The features of row ``number`` of the batch with these maps, on the grid of the captured ones."""
+    def with_maps(self, row: Features, number: int) -> Features:
+        """Return the features of row ``number`` of the batch with these maps, on the grid of the captured ones."""
         maps = torch.stack([self.maps[row.sigma, block][number] for block in row.blocks])
         grid = row.attention.shape[-2:]
         return replace(row, attention=maps.unflatten(-1, grid)[:, None].half(), words=RECEIVED)
 
 
 def received(q: Tensor, k: Tensor, image: int) -> Tensor:
-    """How much attention each image token receives from all image tokens.
+    """Return how much attention each image token receives from all image tokens.
 
     Args:
         q, k: ``[rows, heads, tokens, head_dim]``, the image's tokens last.
@@ -105,7 +107,7 @@ def received(q: Tensor, k: Tensor, image: int) -> Tensor:
 
 
 def both_kinds(testbed: Testbed, prompt: str, seeds: Sequence[int]) -> dict[str, FinishedRun]:
-    """One sampler run to its end, by the kind of maps that were seen on the way."""
+    """Sample one run to its end; return it by the kind of maps that were captured on the way."""
     side = testbed.model.model.diffusion_model.patch_size * 8
     seen = SelfAttention((sample.SIZE_PX // side) ** 2)
     model = testbed.model.clone()
@@ -120,22 +122,22 @@ def both_kinds(testbed: Testbed, prompt: str, seeds: Sequence[int]) -> dict[str,
             steps=sample.STEPS,
             moments=moments,
             final=final,
-            labels=labels_of(testbed.decode(final), prompt),
+            labels=Labels(ground_truth(testbed.decode(final), prompt)),
             model="testbed",
         )
-        instead = [[seen.instead(row, number) for number, row in enumerate(rows)] for rows in moments]
-    return {CROSS: run, SELF: replace(run, moments=instead)}
+        other_moments = [[seen.with_maps(row, number) for number, row in enumerate(rows)] for rows in moments]
+    return {CROSS: run, SELF: replace(run, moments=other_moments)}
 
 
-def record(testbed: Testbed, given: argparse.Namespace, data: Path) -> set[str]:
-    """Record so many training and validation prompts; those that are there are passed over. Returns their keys."""
-    pool = list(enumerate(testbed.prompts(2 * given.prompts + 20 * given.validation, given.seed, "train")))
-    apart = [(number, prompt) for number, prompt in pool if is_validation(prompt)]
+def record(testbed: Testbed, args: argparse.Namespace, data: Path) -> set[str]:
+    """Record so many training and validation prompts, except those recorded before; return their keys."""
+    pool = list(enumerate(testbed.prompts(2 * args.prompts + 20 * args.validation, args.seed, "train")))
+    validation = [(number, prompt) for number, prompt in pool if is_validation(prompt)]
     others = [(number, prompt) for number, prompt in pool if not is_validation(prompt)]
-    chosen = [*apart[: given.validation], *others[: given.prompts]]
+    chosen = [*validation[: args.validation], *others[: args.prompts]]
     keys = set()
     for number, prompt in tqdm(chosen, desc="prompts", mininterval=5):
-        seeds = tuple(candidate_seeds(given.seed, number, given.seeds))
+        seeds = tuple(candidate_seeds(args.seed, number, args.seeds))
         key = run_key(prompt, seeds, STEPS)
         keys.add(key)
         if not all(run_path(data / kind, key).exists() for kind in (CROSS, SELF)):
@@ -144,24 +146,25 @@ def record(testbed: Testbed, given: argparse.Namespace, data: Path) -> set[str]:
     return keys
 
 
-def learn(data: Path, keys: set[str], given: argparse.Namespace) -> dict[str, dict[str, np.ndarray]]:
-    """Train on each kind of maps of these runs: ρ of every validation prompt, by noise level and over all of them."""
-    found = {}
+def learn(data: Path, keys: set[str], args: argparse.Namespace) -> dict[str, dict[str, np.ndarray]]:
+    """Train on each kind of maps of these runs; return ρ of every validation prompt, by noise level and over all of
+    them."""
+    rhos = {}
     for name, (kind, words) in MAPS.items():
         dataset = Dataset(data / kind)
         dataset.runs = [run for run in dataset.runs if run.key in keys]
-        recipe = Recipe(KIND, LABELS, steps=given.steps, seed=given.seed, use_words=words, network=MAPS_ALONE, others=0)
+        recipe = Recipe(KIND, LABELS, steps=args.steps, seed=args.seed, use_words=words, network=MAPS_ALONE, others=0)
         fit = Fit(dataset, dataset.split()[0], recipe, data / f"{name}.safetensors")
         fit.run()
         scored = validation_scores(fit, dataset)
-        rho = {f"{percent:.0%}": protocol.spearman_per_prompt(*pair, given.seed) for percent, pair in scored.items()}
-        found[name] = {**rho, "all": np.mean(list(rho.values()), 0)}
-        print(f"{name}:", ", ".join(f"{moment} {np.nanmean(values):.3f}" for moment, values in found[name].items()))
-    return found
+        rho = {f"{percent:.0%}": protocol.spearman_per_prompt(*pair, args.seed) for percent, pair in scored.items()}
+        rhos[name] = {**rho, "all": np.mean(list(rho.values()), 0)}
+        print(f"{name}:", ", ".join(f"{moment} {np.nanmean(values):.3f}" for moment, values in rhos[name].items()))
+    return rhos
 
 
 def figures(rho: dict[str, dict[str, np.ndarray]], seed: int) -> dict[str, Any]:
-    """Means over prompts with their intervals, and those of paired differences; prompts of equal images left out."""
+    """Return means over prompts and paired differences with their intervals; prompts of equal images are left out."""
 
     def estimated(values: dict[str, np.ndarray]) -> dict[str, list[float]]:
         means = {name: protocol.mean_over_prompts(each[~np.isnan(each)], seed) for name, each in values.items()}
@@ -179,6 +182,7 @@ def figures(rho: dict[str, dict[str, np.ndarray]], seed: int) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Record, train and write the result file; return the exit status."""
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__.splitlines()[0])
     parser.add_argument("--model", choices=["flux"], required=True)
     parser.add_argument("--prompts", type=int, default=300, help="to learn from")
@@ -188,25 +192,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, help="folder of the datasets, to go on with; a temporary one by default")
     parser.add_argument("--seed", type=int, required=True, help="of prompts, noise, weights, ties and intervals")
     parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args(arguments)
-    testbed = Testbed.load(given.model)
+    args = parser.parse_args(arguments)
+    testbed = Testbed.load(args.model)
     testbed.model.set_model_compute_dtype(torch.bfloat16)  # as the testbed's recordings
     with tempfile.TemporaryDirectory() as temporary:
-        data = given.data or Path(temporary)
-        rho = learn(data, record(testbed, given, data), given)
+        data = args.data or Path(temporary)
+        rho = learn(data, record(testbed, args, data), args)
     settings = {
-        "model": given.model,
-        "prompts": given.prompts,
-        "validation_prompts": given.validation,
-        "seeds_per_prompt": given.seeds,
+        "model": args.model,
+        "prompts": args.prompts,
+        "validation_prompts": args.validation,
+        "seeds_per_prompt": args.seeds,
         "evaluations": STEPS,
-        "training_steps": given.steps,
+        "training_steps": args.steps,
         "network": NETWORKS[KIND],
         "labels": LABELS,
         "half": True,
         **testbed.settings,
     }
-    report.write(given.out, {**figures(rho, given.seed), "settings": settings}, MODULE, given.seed)
+    report.write(args.out, {**figures(rho, args.seed), "settings": settings}, MODULE, args.seed)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""How close to the full run does a run stay when part of its evaluations is predicted?
+"""Distance from the full run of runs in which part of the evaluations is predicted.
 
 ``python -m benchmarks.step_cache --model {flux,sdxl} --seed S --out FILE.json``
 
@@ -12,7 +12,7 @@ same number of steps, per image and then averaged (``_max``: the worst image):
 - ``nfe``: evaluations in which the model really ran, counted inside of every cache.
 
 The predictors, Taylor and the published formula share one plan, so they have equal evaluations. In the rows
-``_even`` as many computed steps lie at equal distances, as published.
+``_even`` as many steps are computed at equal distances, as published.
 ``fewer_steps`` is the plain sampler with as many steps as the preset has evaluations. EasyCache
 decides by itself when to compute; its threshold is varied.
 
@@ -38,18 +38,19 @@ from diffusion_probe.testbed import sample, scorer
 from torch import Tensor
 from tqdm import tqdm
 
-from benchmarks import report
-from benchmarks.candidates import Testbed, candidate_seeds
 from benchmarks.capture_overhead import Job, measure, real_size_job
-from benchmarks.peers import PUBLISHED, TAYLOR1, TAYLOR2, EvaluationCounter, easy_cache, unbounded
-from benchmarks.real_size import on_gpu, seconds_spent
+from benchmarks.lib import report
+from benchmarks.lib.candidates import Testbed, candidate_seeds
+from benchmarks.lib.pages.step_cache import error_table
+from benchmarks.lib.peers import PUBLISHED, TAYLOR1, TAYLOR2, EvaluationCounter, easy_cache, unbounded
+from benchmarks.lib.real_size import on_gpu, seconds_spent
 
 STEP_COUNTS = (20, 28)
 THRESHOLDS = (0.02, 0.05, 0.1, 0.2)
 COST_ROUNDS = 12
 REAL_ROUNDS = 3
 FEW_STEPS = 6
-"""Of a run at real size without a GPU, where a step takes a minute."""
+"""Steps of a run at real size without a GPU, where a step takes a minute."""
 
 AT_EQUAL_EVALUATIONS: dict[str, Callable[[int], StepCacheConfig]] = {
     "reuse": lambda interval: StepCacheConfig(interval=interval, predictor="reuse"),
@@ -66,7 +67,7 @@ IN_BLOCKS = {"pade11_blocks": lambda interval: StepCacheConfig(interval=interval
 
 @dataclass(frozen=True)
 class Sampled:
-    """One method's runs: final latents, latents on the way ``[steps, rows, ...]``, evaluations, images, scores."""
+    """Runs of one method: final latents, latents on the way ``[steps, rows, ...]``, evaluations, images, scores."""
 
     latents: Tensor
     path: Tensor
@@ -77,7 +78,7 @@ class Sampled:
 
 @dataclass(frozen=True)
 class Bench:
-    """The prompts and seeds that every method samples."""
+    """Prompts and seeds that every method samples."""
 
     testbed: Testbed
     prompts: Sequence[str]
@@ -86,7 +87,8 @@ class Bench:
     memory: dict[float, list[tuple[Tensor, Tensor, Tensor]]] = field(default_factory=dict)
 
     def sample(self, model: Any, steps: int, memory: bool = True) -> Sampled:
-        """All rows in one batch. ``memory``: take what an earlier run has computed from the same latents."""
+        """Sample all rows in one batch; with ``memory`` outputs that an earlier run computed of the same latents are
+        reused."""
         counter, path = EvaluationCounter(self.memory if memory else None), []
         latents = sample.sample_latents(
             counter.on(model), self.testbed.clip, self.prompts, self.seeds, steps=steps,
@@ -97,13 +99,13 @@ class Bench:
 
 
 def relative(a: Tensor, b: Tensor, rows: int) -> Tensor:
-    """‖a − b‖ / ‖b‖ of each row; ``rows`` is the dimension that counts them."""
+    """Return ‖a − b‖ / ‖b‖ of each row; ``rows`` is the dimension that counts them."""
     difference, size = ((t.movedim(rows, 0).flatten(1).norm(dim=1)) for t in (a - b, b))
     return difference / size
 
 
 def row(method: str, preset: str, steps: int, run: Sampled, full: Sampled, reuse: Sampled | None) -> dict[str, Any]:
-    """The figures of one method."""
+    """Return the figures of one method."""
     error = relative(run.latents, full.latents, 0)
     mse = (run.images - full.images).square().flatten(1).mean(1)
     change = run.scores - full.scores
@@ -125,7 +127,7 @@ def row(method: str, preset: str, steps: int, run: Sampled, full: Sampled, reuse
 
 
 def rows_for(bench: Bench, steps: int, methods: dict[str, Callable[[int], StepCacheConfig]]) -> list[dict[str, Any]]:
-    """All methods at one number of steps."""
+    """Measure all methods at one number of steps."""
     model = bench.testbed.model
     bench.memory.clear()
     full = bench.sample(model, steps)
@@ -152,7 +154,7 @@ def rows_for(bench: Bench, steps: int, methods: dict[str, Callable[[int], StepCa
 
 
 def evaluation_seconds(model: Any, job: Callable[[Any], Any], rounds: int) -> tuple[list[float], list[float]]:
-    """Processor seconds (wall clock on a GPU) of each computed and each predicted evaluation."""
+    """Return processor seconds (wall clock on a GPU) of each computed and each predicted evaluation."""
     counter, spent = EvaluationCounter(), {True: [], False: []}
 
     def timed(executor, *args, **kwargs):
@@ -172,13 +174,13 @@ def evaluation_seconds(model: Any, job: Callable[[Any], Any], rounds: int) -> tu
 
 
 def cost(model: Any, job: Callable[[Any], Any], rounds: int) -> dict[str, float]:
-    """What a predicted evaluation costs, with the default settings."""
+    """Return what a predicted evaluation costs, with the default settings."""
     computed, predicted = (statistics.median(values) for values in evaluation_seconds(model, job, rounds))
     return {"computed_seconds": computed, "predicted_seconds": predicted, "share": predicted / computed}
 
 
 def overhead(job: Job, rounds: int) -> dict[str, Any]:
-    """What the cache costs where everything is computed: plain and patched runs in turn."""
+    """Return what the cache costs where everything is computed: plain and patched runs in turn."""
     patched = apply_step_cache(job.model, StepCacheConfig(veto=0.0))  # no real path is that straight
     pairs = [(measure(job, job.model), measure(job, patched)) for _ in range(rounds)]
     return {
@@ -188,7 +190,7 @@ def overhead(job: Job, rounds: int) -> dict[str, Any]:
 
 
 def real_size(name: str, seed: int) -> dict[str, Any]:
-    """Cost, overhead and memory at real dimensions with random weights; without a GPU the cost alone."""
+    """Measure cost, overhead and memory at real dimensions with random weights; without a GPU the cost alone."""
     if not on_gpu():
         job = real_size_job(name, 1, seed, FEW_STEPS)
         return {**job.about, "cost": cost(job.model, job.run, rounds=1)}
@@ -203,7 +205,7 @@ def real_size(name: str, seed: int) -> dict[str, Any]:
 
 
 def testbed_figures(name: str, seed: int, count: int, step_counts: Sequence[int]) -> dict[str, Any]:
-    """Everything that is measured on a testbed model."""
+    """Measure everything on a testbed model."""
     testbed = Testbed.load(name)
     bench = Bench(testbed, testbed.prompts(count, seed), [candidate_seeds(seed, p, 1)[0] for p in range(count)])
     one = Bench(testbed, bench.prompts[:1], bench.seeds[:1])
@@ -217,21 +219,8 @@ def testbed_figures(name: str, seed: int, count: int, step_counts: Sequence[int]
     return {"model": name, **settings, "rows": rows, "cost": cost(testbed.model, job, COST_ROUNDS)}
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows as text."""
-    lines = [
-        f"{'steps':>5} {'method':14} {'preset':14} {'nfe':>3} {'rel L2':>7} {'max':>6} {'ratio':>5} {'PSNR':>5} score"
-    ]
-    for r in rows:
-        ratio = "" if r["ratio"] is None else f"{r['ratio']:.2f}"
-        lines.append(
-            f"{r['steps']:5} {r['method']:14} {r['preset']:14} {r['nfe']:3} {r['rel_l2']:7.4f} {r['rel_l2_max']:6.3f} "
-            f"{ratio:>5} {r['psnr']:5.1f} {r['score']:.3f} ({100 * r['score_change']:+.1f} %)"
-        )
-    return "\n".join(lines)
-
-
 def main(arguments: list[str] | None = None) -> int:
+    """Measure and write the result file; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.step_cache", description=__doc__.splitlines()[0])
     parser.add_argument("--model", choices=("flux", "sdxl"), required=True)
     parser.add_argument("--seed", type=int, required=True)
@@ -243,14 +232,15 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="at real dimensions, random weights: cost; on a GPU overhead and memory, too",
     )
-    given = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     with torch.inference_mode():  # as every prompt in ComfyUI's server
-        if given.real_size:
-            figures = {"model": given.model, **real_size(given.model, given.seed)}
+        if args.real_size:
+            figures = {"model": args.model, **real_size(args.model, args.seed)}
         else:
-            figures = testbed_figures(given.model, given.seed, given.seeds, given.steps)
-            print(table(figures["rows"]))
-    report.write(given.out, figures, "benchmarks.step_cache", given.seed)
+            figures = testbed_figures(args.model, args.seed, args.seeds, args.steps)
+    report.write(args.out, figures, "benchmarks.step_cache", args.seed)
+    if not args.real_size:
+        print(error_table(report.plain(figures)))
     print(f"a predicted evaluation costs {100 * figures['cost']['share']:.1f} % of a computed one")
     return 0
 

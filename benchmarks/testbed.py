@@ -1,4 +1,4 @@
-"""Is the testbed worth probing: how good are its images, how much do seeds of one prompt differ, and why?
+"""Quality of the testbed's images, and how much and why seeds of one prompt differ.
 
 ``python -m benchmarks.testbed --model {flux,sdxl} --seed S --prompts 64 --seeds 8 --out FILE.json``
 
@@ -25,13 +25,13 @@ from diffusion_probe.testbed.load import load_testbed
 from diffusion_probe.testbed.scenes import Scene, sample_scenes
 from tqdm import trange
 
-from benchmarks import report
+from benchmarks.lib import report
 
 BATCH = 16
 
 
 def planted_scores(scenes: list[Scene], seed: int, faults: int) -> list[float]:
-    """Scores of rendered scenes, each with that many different faults planted at random."""
+    """Score rendered scenes, each with that many different faults planted at random."""
     rng = random.Random(f"planted-{seed}-{faults}")
     images = []
     for number, scene in enumerate(scenes):
@@ -46,12 +46,12 @@ def planted_scores(scenes: list[Scene], seed: int, faults: int) -> list[float]:
 def measure(
     name: str, seed: int, prompts: int, seeds: int, folder: Path | None = None, cfg: float | None = None
 ) -> dict:
-    """The benchmark's figures."""
+    """Return the benchmark's figures."""
     model, clip, vae = load_testbed(name, folder)
     cfg = sample.default_cfg(model) if cfg is None else cfg
     scenes = sample_scenes(prompts, 10_000 + seed, "held_out")
     rows = [(scene.prompt, seed * 1_000_000 + p * 1_000 + s) for p, scene in enumerate(scenes) for s in range(seeds)]
-    parts: list[scorer.Parts] = []
+    parts: list[scorer.Criteria] = []
     spent = 0.0
     sample.sample_images(model, clip, vae, rows[0][0], [0, 1], steps=2)  # warm-up
     for start in trange(0, len(rows), BATCH, desc="images", mininterval=2):
@@ -59,7 +59,7 @@ def measure(
         before = time.perf_counter()
         images = sample.sample_images(model, clip, vae, texts, numbers, cfg=cfg)
         spent += time.perf_counter() - before
-        parts += scorer.score_parts(images, list(texts))
+        parts += scorer.criteria_of(images, list(texts))
     grouped = [parts[p * seeds : (p + 1) * seeds] for p in range(prompts)]
     totals = np.array([[part.total for part in group] for group in grouped])
     triples = sample_scenes(max(prompts, 100), 20_000 + seed, "held_out", object_count=3)
@@ -82,6 +82,7 @@ def measure(
 
 
 def main() -> None:
+    """Measure and write the result file."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.testbed", description=__doc__.split("\n")[0])
     parser.add_argument("--model", choices=FAMILIES, default="flux")
     parser.add_argument("--seed", type=int, default=0)
@@ -90,9 +91,9 @@ def main() -> None:
     parser.add_argument("--cfg", type=float, help="guidance; the shipped figures use the model's own")
     parser.add_argument("--folder", type=Path, help="trained files to measure instead of the shipped ones")
     parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args()
-    figures = measure(given.model, given.seed, given.prompts, given.seeds, given.folder, given.cfg)
-    report.write(given.out, figures, "benchmarks.testbed", given.seed)
+    args = parser.parse_args()
+    figures = measure(args.model, args.seed, args.prompts, args.seeds, args.folder, args.cfg)
+    report.write(args.out, figures, "benchmarks.testbed", args.seed)
     print(json.dumps(report.plain(figures), indent=1))
 
 

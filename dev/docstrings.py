@@ -12,25 +12,27 @@ from pathlib import Path
 
 VERBS = frozenset(
     """
-    accept add align allow announce answer append apply ask assign attach average await begin bind blend block bound
-    bring build calculate call cancel carry catch change check choose clear clip close collect combine compare compile
-    complete compress compute concatenate configure connect contain continue convert copy correct count crop cut decide
-    decode declare define delete deliver deny describe detach detect determine discard display divide do download drain
-    draw drop encode end ensure enter estimate evaluate examine exchange exclude execute expand expect explain export
-    extend extract fail feed fetch fill filter find finish fit fix flatten follow forget fork format forward free freeze
-    gather generate get give go group guard guess halt hand handle hash have help hide hold ignore import include
-    increase index initialize insert inspect install instantiate interpolate interrupt join judge keep kill know label
-    launch lay leave let limit link list listen load locate lock log look lower make map mark match mean measure merge
-    mix modify move multiply name narrow normalize normalise note notice notify number observe obtain offer open order
-    overwrite pack pad paint parse pass patch pause permit pick pin place plan plot poll pool postpone predict prepare
-    print process produce project propose protect provide prune publish pull push put query queue quote raise randomize
-    rank read receive recognise recognize recompute record recover reduce refer refuse register rehearse reject release
-    remember remove render repeat replace report require reset resize resolve restart restore resume retrieve return
-    reverse rewrite round run sample save say scale schedule score search see seek select send separate serialize serve
-    set shorten show shift shrink shuffle shut sign skip slice smooth sort speak spell split stack stand start state
-    steer stop store strip subtract suggest sum summarise summarize swap switch take tell test throw tile tokenize total
-    trace track train transform translate trim truncate try turn undo unload unpack unwrap update upload use validate
-    verify view visit wait walk want warn watch weigh weight widen withdraw wrap write yield zero
+    accept add align allow announce answer append apply ask assign attach attend average await begin bind blend
+    block bound bring build calculate call cancel capture carry catch change check choose clear clip clone close
+    collect combine compare compile complete compress compute concatenate configure connect contain continue convert
+    copy correct count crop cut decide declare decode define delete deliver deny describe detach detect determine
+    discard display divide do download drain draw drop embed encode end ensure enter estimate evaluate examine
+    exchange exclude execute expand expect explain export extend extract extrapolate fail feed fetch fill filter
+    find finish fit fix flatten fold follow forget fork format forward free freeze gather generate get give go group
+    guard guess halt hand handle hash have help hide hold ignore import include increase index initialize insert
+    inspect install instantiate interpolate interrupt join judge keep kill know label launch lay leave let limit
+    link list listen load locate lock log look lower make map mark match mean measure merge mix modify move multiply
+    name narrow normalise normalize note notice notify number observe obtain offer open order overwrite pack pad
+    paint pair parse pass patch pause permit pick pin place plan plot poll pool postpone predict prepare print
+    process produce project propose protect provide prune publish pull push put query queue quote raise randomize
+    rank read receive recognise recognize recompute record recover reduce refer refuse register rehearse reject
+    release remember remove rename render repeat replace report require reset resize resolve restart restore resume
+    retrieve return reverse rewrite round run sample save say scale schedule score search see seek select send
+    separate serialize serve set shift shorten show shrink shuffle shut sign silence skip slice smooth sort speak
+    spell split stack stand start state steer stop store strip subtract suggest sum summarise summarize swap switch
+    take tell test throw tile tokenize total trace track train transform translate trim truncate try turn undo
+    unload unpack unwrap update upload use validate verify view visit wait walk want warn watch weigh weight widen
+    withdraw wrap write yield zero
     """.split()
 )
 """Verbs with which a function's docstring may start. A new one is added here."""

@@ -16,6 +16,7 @@ from statistics import mean
 from training.client.paths import PACK_ROOT
 
 from .docstrings import Docstring, docstrings
+from .recipes import files_touched, recipes
 
 MOST_FOLDERS = 12
 MOST_BYTES = {"README.md": 10_000, "ARCHITECTURE.md": 8_000}
@@ -235,6 +236,9 @@ def main() -> None:
         raise SystemExit(1 if broken else 0)
     for name, value in figures(house).items():
         print(f"{name:48} {value}")
+    if house.root == PACK_ROOT:
+        touched = ", ".join(f"{recipe} {files_touched(recipe)}" for recipe in recipes())
+        print(f"{'files that each recipe touches':48} {touched}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Models of the real architectures with random weights, for tests and for measuring cost.
+"""Models of the real architectures with random weights, for tests and measurements of cost.
 
 FLUX is built through ComfyUI's own detection and loading, from the shapes of a state dict alone. For
 the others detection wants the widths of the real models, so they are built from ComfyUI's own classes.
@@ -17,7 +17,7 @@ import torch
 from ..testbed.sdxl import SDXL_FIXED
 
 FLUX_DEV = {"hidden_size": 3072, "depth": 19, "depth_single_blocks": 38, "context_in_dim": 4096, "vec_in_dim": 768}
-"""The dimensions of FLUX.1-dev."""
+"""Dimensions of FLUX.1-dev."""
 
 SMALL_FLUX = {"hidden_size": 256, "depth": 2, "depth_single_blocks": 4, "context_in_dim": 32, "vec_in_dim": 32}
 
@@ -31,7 +31,7 @@ SDXL_BASE = {
     "context_dim": 2048,
     "adm_in_channels": 2816,
 }
-"""The dimensions of SDXL base 1.0."""
+"""Dimensions of SDXL base 1.0."""
 
 SMALL_SDXL = {
     "model_channels": 64,
@@ -120,7 +120,7 @@ SMALL_MODELS: dict[str, tuple[type, dict[str, Any]]] = {
         },
     ),
 }  # fmt: skip
-"""Small models by family: ComfyUI's configuration class, and what the diffusion model is built from."""
+"""Small models by family: ComfyUI's configuration class, and the configuration of the diffusion model."""
 
 SMALL_MODELS["SD3.5 large"] = (
     comfy.supported_models.SD3,
@@ -135,12 +135,12 @@ SMALL_MODELS["FLUX.2 Klein"] = (
 def random_flux(
     seed: int = 0, dtype: torch.dtype = torch.float32, guidance_embed: bool = False, scale: float = 1.0, **shape: int
 ) -> Any:
-    """A FLUX MODEL (``ModelPatcher``) with random weights.
+    """Build a FLUX MODEL (``ModelPatcher``) with random weights.
 
     Args:
         seed: of the weights.
         dtype: of the weights.
-        guidance_embed: whether it takes a guidance value as FLUX.1-dev does.
+        guidance_embed: whether it reads a guidance value as FLUX.1-dev does.
         scale: factor on the usual initialisation; larger makes attention less flat.
         shape: ``hidden_size``, ``depth``, ``depth_single_blocks``, ``context_in_dim``, ``vec_in_dim``;
             :data:`SMALL_FLUX` by default.
@@ -177,19 +177,19 @@ def random_flux(
 
 
 def random_sdxl(seed: int = 0, dtype: torch.dtype = torch.float32, scale: float = 1.0, **shape: Any) -> Any:
-    """An SDXL MODEL (``ModelPatcher``) with random weights; see :func:`random_model`."""
+    """Build an SDXL MODEL (``ModelPatcher``) with random weights; see :func:`random_model`."""
     return random_model("SDXL", seed, dtype, scale, **shape)
 
 
 def random_model(name: str, seed: int = 0, dtype: torch.dtype = torch.float32, scale: float = 1.0, **shape: Any) -> Any:
-    """A small MODEL (``ModelPatcher``) with random weights.
+    """Build a small MODEL (``ModelPatcher``) with random weights.
 
     Args:
         name: one of :data:`SMALL_MODELS`.
         seed: of the weights.
         dtype: of the weights.
         scale: factor on the usual initialisation; larger makes attention less flat.
-        shape: what to change of the diffusion model's configuration.
+        shape: changes of the diffusion model's configuration.
     """
     kind, unet_config = SMALL_MODELS[name]
     return random_of(kind, {**unet_config, **shape}, seed, dtype, scale)
@@ -198,7 +198,7 @@ def random_model(name: str, seed: int = 0, dtype: torch.dtype = torch.float32, s
 def random_of(
     kind: type, unet_config: dict[str, Any], seed: int = 0, dtype: torch.dtype = torch.float32, scale: float = 1.0
 ) -> Any:
-    """A MODEL of one of ComfyUI's configuration classes, built from ``unet_config``; else as :func:`random_model`."""
+    """Build a MODEL of one of ComfyUI's configuration classes from ``unet_config``, else as :func:`random_model`."""
     config = kind(dict(unet_config))
     config.unet_config.update(unet_config)  # some set fields by themselves
     config.set_inference_dtype(dtype, None)
@@ -213,7 +213,7 @@ def random_of(
 
 
 def random_conditioning(seed: int, tokens: int = 12, context: int = 32, pooled: int = 32) -> list:
-    """A CONDITIONING of one entry: ``[1, tokens, context]`` and pooled ``[1, pooled]``."""
+    """Draw a CONDITIONING of one entry: ``[1, tokens, context]`` and pooled ``[1, pooled]``."""
     generator = torch.Generator().manual_seed(seed)
     embedding = torch.randn((1, tokens, context), generator=generator)
     return [[embedding, {"pooled_output": torch.randn((1, pooled), generator=generator)}]]

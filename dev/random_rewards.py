@@ -1,4 +1,4 @@
-"""Small files with random weights in the official layouts, for tests: the real loading and scoring, no download."""
+"""Small files of reward models with random weights in the official layouts, for tests without a download."""
 
 from pathlib import Path
 
@@ -19,12 +19,12 @@ SMALL = Sizes(
 
 
 def write_image_reward(folder: Path, seed: int = 0, name: str = "ImageReward.safetensors") -> None:
-    """An ImageReward of 0.7 M parameters for images of 32 pixels, and a vocabulary of letters.
+    """Write an ImageReward of 0.7 M parameters for images of 32 pixels, and a vocabulary of letters.
 
     Args:
-        folder: ``reward_models``; gets a folder ``ImageReward``.
+        folder: ``reward_models``, in which a folder ``ImageReward`` is made.
         seed: of the weights.
-        name: of the file, ``.safetensors`` or ``.pt``.
+        name: of the weights' file, ``.safetensors`` or ``.pt``.
     """
     tensors = random_tensors(ImageRewardNetwork(SMALL), seed)
     tensors["blip.vision_proj.weight"] = torch.zeros(8, SMALL.vision_width)
@@ -36,14 +36,14 @@ def write_image_reward(folder: Path, seed: int = 0, name: str = "ImageReward.saf
 
 
 def write_aesthetic_head(folder: Path, width: int, seed: int = 0) -> None:
-    """The aesthetic predictor's head for embeddings of ``width``, as ``.pth`` in ``folder/LAION-aesthetic``."""
+    """Write the aesthetic predictor's head for embeddings of ``width``, as ``.pth`` in ``folder/LAION-aesthetic``."""
     where = folder / "LAION-aesthetic"
     where.mkdir(parents=True, exist_ok=True)
     write_tensors(random_tensors(ScoreHead(width), seed), where / "sac+logos+ava1-l14-linearMSE.pth")
 
 
 def random_tensors(network: nn.Module, seed: int) -> dict[str, Tensor]:
-    """Random tensors of unit gain under the network's names; norms near 1."""
+    """Draw random tensors of unit gain for all names of a network; weights of norms are near 1."""
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
     for name, tensor in network.state_dict().items():
@@ -56,7 +56,7 @@ def random_tensors(network: nn.Module, seed: int) -> dict[str, Tensor]:
 
 
 def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
-    """As safetensors, or in torch's own format for any other ending."""
+    """Write tensors as safetensors, or in torch's own format for any other ending."""
     if path.suffix == ".safetensors":
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
     else:

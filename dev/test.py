@@ -11,7 +11,7 @@ and if no tests are named only those of ``CORE``: what a version of ComfyUI can 
 import argparse
 import os
 import subprocess
-import sys
+from pathlib import Path
 
 from training.client.paths import PACK_ROOT
 
@@ -22,20 +22,24 @@ SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile")
 
 QUICK = ("-m", "not long and not benchmark")
 
-CORE = tuple(
-    f"tests/comfy/test_{name}.py"
-    for name in (
-        "comfy_versions", "nodes_schemas", "capture_maps", "families_capture", "words", "pruning", "rows_apart",
-        "cut_exactness", "cut_conditioning", "hub", "search_exact", "search_beside_patches", "step_cache", "step_noise",
-        "server_seed_search", "workflow_seed_selection",
-    )
+CORE = (
+    *(
+        f"tests/comfy/test_{name}.py"
+        for name in (
+            "comfy_versions", "nodes_schemas", "capture_maps", "families_capture", "words", "pruning",
+            "pruning_beside_patches", "cut_exactness", "cut_conditioning", "hub", "search_exact",
+            "search_beside_patches", "step_cache", "step_noise",
+        )
+    ),
+    "tests/server/test_seed_search.py",
+    "tests/server/test_workflow_seed_selection.py",
 )  # fmt: skip
 """Tests of what touches ComfyUI: its nodes, the maps of every model family, words, pruned, cut and searched runs
 against the stock sampler, also beside its own nodes, the cache, and a search and a selection on its server."""
 
 
 def main() -> None:
-    """Set up, check the style when the whole suite is run, and run pytest."""
+    """Set up, and run pytest."""
     description = __doc__.splitlines()[0]
     parser = argparse.ArgumentParser(prog="python -m dev.test", description=description, allow_abbrev=False)
     parser.add_argument("--no-browser", action="store_true", help="leave out the tests in Chromium")
@@ -46,12 +50,10 @@ def main() -> None:
         os.environ.setdefault("HOSTILE_DRAWS", "200")
     if given.comfyui:
         os.environ["COMFYUI_PATH"] = given.comfyui
-        arguments = arguments if _names_tests(arguments) else [*CORE, *arguments]
-    browser = not given.no_browser and (not given.comfyui or any("browser" in argument for argument in arguments))
+        arguments = arguments if named_tests(arguments) else [*CORE, *arguments]
+    browser = not given.no_browser and includes_browser(arguments)
     python = str(ensure_or_exit(with_browser=browser, with_tests=True))
-    style = 0
     if not arguments:
-        style = _run(python, "-m", "ruff", "check", "--quiet", ".")
         arguments += SIDE_BY_SIDE if (os.cpu_count() or 1) > 1 else ()
         arguments += () if given.all else QUICK
     if not browser:
@@ -60,13 +62,19 @@ def main() -> None:
     if given.all:
         out = str(PACK_ROOT / "output" / "exactness.json")
         tests = _run(python, "-m", "benchmarks.exactness", "--seed", "0", "--out", out) or tests
-    if style:
-        print("ruff's findings are above the tests; `ruff check --fix .` mends most.", file=sys.stderr)
-    raise SystemExit(tests or style)
+    raise SystemExit(tests)
 
 
-def _names_tests(arguments: list[str]) -> bool:
-    return any((PACK_ROOT / argument.split("::")[0]).exists() for argument in arguments)
+def named_tests(arguments: list[str]) -> list[Path]:
+    """Return the files and folders that pytest's arguments name; empty if they name none."""
+    paths = [PACK_ROOT / argument.split("::")[0] for argument in arguments]
+    return [path for path in paths if path.exists()]
+
+
+def includes_browser(arguments: list[str]) -> bool:
+    """Tell whether tests in Chromium are among those that pytest's arguments name; without names all tests are run."""
+    named, browser = named_tests(arguments), PACK_ROOT / "tests" / "browser"
+    return not named or any(browser in (path, *path.parents) or path in browser.parents for path in named)
 
 
 def _run(*command: str) -> int:

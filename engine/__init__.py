@@ -1,1 +1,1 @@
-"""What runs inside of ComfyUI's sampler and decides which seeds go on."""
+"""Parts of the pack that run inside of ComfyUI's sampler and decide which seeds go on."""

@@ -1,4 +1,4 @@
-"""V3 schemas and a few lines of wiring each. Every module ends with its list of nodes."""
+"""The nodes: a V3 schema and a few lines of wiring each. Every module of nodes ends with their list."""
 
 from comfy_api.latest import ComfyExtension, io
 
@@ -11,7 +11,7 @@ NODES: list[type[io.ComfyNode]] = [guarded(node) for module in MODULES for node 
 
 
 class DiffusionProbeExtension(ComfyExtension):
-    """What ComfyUI asks for this pack's nodes."""
+    """The pack as ComfyUI's entry point gives it."""
 
     async def on_load(self) -> None:
         add_route()

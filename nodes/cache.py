@@ -1,4 +1,4 @@
-"""TC-Padé Cache: predict part of a run's model evaluations."""
+"""TC-Padé Cache: predict some of a run's evaluations instead of computing them."""
 
 from comfy_api.latest import io
 
@@ -19,25 +19,25 @@ class TCPadeCache(io.ComfyNode):
             node_id="DiffusionProbeTCPadeCache",
             display_name="TC-Padé Cache",
             category="diffusion probe/speed",
-            description="Computes the model on part of the steps and predicts it on the others from those computed. "
-            "Faster, and close to the image without it. For deterministic samplers.",
+            description="Computes the model at some steps and predicts its output at the others. Faster, with an image "
+            "close to the one without it. For deterministic samplers.",
             search_aliases=["step cache", "teacache", "taylorseer", "easycache", "speed up", "diffusion probe"],
             inputs=[
-                io.Model.Input("model", tooltip="The model to speed up, of any family. LoRA may come before."),
+                io.Model.Input("model", tooltip="The model to speed up, of any family, with or without LoRA."),
                 io.Combo.Input(
                     "preset",
                     options=[*INTERVALS, CUSTOM],
                     default="balanced",
-                    tooltip="How many steps are computed after the first few: quality every 2nd, balanced every 3rd, "
-                    "fast every 4th, custom as interval says.",
+                    tooltip='Steps computed after the first few. "quality": every 2nd; "balanced": 3rd; "fast": 4th; '
+                    '"custom": by interval.',
                 ),
                 io.Combo.Input(
                     "predictor",
                     options=list(PREDICTORS),
                     default=DEFAULTS.predictor,
                     advanced=True,
-                    tooltip="How a step is predicted. reuse repeats the last one; linear follows the line through two, "
-                    "newton2 the parabola through three, pade11 a rational curve through three.",
+                    tooltip='"reuse" repeats the last step; "linear" continues a line, "newton2" a parabola, "pade11" '
+                    "a rational curve.",
                 ),
                 io.Int.Input(
                     "interval",
@@ -45,7 +45,7 @@ class TCPadeCache(io.ComfyNode):
                     min=1,
                     max=100,
                     advanced=True,
-                    tooltip="For the preset custom: of this many steps one is computed. 1 computes all.",
+                    tooltip='For the preset "custom": one of this many steps is computed. 1: all.',
                 ),
                 io.Float.Input(
                     "start",
@@ -54,8 +54,7 @@ class TCPadeCache(io.ComfyNode):
                     max=1.0,
                     step=0.01,
                     advanced=True,
-                    tooltip="Fraction of the steps that are all computed first, never fewer than 3. More keeps the "
-                    "composition closer.",
+                    tooltip="All steps up to this fraction of the run are computed, at least 3. Keeps the composition.",
                 ),
                 io.Float.Input(
                     "end",
@@ -64,14 +63,14 @@ class TCPadeCache(io.ComfyNode):
                     max=1.0,
                     step=0.01,
                     advanced=True,
-                    tooltip="Fraction of the steps from which all are computed again. The last one always is.",
+                    tooltip="All steps from this fraction of the run on are computed. The last one always is.",
                 ),
                 io.Combo.Input(
                     "phases",
                     options=list(PHASES),
                     default="off",
                     advanced=True,
-                    tooltip="Another predictor in the first 30 % of the steps, where the path bends most.",
+                    tooltip="Another predictor for the first 30 % of the steps, where the path bends most.",
                 ),
                 io.Float.Input(
                     "beta",
@@ -80,7 +79,7 @@ class TCPadeCache(io.ComfyNode):
                     max=1.0,
                     step=0.05,
                     advanced=True,
-                    tooltip="In the last 20 % of the steps: this share of the last change is added. 0 adds nothing.",
+                    tooltip="In the last 20 % of the steps this share of the last change is added. 0: none.",
                 ),
                 io.Float.Input(
                     "trust",
@@ -89,8 +88,7 @@ class TCPadeCache(io.ComfyNode):
                     max=3.0,
                     step=0.05,
                     advanced=True,
-                    tooltip="A prediction goes at most this many times as far as the straight line would. "
-                    "Less damps outliers.",
+                    tooltip="How far a prediction may go, as a multiple of the straight line. Less damps outliers.",
                 ),
                 io.Float.Input(
                     "damping",
@@ -99,7 +97,7 @@ class TCPadeCache(io.ComfyNode):
                     max=1.0,
                     step=0.05,
                     advanced=True,
-                    tooltip="Shortens predictions where the output changes fast (λ). 0 does not.",
+                    tooltip="Shortens predictions where the output changes fast (λ in the paper). 0: off.",
                 ),
                 io.Float.Input(
                     "veto",
@@ -108,19 +106,19 @@ class TCPadeCache(io.ComfyNode):
                     max=1.0,
                     step=0.05,
                     advanced=True,
-                    tooltip="A step is computed after all if the path has just turned by more than this "
-                    "(0 straight on, 1 turned round). 1 never.",
+                    tooltip="Computes a step after all if the path just turned by more than this. 1: never.",
                 ),
                 io.Combo.Input(
                     "space",
                     options=list(SPACES),
                     default=DEFAULTS.space,
                     advanced=True,
-                    tooltip="What is predicted: the model's output, or what FLUX's blocks add (as published; "
-                    "needs more memory).",
+                    tooltip='Predict the "output" of the model, or what FLUX\'s "blocks" add, which takes more memory.',
                 ),
             ],
-            outputs=[io.Model.Output(display_name="model", tooltip="The model with the cache, for the sampler.")],
+            outputs=[
+                io.Model.Output(display_name="model", tooltip="The model with the cache. Connect it to the sampler.")
+            ],
         )
 
     @classmethod

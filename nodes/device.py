@@ -1,25 +1,13 @@
-"""Where a training or an evaluation computes."""
+"""The device that a training or an evaluation computes on."""
 
 import comfy.model_management
-from comfy_api.latest import io
-
-DEVICES = ("auto", "cpu", "gpu")
-
-
-def device_input() -> io.Combo.Input:
-    return io.Combo.Input(
-        "device",
-        options=list(DEVICES),
-        advanced=True,
-        tooltip="Where to compute. auto: the GPU if ComfyUI uses one; its models are unloaded first.",
-    )
 
 
 def free_device(name: str) -> str:
-    """The chosen device, for torch; ComfyUI's models are taken off it first.
+    """Return the torch device for a choice, after unloading ComfyUI's models from it.
 
     Raises:
-        ValueError: ComfyUI uses no GPU.
+        ValueError: the choice is "gpu", and ComfyUI uses none.
     """
     device = comfy.model_management.get_torch_device()
     if name == "cpu" or comfy.model_management.is_device_cpu(device):

@@ -1,4 +1,4 @@
-"""Evaluate Probe: what a trained probe is worth on a recorded dataset."""
+"""Evaluate Probe: measure how well a trained probe picks seeds of a recorded dataset."""
 
 import comfy.model_management
 import comfy.utils
@@ -7,10 +7,10 @@ from comfy_api.latest import io, ui
 from ..probe_models.probe_file import LearnedProbe
 from ..training import report
 from ..training.evaluation import evaluate_probe
-from .dataset_folder import dataset_input, dataset_path, dataset_state
-from .device import device_input, free_device
+from .dataset_folder import dataset_path, dataset_state
+from .device import free_device
 from .errors import named_errors
-from .types import Probe
+from .sockets import Probe, dataset_input, device_input, number_seed_input
 
 
 class EvaluateProbe(io.ComfyNode):
@@ -21,30 +21,27 @@ class EvaluateProbe(io.ComfyNode):
             display_name="Evaluate Probe",
             category="diffusion probe/training",
             description="Measures how well a trained probe picks seeds, on recorded prompts that it was not trained "
-            "on, beside chance, full images at equal cost and the truth.",
+            "on, next to chance, full images at equal cost and the truth.",
             search_aliases=["accuracy", "spearman", "validate probe", "diffusion probe"],
             is_output_node=True,
             inputs=[
                 Probe.Input("probe", tooltip="A trained probe, from Train Probe or Load Probe."),
                 dataset_input(),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=2**31 - 1,
-                    tooltip="Of random scores, ties and intervals.",
-                    advanced=True,
-                ),
+                number_seed_input("The seed for random scores, ties and confidence intervals."),
                 device_input(),
             ],
             outputs=[
-                io.String.Output(display_name="table", tooltip="The figures at every recorded moment, as Markdown."),
-                io.Image.Output(display_name="report", tooltip="Accuracy, scatter, calibration and the table."),
+                io.String.Output(
+                    display_name="table", tooltip="The figures at every recorded moment, as a Markdown table."
+                ),
+                io.Image.Output(
+                    display_name="report", tooltip="A picture with accuracy, scatter, calibration and the table."
+                ),
             ],
         )
 
     @classmethod
-    def fingerprint_inputs(cls, dataset: str, **inputs) -> str:
+    def fingerprint_inputs(cls, dataset: str, **inputs) -> str | float:
         return dataset_state(dataset)
 
     @classmethod
@@ -52,7 +49,7 @@ class EvaluateProbe(io.ComfyNode):
         with named_errors("Evaluate Probe"):
             if not isinstance(probe, LearnedProbe):
                 raise ValueError(
-                    f"“{probe.name}” was not trained, and a dataset holds only what trained probes read. "
+                    f'"{probe.name}" was not trained, and a dataset holds only what trained probes read. '
                     "Connect Load Probe or Train Probe."
                 )
             report.require_drawing()

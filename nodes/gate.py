@@ -1,4 +1,4 @@
-"""Prompt Gate: go on, take another way, or stop."""
+"""Prompt Gate: run one of two branches, or none, by an early score."""
 
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
@@ -7,11 +7,11 @@ from ..engine.selection.gate import BEST, GATE_THRESHOLDS, ROWS, Decision, decid
 from ..engine.selection.report import gate_report, gate_text
 from ..engine.selection.select import RAW
 from .errors import named_errors
-from .types import Scores
+from .sockets import USE_ANYWAY, Scores, threshold_inputs, use_anyway_input
 
-PASS, USE_ANYWAY = "pass", "use anyway"
+PASS = "pass"
 UNCONNECTED = object()
-"""Not None: that is what a connected input has before it was run."""
+"""The value of an unconnected input. None is that of a connected one before its node was run."""
 
 
 class PromptGate(io.ComfyNode):
@@ -22,62 +22,45 @@ class PromptGate(io.ComfyNode):
             node_id="DiffusionProbePromptGate",
             display_name="Prompt Gate",
             category="diffusion probe/probes",
-            description="Runs one of two branches, by an early score: passing when the score reaches the threshold, "
-            "else otherwise, for example the same with a rewritten prompt. The branch not taken is never run.",
+            description='Runs one of two branches by an early score: "passing" if the score reaches the threshold, '
+            'else "otherwise", for example the same with a rewritten prompt. The other branch is never run.',
             search_aliases=["prompt rewrite", "conditional branch", "early stop", "switch", "diffusion probe"],
             has_intermediate_output=True,
             inputs=[
-                Scores.Input("scores", tooltip="From Probe Score, or kept_scores of Early Seed Filter."),
+                Scores.Input("scores", tooltip='The scores of Probe Score, or "kept_scores" of Early Seed Filter.'),
                 io.MatchType.Input(
                     "passing",
                     template=branch,
                     lazy=True,
-                    tooltip="What goes on when the score reaches the threshold: anything. Only then is it run.",
+                    tooltip="Anything: the output if the score reaches the threshold. It is run only then.",
                 ),
                 io.MatchType.Input(
                     "otherwise",
                     template=branch,
                     lazy=True,
                     optional=True,
-                    tooltip="What goes on when it does not, of the same type. None: what is behind is skipped.",
+                    tooltip="The output if it does not, of the same type. Unconnected: the nodes behind are skipped.",
                 ),
                 io.Combo.Input(
                     "rows",
                     options=list(ROWS),
                     default=BEST,
-                    tooltip="Which row of the batch counts. The mean says how the prompt does over several seeds.",
+                    tooltip="The row of the batch that decides. The mean tells how well the prompt does on average.",
                 ),
-                io.Combo.Input(
-                    "threshold_on",
-                    options=list(GATE_THRESHOLDS),
-                    default=RAW,
-                    tooltip="What the threshold is compared with. Percentile of calibration needs a trained probe. "
-                    "Percentile in batch says how many of the other rows the first row beats.",
+                *threshold_inputs(
+                    GATE_THRESHOLDS,
+                    RAW,
+                    "The score, its percentile among a trained probe's scores, or the share of rows that row 0 beats.",
+                    "The lowest value that passes. Percentiles go from 0 to 100.",
                 ),
-                io.Float.Input(
-                    "threshold",
-                    default=0.5,
-                    min=-1e6,
-                    max=1e6,
-                    step=0.01,
-                    round=False,
-                    tooltip="The least that passes. Percentiles go from 0 to 100.",
-                ),
-                io.Combo.Input(
-                    "unskilled_scores",
-                    options=[PASS, USE_ANYWAY],
-                    default=PASS,
-                    advanced=True,
-                    tooltip="A score that was not measured to pick better seeds than full images at the same cost do "
-                    "lets everything pass, unless this says use anyway.",
-                ),
+                use_anyway_input(PASS, "always passes"),
             ],
             outputs=[
                 io.MatchType.Output(
-                    template=branch, display_name="taken", tooltip="Passing or otherwise. Neither: skipped."
+                    template=branch, display_name="taken", tooltip='"passing" or "otherwise". Neither: skipped.'
                 ),
                 io.Boolean.Output(display_name="passed", tooltip="Whether the score reached the threshold."),
-                io.Float.Output(display_name="score", tooltip="The score that counted, as the probe gave it."),
+                io.Float.Output(display_name="score", tooltip="The score that decided, in the probe's unit."),
             ],
         )
 

@@ -1,7 +1,7 @@
-"""What stands before and behind every node: inputs are what its schema says, and all it says can be written down.
+"""Checks around every node: inputs fit its schema, and its texts can be written by every encoding in use.
 
-ComfyUI checks types and ranges of what is written into a node, not of what comes over a link: an output of any type
-(a switch, Prompt Gate) can be connected to every input, and NaN lies in every range.
+ComfyUI checks types and ranges of values written into a node, not of values from a link: an output of any type
+(a switch, Prompt Gate) can be connected to every input, and NaN passes every range.
 """
 
 import functools
@@ -15,14 +15,14 @@ from comfy_api.latest import io
 from ..engine.core.texts import can_be_logged, log_encoding, writable, writable_values
 from .errors import named_errors
 from .inputs import KINDS, require_inputs
-from .types import NEVER_THE_SAME
+from .sockets import never_the_same
 
 LONGEST = 4000
-"""Characters of an error that a user sees."""
+"""Characters of an error message at most."""
 
 
 def guarded(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
-    """Put the guard around what ComfyUI calls of a node, in place."""
+    """Wrap the methods of a node class that ComfyUI calls in checks, in place, and return the class."""
     for name, wrap in (("execute", _execute), ("check_lazy_status", _lazy), ("fingerprint_inputs", _fingerprint)):
         if name in vars(node):
             setattr(node, name, classmethod(wrap(vars(node)[name].__func__)))
@@ -35,7 +35,7 @@ def _execute(execute: Callable) -> Callable:
         with writable_errors():
             given = _checked(cls, execute, args, kwargs)
             absent = {each.id for each in cls.define_schema().inputs if each.optional and each.get_io_type() in KINDS}
-            # Nothing that came over a link to an optional input is no link: then its default counts.
+            # None from a link to an optional input counts as no link: the default is used.
             given = {name: value for name, value in given.items() if value is not None or name not in absent}
             return _writable_output(execute(cls, **given))
 
@@ -56,18 +56,18 @@ def _fingerprint(fingerprint: Callable) -> Callable:
     def guard(cls, *args, **kwargs) -> Any:
         try:
             given = _by_name(fingerprint, cls, *args, **kwargs)
-            known = {name: value for name, value in given.items() if value is not None}  # not what comes over a link
+            known = {name: value for name, value in given.items() if value is not None}  # None: it comes from a link
             require_inputs(cls.define_schema().inputs, known)
             return fingerprint(cls, *args, **kwargs)
         except (ValueError, OSError):
-            return NEVER_THE_SAME
+            return never_the_same()
 
     return guard
 
 
 def _checked(cls: type[io.ComfyNode], function: Callable, args: tuple, kwargs: dict) -> dict[str, Any]:
-    """What a function of a node was given, by name; refused unless it is what the schema says."""
-    schema = cls.define_schema()  # anew, because files may have come
+    """Return the arguments of a node's method by name, refused unless they fit its schema."""
+    schema = cls.define_schema()  # anew, because there may be new files
     given = _by_name(function, cls, *args, **kwargs)
     with named_errors(schema.display_name):
         require_inputs(schema.inputs, given)
@@ -92,7 +92,7 @@ def _writable_output(output: io.NodeOutput) -> io.NodeOutput:
 
 @contextmanager
 def writable_errors() -> Iterator[None]:
-    """Let no error out that ComfyUI's log can't take: that would end the thread that runs everyone's prompts."""
+    """Replace errors that ComfyUI's log can't write, which would end the thread that runs all prompts."""
     try:
         yield
     except Exception as error:

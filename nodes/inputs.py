@@ -1,4 +1,4 @@
-"""Whether what a node was given is what its schema says."""
+"""Checks of a node's arguments against its schema."""
 
 import numbers
 from collections.abc import Callable, Mapping, Sequence
@@ -9,26 +9,23 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..engine.core import probe as probes
+from ..engine.core import reward as rewards
 from ..engine.core import scores
 from ..engine.core.texts import half_character, plain, quoted
-from .types import Probe, Reward, Scores
+from .sockets import Probe, Reward, Scores
 
 SHOWN = 24
-"""Digits of a number in an error."""
-
-
-class FileCombo(io.Combo.Input):
-    """A choice among files. Who reads the file refuses what isn't among them, and says where files belong."""
+"""Characters of a number in an error at most."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a socket of one type carries.
+    """The values that a socket type carries.
 
     Attributes:
-        fits: whether a value is that.
-        noun: what it is called.
-        missing: what to do if a loader gave nothing.
+        fits: returns whether a value is one of them.
+        noun: what they are called in an error.
+        missing: the advice if None came from a loader.
     """
 
     fits: Callable[[Any], bool]
@@ -43,13 +40,13 @@ def _has(*names: str) -> Callable[[Any], bool]:
 def _is_latent(value: Any) -> bool:
     if not isinstance(value, dict):
         return False
-    samples, mask, places = value.get("samples"), value.get("noise_mask"), value.get("batch_index")
+    samples, mask, indices = value.get("samples"), value.get("noise_mask"), value.get("batch_index")
     if not (isinstance(samples, Tensor) and samples.ndim >= 3 and len(samples) > 0):
         return False
-    whole = places is None or (
-        isinstance(places, list | tuple | range)
-        and len(places) >= len(samples)
-        and all(isinstance(place, numbers.Integral) for place in places)
+    whole = indices is None or (
+        isinstance(indices, list | tuple | range)
+        and len(indices) >= len(samples)
+        and all(isinstance(index, numbers.Integral) for index in indices)
     )
     return whole and (mask is None or (isinstance(mask, Tensor) and mask.ndim >= 2 and len(mask) > 0))
 
@@ -81,25 +78,27 @@ KINDS = {
     io.Conditioning.io_type: Kind(_is_conditioning, "a CONDITIONING"),
     Probe.io_type: Kind(lambda value: isinstance(value, probes.Probe), "a probe"),
     Scores.io_type: Kind(lambda value: isinstance(value, scores.Scores), "scores, such as those of Probe Score"),
-    Reward.io_type: Kind(callable, "a reward, such as that of Load Reward Model"),
+    Reward.io_type: Kind(
+        lambda value: isinstance(value, rewards.Reward), "a reward, such as that of Load Reward Model"
+    ),
     io.String.io_type: Kind(lambda value: isinstance(value, str), "text"),
     io.Combo.io_type: Kind(lambda value: isinstance(value, str), "one of its choices"),
     io.Int.io_type: Kind(lambda value: isinstance(value, numbers.Integral), "a whole number"),
     io.Float.io_type: Kind(lambda value: isinstance(value, numbers.Real), "a number"),
     io.Boolean.io_type: Kind(lambda value: isinstance(value, numbers.Integral), "true or false"),
 }
-"""By the type of a socket; others carry anything."""
+"""Kinds by socket type. Sockets of other types carry anything."""
 
 
 def require_inputs(inputs: Sequence[io.Input], given: Mapping[str, Any]) -> None:
-    """Refuse values that aren't what a schema says. Optional inputs may be None, and lazy ones that weren't asked for.
+    """Refuse values that don't fit a schema. Optional inputs may be None, and lazy ones before they are requested.
 
     Args:
         inputs: of the schema.
-        given: by the names of the inputs; others don't count.
+        given: values by the ids of inputs; other names are ignored.
 
     Raises:
-        ValueError: a value is of another type, out of its range or none of the choices; the message names the input.
+        ValueError: a value has another type, is out of its range or none of the options; the message names the input.
     """
     for each in inputs:
         if each.id not in given or given[each.id] is None and (each.optional or each.lazy):
@@ -115,21 +114,21 @@ def _require_kind(name: str, value: Any, kind: Kind) -> None:
         return
     if value is None:
         raise ValueError(f"the {name} is missing: {kind.missing or f'nothing came in. Connect {kind.noun}'}.")
-    raise ValueError(f"“{name}” takes {kind.noun}, and what came in is {_described(value)}. Connect {kind.noun}.")
+    raise ValueError(f'"{name}" takes {kind.noun}, and what came in is {_described(value)}. Connect {kind.noun}.')
 
 
 def _require_range(each: io.Input, value: Any) -> None:
     if isinstance(value, str):
         if (at := half_character(value)) is not None:
             raise ValueError(
-                f"the text of “{each.id}” holds half a character (a lone surrogate, number {at + 1} of its "
+                f'the text of "{each.id}" holds half a character (a lone surrogate, number {at + 1} of its '
                 "characters), which no file and no text encoder can hold. Delete it or write the text again."
             )
         if type(each) is io.Combo.Input and value not in each.options:
-            raise ValueError(f"“{each.id}” has no choice {quoted(value)}. It takes {_listed(each.options)}.")
+            raise ValueError(f'"{each.id}" has no choice {quoted(value)}. It takes {_listed(each.options)}.')
     low, high = getattr(each, "min", None), getattr(each, "max", None)
     if isinstance(value, numbers.Real) and low is not None and not low <= value <= high:
-        raise ValueError(f"“{each.id}” is {plain(value, SHOWN)}. It takes numbers from {low} to {high}.")
+        raise ValueError(f'"{each.id}" is {plain(value, SHOWN)}. It takes numbers from {low} to {high}.')
 
 
 def _described(value: Any) -> str:

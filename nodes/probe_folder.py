@@ -1,4 +1,4 @@
-"""Where the files of trained probes lie."""
+"""The folder of trained probes, and the files that come with the pack."""
 
 import os
 from collections.abc import Callable
@@ -17,26 +17,26 @@ folder_paths.add_model_folder_path(FOLDER, os.path.join(folder_paths.models_dir,
 folder_paths.folder_names_and_paths[FOLDER][1].update(folder_paths.supported_pt_extensions)
 
 SHIPPED = "testbed/"
-"""What the names of the probes begin with that come with the pack, for its testbed models."""
+"""The start of the names of probes that come with the pack, for its testbed models."""
 
 SUFFIX = ".safetensors"
 LONGER_BY = 60
-"""Bytes by which the names of files beside a probe are longer than its own: number, checkpoint, unfinished."""
+"""Bytes that a number and the endings of checkpoints add to the name of a probe file."""
 
 
 def probe_names() -> list[str]:
-    """The files there are, by their paths inside of the folder, and those that come with the pack."""
+    """Return the names of all probe files: paths inside the folder, and those that come with the pack."""
     own = [name for name in folder_paths.get_filename_list(FOLDER) if not PureWindowsPath(name).name.startswith(".")]
     return [*own, *(name for name in shipped_probes() if name not in own)]
 
 
 def shipped_probes() -> dict[str, Path]:
-    """The files that come with the pack, by name."""
+    """Return the probe files that come with the pack, by name."""
     return {SHIPPED + path.relative_to(PROBES).as_posix(): path for path in sorted(PROBES.rglob(f"*{SUFFIX}"))}
 
 
 def probe_path(name: str) -> Path:
-    """Where a file of that name lies.
+    """Return the path of a probe file.
 
     Raises:
         ValueError: the name leads out of the folder.
@@ -57,15 +57,15 @@ def probe_path(name: str) -> Path:
 
 
 def new_probe_path(name: str, replace: bool, goes_on: Callable[[Path], bool], taken: Callable[[Path], bool]) -> Path:
-    """Where a new probe of that name is written: under the next free name, unless it may replace a file.
+    """Return the path for a new probe: with the next free name, unless it may replace a file.
 
     Args:
-        replace: take the name itself, whatever is there.
-        goes_on: whether a file is one that this training was writing when it stopped.
-        taken: whether another unfinished training writes to a file that may not be there yet.
+        replace: use the name itself, even if there is such a file.
+        goes_on: returns whether this training was writing a file when it was interrupted.
+        taken: returns whether another unfinished training writes a file, which may not exist yet.
 
     Raises:
-        ValueError: no name, one that no file can have, that leads out of the folder or that no list would show.
+        ValueError: the name is empty, leads out of the folder, can't be that of a file or would not be listed.
     """
     name = name.strip().removesuffix(SUFFIX)
     hidden = PureWindowsPath(f"{name}{SUFFIX}").name.startswith(".")  # no list would show it
@@ -75,7 +75,5 @@ def new_probe_path(name: str, replace: bool, goes_on: Callable[[Path], bool], ta
             f"subfolders, such as my-probe; those that begin with {SHIPPED} come with the pack."
         )
     folder = Path(folder_paths.get_folder_paths(FOLDER)[0])
-    for number in count(1):
-        path = folder / f"{name if number == 1 else f'{name}-{number}'}{SUFFIX}"
-        if replace or goes_on(path) or not (path.exists() or taken(path)):
-            return path
+    paths = (folder / f"{name if number == 1 else f'{name}-{number}'}{SUFFIX}" for number in count(1))
+    return next(path for path in paths if replace or goes_on(path) or not (path.exists() or taken(path)))

@@ -1,4 +1,4 @@
-"""The probes: two that need no training, and those from files."""
+"""The nodes that make probes: two without training, one from a file, and one that combines two."""
 
 from comfy_api.latest import io
 
@@ -7,9 +7,10 @@ from ..probe_models.focus import AttentionFocus
 from ..probe_models.preview import PreviewReward
 from ..probe_models.probe_file import load_probe
 from .errors import named_errors, require_prompt
-from .inputs import FileCombo
 from .probe_folder import probe_names, probe_path
-from .types import NEVER_THE_SAME, Probe, Reward
+from .sockets import FileCombo, Probe, Reward, never_the_same, prompt_input
+
+FOR_A_MODEL = "Connect it to Attach Probe, Prune in Flight or Seed Search."
 
 
 class AttentionFocusProbe(io.ComfyNode):
@@ -19,11 +20,11 @@ class AttentionFocusProbe(io.ComfyNode):
             node_id="DiffusionProbeAttentionFocus",
             display_name="Attention Focus",
             category="diffusion probe/probes",
-            description="A probe that reads failure signatures off the cross-attention maps: diffuse, collapsed, "
-            "fragmented or overlapping words. Needs no training, no VAE and no reward model.",
+            description="Makes a probe that reads signs of failure from cross-attention maps: words that are diffuse, "
+            "collapsed, fragmented or overlapping. Needs no training, VAE or reward model.",
             search_aliases=["attention entropy", "cross attention", "training free", "diffusion probe"],
             inputs=[],
-            outputs=[Probe.Output(display_name="probe", tooltip="For Attach Probe.")],
+            outputs=[Probe.Output(display_name="probe", tooltip=FOR_A_MODEL)],
         )
 
     @classmethod
@@ -38,21 +39,17 @@ class PreviewRewardProbe(io.ComfyNode):
             node_id="DiffusionProbePreviewReward",
             display_name="Preview Reward",
             category="diffusion probe/probes",
-            description="A probe that decodes what the run would show if it stopped now, and lets a reward model judge "
-            "it. Needs no training; costs a VAE decode and one judgement per row.",
+            description="Makes a probe that decodes the image predicted at the moment and scores it with a reward "
+            "model. Needs no training; costs one VAE decode and one reward per row.",
             search_aliases=["x0 prediction", "preview score", "reward model", "training free", "diffusion probe"],
             inputs=[
                 io.Vae.Input("vae", tooltip="The VAE of the sampled model."),
-                Reward.Input("reward", tooltip="What judges the previews: Load Reward Model or Shapes Judge."),
-                io.String.Input(
-                    "prompt",
-                    default="",
-                    multiline=True,
-                    dynamic_prompts=False,
-                    tooltip="What the images should show: the text that the sampled prompt was encoded from.",
+                Reward.Input(
+                    "reward", tooltip="The reward model that scores the previews: Load Reward Model or Shapes Judge."
                 ),
+                prompt_input("What the images should show: the text that the sampled prompt was encoded from."),
             ],
-            outputs=[Probe.Output(display_name="probe", tooltip="For Attach Probe.")],
+            outputs=[Probe.Output(display_name="probe", tooltip=FOR_A_MODEL)],
         )
 
     @classmethod
@@ -70,22 +67,22 @@ class LoadProbe(io.ComfyNode):
             display_name="Load Probe",
             category="diffusion probe/probes",
             description="Loads a trained probe from models/diffusion_probes. A probe fits the model family and the "
-            "layers that it was trained for.",
+            "layers it was trained for.",
             search_aliases=["trained probe", "learned probe", "quality predictor", "diffusion probe"],
             inputs=[
                 FileCombo(
                     "name",
                     options=probe_names(),
-                    tooltip="A file in models/diffusion_probes: safetensors, written by a training of this pack.",
+                    tooltip="A safetensors file in models/diffusion_probes, written by Train Probe.",
                 )
             ],
-            outputs=[Probe.Output(display_name="probe", tooltip="For Attach Probe, Prune in Flight or Seed Search.")],
+            outputs=[Probe.Output(display_name="probe", tooltip=FOR_A_MODEL)],
         )
 
     @classmethod
     def fingerprint_inputs(cls, name: str | None) -> str | float:
         if name is None:  # it comes over a link
-            return NEVER_THE_SAME
+            return never_the_same()
         state = probe_path(name).stat()
         return f"{state.st_mtime_ns} {state.st_size}"
 
@@ -102,16 +99,16 @@ class CombineProbes(io.ComfyNode):
             node_id="DiffusionProbeCombineProbes",
             display_name="Combine Probes",
             category="diffusion probe/probes",
-            description="Averages what a trained probe expects and what a reward model sees in the preview, each "
-            "weighed by how well it predicts at that noise level. Better than either; costs what both cost.",
+            description="Averages the scores of a trained probe and of Preview Reward, each weighted by its skill at "
+            "that noise level. Ranks seeds better than either, and costs as much as both.",
             search_aliases=["ensemble", "average scores", "fusion", "diffusion probe"],
             inputs=[
                 Probe.Input("trained", tooltip="A trained probe, from Load Probe."),
                 Probe.Input(
-                    "preview", tooltip="Preview Reward with the reward model whose score the trained probe predicts."
+                    "preview", tooltip="Preview Reward, with the reward model whose reward the trained probe predicts."
                 ),
             ],
-            outputs=[Probe.Output(display_name="probe", tooltip="For Attach Probe or Seed Search.")],
+            outputs=[Probe.Output(display_name="probe", tooltip=FOR_A_MODEL)],
         )
 
     @classmethod

@@ -1,24 +1,22 @@
-"""Attach Recorder and Record Probe Data: what a run showed on its way, and what became of it, for training."""
+"""Attach Recorder and Record Probe Data: features of runs and rewards of their images, for training."""
 
 from pathlib import Path
 
 from comfy_api.latest import io
 
-from ..engine.capture.capture import attach_probe, finished_rows, probe_of
+from ..engine.capture.attach import attach_probe, probe_of
 from ..engine.core.features import ALL_TEXT, NEEDS
 from ..engine.core.probe import CaptureAll
-from ..engine.core.texts import plain, writable
 from ..training.dataset.folder import run_path
-from ..training.dataset.other_prompts import other_parts, other_prompts, recorded_prompts
-from ..training.dataset.prompt_parts import prompt_parts
 from ..training.dataset.recorder import FinishedRun, dataset_size, record_run, require_sound
+from ..training.dataset.sampled_run import sampled_run
 from ..training.dataset.workflow_key import NODE, nodes_before, workflow_key
 from .dataset_folder import dataset_path
-from .errors import images_scored, judged, label_of, named_errors, require_prompt
-from .types import Reward
+from .errors import named_errors, require_prompt
+from .sockets import Reward, never_the_same
 
 SAMPLED = ("latent", "images")
-"""Inputs of Record Probe Data that cost a run."""
+"""The inputs of Record Probe Data that cost a run."""
 
 
 class AttachRecorder(io.ComfyNode):
@@ -28,19 +26,18 @@ class AttachRecorder(io.ComfyNode):
             node_id="DiffusionProbeAttachRecorder",
             display_name="Attach Recorder",
             category="diffusion probe/training",
-            description="Lets Record Probe Data see what every probe needs of the sampler runs of this model. "
-            "The images stay exactly the same.",
+            description="Captures the features that every kind of probe needs from the sampler runs of this model, for "
+            "Record Probe Data. The images stay exactly the same.",
             search_aliases=["collect training data", "dataset", "capture activations", "diffusion probe"],
             inputs=[
                 io.Model.Input(
                     "model",
-                    tooltip="The model to record, of a family of the help's list but HiDream. LoRA may come before.",
+                    tooltip="The model to record, of a family listed in the help, with or without LoRA.",
                 ),
                 io.String.Input(
                     "moments",
                     default="8%, 20%, 40%, 60%",
-                    tooltip="When to look: noise levels such as 20%, or evaluations such as step 5. "
-                    "A probe can be trained for the moments that were recorded, and those between.",
+                    tooltip='When to capture: "20%", "step 5" or several. Probes work at these moments and between.',
                 ),
             ],
             outputs=[
@@ -61,40 +58,42 @@ class RecordProbeData(io.ComfyNode):
             node_id=NODE,
             display_name="Record Probe Data",
             category="diffusion probe/training",
-            description="Writes what a finished run showed on its way, and how good its images became, into a dataset "
-            "that probes are trained on. A run that is there already is neither sampled nor written again.",
+            description="Writes the features of a finished run and the rewards of its images into a dataset for "
+            "training probes. A run that is in it already is not sampled again.",
             search_aliases=["save dataset", "collect training data", "label images", "train probe", "diffusion probe"],
             is_output_node=True,
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
             inputs=[
                 io.Model.Input("model", lazy=True, tooltip="The model from Attach Recorder that sampled this latent."),
-                io.Latent.Input("latent", lazy=True, tooltip="The finished latent, as it left the sampler."),
-                io.Image.Input("images", lazy=True, tooltip="The same latent, decoded: all of its rows."),
-                Reward.Input("reward", lazy=True, tooltip="What judges the images: its score is what probes learn."),
+                io.Latent.Input("latent", lazy=True, tooltip="The finished latent from the sampler, unchanged."),
+                io.Image.Input("images", lazy=True, tooltip="The same latent, decoded, with all of its rows."),
+                Reward.Input(
+                    "reward", lazy=True, tooltip="The reward model that scores the images: probes learn to predict it."
+                ),
                 io.String.Input(
                     "prompt",
                     multiline=True,
                     dynamic_prompts=False,
-                    tooltip="The text that Encode Words gets. Connect both to one text node.",
+                    tooltip="The text of the prompt. Connect one text node to this and to Encode Words.",
                 ),
                 io.String.Input(
                     "dataset",
                     default="my-model",
-                    tooltip="Name of the folder in output/probe_data. One dataset is of one model and one reward.",
+                    tooltip="Name of the folder in output/probe_data. One dataset is for one model and one reward.",
                 ),
                 Reward.Input(
                     "reward_2",
                     optional=True,
                     lazy=True,
-                    tooltip="A second opinion, recorded beside the first, for probes with several heads.",
+                    tooltip="A second reward model, recorded next to the first, for probes with several heads.",
                 ),
-                Reward.Input("reward_3", optional=True, lazy=True, tooltip="A third one."),
+                Reward.Input("reward_3", optional=True, lazy=True, tooltip="A third reward model."),
             ],
         )
 
     @classmethod
     def fingerprint_inputs(cls, **inputs) -> float:
-        return float("nan")  # what decides is whether the run is in the dataset, not whether it was asked for before
+        return never_the_same()  # whether the run is in the dataset decides, not whether the node ran before
 
     @classmethod
     def check_lazy_status(cls, prompt: str, dataset: str, **connected) -> list[str]:
@@ -103,7 +102,7 @@ class RecordProbeData(io.ComfyNode):
         with named_errors("Record Probe Data"):
             require_sound(dataset_path(dataset))
             if first := [name for name, value in connected.items() if value is None and name not in SAMPLED]:
-                return first  # looked at before anything is sampled
+                return first  # checked before anything is sampled
             require_recorder(connected["model"])
             require_prompt(connected["reward"], prompt)
         return [name for name in SAMPLED if connected[name] is None]
@@ -115,11 +114,13 @@ class RecordProbeData(io.ComfyNode):
             there = file.exists()
             if not there:
                 require_all(model=model, latent=latent, images=images, reward=reward)
-                rewards = [given for given in (reward, reward_2, reward_3) if given is not None]
-                pool = recorded_prompts(dataset_path(dataset))
-                others = [*other_prompts(prompt, pool), *other_parts(prompt, pool)]
-                run = _finished_run(model, latent, images, rewards, prompt, others, cls._workflow())
-                record_run(dataset_path(dataset), file.stem, run)
+                require_recorder(model)
+                rewards = [each for each in (reward, reward_2, reward_3) if each is not None]
+                for each in rewards:
+                    require_prompt(each, prompt)
+                folder, workflow = dataset_path(dataset), cls._workflow()
+                run = sampled_run(model, latent, images, rewards, prompt, folder, workflow)
+                record_run(folder, file.stem, run)
             size = dataset_size(dataset_path(dataset), file.stem)
         done, several = "Already in" if there else "Recorded in", "s" if size["runs"] > 1 else ""
         text = [f"{done} {dataset}: {size['runs']} run{several}, {size['bytes'] / 1e6:.1f} MB."]
@@ -140,20 +141,20 @@ class RecordProbeData(io.ComfyNode):
 
 
 def require_all(**connected) -> None:
-    """Refuse nothing where something has to be.
+    """Refuse inputs whose nodes gave nothing.
 
     Raises:
-        ValueError: names the input.
+        ValueError: an input is None; the message names it.
     """
     if missing := [name for name, value in connected.items() if value is None]:
         raise ValueError(f"the {missing[0]} is missing: nothing came in. Connect what makes one.")
 
 
 def require_recorder(model) -> None:
-    """Refuse a MODEL whose runs don't show all that is recorded.
+    """Refuse a MODEL that does not capture all features that are recorded.
 
     Raises:
-        ValueError: says which one to connect.
+        ValueError: another probe is attached to it.
     """
     if frozenset(NEEDS) - frozenset(probe_of(model).needs):
         raise ValueError(
@@ -162,62 +163,15 @@ def require_recorder(model) -> None:
         )
 
 
-def _finished_run(model, latent, images, rewards: list, prompt: str, others: list, workflow: dict) -> FinishedRun:
-    require_recorder(model)
-    records, moments = finished_rows(model, latent)
-    labels = {}
-    for reward in rewards:
-        label = label_of(reward)
-        if label in labels:
-            raise ValueError(f"two rewards measure {plain(label)}. Connect each reward once.")
-        labels[label] = judged(reward, images, prompt)
-    parts = prompt_parts(prompt, len(moments[0][0].words))
-    read = list(dict.fromkeys([*parts, *others])) if getattr(rewards[0], "reads_prompt", True) else []
-    others = _judged(rewards[0], images, read)
-    return FinishedRun(
-        prompt=prompt,
-        seeds=tuple(record.seed.seed for record in records),
-        steps=records[0].steps,
-        moments=moments,
-        final=latent["samples"],
-        labels=labels,
-        others=others,
-        parts={part: words for part, words in parts.items() if part in others},
-        model=_model_file(workflow) or type(model.model).__name__,
-        settings={
-            "noise": [str(record.seed) for record in records],
-            "sampler": records[0].sampler,
-            "workflow": workflow,
-        },
-    )
-
-
-def _judged(reward, images, prompts: list) -> dict:
-    """Scores of the images by each prompt. Of a prompt's parts some may say nothing that the reward can judge."""
-    scores = {}
-    for prompt in prompts:
-        try:
-            scores[prompt] = images_scored(reward, images, prompt)
-        except ValueError:
-            continue
-    return scores
-
-
-def _model_file(workflow: dict) -> str:
-    names = ("unet_name", "ckpt_name", "model_name")
-    found = (node["inputs"].get(name) for node in workflow.values() for name in names)
-    return next((writable(name) for name in found if isinstance(name, str)), "")
-
-
 def _lines(run: FinishedRun, run_bytes: int) -> list[str]:
     samples = len(run.seeds) * len(run.moments)
     lines = [f"{len(run.seeds)} images, {len(run.moments)} moments, {run_bytes / samples / 1e3:.0f} kB each."]
-    for label, values in run.labels.items():
+    for label, values in run.labels.own.items():
         lines.append(f"{label}: {', '.join(f'{value:.3g}' for value in values)}")
         if len(values) > 1 and len(set(values)) == 1:
             lines.append(f"All images have the same {label}: they teach nothing about which seed is better.")
     if run.moments[0][0].words == ():
-        lines.append(f"The prompt's words are not known, its maps count as “{ALL_TEXT}”: use Encode Words.")
+        lines.append(f'The prompt\'s words are not known, its maps count as "{ALL_TEXT}": use Encode Words.')
     return lines
 
 

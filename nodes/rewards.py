@@ -1,12 +1,13 @@
-"""Reward models for real images: one node that loads them, one that scores finished images."""
+"""Load Reward Model and Score Images: reward models for finished images."""
 
 from comfy_api.latest import io
 
 from ..engine.core.ranking import best_first
+from ..engine.core.reward import rewards_of
 from ..engine.rewards.catalog import REWARDS, load
 from ..engine.selection.report import image_scores_report, image_scores_text
-from .errors import judged, label_of, named_errors
-from .types import Reward
+from .errors import named_errors, require_prompt
+from .sockets import Reward, prompt_input
 
 
 class LoadRewardModel(io.ComfyNode):
@@ -16,19 +17,22 @@ class LoadRewardModel(io.ComfyNode):
             node_id="DiffusionProbeLoadRewardModel",
             display_name="Load Reward Model",
             category="diffusion probe/rewards",
-            description="Loads a model that says how well people would like an image, or how well it fits its prompt. "
-            "Its files lie in models/reward_models; nothing is downloaded by itself.",
+            description="Loads a model that scores how much people would like an image, or how well it fits its "
+            "prompt. Its files belong into models/reward_models; nothing is downloaded.",
             search_aliases=["imagereward", "pickscore", "hpsv2", "clip score", "aesthetic", "diffusion probe"],
             inputs=[
                 io.Combo.Input(
                     "name",
                     options=list(REWARDS),
-                    tooltip="ImageReward, PickScore and HPSv2.1: what people prefer, given the prompt. CLIPScore: how "
-                    "well the image fits the prompt. LAION aesthetic: looks alone. "
-                    "If a file is missing, the error says which one goes where.",
+                    tooltip="ImageReward, PickScore, HPSv2.1: human preference. CLIPScore: fit to the prompt. LAION "
+                    "aesthetic: looks alone.",
                 )
             ],
-            outputs=[Reward.Output(display_name="reward", tooltip="For Preview Reward and Score Images.")],
+            outputs=[
+                Reward.Output(
+                    display_name="reward", tooltip="Connect it to Preview Reward, Score Images or Record Probe Data."
+                )
+            ],
         )
 
     @classmethod
@@ -44,37 +48,32 @@ class ScoreImages(io.ComfyNode):
             node_id="DiffusionProbeScoreImages",
             display_name="Score Images",
             category="diffusion probe/rewards",
-            description="Scores finished images with a reward model, one number per image, and finds the best.",
+            description="Scores finished images with a reward model, one number per image, and outputs the best.",
             search_aliases=["rate images", "best of n", "image quality", "rank images", "diffusion probe"],
             has_intermediate_output=True,
             inputs=[
                 io.Image.Input("images", tooltip="The images to score, one or many."),
-                Reward.Input("reward", tooltip="What judges them, from Load Reward Model."),
-                io.String.Input(
-                    "prompt",
-                    default="",
-                    multiline=True,
-                    dynamic_prompts=False,
-                    tooltip="What the images should show. LAION aesthetic doesn't read it.",
-                ),
+                Reward.Input("reward", tooltip="The reward model: Load Reward Model or Shapes Judge."),
+                prompt_input("What the images should show. LAION aesthetic does not read it."),
             ],
             outputs=[
                 io.Float.Output(
                     display_name="scores", is_output_list=True, tooltip="One number per image, higher is better."
                 ),
                 io.Int.Output(display_name="best_index", tooltip="The image with the highest score, counted from 0."),
-                io.Image.Output(display_name="best_image", tooltip="That image."),
+                io.Image.Output(display_name="best_image", tooltip="The image with the highest score."),
             ],
         )
 
     @classmethod
     def execute(cls, images, reward, prompt: str) -> io.NodeOutput:
         with named_errors("Score Images"):
-            scores = judged(reward, images, prompt)
+            require_prompt(reward, prompt)
+            scores = rewards_of(reward, images, prompt).tolist()
             best = best_first(scores)[0]
         shown = {
-            "text": [image_scores_text(scores, label_of(reward))],
-            "diffusion_probe": [image_scores_report(scores, label_of(reward))],
+            "text": [image_scores_text(scores, reward.label)],
+            "diffusion_probe": [image_scores_report(scores, reward.label)],
         }
         return io.NodeOutput(scores, best, images[best : best + 1], ui=shown)
 

@@ -1,4 +1,4 @@
-"""Save Seed Images: finished rows as files that name their seed and score."""
+"""Save Seed Images: save each row of a batch in a file that names its seed and score."""
 
 import os
 from types import SimpleNamespace
@@ -9,11 +9,13 @@ from ..engine.core.names import can_be_made
 from ..engine.core.texts import quoted
 from ..engine.selection.naming import row_labels
 from .errors import named_errors
-from .types import Scores
+from .sockets import Scores
 
-NAMES = "Give a file name prefix without “..” and without a leading slash or drive: diffusion_probe/kept."
+NAMES = 'Give a file name prefix without ".." and without a leading slash or drive: diffusion_probe/kept.'
+"""The advice for a refused prefix."""
+
 LONGER_BY = 110
-"""Bytes by which the name of a file is longer than its prefix: seed, score, rank, number."""
+"""Bytes that seed, score, rank and number add to the prefix of a file name."""
 
 
 class SaveSeedImages(io.ComfyNode):
@@ -23,8 +25,8 @@ class SaveSeedImages(io.ComfyNode):
             node_id="DiffusionProbeSaveSeeds",
             display_name="Save Seed Images",
             category="diffusion probe/seeds",
-            description="Saves each image of a batch under its seed, score and rank, and writes them into the file "
-            "next to the workflow.",
+            description="Saves each image of a batch with its seed, score and rank in the file name and, next to the "
+            "workflow, in the file.",
             search_aliases=["save image", "seed in filename", "score metadata", "export", "diffusion probe"],
             is_output_node=True,
             hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
@@ -33,19 +35,19 @@ class SaveSeedImages(io.ComfyNode):
                 io.String.Input(
                     "filename_prefix",
                     default="diffusion_probe/kept",
-                    tooltip="What the names begin with, as in Save Image: folders, %width%, %year%, %date:yyyy-MM-dd%, "
-                    "%Node name.widget%. Seed, score, rank and a number follow.",
+                    tooltip="Start of the names, as in Save Image: folders, %date:yyyy-MM-dd%, %Node name.widget%. "
+                    "Seed and score follow.",
                 ),
                 Scores.Input(
                     "scores",
                     optional=True,
-                    tooltip="Their scores, which know their seeds: kept_scores of Early Seed Filter or Seed Search.",
+                    tooltip='Their scores and seeds: "kept_scores" of Early Seed Filter or Seed Search.',
                 ),
                 io.String.Input(
                     "seeds",
                     optional=True,
                     force_input=True,
-                    tooltip="Their seeds, where there are no scores: the seeds output of Seed Batch.",
+                    tooltip="Their seeds, if there are no scores: the seeds output of Seed Batch.",
                 ),
             ],
             outputs=[io.Image.Output(display_name="images", tooltip="The same images.")],
@@ -53,7 +55,7 @@ class SaveSeedImages(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, filename_prefix: str | None) -> bool | str:
-        """Say what no file can be called before anything is sampled; what comes over a link isn't known yet."""
+        """Refuse a prefix that no file can have before anything is sampled. One from a link is not known yet."""
         return isinstance(filename_prefix, str) and _why_no_prefix(filename_prefix) or True
 
     @classmethod
@@ -70,7 +72,7 @@ class SaveSeedImages(io.ComfyNode):
 
 
 def _why_no_prefix(prefix: str) -> str | None:
-    """Why no file can be called that, None if one can."""
+    """Return why no file name can begin with a prefix, or None if one can."""
     if os.path.isabs(prefix) or os.path.normpath(prefix).split(os.sep)[0] == os.pardir:
         return f"{quoted(prefix)} lies outside ComfyUI's output folder. {NAMES}"
     if can_be_made(f"{prefix}_", LONGER_BY):
@@ -82,20 +84,20 @@ def _why_no_prefix(prefix: str) -> str | None:
 
 
 def _save(image, name: str, hidden, metadata: dict) -> list:
-    """One image by ComfyUI's own helper, which writes whatever it finds beside the workflow."""
+    """Save one image by ComfyUI's own helper, with texts beside the workflow, and return the saved results."""
     given = hidden.extra_pnginfo if isinstance(hidden.extra_pnginfo, dict) else {}
     extra = {**{name: value for name, value in given.items() if _is_keyword(name)}, **metadata}
     node = SimpleNamespace(hidden=SimpleNamespace(prompt=hidden.prompt, extra_pnginfo=extra))
     try:
         return ui.ImageSaveHelper.save_images(image, name, io.FolderType.output, node)
     except Exception as refused:
-        if type(refused) is not Exception:  # the helper refuses a place by a bare one, with the machine's paths in it
+        if type(refused) is not Exception:  # the helper refuses a folder by a bare one, with the machine's paths in it
             raise
         raise ValueError(f"{quoted(name)} lies outside ComfyUI's output folder. {NAMES}") from refused
 
 
 def _is_keyword(name: str) -> bool:
-    """Whether a chunk of text in a PNG can have this name."""
+    """Return whether a text chunk of a PNG can have this name."""
     return 0 < len(name) < 80 and name.isascii() and name.isprintable()
 
 

@@ -1,4 +1,4 @@
-"""Seed Batch and Early Seed Filter: many seeds go in, the promising ones go on."""
+"""Seed Batch and Early Seed Filter: a seed for each row, and the rows that are kept."""
 
 from dataclasses import replace
 
@@ -6,18 +6,26 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..engine.board.channel import open_board
-from ..engine.board.values import BOARD, Board, filter_board
+from ..engine.board.schema import BOARD_OUTPUT, Board
+from ..engine.board.values import filter_board
 from ..engine.core.marks import Marks
-from ..engine.core.seed_list import LARGEST_SEED, MOST_SEEDS, seed_list
+from ..engine.core.seed_list import seed_list
 from ..engine.runs.conditioning import cut_conditioning
 from ..engine.runs.latents import keep_rows
 from ..engine.runs.seeds import SeedBatchNoise, use_seeds
 from ..engine.selection.report import SIDES, seeds_text, selection_report, selection_text
-from ..engine.selection.select import OFF, THRESHOLDS, Selection, require_rows, select
+from ..engine.selection.select import Selection, require_rows, select
 from .errors import named_errors
-from .types import Scores, hold_inputs
-
-KEEP_ALL, USE_ANYWAY = "keep all", "use anyway"
+from .sockets import (
+    USE_ANYWAY,
+    Scores,
+    first_seed_input,
+    hold_inputs,
+    never_the_same,
+    row_limit_inputs,
+    seed_count_input,
+    seed_list_input,
+)
 
 
 class SeedBatch(io.ComfyNode):
@@ -27,47 +35,31 @@ class SeedBatch(io.ComfyNode):
             node_id="DiffusionProbeSeedBatch",
             display_name="Seed Batch",
             category="diffusion probe/seeds",
-            description="One seed per row of a batch: row i starts from exactly the noise that a single run of its "
-            "seed starts from.",
+            description="Gives each row of a batch a seed of its own: the row starts from exactly the noise that a "
+            "single run of that seed starts from.",
             search_aliases=["multiple seeds", "seed list", "batch seeds", "random noise batch", "diffusion probe"],
             inputs=[
                 io.Model.Input(
                     "model",
                     optional=True,
-                    tooltip="Only for KSampler and KSampler Advanced: the model whose runs start from these seeds.",
+                    tooltip="Needed for KSampler and KSampler Advanced: the model whose runs start from these seeds.",
                 ),
-                io.Int.Input(
-                    "first_seed",
-                    default=0,
-                    min=0,
-                    max=LARGEST_SEED,
-                    control_after_generate=True,
-                    tooltip="The first seed; the others follow one by one. Not used when the list has seeds.",
-                ),
-                io.Int.Input(
-                    "count",
-                    default=16,
-                    min=1,
-                    max=MOST_SEEDS,
-                    tooltip="How many seeds. Not used when the list has seeds.",
-                ),
-                io.String.Input(
-                    "seeds",
-                    default="",
-                    multiline=True,
-                    optional=True,
-                    placeholder="or a list of seeds: 7, 8, 42",
-                    tooltip="Seeds of your own, separated by commas, spaces or lines. Empty: first seed and count.",
-                ),
+                first_seed_input("first_seed"),
+                seed_count_input("count", "How many seeds."),
+                seed_list_input('"first seed" and "count"'),
             ],
             outputs=[
-                io.Noise.Output(display_name="noise", tooltip="For SamplerCustomAdvanced."),
+                io.Noise.Output(
+                    display_name="noise", tooltip="The noise of the seeds. Connect it to SamplerCustomAdvanced."
+                ),
                 io.Model.Output(
                     display_name="model",
-                    tooltip="For KSampler and KSampler Advanced: their noise is replaced by that of the seeds.",
+                    tooltip="The model for KSampler and KSampler Advanced, whose noise becomes that of the seeds.",
                 ),
                 io.String.Output(display_name="seeds", tooltip="The seeds as text, in row order."),
-                io.Int.Output(display_name="count", tooltip="How many there are: connect to batch_size of the latent."),
+                io.Int.Output(
+                    display_name="count", tooltip="The number of seeds. Connect it to batch_size of the empty latent."
+                ),
             ],
         )
 
@@ -92,59 +84,37 @@ class EarlySeedFilter(io.ComfyNode):
             node_id="DiffusionProbeEarlySeedFilter",
             display_name="Early Seed Filter",
             category="diffusion probe/seeds",
-            description="Lets the best rows of a half-sampled batch go on. What is connected to an output without rows "
-            "is skipped, and the run still succeeds.",
+            description="Keeps the best rows of a half-sampled batch for a second sampler. Nodes behind an output "
+            "without rows are skipped, and the workflow still succeeds.",
             search_aliases=["prune seeds", "top k", "select seeds", "cherry pick", "gate", "diffusion probe"],
             has_intermediate_output=True,
             inputs=[
                 io.Latent.Input("latent", tooltip="The latent that Probe Score scored."),
                 Scores.Input("scores", tooltip="Its scores, from Probe Score."),
-                io.Int.Input(
-                    "top_k", default=4, min=0, max=MOST_SEEDS, tooltip="At most this many rows go on. 0: no limit."
-                ),
-                io.Combo.Input(
-                    "threshold_on",
-                    options=list(THRESHOLDS),
-                    default=OFF,
-                    tooltip="What the threshold is compared with. Percentile in batch is a row's rank among the rows "
-                    "of this batch: the best has 100, the worst 0. It says nothing about other batches.",
-                ),
-                io.Float.Input(
-                    "threshold",
-                    default=0.5,
-                    min=-1e6,
-                    max=1e6,
-                    step=0.01,
-                    round=False,
-                    tooltip="Rows below it are dropped. Not used when threshold on is off.",
-                ),
-                io.Combo.Input(
-                    "unskilled_scores",
-                    options=[KEEP_ALL, USE_ANYWAY],
-                    default=KEEP_ALL,
-                    advanced=True,
-                    tooltip="A score that was not measured to pick better seeds than full images at the same cost do "
-                    "drops nothing, unless this says use anyway.",
-                ),
+                *row_limit_inputs(),
                 *hold_inputs(),
                 *(
                     io.Conditioning.Input(
                         side,
                         optional=True,
-                        tooltip=f"The {side} conditioning of the first sampler. Needed where each row has a prompt, a "
-                        f"mask or a picture of its own: connect kept {side} to the second sampler.",
+                        tooltip=f"The {side} of the first sampler. Needed if rows have their own prompts, masks or "
+                        "pictures.",
                     )
                     for side in SIDES
                 ),
             ],
             outputs=[
-                io.Latent.Output(display_name="kept", tooltip="The rows that go on, in their order. Empty: skipped."),
-                io.String.Output(display_name="kept_seeds", tooltip="Their seeds as text, as Seed Batch takes them."),
-                Scores.Output(display_name="kept_scores", tooltip="Their scores."),
-                io.Latent.Output(display_name="rejected", tooltip="All other rows. None rejected: skipped."),
+                io.Latent.Output(
+                    display_name="kept", tooltip="The kept rows, in their order. If there are none: skipped."
+                ),
+                io.String.Output(
+                    display_name="kept_seeds", tooltip="The seeds of the kept rows as text, as Seed Batch takes them."
+                ),
+                Scores.Output(display_name="kept_scores", tooltip="The scores of the kept rows."),
+                io.Latent.Output(display_name="rejected", tooltip="All other rows. If there are none: skipped."),
                 *(
                     io.Conditioning.Output(
-                        display_name=f"{which} {side}", tooltip=f"What of {side} belongs to the {which} rows."
+                        display_name=f"{which} {side}", tooltip=f"The part of {side} for the {which} rows."
                     )
                     for which in ("kept", "rejected")
                     for side in SIDES
@@ -154,7 +124,7 @@ class EarlySeedFilter(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, hold_for_me: bool = False, **_inputs) -> float | bool:
-        return float("nan") if hold_for_me else False  # never what was chosen last time
+        return never_the_same() if hold_for_me else False  # each run is chosen anew
 
     @classmethod
     def execute(
@@ -178,19 +148,20 @@ class EarlySeedFilter(io.ComfyNode):
 
         with named_errors("Early Seed Filter"), open_board() as channel:
             require_rows(scores, len(latent["samples"]))
-            choose(channel.marks)  # before it waits, say what is wrong with the limits
+            choose(channel.marks)  # refuses wrong limits before it waits
 
             def board() -> Board:
                 return filter_board(scores, choose(channel.marks), threshold, threshold_on, channel.marks)
 
             if hold_for_me:
                 channel.hold(hold_seconds, board)
-            chosen, shown = choose(channel.marks), {BOARD: [board()]}
+            chosen = choose(channel.marks)
+            shown: dict[str, list] = {BOARD_OUTPUT: [board().values()]}
             conditioning = dict(zip(SIDES, (positive, negative), strict=True))
             kept_sides, rejected_sides = (
                 _conditioning_of(rows, len(scores), conditioning) for rows in (chosen.kept, chosen.dropped)
             )
-        nothing = ExecutionBlocker(None)  # silent: a rejected seed is a normal result
+        nothing = ExecutionBlocker(None)  # silent: a dropped row is a normal result
         kept = (nothing, nothing, nothing)
         if chosen.kept:
             subset = scores.subset(chosen.kept)
@@ -201,8 +172,8 @@ class EarlySeedFilter(io.ComfyNode):
 
 
 def _conditioning_of(rows: tuple[int, ...], batch: int, conditioning: dict) -> list:
-    """What of each side belongs to some rows; nothing for no rows, and a message where nothing is connected."""
-    controls = {}
+    """Return each side's conditioning cut to rows: blocked for no rows, with a message if the side is unconnected."""
+    controls: dict = {}
     return [
         ExecutionBlocker(None if given is not None else NO_CONDITIONING.format(side))
         if given is None or not rows

@@ -1,11 +1,11 @@
-"""Shapes, the small models that come with the pack, and the judge that knows the truth about it."""
+"""Load Testbed Model and Shapes Judge: the small models that come with the pack and their ground truth."""
 
 from comfy_api.latest import io
 
 from ..testbed.load import load_testbed
 from ..testbed.scorer import GroundTruth
 from .errors import named_errors
-from .types import Reward
+from .sockets import Reward
 
 
 class LoadTestbedModel(io.ComfyNode):
@@ -15,14 +15,14 @@ class LoadTestbedModel(io.ComfyNode):
             node_id="DiffusionProbeLoadTestbedModel",
             display_name="Load Testbed Model",
             category="diffusion probe/testbed",
-            description="A FLUX or SDXL of a few megabytes that comes with the pack and paints coloured shapes. "
+            description="Loads a FLUX or SDXL of a few megabytes that comes with the pack and draws coloured shapes. "
             "For trying out workflows in seconds, also without a GPU.",
             search_aliases=["shapes", "tiny flux", "tiny sdxl", "demo model", "test model", "diffusion probe"],
             inputs=[
                 io.Combo.Input(
                     "name",
                     options=["flux", "sdxl"],
-                    tooltip="Which architecture: flux is built like FLUX.1-dev, sdxl like SDXL base.",
+                    tooltip='The architecture: "flux" is built like FLUX.1-dev, "sdxl" like SDXL base.',
                 )
             ],
             outputs=[
@@ -45,11 +45,15 @@ class ShapesJudge(io.ComfyNode):
             node_id="DiffusionProbeShapesJudge",
             display_name="Shapes Judge",
             category="diffusion probe/testbed",
-            description="Judges images of the testbed model against their prompt, 0 to 1: objects, colours, shapes, "
-            "count, relation, strays. It looks at nothing but image and prompt, and only knows the testbed's prompts.",
+            description="Scores images of the testbed models from 0 to 1 against their prompt: objects, colours, "
+            "shapes, count, positions, extra objects. Knows only the testbed's prompts.",
             search_aliases=["ground truth", "shapes scorer", "reward model", "diffusion probe"],
             inputs=[],
-            outputs=[Reward.Output(display_name="reward", tooltip="For Preview Reward.")],
+            outputs=[
+                Reward.Output(
+                    display_name="reward", tooltip="Connect it to Preview Reward, Score Images or Record Probe Data."
+                )
+            ],
         )
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Train Probe: from a recorded dataset to a probe."""
+"""Train Probe: train a probe on a recorded dataset."""
 
 import logging
 import time
@@ -13,18 +13,18 @@ from PIL import Image
 from ..probe_models.probe_file import KINDS, load_probe
 from ..training import report
 from ..training.dataset.folder import Dataset
-from ..training.fitting.choices import recipe_for
 from ..training.fitting.probe_training import Progress, train_probe
+from ..training.fitting.recipe import recipe_for
 from ..training.fitting.unfinished import Unfinished
-from .dataset_folder import dataset_input, dataset_path, dataset_state
-from .device import device_input, free_device
+from .dataset_folder import dataset_path, dataset_state
+from .device import free_device
 from .errors import named_errors
 from .probe_folder import new_probe_path
-from .types import Probe
+from .sockets import Probe, dataset_input, device_input, number_seed_input
 
 NEXT_FREE, REPLACE = IF_EXISTS = ("next free name", "replace")
 CURVE_EVERY = 3.0
-"""Seconds between two pictures of the loss."""
+"""Seconds between two drawings of the loss."""
 
 
 class TrainProbe(io.ComfyNode):
@@ -34,8 +34,8 @@ class TrainProbe(io.ComfyNode):
             node_id="DiffusionProbeTrainProbe",
             display_name="Train Probe",
             category="diffusion probe/training",
-            description="Trains a probe on what Record Probe Data wrote, and writes its file into "
-            "models/diffusion_probes. Interrupting keeps the best so far; queueing again goes on.",
+            description="Trains a probe on a recorded dataset and writes it into models/diffusion_probes. "
+            "If interrupted, the best network so far is kept, and queueing again continues.",
             search_aliases=["learn", "fit quality predictor", "trained probe", "diffusion probe"],
             is_output_node=True,
             inputs=[
@@ -43,8 +43,8 @@ class TrainProbe(io.ComfyNode):
                 io.Combo.Input(
                     "kind",
                     options=sorted(KINDS, key=lambda kind: kind != "joint"),
-                    tooltip="joint: reads attention, activation and x0 prediction, the most accurate. attention cnn: "
-                    "words and their attention maps. activation ranker: one activation.",
+                    tooltip='"joint": all features, the most accurate. "attention cnn": attention maps. '
+                    '"activation ranker": one block\'s output.',
                 ),
                 io.String.Input(
                     "output_name",
@@ -54,40 +54,42 @@ class TrainProbe(io.ComfyNode):
                 io.Combo.Input(
                     "if_exists",
                     options=list(IF_EXISTS),
-                    tooltip="next free name: my-probe-2 and so on. replace: the file of that name is overwritten.",
+                    tooltip='"next free name": my-probe-2 and so on. "replace": overwrite the file of that name.',
                 ),
                 io.String.Input(
                     "labels",
                     default="",
-                    tooltip="What to learn, the score first: ImageReward, or ImageReward, PickScore for two heads. "
-                    "Empty: all that was recorded, at most three.",
+                    tooltip='Rewards to predict, the score first, such as "ImageReward, PickScore". Empty: all '
+                    "recorded, at most three.",
                 ),
                 io.Int.Input(
                     "steps",
                     default=2000,
                     min=1,
                     max=1_000_000,
-                    tooltip="Of training, at most: it stops by itself when nothing gets better.",
+                    tooltip="Training steps at most. Training stops earlier when nothing gets better.",
                 ),
-                io.Int.Input("seed", default=0, min=0, max=2**31 - 1, tooltip="Of weights and batches.", advanced=True),
+                number_seed_input("The seed for initial weights and batches."),
                 device_input(),
             ],
             outputs=[
-                Probe.Output(display_name="probe", tooltip="The trained probe, for Attach Probe or Evaluate Probe."),
-                io.Image.Output(display_name="report", tooltip="Loss, accuracy, scatter, calibration and the table."),
-                io.String.Output(display_name="text", tooltip="What came of it, in a few lines."),
+                Probe.Output(display_name="probe", tooltip="The trained probe, as Load Probe loads it later."),
+                io.Image.Output(
+                    display_name="report", tooltip="A picture with loss, accuracy, scatter, calibration and a table."
+                ),
+                io.String.Output(display_name="text", tooltip="The result in a few lines."),
             ],
         )
 
     @classmethod
-    def fingerprint_inputs(cls, dataset: str, **inputs) -> str:
+    def fingerprint_inputs(cls, dataset: str, **inputs) -> str | float:
         return dataset_state(dataset)
 
     @classmethod
     def execute(
         cls, dataset: str, kind: str, output_name: str, if_exists: str, labels: str, steps: int, seed: int, device: str
     ) -> io.NodeOutput:
-        # ComfyUI runs nodes in inference mode, in which nothing can be learnt.
+        # ComfyUI runs nodes in inference mode, in which no gradients can be computed.
         with named_errors("Train Probe"), torch.inference_mode(False), torch.enable_grad():
             report.require_drawing()
             data = Dataset(dataset_path(dataset))
@@ -114,11 +116,11 @@ class TrainProbe(io.ComfyNode):
 
 
 class LiveCurve:
-    """Shows a training as it goes, in ComfyUI's progress bar and preview, and lets the user interrupt it.
+    """The loss curve of a running training in ComfyUI's progress bar and preview, where a user can interrupt it.
 
     Args:
-        steps: of the whole training.
-        name: of its file.
+        steps: number of training steps at most.
+        name: file name of the probe.
     """
 
     def __init__(self, steps: int, name: str):
@@ -126,7 +128,11 @@ class LiveCurve:
         self.drawn = 0.0
 
     def watch(self, progress: Progress) -> None:
-        """Called after every step."""
+        """Show the progress after a training step.
+
+        Raises:
+            InterruptProcessingException: the user interrupted.
+        """
         step = len(progress.losses)
         try:
             comfy.model_management.throw_exception_if_processing_interrupted()
@@ -139,7 +145,7 @@ class LiveCurve:
             raise
 
     def end(self, progress: Progress) -> None:
-        """All is done, whether it took all steps or fewer; the whole curve is what stays."""
+        """Fill the progress bar and show the whole curve."""
         self.drawn = 0.0
         self.bar.update_absolute(self.bar.total, preview=self._preview(progress))
 

@@ -1,4 +1,4 @@
-"""Encode Words and Attention Preview: a prompt that knows where its words are, and where the model looks for them."""
+"""Encode Words and Attention Preview: the token positions of words, and the attention each word gets."""
 
 from comfy_api.latest import io
 
@@ -6,6 +6,7 @@ from ..engine.capture.attention_preview import ALL_ROWS, MOST_WORDS, attention_p
 from ..engine.capture.moments import one_moment
 from ..engine.capture.prompt.encode import encode_words
 from .errors import named_errors
+from .sockets import moment_input, probed_latent_input, probed_model_input
 
 
 class EncodeWords(io.ComfyNode):
@@ -15,8 +16,8 @@ class EncodeWords(io.ComfyNode):
             node_id="DiffusionProbeEncodeWords",
             display_name="Encode Words",
             category="diffusion probe/words",
-            description="Encodes a prompt exactly as CLIP Text Encode does, and adds which text positions belong to "
-            "which word. Attention Focus and Attention Preview then see words instead of tokens.",
+            description="Encodes a prompt exactly as CLIP Text Encode does, and adds which token positions belong to "
+            "which word, so that probes and Attention Preview can work by word.",
             search_aliases=["clip text encode", "prompt", "token positions", "words", "diffusion probe"],
             inputs=[
                 io.Clip.Input("clip", tooltip="The text encoder, as for CLIP Text Encode."),
@@ -24,17 +25,16 @@ class EncodeWords(io.ComfyNode):
                     "text",
                     multiline=True,
                     dynamic_prompts=True,
-                    tooltip="The prompt. Weights (red:1.2), escapes and embedding:name mean what they always mean.",
+                    tooltip='The prompt. Weights "(red:1.2)", escapes and "embedding:name" work as usual.',
                 ),
             ],
             outputs=[
                 io.Conditioning.Output(
-                    display_name="conditioning", tooltip="What CLIP Text Encode gives, with the words added."
+                    display_name="conditioning", tooltip="The conditioning of CLIP Text Encode, with the words added."
                 ),
                 io.String.Output(
                     display_name="words",
-                    tooltip="The words by the names under which they can be chosen: a, red, circle, red (2). "
-                    "Empty for a text encoder whose tokens the pack can't read.",
+                    tooltip='The names of the words: "a, red, circle, red (2)". Empty for an unknown text encoder.',
                 ),
             ],
         )
@@ -53,25 +53,25 @@ class AttentionPreview(io.ComfyNode):
             node_id="DiffusionProbeAttentionPreview",
             display_name="Attention Preview",
             category="diffusion probe/words",
-            description="Shows where the attention of each word lay at a probe's moment, as heat over a preview of the "
-            "row. The sampled model needs a probe that looks at attention.",
+            description="Shows which image positions attended to each word at a probe's moment, as a heat map over a "
+            "preview of each row. Needs a probe that reads attention.",
             search_aliases=["attention map", "heatmap", "cross attention", "daam", "words", "diffusion probe"],
             inputs=[
-                io.Latent.Input("latent", tooltip="The latent as it left a sampler that ran the probed model."),
-                io.Model.Input("model", tooltip="The model from Attach Probe that sampled this latent."),
+                probed_latent_input(),
+                probed_model_input(),
                 io.String.Input(
                     "words",
                     default="",
                     placeholder="all, or: red, circle, red square",
-                    tooltip="Words of the prompt, separated by commas. red (2) is the second red; words that follow "
-                    f"each other count as one. Empty: the first {MOST_WORDS}. Needs Encode Words.",
+                    tooltip='Words of the prompt with commas between; "red (2)" is the second "red". '
+                    f"Empty: the first {MOST_WORDS}. Needs Encode Words.",
                 ),
                 io.Int.Input(
                     "row",
                     default=ALL_ROWS,
                     min=ALL_ROWS,
                     max=4095,
-                    tooltip="Which row of the latent, counted from 0. -1: all rows.",
+                    tooltip="The row of the latent, counted from 0. -1: all rows.",
                 ),
                 io.Float.Input(
                     "opacity",
@@ -79,7 +79,7 @@ class AttentionPreview(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.05,
-                    tooltip="How strongly the heat covers the preview. 0: the preview alone.",
+                    tooltip="How strongly the heat map covers the preview. 0: the preview alone.",
                 ),
                 io.Int.Input(
                     "size",
@@ -92,23 +92,17 @@ class AttentionPreview(io.ComfyNode):
                 io.Boolean.Input(
                     "captions",
                     default=True,
-                    tooltip="Write row, word and its greatest share of the text's attention below each picture.",
+                    tooltip="Write the row, the word and its largest share of the attention below each picture.",
                 ),
-                io.String.Input(
-                    "moment",
-                    default="",
-                    optional=True,
-                    advanced=True,
-                    placeholder="latest",
-                    tooltip="Which of the moments of Attach Probe to show, for example 20% or step 5. "
-                    "Empty: the latest one.",
-                ),
+                moment_input(),
             ],
             outputs=[
                 io.Image.Output(
                     display_name="images", tooltip="One picture per row and word, all words of the first row first."
                 ),
-                io.String.Output(display_name="captions", tooltip="What each picture shows, one line each, in order."),
+                io.String.Output(
+                    display_name="captions", tooltip="A line for each picture that says what it shows, in order."
+                ),
             ],
         )
 

@@ -1,1 +1,1 @@
-"""Features in, scores out. Imports torch, numpy and safetensors only."""
+"""Probes: they turn features into scores, and import torch, numpy and safetensors only."""

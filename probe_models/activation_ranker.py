@@ -1,7 +1,7 @@
-"""The learned signal of Probe-Select: a ranker on one activation and the text (sections 3.2 and 3.3).
+"""Network of Probe-Select: a ranker on one activation and the text (sections 3.2 and 3.3).
 
-Two stages of a time-conditioned residual block, spatial attention and a strided convolution make a
-vector of the image; the words make one of the text; a head compares the two.
+Two stages of a time-conditioned residual block, spatial attention and a strided convolution encode the
+image as a vector; the words are encoded as another; a head compares the two.
 """
 
 from collections.abc import Sequence
@@ -13,22 +13,23 @@ from torch import Tensor, nn
 from ..engine.core.features import ACTIVATION, TEXT
 from .inputs import Inputs
 from .layers import CONDITION, FREQUENCIES, GROUPS, ResidualLayer, noise_embedding
+from .network import ProbeNetwork
 from .norms import ChannelNorm
 
 LONGEST = 16
-"""Longer side of the grid that the attention over places works on."""
+"""Longer side of the grid on which spatial attention works."""
 
 
-class ActivationRanker(nn.Module):
-    """Activation, text and noise level → one number per head.
+class ActivationRanker(ProbeNetwork):
+    """Network from activation, text and noise level to one number per head.
 
     Args:
-        blocks: of attention maps, which it doesn't read.
-        heads: how many numbers it gives.
+        blocks: number of attention blocks, whose maps it doesn't read.
+        heads: number of scores.
         activation: channels of the projected activation.
         text: channels of a word's embedding.
         widths: channels of the stages, multiples of ``GROUPS``.
-        vector: of image and text.
+        vector: channels of the vectors of image and text.
     """
 
     needs = frozenset({ACTIVATION, TEXT})
@@ -47,39 +48,42 @@ class ActivationRanker(nn.Module):
         self.head = nn.Sequential(nn.Linear(4 * vector, vector), nn.SiLU(), nn.Linear(vector, heads))
 
     def vectors(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        """Of image and of text, ``[rows, vector]`` each."""
+        """Encode image and text, ``[rows, vector]`` each."""
         images = self.activation_norm(inputs.activation)
         longest = max(images.shape[-2:])
         if longest > LONGEST:
-            images = F.adaptive_avg_pool2d(images, [-(-side * LONGEST // longest) for side in images.shape[-2:]])
+            height, width = (-(-side * LONGEST // longest) for side in images.shape[-2:])
+            images = F.adaptive_avg_pool2d(images, (height, width))
         condition = self.condition(noise_embedding(inputs.percent.float()))
         x = self.stem(images)
         for stage in self.stages:
             x = stage(x, condition)
-        there = inputs.present[:, :, None]
-        words = self.text(inputs.text) * there
-        return x.mean((-2, -1)), words.sum(1) / there.sum(1)
+        present = inputs.present[:, :, None]
+        words = self.text(inputs.text) * present
+        return x.mean((-2, -1)), words.sum(1) / present.sum(1)
 
     def fit_norms(self, inputs: Inputs) -> None:
-        """Set what the activation is normalised by."""
+        """Set the norm of the activation from training inputs."""
         self.activation_norm.fit(inputs.activation)
 
     @property
     def last_layer(self) -> nn.Linear:
-        """What gives the scores; their unit can be changed in it."""
-        return self.head[-1]
+        """Last layer of the head."""
+        layer = self.head[-1]
+        assert isinstance(layer, nn.Linear)
+        return layer
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """``[rows, heads]`` float32."""
+        """Score rows, ``[rows, heads]`` float32."""
         return self.compare(*self.vectors(inputs))
 
     def compare(self, image: Tensor, text: Tensor) -> Tensor:
-        """Vectors → ``[rows, heads]`` float32."""
+        """Score how well vectors of images and texts fit, ``[rows, heads]`` float32."""
         return self.head(torch.cat([image, text, image * text, (image - text).abs()], -1)).float()
 
 
 class Stage(nn.Module):
-    """A time-conditioned residual layer, attention over places, half the grid with ``after`` channels."""
+    """A time-conditioned residual layer, spatial attention, then half the grid with ``after`` channels."""
 
     def __init__(self, width: int, after: int):
         super().__init__()
@@ -92,7 +96,7 @@ class Stage(nn.Module):
         self.smaller = nn.Conv2d(width, after, 3, stride=2, padding=1)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """``[rows, width, h, w]`` → ``[rows, after, ⌈h/2⌉, ⌈w/2⌉]``."""
+        """Compute ``[rows, width, h, w]`` → ``[rows, after, ⌈h/2⌉, ⌈w/2⌉]``."""
         x = self.layer(x, condition)
         q, k, v = self.qkv(self.norm(x)).flatten(2).mT[:, None].chunk(3, -1)
         x = x + self.out(F.scaled_dot_product_attention(q, k, v)[:, 0].mT.unflatten(-1, x.shape[-2:]))

@@ -1,8 +1,8 @@
-"""The learned signal of Diffusion Probe: a CNN on the cross-attention maps of a prompt's words.
+"""Network of Diffusion Probe: a CNN on the cross-attention maps of a prompt's words.
 
-After the paper (section 3.3): maps and noise level → DownBlocks with residual layers → norm, pooling → score. It
-leaves map size, widths and the treatment of words open. Here every word's maps are an item of their own, and the
-words, which are told from each other by their text, look at each other before they give one score.
+As in the paper (section 3.3): maps and noise level → DownBlocks with residual layers → norm, pooling → score. The paper
+leaves map size, widths and the treatment of words open. Here the CNN reads the maps of each word separately, and a
+transformer over the words, which knows their text, combines them into one score.
 """
 
 from collections.abc import Sequence
@@ -14,21 +14,22 @@ from torch import Tensor, nn
 from ..engine.core.features import ATTENTION, TEXT
 from .inputs import SPELLING, Inputs
 from .layers import CONDITION, FREQUENCIES, GROUPS, ResidualLayer, noise_embedding
-from .map_features import LIE, VIEWS, lie, maps_of, views
+from .map_features import SUMMARY, VIEWS, maps_of, summary, views
 from .norms import ChannelNorm
-from .word_judge import Shown, WordJudge
+from .word_network import WordFeatures, WordNetwork, WordSizes
 
 WIDTHS = (48, 96, 192)
 LAYERS = 2
 
 
-class AttentionCNN(WordJudge):
-    """Maps of words, which words they are, and the noise level → one number per head.
+class AttentionCNN(WordNetwork):
+    """Network from maps of words, which words they are, and the noise level to one number per head.
 
     Args:
-        blocks, heads, text, width, reading, judging, attention_heads, spelling: see :class:`WordJudge`.
+        blocks, heads: see :class:`WordNetwork`.
+        text, width, reading, judging, attention_heads, spelling: see :class:`WordSizes`.
         widths: channels of the DownBlocks, multiples of ``GROUPS``; each halves the grid but the last.
-        layers: residual layers per DownBlock.
+        layers: number of residual layers per DownBlock.
     """
 
     needs = frozenset({ATTENTION, TEXT})
@@ -37,6 +38,7 @@ class AttentionCNN(WordJudge):
         self,
         blocks: int,
         heads: int = 1,
+        *,
         text: int = 0,
         widths: Sequence[int] = WIDTHS,
         layers: int = LAYERS,
@@ -46,9 +48,9 @@ class AttentionCNN(WordJudge):
         attention_heads: int = 4,
         spelling: int = SPELLING,
     ):
-        super().__init__(blocks, heads, text, width, reading, judging, attention_heads, spelling)
+        super().__init__(blocks, heads, WordSizes(text, width, reading, judging, attention_heads, spelling))
         self.map_condition = nn.Sequential(
-            nn.Linear(LIE * blocks + 2 * FREQUENCIES, CONDITION), nn.SiLU(), nn.Linear(CONDITION, CONDITION)
+            nn.Linear(SUMMARY * blocks + 2 * FREQUENCIES, CONDITION), nn.SiLU(), nn.Linear(CONDITION, CONDITION)
         )
         self.views_norm = ChannelNorm(VIEWS * blocks)
         self.stem = nn.Conv2d(VIEWS * blocks, widths[0], 3, padding=1)
@@ -58,23 +60,23 @@ class AttentionCNN(WordJudge):
         self.pooled = nn.Linear(2 * widths[-1], width)
 
     def fit_norms(self, inputs: Inputs) -> None:
-        """Set what maps and their statistics are normalised by: they differ little from one image to another."""
+        """Set the norms of maps and summaries from training inputs, as both differ little from image to image."""
         maps = maps_of(inputs)
-        self.lie_norm.fit(lie(maps)[inputs.present])
+        self.lie_norm.fit(summary(maps)[inputs.present])
         self.views_norm.fit(views(maps)[inputs.present])
 
-    def look(self, inputs: Inputs) -> tuple[Shown, None, None]:
-        """What rows show of each word; it has no cells of the image."""
+    def encode_rows(self, inputs: Inputs) -> tuple[WordFeatures, None, None]:
+        """Encode the maps of each word; there are no cells of the image."""
         maps, present = maps_of(inputs), inputs.present
-        lies = self.lie_norm(lie(maps)) * present[..., None]
+        summaries = self.lie_norm(summary(maps)) * present[..., None]
         level = noise_embedding(inputs.percent.float())[:, None].expand(-1, present.shape[1], -1)
-        condition = self.map_condition(torch.cat([lies, level], -1)).flatten(0, 1)
+        condition = self.map_condition(torch.cat([summaries, level], -1)).flatten(0, 1)
         x = self.stem(self.views_norm(views(maps).flatten(0, 1)))
         for block in self.down:
             x = block(x, condition)
         x = F.silu(self.pooled_norm(x))
-        seen = self.pooled(torch.cat([x.mean((-2, -1)), x.amax((-2, -1))], -1)).unflatten(0, present.shape)
-        return Shown(lies, seen * present[..., None]), None, None
+        encoded = self.pooled(torch.cat([x.mean((-2, -1)), x.amax((-2, -1))], -1)).unflatten(0, present.shape)
+        return WordFeatures(summaries, encoded * present[..., None]), None, None
 
 
 class DownBlock(nn.Module):
@@ -87,7 +89,7 @@ class DownBlock(nn.Module):
         self.halves = after is not None
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """``[items, width, h, w]``, ``[items, CONDITION]`` → ``[items, after, ⌈h/2⌉, ⌈w/2⌉]``."""
+        """Compute ``[items, width, h, w]``, ``[items, CONDITION]`` → ``[items, after, ⌈h/2⌉, ⌈w/2⌉]``."""
         for layer in self.layers:
             x = layer(x, condition)
         return self.smaller(F.avg_pool2d(x, 2, ceil_mode=True) if self.halves else x)

@@ -1,31 +1,30 @@
-"""Two probes as one: what a trained one expects, and what a reward model sees in the preview."""
+"""Combination of a trained probe and previews in one probe."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..engine.core.features import Features
+from ..engine.core.probe import Probe
+from ..engine.core.skill import Skill
 from .preview import PreviewReward
 from .probe_file import LearnedProbe
 
 
-class CombinedProbe:
-    """The weighted mean of two scores; the weights follow the noise level.
+class CombinedProbe(Probe):
+    """Probe whose score is the weighted mean of the scores of two probes; the weights depend on the noise level.
 
     Args:
         trained, preview: the probes.
         percents: noise levels, ascending, as ``Features.percent``.
         weights: of both scores at each, summing to 1.
-        search_skill: of the mean, see :class:`probe.Probe`.
+        search_skill: of the mean, as :attr:`Probe.search_skill`.
 
     Raises:
         ValueError: the probes have different labels.
     """
-
-    calibration = ()
 
     def __init__(
         self,
@@ -33,12 +32,12 @@ class CombinedProbe:
         preview: PreviewReward,
         percents: Sequence[float],
         weights: Sequence[tuple[float, float]],
-        search_skill: dict[str, Any] | None = None,
+        search_skill: Skill | None = None,
     ):
         if trained.label != preview.label:
             raise ValueError(
-                f"{trained.name} predicts {trained.label}, and {preview.name} measures {preview.label}. Let Preview "
-                f"Reward judge by {trained.label}, or train a probe on {preview.label}."
+                f"{trained.name} predicts {trained.label}, and {preview.name} measures {preview.label}. Connect the "
+                f"reward {trained.label} to the preview's probe, or train a probe on {preview.label}."
             )
         self.trained, self.preview = trained, preview
         self.percents, self.weights, self.search_skill = percents, weights, search_skill
@@ -48,16 +47,18 @@ class CombinedProbe:
         self.skilled = trained.skilled or preview.skilled
 
     def score(self, rows: Sequence[Features]) -> Tensor:
-        """Score rows captured at one moment, ``[rows]`` float32; see :class:`probe.Probe`."""
+        """Score rows captured at one moment, ``[rows]`` float32."""
         return self.score_and_decode(rows)[0]
 
     def score_and_decode(self, rows: Sequence[Features]) -> tuple[Tensor, Tensor]:
-        """As :class:`preview.Decoding`."""
-        judged, images = self.preview.score_and_decode(rows)
-        return self.together(rows, self.trained.score(rows), judged), images
+        """Score rows and return their previews; see :meth:`Probe.score_and_decode`."""
+        previewed, images = self.preview.score_and_decode(rows)
+        return self.together(rows, self.trained.score(rows), previewed), images
 
     def together(self, rows: Sequence[Features], trained: Tensor, preview: Tensor) -> Tensor:
-        """The mean of scores that both gave for these rows."""
+        """Return the weighted mean of both probes' scores of rows, ``[rows]``."""
         at = [row.percent for row in rows]
-        weights = (torch.tensor(np.interp(at, self.percents, each), dtype=torch.float32) for each in zip(*self.weights))
-        return sum(weight * score for weight, score in zip(weights, (trained, preview)))
+        first, second = (
+            torch.tensor(np.interp(at, self.percents, weights), dtype=torch.float32) for weights in zip(*self.weights)
+        )
+        return first * trained + second * preview

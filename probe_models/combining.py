@@ -1,41 +1,41 @@
-"""A trained probe and previews that are judged by a reward model, as one probe."""
+"""Combination of a trained probe and previews into one probe: the weights of their mean, and its skill."""
 
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import replace
 
-from ..engine.core.skill import PREVIEW, PREVIEW_SPREAD, Skill, combine
+from ..engine.core.probe import Probe
+from ..engine.core.skill import PREVIEW, PREVIEW_SPREAD, combine
 from .combined import CombinedProbe
 from .preview import PreviewReward
+from .probe_card import ProbeCard
+from .probe_file import LearnedProbe
 
 
-def combine_probes(trained: Any, preview: PreviewReward) -> CombinedProbe:
-    """The mean of both scores, weighed by how well each predicts at a noise level.
+def combine_probes(trained: Probe, preview: Probe) -> CombinedProbe:
+    """Combine both scores in a mean that is weighed by how well each predicts at a noise level.
 
-    How well the trained probe does is in its file; previews count as they were measured with their judge
-    (its ``preview_skill``, the fields of ``Skill``), or else as on real FLUX and SDXL.
+    The skill of the trained probe is in its file, that of previews is their reward's ``preview_skill``, or
+    else as measured on real FLUX and SDXL.
 
     Raises:
-        ValueError: not a trained probe and a Preview Reward, of different labels, or a file that doesn't say
-            what is needed.
+        ValueError: not a trained probe and a preview reward, different labels, or a file that doesn't hold the
+            probe's skill.
     """
     if not isinstance(preview, PreviewReward):
-        raise ValueError(f"“preview” is {preview.name}. Connect Preview Reward.")
-    card = getattr(trained, "card", None)
-    if card is None:
-        raise ValueError(f"“trained” is {trained.name}. Connect Load Probe.")
-    if not card.search_skill or not card.held_out.get("label_spread", 0) > 0:
+        raise ValueError(f'"preview" is {preview.name}. Connect a preview reward.')
+    if not isinstance(trained, LearnedProbe):
+        raise ValueError(f'"trained" is {trained.name}. Connect a trained probe, loaded from a file.')
+    card, own = trained.card, trained.search_skill
+    if own is None or not card.held_out.get("label_spread", 0) > 0:
         raise ValueError(
             f"the file of {trained.name} doesn't say how well it predicts. Train it again with this version."
         )
-    own, judged = Skill(**card.search_skill), getattr(preview.judge, "preview_skill", None)
     spread = tuple(share * card.held_out["label_spread"] for share in PREVIEW_SPREAD)
-    weights, skill = combine(own, Skill(**judged) if judged else replace(PREVIEW, spread=spread))
-    return CombinedProbe(trained, preview, _percents(card), weights, asdict(skill))
+    weights, skill = combine(own, preview.reward.preview_skill or replace(PREVIEW, spread=spread))
+    return CombinedProbe(trained, preview, _percents(card, list(own.progress)), weights, skill)
 
 
-def _percents(card: Any) -> list[float]:
-    """Noise levels at which the skill of a trained probe was measured; its file rounds them."""
-    progress = list(card.search_skill["progress"])
+def _percents(card: ProbeCard, progress: list[float]) -> list[float]:
+    """Return the noise levels at which the skill of a trained probe was measured; its file rounds them."""
     try:
         levels = [float(moment.rstrip("%")) / 100 for moment in card.moments]
     except ValueError:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..engine.core.features import ATTENTION, Features, over_words
+from ..engine.core.probe import Probe
 from ..engine.core.prompt_words import Word
 from . import signatures
 
@@ -15,25 +16,25 @@ WEIGHTS = {
     "compactness": 0.20,  # 1 - spread
     "wholeness": 0.10,  # 1 / hot spots: too many objects fragment into weak spots
     "agreement": 0.05,  # of blocks; little, because blocks that work well may each have their own task
-    "separation": 0.20,  # 1 - overlap: too few objects, the maps collapse on one place
+    "separation": 0.20,  # 1 - overlap: too few objects, the maps collapse on one position
 }
-"""How much each signature counts in the score; they sum to 1. By reasoning, and the last digit by
-training prompts of the testbed (``benchmarks/NOTES.md``)."""
+"""Weight of each signature in the score; they sum to 1. By reasoning, and the last digit by training prompts of the
+testbed (``docs/notes/attention-focus.md``)."""
 
 NEIGHBOURS = 3
-"""Words or tokens at most this far apart belong to one phrase ("a small red circle"): their maps should overlap."""
+"""Largest distance of two words or tokens that belong to one phrase ("a small red circle"), whose maps should
+overlap."""
 
 LIKENESS_POWER = 4
-"""Makes only maps that are nearly the same count as one."""
+"""Power that likeness is raised to, so that no maps count as one but those that are nearly the same."""
 
 
 def token_weights(attention: Tensor, shares: Tensor) -> Tensor:
-    """How much each word or text position counts, ``[tokens]`` that sum to 1.
+    """Compute the weight of each word or text position, ``[tokens]`` that sum to 1.
 
-    Its part of the attention, at most the average part, divided by the number of those whose maps
-    look like its own. Start, end and padding positions soak up attention without meaning anything;
-    where no words tell which they are, paddings look alike, whether there are ten of them or five
-    hundred.
+    A weight is the token's share of the attention, at most the average share, divided by the number of tokens
+    with a map like its own. Start, end and padding positions get much attention without meaning anything. Where
+    no words are known these count little: paddings look alike, whether there are ten of them or five hundred.
 
     Args:
         attention: ``[blocks, tokens, height, width]`` softmax weights.
@@ -48,9 +49,9 @@ def token_weights(attention: Tensor, shares: Tensor) -> Tensor:
 
 
 def signature_values(attention: Tensor, words: Sequence[Word] = ()) -> dict[str, float]:
-    """The parts of the score of one row, each from 0 (failure) to 1, by the names of ``WEIGHTS``.
+    """Compute the signatures of one row, each from 0 (failure) to 1, by the names of ``WEIGHTS``.
 
-    Read off each word's share of the text's attention, averaged over blocks (agreement: block by
+    They are of each word's share of the text's attention, averaged over blocks (agreement: block by
     block) and over words with :func:`token_weights`. Without words every token counts as one.
 
     Args:
@@ -76,21 +77,19 @@ def signature_values(attention: Tensor, words: Sequence[Word] = ()) -> dict[str,
     return {**{name: float(values @ weight) for name, values in per_token.items()}, "separation": float(1 - shared)}
 
 
-class AttentionFocus:
-    """A probe that says how concentrated, whole and separate the attention of the words is, 0 to 1.
+class AttentionFocus(Probe):
+    """Probe of how concentrated, whole and separate the attention to the words is, 0 to 1.
 
-    Of the tokens, where no words are known. Rows may differ in their number of tokens and in the
-    shape of their grid.
+    Where no words are known it reads the attention to tokens. Rows may differ in their number of tokens and in
+    the shape of their grid.
     """
 
     name = "attention focus"
     label = "focus"
     needs = frozenset({ATTENTION})
-    skilled = False
-    calibration = ()
 
     def score(self, rows: Sequence[Features]) -> Tensor:
-        """Score rows captured at one moment, ``[rows]`` float32; see :class:`Probe`."""
+        """Score rows captured at one moment, ``[rows]`` float32, as the weighted sum of the signatures."""
         return torch.tensor([self._score(number, row) for number, row in enumerate(rows)], dtype=torch.float32)
 
     def _score(self, number: int, row: Features) -> float:
@@ -98,7 +97,7 @@ class AttentionFocus:
         if attention is None:
             raise ValueError(
                 f"Attention focus: no attention was captured for row {number}. "
-                "Connect this probe to Attach Probe before sampling."
+                "Attach this probe to the MODEL before sampling."
             )
         if attention.ndim != 4 or 0 in attention.shape:
             raise ValueError(

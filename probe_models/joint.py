@@ -1,12 +1,13 @@
-"""The joint probe: attention, activation, noisy latent and x0 prediction of a row, read together.
+"""The joint probe: attention, activation, noisy latent and x0 prediction of a row, read by one network.
 
-Two small transformers. The first *sees*: from latents and activation it makes tokens of what the image
-is going to be, cell by cell. The second *judges* how well they show the words of the prompt; the captured
-attention maps say, as a bias of its own attention, which cells speak of which word. The noise level
-conditions every layer, so one network serves every moment. No published system reads all of these; the
-parts are from Diffusion Probe (maps of words, section 3.3) and Probe-Select (an activation and the
-text, section 3).
+It consists of two small transformers. The first makes tokens of the image to come, one per cell, of latents and
+activation. The second scores how well these show the words of the prompt; the captured attention maps are a bias of its
+own attention, and say which cells belong to which word. The noise level conditions every layer, so one network serves
+every moment. No published system reads all of these features; the components are from Diffusion Probe (maps of words,
+section 3.3) and Probe-Select (an activation and the text, section 3).
 """
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -14,27 +15,28 @@ from torch import Tensor, nn
 
 from ..engine.core.features import ACTIVATION, ATTENTION, DENOISED, LATENT, TEXT
 from .inputs import SPELLING, Inputs
-from .layers import PLACES, AttentionLayer, ResidualLayer, noise_embedding, places
-from .map_features import VIEWS, lie, maps_of, views
+from .layers import WAVES, AttentionLayer, ResidualLayer, cell_positions, noise_embedding
+from .map_features import VIEWS, maps_of, summary, views
 from .norms import ChannelNorm, FeatureNorm
-from .word_judge import Shown, WordJudge
+from .word_network import WordFeatures, WordNetwork, WordSizes
 
 PATCH = 2
-"""Side in latent cells of what one image token covers."""
+"""Side of an image token's cell, in pixels of the latent."""
 
 
-class JointProbe(WordJudge):
-    """Inputs → one number per head.
+class JointProbe(WordNetwork):
+    """Network from all features to one number per head.
 
     Args:
-        blocks, heads, text, width, reading, attention_heads, spelling: see :class:`WordJudge`.
+        blocks, heads: see :class:`WordNetwork`.
+        text, width, reading, attention_heads, spelling: see :class:`WordSizes`.
         latent: channels of the latent.
         activation: channels of the projected activation.
-        looking: residual convolutions at the latent's own resolution, of ``channels`` channels: shapes and
-            colours are local, and convolutions need not learn that first.
-        channels: a multiple of ``GROUPS``.
-        seeing: layers among the cells of the image, each of which covers ``PATCH`` by ``PATCH`` of the latent.
-        layers: in which the words look at the cells and at each other.
+        looking: number of residual convolutions at the latent's own resolution, of ``channels`` channels: shapes
+            and colours are local, and convolutions need not learn that first.
+        channels: of the convolutions, a multiple of ``GROUPS``.
+        seeing: number of layers among the cells of the image, each of ``PATCH`` by ``PATCH`` pixels of the latent.
+        layers: number of layers in which the words attend to the cells and to each other.
     """
 
     needs = frozenset({ATTENTION, ACTIVATION, LATENT, DENOISED, TEXT})
@@ -43,6 +45,7 @@ class JointProbe(WordJudge):
         self,
         blocks: int,
         heads: int,
+        *,
         latent: int,
         activation: int,
         text: int,
@@ -55,30 +58,30 @@ class JointProbe(WordJudge):
         attention_heads: int = 4,
         spelling: int = SPELLING,
     ):
-        super().__init__(blocks, heads, text, width, reading, layers, attention_heads, spelling)
+        super().__init__(blocks, heads, WordSizes(text, width, reading, layers, attention_heads, spelling))
         self.latent_norm, self.denoised_norm = ChannelNorm(latent), ChannelNorm(latent)
         self.activation_norm = ChannelNorm(activation)
         self.stem = nn.Conv2d(2 * latent + activation, channels, 3, padding=1)
         self.looking = nn.ModuleList(ResidualLayer(channels) for _ in range(looking))
-        self.cell = nn.Linear((2 * latent + channels) * PATCH**2 + 4 * PLACES, width)
+        self.cell = nn.Linear((2 * latent + channels) * PATCH**2 + 4 * WAVES, width)
         self.views_norm = FeatureNorm(VIEWS * blocks)
         self.bias = nn.Linear(VIEWS * blocks, attention_heads, bias=False)
         self.seeing = nn.ModuleList(AttentionLayer(width, attention_heads) for _ in range(seeing))
         self.final = nn.Linear(width, latent * PATCH**2)
         self.seen = nn.Linear(latent * PATCH**2, width)
 
-    def look(self, inputs: Inputs) -> tuple[Shown, Tensor, Tensor]:
-        """What rows show of each word, their cells, and the finished latent."""
-        cells, final = self.see(inputs)
-        return self.shown(inputs, cells), cells, final
+    def encode_rows(self, inputs: Inputs) -> tuple[WordFeatures, Tensor, Tensor]:
+        """Encode rows: features of each word, cells of the image, and the finished latent; see :meth:`encode_image`."""
+        cells, final = self.encode_image(inputs)
+        return self.word_features(inputs, cells), cells, final
 
-    def see(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        """What the image is going to be.
+    def encode_image(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Encode the image to come.
 
         Returns:
             Cells ``[rows, width, high, wide]``, and the finished latent that they stand for, normalised
-            as ``denoised_norm`` does it, ``[rows, channels, height, width]``. That one is learnt beside
-            the score because it says at every place what the score says in one number.
+            as ``denoised_norm`` does it, ``[rows, channels, height, width]``. The finished latent is learnt beside
+            the score because it says at every pixel what the score says in one number.
         """
         noisy, denoised = self.latent_norm(inputs.latent), self.denoised_norm(inputs.denoised)
         odd = (0, denoised.shape[-1] % PATCH, 0, denoised.shape[-2] % PATCH)
@@ -90,8 +93,8 @@ class JointProbe(WordJudge):
             x = layer(x, condition)
         patches = F.pixel_unshuffle(torch.cat([latents, x], 1), PATCH)
         grid = patches.shape[-2:]
-        place = places(*grid).to(patches).expand(len(patches), -1, -1, -1)
-        cells = self.cell(torch.cat([patches, place], 1).flatten(2).mT)
+        position = cell_positions(*grid).to(patches).expand(len(patches), -1, -1, -1)
+        cells = self.cell(torch.cat([patches, position], 1).flatten(2).mT)
         for layer in self.seeing:
             cells = layer(cells, condition)
         change = self.final(cells)
@@ -100,24 +103,30 @@ class JointProbe(WordJudge):
         height, width = inputs.denoised.shape[-2:]
         return (cells + self.seen(final)).mT.unflatten(-1, grid), image[..., :height, :width].float()
 
-    def shown(self, inputs: Inputs, cells: Tensor) -> Shown:
-        """What the captured maps say of each word: how it lies, and which of the cells speak of it."""
-        lies, seen = self.of_maps(inputs, cells.shape[-2:])
-        return Shown(self.lie_norm(lies) * inputs.present[..., None], bias=self.bias(self.views_norm(seen)).mT)
+    def word_features(self, inputs: Inputs, cells: Tensor) -> WordFeatures:
+        """Make the features of each word from its maps: a summary, and a bias that says which cells belong to it."""
+        summaries, on_cells = self.map_features(inputs, cells.shape[-2:])
+        return WordFeatures(
+            self.lie_norm(summaries) * inputs.present[..., None], bias=self.bias(self.views_norm(on_cells)).mT
+        )
 
     @staticmethod
-    def of_maps(inputs: Inputs, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """How each word's maps lie, ``[rows, words, LIE * blocks]``, and what each cell of a grid has of them,
-        ``[rows, words, cells, VIEWS * blocks]``; not normalised."""
+    def map_features(inputs: Inputs, grid: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Compute a summary of each word's maps and their values on each cell of a grid, both not normalised.
+
+        Returns:
+            ``[rows, words, SUMMARY * blocks]``, and ``[rows, words, cells, VIEWS * blocks]``.
+        """
         maps = maps_of(inputs)
-        on_cells = F.adaptive_avg_pool2d(maps.flatten(0, 1), grid).unflatten(0, maps.shape[:2])
-        return lie(maps), views(on_cells).flatten(3).movedim(2, -1)
+        high, wide = grid
+        on_cells = F.adaptive_avg_pool2d(maps.flatten(0, 1), (high, wide)).unflatten(0, maps.shape[:2])
+        return summary(maps), views(on_cells).flatten(3).movedim(2, -1)
 
     def fit_norms(self, inputs: Inputs) -> None:
-        """Set what the inputs are normalised by."""
+        """Set the norms of all inputs from training inputs."""
         self.latent_norm.fit(inputs.latent)
         self.denoised_norm.fit(inputs.denoised)
         self.activation_norm.fit(inputs.activation)
-        lies, seen = self.of_maps(inputs, inputs.maps.shape[-2:])
-        self.lie_norm.fit(lies[inputs.present])
-        self.views_norm.fit(seen[inputs.present].flatten(0, 1))
+        summaries, on_cells = self.map_features(inputs, inputs.maps.shape[-2:])
+        self.lie_norm.fit(summaries[inputs.present])
+        self.views_norm.fit(on_cells[inputs.present].flatten(0, 1))

@@ -1,4 +1,4 @@
-"""What learned networks are made of: convolutions and attention scaled by the noise level, and where things lie."""
+"""Layers of the trained networks: convolutions and attention conditioned on the noise level, and positions."""
 
 import math
 
@@ -7,18 +7,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 CONDITION = 128
-"""Channels of what scales and shifts."""
+"""Channels of the condition that scales and shifts layers."""
 
 GROUPS = 8
-FREQUENCIES = 16
-"""Of the noise level."""
+"""Number of groups in group norms."""
 
-PLACES = 8
-"""Frequencies of each coordinate."""
+FREQUENCIES = 16
+"""Number of frequencies in the embedding of a noise level."""
+
+WAVES = 8
+"""Number of frequencies in the embedding of one coordinate of a position."""
 
 
 class ResidualLayer(nn.Module):
-    """Two convolutions around which the input goes on unchanged; the condition scales and shifts between them."""
+    """Two convolutions with a residual connection around them; the condition scales and shifts between them."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -27,7 +29,7 @@ class ResidualLayer(nn.Module):
         self.modulate = nn.Linear(CONDITION, 2 * width)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """``[items, width, h, w]``, ``[items, CONDITION]`` → the shape of ``x``."""
+        """Compute ``[items, width, h, w]``, ``[items, CONDITION]`` → ``[items, width, h, w]``."""
         scale, shift = self.modulate(F.silu(condition))[:, :, None, None].chunk(2, 1)
         inner = self.norm_out(self.conv_in(F.silu(self.norm_in(x)))) * (1 + scale) + shift
         return x + self.conv_out(F.silu(inner))
@@ -51,29 +53,29 @@ class AttentionLayer(nn.Module):
         x: Tensor,
         condition: Tensor,
         present: Tensor | None = None,
-        beside: Tensor | None = None,
+        context: Tensor | None = None,
         bias: Tensor | None = None,
     ) -> Tensor:
-        """Tokens that look at each other, and at those beside them.
+        """Let tokens attend to each other and to those of a context, ``[items, tokens, width]``.
 
         Args:
             x: ``[items, tokens, width]``.
             condition: ``[items, CONDITION]``.
-            present: bool ``[items, tokens]``, those that may be looked at; None: all.
-            beside: ``[rows, others, width]``, which stay as they are; each row's are those of equally many items.
-            bias: of the attention to those beside, ``[items, heads, tokens, others]``.
+            present: bool ``[items, tokens]``, the tokens that are attended to; None: all.
+            context: ``[rows, others, width]``, tokens that don't change; equally many items share each row's.
+            bias: addend to the logits of the attention to the context, ``[items, heads, tokens, others]``.
         """
         shift_in, scale_in, gate_in, shift_out, scale_out, gate_out = self._modulation(condition)
         normal = F.layer_norm(x, x.shape[-1:]) * (1 + scale_in) + shift_in
         query, keys = self.query(normal), self.keys(normal)
-        mask = (
-            None if present is None else torch.zeros_like(present, dtype=query.dtype).masked_fill(~present, -math.inf)
-        )
-        if beside is None:
-            mixed = self._among(query, keys, mask)
+        mask = None
+        if present is not None:
+            mask = torch.zeros_like(present, dtype=query.dtype).masked_fill(~present, -math.inf)
+        if context is None:
+            mixed = self._self_attention(query, keys, mask)
         else:
-            others = self.keys(F.layer_norm(beside, beside.shape[-1:]))
-            mixed = self._beside(query, keys, others, mask, bias)
+            others = self.keys(F.layer_norm(context, context.shape[-1:]))
+            mixed = self._joint_attention(query, keys, others, mask, bias)
         x = x + (1 + gate_in) * self.out(mixed)
         normal = F.layer_norm(x, x.shape[-1:]) * (1 + scale_out) + shift_out
         return x + (1 + gate_out) * self.down(F.gelu(self.up(normal)))
@@ -81,9 +83,9 @@ class AttentionLayer(nn.Module):
     def _modulation(self, condition: Tensor) -> tuple[Tensor, ...]:
         return self.modulate(F.silu(condition))[:, None].chunk(6, -1)
 
-    def _among(self, query: Tensor, keys: Tensor, mask: Tensor | None) -> Tensor:
-        """Attention within each item."""
-        q, k, v = (self._by_head(part) for part in (query, *keys.chunk(2, -1)))
+    def _self_attention(self, query: Tensor, keys: Tensor, mask: Tensor | None) -> Tensor:
+        """Let the tokens of each item attend to each other."""
+        q, k, v = (self._by_head(tokens) for tokens in (query, *keys.chunk(2, -1)))
         mask = None if mask is None else mask[:, None, None]
         if self.training and q.device.type == "cpu":
             # PyTorch's own attention has a gradient so slow on CPUs that it alone would take half of the training.
@@ -93,60 +95,63 @@ class AttentionLayer(nn.Module):
             mixed = F.scaled_dot_product_attention(q, k, v, mask)
         return mixed.transpose(1, 2).flatten(2)
 
-    def _beside(self, query: Tensor, keys: Tensor, others: Tensor, mask: Tensor | None, bias: Tensor | None) -> Tensor:
-        """One softmax over an item's own tokens and those beside it, which the items of a row share."""
+    def _joint_attention(
+        self, query: Tensor, keys: Tensor, others: Tensor, mask: Tensor | None, bias: Tensor | None
+    ) -> Tensor:
+        """Let tokens attend to their own item and to its row's context, with one softmax over both."""
         rows, tokens = len(others), query.shape[1]
+        by_head = (self._by_head(each) for each in (query, *keys.chunk(2, -1)))
         # [rows, heads, items of the row, tokens, channels]
-        q, k, v = (self._by_head(part).unflatten(0, (rows, -1)).transpose(1, 2) for part in (query, *keys.chunk(2, -1)))
+        q, k, v = (each.unflatten(0, (rows, -1)).transpose(1, 2) for each in by_head)
         q = q * q.shape[-1] ** -0.5
-        other_k, other_v = (self._by_head(part) for part in others.chunk(2, -1))
+        other_k, other_v = (self._by_head(each) for each in others.chunk(2, -1))
         own = q @ k.mT
         if mask is not None:
             own = own + mask.unflatten(0, (rows, -1))[:, None, :, None]
-        there = (q.flatten(2, 3) @ other_k.mT).unflatten(2, (-1, tokens))
+        outside = (q.flatten(2, 3) @ other_k.mT).unflatten(2, (-1, tokens))
         if bias is not None:
-            there = there + bias.to(there).unflatten(0, (rows, -1)).transpose(1, 2)
-        weights = torch.cat([own, there], -1).softmax(-1).to(v)
-        own, there = weights.split([tokens, others.shape[1]], -1)
-        mixed = own @ v + (there.flatten(2, 3) @ other_v).unflatten(2, (-1, tokens))
+            outside = outside + bias.to(outside).unflatten(0, (rows, -1)).transpose(1, 2)
+        weights = torch.cat([own, outside], -1).softmax(-1).to(v)
+        own, outside = weights.split([tokens, others.shape[1]], -1)
+        mixed = own @ v + (outside.flatten(2, 3) @ other_v).unflatten(2, (-1, tokens))
         return mixed.transpose(1, 2).flatten(0, 1).transpose(1, 2).flatten(2)
 
     def _by_head(self, tokens: Tensor) -> Tensor:
         return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
-class Apart(nn.Module):
-    """What words make of where those before and behind them lie in the image.
+class RelativePositions(nn.Module):
+    """Attention of each word to the image positions of the words before and after it.
 
-    "Above" says something of two places: what stands before it lies higher than what stands behind. Each word
-    multiplies what it means with places, so that this much need not be found out by layers.
+    "Above" relates two positions: what stands before it is higher in the image than what stands behind. Each word's
+    token is multiplied with the positions, so that layers need not find out that much.
 
     Args:
         width: of a token.
-        places: numbers that say where a word lies.
-        heads: an even number; half of them look at words before, half at words behind.
+        positions: number of coordinates of a word's position in the image.
+        heads: an even number; half of them attend to words before, half to words after.
 
     Raises:
-        ValueError: the number is odd.
+        ValueError: the number of heads is odd.
     """
 
-    def __init__(self, width: int, places: int, heads: int):
+    def __init__(self, width: int, positions: int, heads: int):
         super().__init__()
         if heads % 2:
             raise ValueError(
                 f"{heads} attention heads: give an even number, half for words before and half for those behind"
             )
-        self.heads, self.places = heads, places
+        self.heads, self.positions = heads, positions
         self.look = nn.Linear(width, 2 * width)
-        self.meant, self.distance = nn.Linear(width, width), nn.Linear((1 + heads) * places, width, bias=False)
+        self.meant, self.distance = nn.Linear(width, width), nn.Linear((1 + heads) * positions, width, bias=False)
         self.out = nn.Linear(width, width)
 
-    def forward(self, words: Tensor, places: Tensor, present: Tensor) -> Tensor:
-        """What is added to words.
+    def forward(self, words: Tensor, positions: Tensor, present: Tensor) -> Tensor:
+        """Compute what is added to the tokens of words, ``[items, words, width]``.
 
         Args:
             words: ``[items, words, width]``.
-            places: where each lies, ``[items, words, places]``.
+            positions: of each word in the image, ``[items, words, positions]``.
             present: bool ``[items, words]``.
         """
         normal = F.layer_norm(words, words.shape[-1:])
@@ -155,29 +160,32 @@ class Apart(nn.Module):
         before = number[:, None] > number
         allowed = torch.stack([before, before.mT]).repeat_interleave(self.heads // 2, 0) & present[:, None, None]
         logits = (q * q.shape[-1] ** -0.5 @ k.mT).float().masked_fill(~allowed, -1e4)
-        there = (logits.softmax(-1) * allowed).to(places) @ places[:, None]
-        known = torch.cat([places[:, None], there], 1).transpose(1, 2).flatten(2)
+        others = (logits.softmax(-1) * allowed).to(positions) @ positions[:, None]
+        known = torch.cat([positions[:, None], others], 1).transpose(1, 2).flatten(2)
         return self.out(self.meant(normal) * self.distance(known))
 
 
 def noise_embedding(percent: Tensor) -> Tensor:
-    """Sines and cosines of the noise level ``[rows]`` (0 to 1), ``[rows, 2 * FREQUENCIES]``; from half a wave on."""
+    """Encode noise levels ``[rows]``, 0 to 1, as sines and cosines from half a wave on, ``[rows, 2 * FREQUENCIES]``."""
     frequencies = math.pi * torch.logspace(0, 6, FREQUENCIES, base=2, device=percent.device)
     angles = percent[:, None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], -1)
 
 
-def order(words: int) -> Tensor:
-    """Sines and cosines of each word's place in the prompt, ``[words, 2 * PLACES]``."""
-    waves = torch.arange(words)[:, None] / 2.0 ** torch.arange(PLACES)
-    return torch.cat([waves.sin(), waves.cos()], 1)
+def word_order(words: int) -> Tensor:
+    """Encode each word's position in the prompt as sines and cosines, ``[words, 2 * WAVES]``."""
+    angles = torch.arange(words)[:, None] / 2.0 ** torch.arange(WAVES)
+    return torch.cat([angles.sin(), angles.cos()], 1)
 
 
-def places(height: int, width: int) -> Tensor:
-    """Sines and cosines of where a grid's cells lie, ``[4 * PLACES, height, width]``; its longer side is 0 to 1."""
+def cell_positions(height: int, width: int) -> Tensor:
+    """Encode the positions of a grid's cells as sines and cosines, ``[4 * WAVES, height, width]``.
+
+    The longer side goes from 0 to 1.
+    """
     longest = max(height, width)
     axes = [(torch.arange(side) + (longest - side) / 2 + 0.5) / longest for side in (height, width)]
-    waves = torch.stack(torch.meshgrid(*axes, indexing="ij"))[:, None] * (
-        math.pi * 2.0 ** torch.arange(PLACES)[:, None, None] / 2
+    angles = torch.stack(torch.meshgrid(*axes, indexing="ij"))[:, None] * (
+        math.pi * 2.0 ** torch.arange(WAVES)[:, None, None] / 2
     )
-    return torch.cat([waves.sin(), waves.cos()], 1).flatten(0, 1)
+    return torch.cat([angles.sin(), angles.cos()], 1).flatten(0, 1)

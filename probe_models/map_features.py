@@ -1,4 +1,4 @@
-"""What a network reads of words' attention maps: pictures of them, and numbers that say how each lies."""
+"""Features of words' attention maps: images of them, and a summary of each in a few numbers."""
 
 import math
 
@@ -9,48 +9,51 @@ from . import signatures
 from .inputs import Inputs
 
 VIEWS = 2
-"""Pictures of one word's map: its shape, and its share of what all words get."""
+"""Number of images of one word's map in one block: its shape, and its share of the attention to all words."""
 
 STATISTICS, CENTRE = 3, 2
-LIE = STATISTICS + CENTRE
-"""Numbers that say how one word's map lies in one block: its statistics, then its centre."""
+SUMMARY = STATISTICS + CENTRE
+"""Number of values that summarise one word's map in one block: mass, entropy, peak mass, then its centre."""
 
 LEAST_MASS = 1e-6
-"""Softmax weights below this count as none: float16 holds no smaller ones well."""
+"""Smallest softmax weight that counts: float16 holds no smaller ones well."""
 
 
 def maps_of(inputs: Inputs) -> Tensor:
-    """Maps as networks read them, nothing below zero and nothing of words that only fill up."""
+    """Return the maps as networks read them, without negative values and with zeros for words that are padding."""
     return inputs.maps.float().clamp(min=0) * inputs.present[:, :, None, None, None]
 
 
 def views(maps: Tensor) -> Tensor:
-    """``[rows, words, blocks, h, w]`` → ``[rows, words, VIEWS * blocks, h, w]``: shape, and share among the words."""
+    """Make the images of maps, ``[rows, words, blocks, h, w]`` → ``[rows, words, VIEWS * blocks, h, w]``."""
     mean = maps.mean((-2, -1), keepdim=True).clamp(min=LEAST_MASS)
     share = maps / maps.sum(1, keepdim=True).clamp(min=LEAST_MASS)
     return torch.cat([(maps / mean).log1p(), share], 2)
 
 
 def statistics(maps: Tensor) -> Tensor:
-    """``[rows, words, blocks, h, w]`` → ``[rows, words, STATISTICS * blocks]``: mass (log), entropy, peak mass."""
+    """Compute log mass, entropy and peak mass of maps.
+
+    ``[rows, words, blocks, h, w]`` → ``[rows, words, STATISTICS * blocks]``.
+    """
     mass = maps.mean((-2, -1)).clamp(min=LEAST_MASS).log() / -math.log(LEAST_MASS)
     return torch.cat([mass, signatures.entropy(maps), signatures.peak_mass(maps)], -1)
 
 
 def centres(maps: Tensor) -> Tensor:
-    """Where the mass of each map lies, ``[..., height, width]`` → ``[..., 2]``: row and column from the middle.
+    """Compute the centre of mass of each map, ``[..., height, width]`` → ``[..., 2]``.
 
-    In halves of the longer side.
+    Row and column, from the middle of the map, in halves of its longer side.
     """
     height, width = maps.shape[-2:]
     mass = maps.sum((-2, -1), keepdim=True)
     share = maps / mass.clamp(min=torch.finfo(maps.dtype).tiny)
-    across = [
+    rows, columns = (
         (torch.arange(side, device=maps.device) + 0.5 - side / 2) * 2 / max(height, width) for side in (height, width)
-    ]
-    return torch.stack([share.sum(-1) @ across[0].to(maps), share.sum(-2) @ across[1].to(maps)], -1)
+    )
+    return torch.stack([share.sum(-1) @ rows.to(maps), share.sum(-2) @ columns.to(maps)], -1)
 
 
-def lie(maps: Tensor) -> Tensor:
-    """``[rows, words, blocks, h, w]`` → ``[rows, words, LIE * blocks]``: statistics, then centres."""
+def summary(maps: Tensor) -> Tensor:
+    """Compute statistics and centres of maps, ``[rows, words, blocks, h, w]`` → ``[rows, words, SUMMARY * blocks]``."""
     return torch.cat([statistics(maps), centres(maps).flatten(2)], -1)

@@ -1,4 +1,4 @@
-"""Preview reward: decode the x0 prediction of an unfinished run and let a reward model judge it.
+"""Preview reward: decode the x0 prediction of an unfinished run and score it with a reward.
 
 Needs no training, and is the baseline that every learned probe has to beat: on public FLUX and SDXL
 trajectories with ImageReward its within-prompt Spearman is about .24/.22 at 20 % of the steps and
@@ -6,69 +6,56 @@ trajectories with ImageReward its within-prompt Spearman is about .24/.22 at 20 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from ..engine.core.features import DENOISED, Features
-from ..engine.core.probe import one_number_each
+from ..engine.core.probe import Probe
+from ..engine.core.reward import Reward, rewards_of
+from ..engine.core.texts import plain
 
 CHUNK = 2
-"""Rows decoded at once: previews should not need more memory than the final decode of a batch, and on a CPU
-larger tensors take longer per row (a sixth with eight rows of the testbed)."""
+"""Number of rows that are decoded at once: previews should not need more memory than the final decode of a batch, and
+on a CPU larger tensors take longer per row (a sixth with eight rows of the testbed)."""
 
 Decode = Callable[[Tensor], Tensor]
-"""Latents ``[rows, channels, height, width]`` → images ``[rows, H, W, 3]`` float in 0 … 1.
+"""Function from latents ``[rows, channels, height, width]`` to images ``[rows, H, W, 3]`` float in 0 … 1.
 
 With an axis of frames before height, of one, where the model has such an axis.
 """
 
-Judge = Callable[[Tensor, list[str]], Tensor]
-"""Images and one prompt for each → scores ``[rows]``, higher is better."""
 
-
-@runtime_checkable
-class Decoding(Protocol):
-    """A probe that decodes what it scores, and can show it."""
-
-    def score_and_decode(self, rows: Sequence[Features]) -> tuple[Tensor, Tensor]:
-        """Scores ``[rows]``, and the previews ``[rows, H, W, 3]``, float32 on the CPU."""
-        ...
-
-
-class PreviewReward:
-    """A probe that scores the image a run would show now, if it stopped.
+class PreviewReward(Probe):
+    """Probe that scores the image that a run would show if it stopped at the moment.
 
     Args:
-        decode: what turns latents into images, normally a VAE's decode.
-        judge: the reward model. Its attribute ``label`` names the unit of the scores.
+        decode: turns latents into images, normally a VAE's decode.
+        reward: scores the images; its label is that of the probe.
         prompt: what the images should show, the same for all rows.
-        label: the unit, where the judge doesn't say.
     """
 
     name = "preview reward"
     needs = frozenset({DENOISED})
     skilled = True
-    calibration = ()
 
-    def __init__(self, decode: Decode, judge: Judge, prompt: str, label: str | None = None):
+    def __init__(self, decode: Decode, reward: Reward, prompt: str):
         self.decode = decode
-        self.judge = judge
+        self.reward = reward
         self.prompt = prompt
-        self.label = label or getattr(judge, "label", None) or "reward"
+        self.label = reward.label
 
     def score(self, rows: Sequence[Features]) -> Tensor:
-        """Score rows captured at one moment, ``[rows]`` float32; see :class:`Probe`."""
+        """Score the previews of rows captured at one moment, ``[rows]`` float32."""
         return self.score_and_decode(rows)[0]
 
     def score_and_decode(self, rows: Sequence[Features]) -> tuple[Tensor, Tensor]:
-        """As :class:`Decoding`."""
+        """Decode the rows' previews and score them; see :meth:`Probe.score_and_decode`."""
         images = self.images(rows)
         return self.score_images(images), images
 
     def images(self, rows: Sequence[Features]) -> Tensor:
-        """The previews themselves, ``[rows, H, W, 3]`` float32 on the CPU, in 0 … 1.
+        """Decode the rows' previews, ``[rows, H, W, 3]`` float32 on the CPU, in 0 … 1.
 
         Raises:
             ValueError: no x0 prediction was captured, the rows differ in size, or the decoder gave
@@ -79,46 +66,45 @@ class PreviewReward:
         return images.clamp_(0, 1)
 
     def score_images(self, images: Tensor) -> Tensor:
-        """The judge's scores of previews, ``[rows]`` float32 on the CPU.
+        """Score previews with the reward, ``[rows]`` float32 on the CPU.
 
         Raises:
-            ValueError: the judge gave another number of scores than there are images, or NaN.
+            ValueError: the reward returned another number of scores than there are images, or NaN.
         """
-        judged = self.judge(images, [self.prompt] * len(images))
-        scores = one_number_each(f"Preview reward: the judge ({self.label})", judged, len(images), "image").cpu()
+        scores = rewards_of(self.reward, images, self.prompt).cpu()
         if not scores.isfinite().all():
             bad = (~scores.isfinite()).nonzero().flatten().tolist()
-            raise ValueError(f"Preview reward: the judge ({self.label}) gave NaN or infinity for rows {bad}.")
+            raise ValueError(f"preview reward: the reward {plain(self.label)} gave NaN or infinity for rows {bad}.")
         return scores
 
     def _decoded(self, latents: Tensor) -> Tensor:
         images = self.decode(latents)
         if not isinstance(images, Tensor):
-            raise ValueError("Preview reward: the decoder gave no images. Connect the VAE of the sampled model.")
+            raise ValueError("preview reward: the decoder gave no images. Connect the VAE of the sampled model.")
         images = images.detach().float().cpu()
         if images.ndim == 5 and images.shape[1] == 1:  # a VAE that knows frames, of one
             images = images[:, 0]
         if images.ndim != 4 or images.shape[0] != len(latents) or images.shape[-1] != 3:
             raise ValueError(
-                f"Preview reward: the decoder gave {list(images.shape)} for {len(latents)} latents instead of "
-                "images [rows, height, width, 3]. Connect the VAE of the sampled model; videos can't be judged."
+                f"preview reward: the decoder gave {list(images.shape)} for {len(latents)} latents instead of "
+                "images [rows, height, width, 3]. Connect the VAE of the sampled model; videos can't be scored."
             )
         if not images.isfinite().all():
-            raise ValueError("Preview reward: the decoded previews hold NaN. Try the VAE in fp32 (--fp32-vae).")
+            raise ValueError("preview reward: the decoded previews hold NaN. Try the VAE in fp32 (--fp32-vae).")
         return images
 
 
 def _latents(rows: Sequence[Features]) -> Tensor:
-    """The rows' x0 predictions, ``[rows, channels, ...]``."""
+    """Stack the rows' x0 predictions, ``[rows, channels, ...]``."""
     if not rows:
-        raise ValueError("Preview reward: there are no rows to score.")
+        raise ValueError("preview reward: there are no rows to score.")
     missing = [number for number, row in enumerate(rows) if row.denoised is None]
     if missing:
         raise ValueError(
-            f"Preview reward: no x0 prediction was captured for rows {missing}. "
-            "Connect the same preview probe to Attach Probe before sampling."
+            f"preview reward: no x0 prediction was captured for rows {missing}. "
+            "Attach the same probe to the MODEL before sampling."
         )
     shapes = {tuple(row.denoised.shape) for row in rows}
     if len(shapes) > 1:
-        raise ValueError(f"Preview reward: the rows have different sizes {sorted(shapes)}; score them apart.")
+        raise ValueError(f"preview reward: the rows have different sizes {sorted(shapes)}; score them separately.")
     return torch.stack([row.denoised for row in rows])

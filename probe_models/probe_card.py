@@ -1,4 +1,4 @@
-"""What a probe file says about its probe."""
+"""Description of a trained probe, as its file holds it."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -9,42 +9,46 @@ from ..engine.core.json_text import read_json
 from ..engine.core.texts import half_character, plain
 
 FORMAT = 1
-"""Version of the file's layout. A newer one is refused, as it may mean something else."""
+"""Version of the file's layout. A file of a newer one is refused, as its fields may mean something else."""
 
 MOST_HEADS = 3
+"""Largest number of heads."""
+
 SKILL = ("progress", "correlation", "spread")
+"""Fields of a skill that are lists of numbers."""
+
 COUNTS = ("layers", "looking", "seeing", "reading")
-"""Sizes in ``network`` that say how many layers there are."""
+"""Sizes in ``network`` that are numbers of layers."""
 
 MOST_SIZE = 16
-"""Most layers in ``network``, and most entries of a list."""
+"""Largest number of layers in ``network``, and of entries of a list."""
 
 MOST_NUMBER = 1e30
-"""Largest score or figure."""
+"""Largest score or statistic."""
 
 LARGEST = 65536
-"""Largest number there."""
+"""Largest other number in ``network``."""
 
 
 @dataclass(frozen=True)
 class ProbeCard:
-    """Everything but the weights; plain JSON values.
+    """Description of a probe: all that its file holds but the weights, as plain JSON values.
 
     Attributes:
-        kind: which network, a name in ``probe_file.KINDS``.
-        family: of the models that it was trained for, as ``Features.family``.
-        blocks: whose maps it reads, in this order, names as in ``Features.blocks``.
-        moments: the moments it was trained at, for people: ``"20%"``.
-        label: the unit of its score.
-        heads: what it predicts, at most three; the first is the score.
-        network: what the network is built from besides, numbers and lists of numbers by name.
-        calibration: quantiles of its scores on held-out images, at equal steps from the lowest to
+        kind: of the network, a name in ``probe_file.KINDS``.
+        family: of the models that the probe was trained for, as ``Features.family``.
+        blocks: names of the attention blocks whose maps are read, in this order, as in ``Features.blocks``.
+        moments: the moments that the probe was trained at, for people: ``"20%"``.
+        label: unit of the score.
+        heads: units of the predictions, at most three; the first is the score.
+        network: sizes that the network is built with, numbers and lists of numbers by name.
+        calibration: quantiles of the scores on held-out images, at equal steps from the lowest to
             the highest; none, or at least two.
-        label_quantiles: those of the label on the same images: what is good and what is bad for the model.
-        prompts: of how many prompts the training images were.
-        images: how many training images.
-        command: that trained it.
-        held_out: its figures on held-out prompts, by name.
+        label_quantiles: quantiles of the label on the same images, which say what is good and bad for the model.
+        prompts: number of training prompts.
+        images: number of training images.
+        command: the command that trained the probe.
+        held_out: statistics on held-out prompts, by name.
         skilled: see ``probe.Probe``.
         search_skill: the fields of ``engine.core.skill.Skill``, or None.
 
@@ -92,7 +96,7 @@ class ProbeCard:
             raise ValueError(f"the probe's description has a wrong value for {', '.join(wrong)}")
 
     def to_json(self) -> str:
-        """As the file holds it, with its format version."""
+        """Return the card as the file holds it, with its format version."""
         return json.dumps({"format": FORMAT, **asdict(self)}, allow_nan=False)
 
     @classmethod
@@ -145,7 +149,7 @@ def _number(value: Any) -> bool:
 
 
 def _is_skill(values: Any) -> bool:
-    """Whether these are the fields of ``engine.core.skill.Skill``, as it takes them."""
+    """Return whether values are the fields of ``engine.core.skill.Skill``, as that accepts them."""
     if not isinstance(values, dict) or set(values) != {*SKILL, "source"} or not _texts((values["source"],)):
         return False
     if not all(isinstance(values[name], list | tuple) and _numbers(values[name]) for name in SKILL):

@@ -1,4 +1,4 @@
-"""A trained probe as one safetensors file, and as what scores."""
+"""Trained probes, and the safetensors files that hold them."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,14 +11,21 @@ from torch import Tensor, nn
 
 from ..engine.core.features import ACTIVATION, ATTENTION, Features
 from ..engine.core.files import replace_file
+from ..engine.core.probe import Probe
+from ..engine.core.skill import Skill
 from ..engine.core.texts import plain, quoted
 from .activation_ranker import ActivationRanker
 from .attention_cnn import AttentionCNN
 from .inputs import Inputs, row_inputs, stacked
 from .joint import JointProbe
+from .network import ProbeNetwork
 from .probe_card import FORMAT, ProbeCard
 
-KINDS = {"attention cnn": AttentionCNN, "activation ranker": ActivationRanker, "joint": JointProbe}
+KINDS: dict[str, type[ProbeNetwork]] = {
+    "attention cnn": AttentionCNN,
+    "activation ranker": ActivationRanker,
+    "joint": JointProbe,
+}
 METADATA = "diffusion_probe"
 """The key of the card in the file's metadata."""
 
@@ -29,28 +36,28 @@ PROMPTS = "prompts"
 """The name of the digests of the training prompts among the tensors."""
 
 ROWS_AT_ONCE = 16
+"""Largest number of rows in one forward pass of a network."""
 
 PICKLED = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-"""What torch.save and pickle begin a file with."""
+"""First bytes of files that torch.save and pickle write."""
 
 
-class LearnedProbe:
-    """A trained network as a :class:`probe.Probe`, for models of one family and certain blocks.
+class LearnedProbe(Probe):
+    """Probe with a trained network, for models of one family and certain blocks.
 
     Args:
         name: shown to the user.
-        card: describes it.
-        network: gives the scores.
+        card: description of the probe.
+        network: computes the scores.
         projection: of the activation, ``[kept channels, channels]``, where the network reads one.
-        prompts: digests of the prompts that it was trained on, by
-            ``training.dataset.folder.prompt_digest``; None: not known.
+        prompts: digests of the training prompts, by ``training.dataset.folder.prompt_digest``; None: not known.
     """
 
     def __init__(
         self,
         name: str,
         card: ProbeCard,
-        network: nn.Module,
+        network: ProbeNetwork,
         projection: Tensor | None = None,
         prompts: frozenset[int] | None = None,
     ):
@@ -59,14 +66,14 @@ class LearnedProbe:
         self.network = network.float().eval().requires_grad_(False)
         self.label, self.skilled, self.calibration = card.label, card.skilled, card.calibration
         self.family, self.blocks = card.family, card.blocks
-        self.search_skill = card.search_skill
+        self.search_skill = Skill(**card.search_skill) if card.search_skill else None
         self.needs = network.needs
         self.projection = projection
         self.prompts = prompts
 
     @torch.no_grad()
     def score(self, rows: Sequence[Features]) -> Tensor:
-        """Score rows captured at one moment, ``[rows]`` float32; see :class:`probe.Probe`.
+        """Score rows captured at one moment, ``[rows]`` float32.
 
         Rows of as many words on the same grid go through the network together.
         """
@@ -75,10 +82,10 @@ class LearnedProbe:
             inputs = self._inputs(number, row)
             alike[inputs.shapes()].append((number, inputs))
         scores = torch.zeros(len(rows))
-        for some in alike.values():
-            for first in range(0, len(some), ROWS_AT_ONCE):
-                numbers, inputs = zip(*some[first : first + ROWS_AT_ONCE])
-                scores[list(numbers)] = self._rated(numbers, stacked(inputs))
+        for group in alike.values():
+            for first in range(0, len(group), ROWS_AT_ONCE):
+                numbers, parts = zip(*group[first : first + ROWS_AT_ONCE])
+                scores[list(numbers)] = self._network_scores(numbers, stacked(parts))
         return scores
 
     def _inputs(self, number: int, row: Features) -> Inputs:
@@ -90,14 +97,14 @@ class LearnedProbe:
             inputs = row_inputs(row, self.blocks, self.needs)
         except ValueError as error:
             raise ValueError(
-                f"{self.name}: {error} for row {number}. Connect this probe to Attach Probe before sampling."
+                f"{self.name}: {error} for row {number}. Attach this probe to the MODEL before sampling."
             ) from None
         broken = [name for name, value in inputs.tensors() if not value.isfinite().all()]
         if broken:
             raise ValueError(f"{self.name}: {', '.join(broken)} of row {number} hold NaN or infinity.")
         return inputs
 
-    def _rated(self, numbers: Sequence[int], inputs: Inputs) -> Tensor:
+    def _network_scores(self, numbers: Sequence[int], inputs: Inputs) -> Tensor:
         try:
             return self.network(inputs)[:, 0]
         except RuntimeError as error:
@@ -111,7 +118,7 @@ class LearnedProbe:
         if row.attention is None:
             raise ValueError(
                 f"{self.name}: no attention was captured for row {number}. "
-                "Connect this probe to Attach Probe before sampling."
+                "Attach this probe to the MODEL before sampling."
             )
         missing = [block for block in self.blocks if block not in row.blocks]
         if missing:
@@ -123,8 +130,8 @@ class LearnedProbe:
             raise ValueError(f"{self.name}: the attention of row {number} is empty or holds NaN or infinity.")
 
 
-def new_network(card: ProbeCard) -> nn.Module:
-    """The network that a card describes, untrained.
+def new_network(card: ProbeCard) -> ProbeNetwork:
+    """Build the network that a card describes, untrained.
 
     Raises:
         ValueError: a kind that isn't known, or sizes that don't fit it.
@@ -153,17 +160,17 @@ def save_probe(
         projection: of the activation that it reads, if it reads one.
         prompts: see :class:`LearnedProbe`.
     """
-    given = dict(network.state_dict())
+    state = dict(network.state_dict())
     if projection is not None:
-        given[PROJECTION] = projection
+        state[PROJECTION] = projection
     if prompts is not None:
-        given[PROMPTS] = torch.tensor(prompts, dtype=torch.int32)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in given.items()}
+        state[PROMPTS] = torch.tensor(prompts, dtype=torch.int32)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     replace_file(path, lambda unfinished: save_file(tensors, unfinished, {METADATA: card.to_json()}))
 
 
 def load_probe(path: Path) -> LearnedProbe:
-    """The probe in a file, named as the file is.
+    """Read the probe in a file, which gets the file's name.
 
     Raises:
         ValueError: pickled, cut off, of something else, of a newer format, or damaged; the message
@@ -177,13 +184,14 @@ def load_probe(path: Path) -> LearnedProbe:
         )
     try:
         card = ProbeCard.from_json(text)
-        projection, prompts = tensors.pop(PROJECTION, None), tensors.pop(PROMPTS, None)
+        kept_projection, kept_prompts = tensors.pop(PROJECTION, None), tensors.pop(PROMPTS, None)
         with torch.device("meta"):
             network = new_network(card)
         network.load_state_dict(tensors, assign=True)
         if not all(tensor.is_floating_point() and tensor.float().isfinite().all() for tensor in tensors.values()):
             raise ValueError("its weights hold NaN or infinity")
-        projection, prompts = _checked_projection(projection, card, network), _checked_prompts(prompts)
+        projection = _checked_projection(kept_projection, card, network)
+        prompts = _checked_prompts(kept_prompts)
     except (ValueError, RuntimeError) as error:
         raise ValueError(
             f"{path.name} can't be used: {_first_line(error)}. If a newer Diffusion Probe wrote it (this one writes "
@@ -192,8 +200,8 @@ def load_probe(path: Path) -> LearnedProbe:
     return LearnedProbe(plain(path.stem, 255), card, network, projection, prompts)
 
 
-def _checked_projection(projection: Tensor | None, card: ProbeCard, network: nn.Module) -> Tensor | None:
-    """In full precision; None for a network that reads no activation."""
+def _checked_projection(projection: Tensor | None, card: ProbeCard, network: ProbeNetwork) -> Tensor | None:
+    """Return a file's projection in full precision, None for a network that reads no activation."""
     if projection is None or ACTIVATION not in network.needs:
         return None
     kept = card.network.get("activation")
@@ -215,7 +223,7 @@ def _checked_prompts(prompts: Tensor | None) -> frozenset[int] | None:
 
 
 def _read(path: Path) -> tuple[str | None, dict[str, Tensor]]:
-    """The card's text, None where there is none, and then no tensors either."""
+    """Return the text of a file's card and its tensors; None and no tensors for a file without a card."""
     try:
         with safe_open(str(path), "pt") as file:
             text = (file.metadata() or {}).get(METADATA)

@@ -1,11 +1,11 @@
-"""What can be read off cross-attention maps: the failure signatures of Diffusion Probe as numbers.
+"""The failure signatures of Diffusion Probe as statistics of cross-attention maps.
 
 The paper (section 3.2, figures 4, 7 and 8) describes them in words: the map of an object that gets
 omitted is diffuse; a wrong attribute's map dissipates; where there are too few objects the maps
-collapse on one place, where there are too many they fragment into several weak spots.
+collapse on one position, where there are too many they fragment into several weak spots.
 
 Every function takes maps ``[..., height, width]`` of non-negative weights of any scale, works on
-all leading axes at once, and looks at where a map's attention lies, not at how much there is. A map
+all leading axes at once, and depends on where the attention of a map is, not on how much there is. A map
 without any attention counts as spread evenly.
 """
 
@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 PEAK_SHARE = 0.1
-"""Share of the cells that count as a map's peak."""
+"""Share of a map's cells that are its peak."""
 
 
 def as_distribution(maps: Tensor) -> Tensor:
-    """Maps as float32 that sum to 1 over height and width."""
+    """Normalise maps to float32 that sums to 1 over height and width."""
     maps = maps.float().clamp(min=0)
     total = maps.sum((-2, -1), keepdim=True)
     even = torch.full_like(maps, 1 / (maps.shape[-2] * maps.shape[-1]))
@@ -28,10 +28,10 @@ def as_distribution(maps: Tensor) -> Tensor:
 
 
 def shares(maps: Tensor) -> Tensor:
-    """What each token has of the attention that its place gives to the text: 0 to 1.
+    """Compute each token's share of the attention that each cell gives to the text, 0 to 1.
 
-    How much a place listens to the text at all differs from block to block and is the same for all
-    tokens; dividing it out leaves what sets one token apart.
+    How much attention a cell gives to the whole text differs from block to block and is the same for all
+    tokens; dividing by it leaves what distinguishes one token from the others.
 
     Args:
         maps: ``[..., tokens, height, width]`` softmax weights.
@@ -41,7 +41,7 @@ def shares(maps: Tensor) -> Tensor:
 
 
 def entropy(maps: Tensor) -> Tensor:
-    """How diffuse: -Σ p ln p / ln(cells), ``[...]`` from 0 (one cell) to 1 (even)."""
+    """Compute how diffuse maps are: -Σ p ln p / ln(cells), ``[...]`` from 0 (one cell) to 1 (even)."""
     p = as_distribution(maps)
     cells = p.shape[-2] * p.shape[-1]
     if cells == 1:
@@ -50,13 +50,13 @@ def entropy(maps: Tensor) -> Tensor:
 
 
 def peak_mass(maps: Tensor, share: float = PEAK_SHARE) -> Tensor:
-    """Attention in the strongest cells, ⌈share · cells⌉ of them: ``[...]``, from ``share`` (even) to 1."""
+    """Sum the attention of the ⌈share · cells⌉ strongest cells, ``[...]`` from ``share`` (even) to 1."""
     p = as_distribution(maps).flatten(-2)
     return p.topk(max(1, math.ceil(share * p.shape[-1])), dim=-1).values.sum(-1).clamp(max=1)
 
 
 def spread(maps: Tensor) -> Tensor:
-    """How far from its own centre a map reaches: ``[...]``, from 0 (one cell) to 1 (opposite corners).
+    """Compute how far a map reaches from its own centre, ``[...]`` from 0 (one cell) to 1 (opposite corners).
 
     √(variance of the row + variance of the column, under p) / (half the grid's diagonal). An even
     map has about 0.58. In cells, so a wide picture is not squeezed.
@@ -73,7 +73,7 @@ def spread(maps: Tensor) -> Tensor:
 
 
 def hot_spots(maps: Tensor) -> Tensor:
-    """Number of separate places where a map is strong: ``[...]``, 0 for an even map, else at least 1.
+    """Count the separate regions where a map is strong, ``[...]``: 0 for an even map, else at least 1.
 
     Connected components (a cell has 8 neighbours) of the cells above the middle between the map's
     mean and its maximum.
@@ -94,16 +94,16 @@ def hot_spots(maps: Tensor) -> Tensor:
 
 
 def overlap(maps: Tensor) -> Tensor:
-    """How much maps share their place: cosine of ``[..., tokens, height, width]``, every token with every other.
+    """Compute how much maps overlap: cosine of ``[..., tokens, height, width]``, every token with every other.
 
-    ``[..., tokens, tokens]``, from 0 (disjoint) to 1 (the same place).
+    ``[..., tokens, tokens]``, from 0 (disjoint) to 1 (the same cells).
     """
     p = F.normalize(as_distribution(maps).flatten(-2), dim=-1)
     return (p @ p.mT).clamp(0, 1)
 
 
 def likeness(maps: Tensor) -> Tensor:
-    """Whether maps have the same shape: correlation of ``[..., tokens, height, width]``, negative as 0.
+    """Compute how similar the shapes of maps are: correlation of ``[..., tokens, height, width]``, negative as 0.
 
     ``[..., tokens, tokens]`` from 0 to 1. Unlike :func:`overlap` it leaves out what even maps share.
     """
@@ -112,7 +112,7 @@ def likeness(maps: Tensor) -> Tensor:
 
 
 def agreement(maps: Tensor) -> Tensor:
-    """Whether blocks look at the same place: ``[blocks, ...]`` maps → ``[...]`` from 0 to 1.
+    """Compute how similar the maps of different blocks are, ``[blocks, ...]`` maps → ``[...]`` from 0 to 1.
 
     Mean correlation between the maps of two blocks, negative means as 0. With one block 1; an even
     map agrees with nothing.
@@ -126,7 +126,7 @@ def agreement(maps: Tensor) -> Tensor:
 
 
 def _centred(maps: Tensor) -> Tensor:
-    """Flattened maps ``[..., cells]`` with mean 0 and length 1; even maps become 0."""
+    """Flatten maps to vectors ``[..., cells]`` of mean 0 and length 1; even maps become 0."""
     p = as_distribution(maps).flatten(-2)
     centred = p - p.mean(-1, keepdim=True)
     # Rounding of an even map must not pass for structure: float16 carries 3 digits.

@@ -1,8 +1,8 @@
-"""The testbed's FLUX: ComfyUI's own ``Flux`` class, hidden 128, 2 double + 4 single blocks.
+"""FLUX of the testbed: ComfyUI's own ``Flux`` class, hidden 128, 2 double + 4 single blocks.
 
-With a guidance embedding, as FLUX.1-dev has, so the stock loader gives it dev's schedule (shift
-1.15). Guidance is drawn at random in training and so learnt to be of no effect: strength is set by
-CFG alone, and a FluxGuidance node does no harm.
+It has a guidance embedding, as FLUX.1-dev has, so the stock loader gives it dev's schedule (shift
+1.15). Guidance is drawn at random in training, so that it has no effect: strength is set by
+CFG alone, and a FluxGuidance node changes nothing.
 """
 
 import comfy.latent_formats
@@ -42,7 +42,7 @@ METADATA = None  # detection reads everything from the weights
 
 
 def new_model() -> comfy.ldm.flux.model.Flux:
-    """A fresh fp32 model; modulation and output start at zero, so every block starts as the identity."""
+    """Build an untrained fp32 model; modulation and output start at zero, so every block starts as the identity."""
     model = comfy.ldm.flux.model.Flux(dtype=torch.float32, operations=comfy.ops.disable_weight_init, **CONFIG)
     for name, layer in model.named_modules():
         if isinstance(layer, torch.nn.Linear):
@@ -65,7 +65,7 @@ def _prepare_tokens(args: dict) -> dict:
 def _explicit_attention(
     _default: object, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, **kwargs: object
 ) -> torch.Tensor:
-    """Softmax written out: with under a hundred tokens faster to differentiate than any fused kernel.
+    """Compute attention with an explicit softmax, which is faster to differentiate for few tokens than fused kernels.
 
     q, k, v: [B, heads, T, 128] → [B, T, heads·128].
     """
@@ -87,9 +87,9 @@ def diffusion_loss(
     pooled: torch.Tensor,
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """Flow matching: mean squared error of the predicted velocity (noise − latent).
+    """Compute the flow matching loss: mean squared error of the predicted velocity (noise − latent).
 
-    Noise levels follow a logit-normal through FLUX's shift, so training looks where sampling goes.
+    Noise levels follow a logit-normal through FLUX's shift, so that they are distributed as in sampling.
 
     Args:
         latents: [B, 16, H, W] as the model sees them (after ``process_latent_in``).

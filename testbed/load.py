@@ -1,4 +1,4 @@
-"""Load a shipped testbed model, with ComfyUI's stock loading functions where they know its size."""
+"""Loading of the shipped testbed models, by ComfyUI's stock functions where these know the model's size."""
 
 from pathlib import Path
 
@@ -12,12 +12,14 @@ from . import sdxl
 from .text import build_clip
 
 MODELS = Path(__file__).parent / "models"
+"""Folder of the shipped models."""
+
 PROBES = Path(__file__).parent / "probes"
-"""Trained probes, a folder per model."""
+"""Folder of the shipped probes, with a folder per model."""
 
 
 def load_clip(path: Path) -> comfy.sd.CLIP:
-    """A ``comfy.sd.CLIP`` from a shipped text encoder file."""
+    """Load a ``comfy.sd.CLIP`` from a shipped text encoder file."""
     with safe_open(path, "pt") as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}
@@ -27,11 +29,11 @@ def load_clip(path: Path) -> comfy.sd.CLIP:
 def load_testbed(
     name: str = "flux", folder: Path | None = None
 ) -> tuple[comfy.model_patcher.ModelPatcher, comfy.sd.CLIP, comfy.sd.VAE]:
-    """MODEL, CLIP and VAE of a testbed model.
+    """Load MODEL, CLIP and VAE of a testbed model.
 
     Args:
-        name: a folder of ``testbed/models``.
-        folder: read the three files from here instead, e.g. where a training run left them.
+        name: of the model, a folder of ``testbed/models``.
+        folder: to read the three files from instead, such as the output folder of a training.
 
     Raises:
         FileNotFoundError: there is no such model; the message lists those that are.
@@ -39,10 +41,10 @@ def load_testbed(
     where = Path(folder) if folder else MODELS / name
     path = where / "diffusion_model.safetensors"
     if not path.is_file():
-        there = sorted(p.parent.name for p in MODELS.glob("*/diffusion_model.safetensors"))
+        shipped = sorted(file.parent.name for file in MODELS.glob("*/diffusion_model.safetensors"))
         raise FileNotFoundError(
-            f"No testbed model at {where}. Shipped: {', '.join(there) or 'none'}. "
-            f"Train one: python -m testbed train --model {name} --out DIR --install"
+            f"No testbed model at {where}. Shipped: {', '.join(shipped) or 'none'}. "
+            f"Train one: python -m dev.testbed_training train --model {name} --out DIR --install"
         )
     tensors, metadata = comfy.utils.load_torch_file(str(path), return_metadata=True)
     if sdxl.CONFIG_KEY in (metadata or {}):

@@ -1,6 +1,7 @@
-"""From a scene to an image: 128×128 RGB, antialiased, with jitter of place, size and background."""
+"""Renderer of scenes: images of 128×128 RGB, antialiased, with random positions, sizes and backgrounds."""
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +17,7 @@ TRIANGLE_HEIGHT = 0.87  # of its width
 
 @dataclass(frozen=True)
 class Placed:
-    """One drawn object: colour and shape names, half width and centre in pixels."""
+    """Object of a picture: names of colour and shape, half width and centre in pixels."""
 
     colour: str
     shape: str
@@ -27,7 +28,7 @@ class Placed:
 
 @dataclass(frozen=True)
 class Picture:
-    """All that is drawn: objects, background grey in 0…1, and a common brightness factor of the colours."""
+    """Description of an image: objects, background grey in 0…1, and a brightness factor of all colours."""
 
     objects: tuple[Placed, ...]
     background: float
@@ -35,7 +36,7 @@ class Picture:
 
 
 def _cells_for(scene: Scene, rng: random.Random) -> list[tuple[int, int]]:
-    """A random placement on the 2×2 grid, (column, row) per object, that fulfils every relation."""
+    """Choose random cells of a 2×2 grid, (column, row) per object, that fulfil every relation."""
     cells = [(column, row) for column in (0, 1) for row in (0, 1)]
     while True:  # a third of all placements fit, at worst one in six
         rng.shuffle(cells)
@@ -48,23 +49,23 @@ def _cells_for(scene: Scene, rng: random.Random) -> list[tuple[int, int]]:
             return cells[: len(scene.objects)]
 
 
-def place_in_cell(colour: str, shape: str, size: str | None, cell: tuple[int, int], rng: random.Random) -> Placed:
-    """An object somewhere near the middle of a grid cell; a size of None is drawn as either."""
+def object_in_cell(colour: str, shape: str, size: str | None, cell: tuple[int, int], rng: random.Random) -> Placed:
+    """Place an object near the middle of a grid cell; without a size it is small or large."""
     extent = rng.uniform(*EXTENT_PX[size or rng.choice(("small", "large"))])
     x, y = (CELL_PX * (index + 0.5) + rng.uniform(-JITTER_PX, JITTER_PX) for index in cell)
     return Placed(colour, shape, extent, x, y)
 
 
 def arrange(scene: Scene, seed: int | str) -> Picture:
-    """A picture that shows the scene truly; another seed gives other places, sizes and shades."""
+    """Make a picture that shows the scene correctly; another seed gives other positions, sizes and shades."""
     rng = random.Random(f"arrange-{seed}")
     cells = _cells_for(scene, rng)
-    placed = tuple(place_in_cell(o.colour, o.shape, o.size, cell, rng) for o, cell in zip(scene.objects, cells))
+    placed = tuple(object_in_cell(o.colour, o.shape, o.size, cell, rng) for o, cell in zip(scene.objects, cells))
     return Picture(placed, background=rng.uniform(0.82, 0.95), brightness=rng.uniform(0.95, 1.03))
 
 
 def signed_distance(shape: str, x: np.ndarray, y: np.ndarray, extent: float) -> np.ndarray:
-    """Signed distance in pixels from points (relative to the centre) to the outline, negative inside."""
+    """Compute the signed distance in pixels from points, relative to the centre, to the outline, negative inside."""
     if shape == "circle":
         return np.hypot(x, y) - extent
     if shape == "square":
@@ -81,7 +82,7 @@ def signed_distance(shape: str, x: np.ndarray, y: np.ndarray, extent: float) -> 
 
 
 def draw(picture: Picture) -> np.ndarray:
-    """Paint a picture: float32 [128, 128, 3] in 0…1, each edge one pixel soft."""
+    """Paint a picture as an image, float32 [128, 128, 3] in 0…1, with edges one pixel soft."""
     image = np.full((SIZE_PX, SIZE_PX, 3), picture.background, dtype=np.float32)
     rows, columns = np.mgrid[0:SIZE_PX, 0:SIZE_PX].astype(np.float32) + 0.5
     for placed in picture.objects:
@@ -93,11 +94,11 @@ def draw(picture: Picture) -> np.ndarray:
 
 
 def render(scene: Scene, seed: int | str) -> np.ndarray:
-    """A true image of the scene: float32 [128, 128, 3] in 0…1."""
+    """Paint a correct image of the scene, float32 [128, 128, 3] in 0…1."""
     return draw(arrange(scene, seed))
 
 
-# Planted faults: each makes a picture wrong in one way, for the tests and figures of the scorer.
+# Planted faults: each makes a picture wrong in one way, for tests and measurements of the scorer.
 
 
 def _free_cell(picture: Picture) -> tuple[int, int]:
@@ -128,7 +129,7 @@ def _reshape(picture: Picture, index: int, rng: random.Random) -> Picture:
 def _add(picture: Picture, index: int, rng: random.Random) -> Picture:
     used = {o.colour for o in picture.objects}
     colour = rng.choice([c for c in COLOURS if c not in used])
-    extra = place_in_cell(colour, rng.choice(("circle", "square")), None, _free_cell(picture), rng)
+    extra = object_in_cell(colour, rng.choice(("circle", "square")), None, _free_cell(picture), rng)
     return replace(picture, objects=picture.objects + (extra,))
 
 
@@ -139,13 +140,13 @@ def _duplicate(picture: Picture, index: int, rng: random.Random) -> Picture:
 
 
 def _swap(picture: Picture, index: int, rng: random.Random) -> Picture:
-    """Exchange the places of the first object and another: their relation turns round."""
+    """Swap the positions of the first object and another, which reverses their relation."""
     other = max(index, 1)
     first, second = picture.objects[0], picture.objects[other]
     return _with_object(_with_object(picture, 0, x=second.x, y=second.y), other, x=first.x, y=first.y)
 
 
-FAULTS = {
+FAULTS: dict[str, Callable[[Picture, int, random.Random], Picture]] = {
     "omit": _omit,
     "colour": _recolour,
     "shape": _reshape,
@@ -156,5 +157,5 @@ FAULTS = {
 
 
 def plant_fault(picture: Picture, fault: str, index: int, seed: int | str) -> Picture:
-    """The picture with one fault (a key of ``FAULTS``) planted at object ``index``."""
+    """Return the picture with one fault (a key of ``FAULTS``) at object ``index``."""
     return FAULTS[fault](picture, index, random.Random(f"{fault}-{index}-{seed}"))

@@ -1,4 +1,4 @@
-"""What a scene is, how its prompt reads, and which prompts are held out.
+"""Scenes of the testbed, their prompts, and the split of the prompts.
 
 A scene names one to three objects of different colours, each with a shape and perhaps a size, and
 where the first object is relative to the others. The prompt text says exactly that and nothing
@@ -29,25 +29,31 @@ RELATIONS = {  # name → (column step, row step) from the object to the subject
     "below": (0, 1),
 }
 HELD_OUT_ONE_IN = 8
+"""Share of the prompts that are held out: one in so many."""
+
 OBJECT_COUNT_WEIGHTS = {1: 5, 2: 20, 3: 75}
+"""Relative frequency of scenes by number of objects."""
 
 
 @dataclass(frozen=True)
 class SceneObject:
+    """Object of a scene; its size is None where the prompt doesn't say it."""
+
     colour: str
     shape: str
-    size: str | None = None  # None: the prompt does not say
+    size: str | None = None
 
     @property
     def text(self) -> str:
+        """Words for the object: "a small red circle"."""
         return " ".join(word for word in ("a", self.size, self.colour, self.shape) if word)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Objects, and for each object after the first where the first stands relative to it.
+    """Objects, and the position of the first one relative to each other one.
 
-    ``relations[i]`` reads "objects[0] is RELATION objects[i + 1]"; None where the prompt is silent.
+    ``relations[i]`` means "objects[0] is RELATION objects[i + 1]"; None where the prompt doesn't say it.
     """
 
     objects: tuple[SceneObject, ...]
@@ -55,7 +61,7 @@ class Scene:
 
     @property
     def prompt(self) -> str:
-        """The scene as text: "a small red circle to the left of a large blue square and above a green triangle"."""
+        """Text of the scene: "a small red circle to the left of a large blue square and above a green triangle"."""
         words = [self.objects[0].text]
         for index, (relation, other) in enumerate(zip(self.relations, self.objects[1:])):
             words += ["and"] * (index > 0) + [relation or "and", other.text]
@@ -72,22 +78,22 @@ def parse_prompt(prompt: str) -> Scene:
         ValueError: the prompt names no object the testbed knows.
     """
     text = " ".join(prompt.lower().split())
-    found = list(_OBJECT.finditer(text))
-    if not found:
+    matches = list(_OBJECT.finditer(text))
+    if not matches:
         raise ValueError(
             f"The prompt {quoted(prompt)} names no testbed object. Write e.g. 'a small red circle above a blue "
             f"square': colours {', '.join(COLOURS)}; shapes {', '.join(SHAPES)}."
         )
     relations = []
-    for previous, current in zip(found, found[1:]):
+    for previous, current in zip(matches, matches[1:]):
         between = text[previous.end() : current.start()]
         relations.append(next((name for name in RELATIONS if name in between), None))
-    objects = tuple(SceneObject(match[2], match[3], match[1]) for match in found)
+    objects = tuple(SceneObject(match[2], match[3], match[1]) for match in matches)
     return Scene(objects, tuple(relations))
 
 
 def is_held_out(prompt: str) -> bool:
-    """Whether a prompt belongs to the held-out split: decided by its content, so training can never meet it."""
+    """Return whether a prompt is held out: its text decides, so that training can't contain it."""
     digest = hashlib.sha256(prompt.encode()).digest()
     return int.from_bytes(digest[:4], "big") % HELD_OUT_ONE_IN == 0
 
@@ -98,7 +104,7 @@ def _opposite(first: str, second: str) -> bool:
 
 
 def random_scene(rng: random.Random) -> Scene:
-    """One scene of one to three objects; never "left of X and right of Y", which needs a third column."""
+    """Draw a scene of one to three objects; never "left of X and right of Y", which needs a third column."""
     count = rng.choices(list(OBJECT_COUNT_WEIGHTS), weights=list(OBJECT_COUNT_WEIGHTS.values()))[0]
     colours = rng.sample(list(COLOURS), count)
     objects = tuple(SceneObject(colour, rng.choice(SHAPES), rng.choice(SIZES + SIZES + (None,))) for colour in colours)
@@ -111,9 +117,15 @@ def random_scene(rng: random.Random) -> Scene:
 
 
 def sample_scenes(count: int, seed: int, split: str = "held_out", object_count: int | None = None) -> list[Scene]:
-    """``count`` different scenes of one split ("train" or "held_out"), the same for the same seed.
+    """Draw different scenes of one split, the same for the same seed.
 
-    ``object_count`` keeps only scenes with that many objects.
+    Args:
+        count: how many.
+        split: "train" or "held_out".
+        object_count: number of objects in each; None: any.
+
+    Raises:
+        ValueError: another split.
     """
     if split not in ("train", "held_out"):
         raise ValueError(f"split is {split!r}; accepted: 'train', 'held_out'.")
@@ -129,7 +141,7 @@ def sample_scenes(count: int, seed: int, split: str = "held_out", object_count: 
 
 
 def vocabulary() -> list[str]:
-    """Every word a prompt can contain, sorted."""
+    """Return every word that a prompt can contain, sorted."""
     words = {"a", "and", *COLOURS, *SHAPES, *SIZES}
     for relation in RELATIONS:
         words.update(relation.split())

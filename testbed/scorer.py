@@ -1,34 +1,38 @@
 """Ground truth: how well does an image show what its prompt says, 0…1, from image and prompt alone.
 
-The blobs seen (``segment.py``) are assigned to the objects the prompt names; then seven questions:
+The blobs of the image (``segment.py``) are assigned to the objects that the prompt names; then there are seven
+criteria:
 
 =========  ============================================================  =======
-part       1 when                                                        loss
+criterion  1 when                                                        loss
 =========  ============================================================  =======
 presence   every named object was found (by its colour or its shape)     0.7
 colour     every found object has the colour the prompt binds to it      0.45
-count      as many objects are seen as are named                         0.25
+count      there are as many blobs as named objects                      0.25
 relation   every stated relation holds between the found objects         0.45
-stray      nothing is seen that no named object accounts for             0.15
+stray      no blob is there that no named object accounts for            0.15
 shape      every found object has the shape the prompt binds to it       0.4
 outline    the outlines are clean and the stated sizes right             0.2
 =========  ============================================================  =======
 
-The score is the product of (1 − loss·(1 − part)), so each fault costs a share of what is left: one
-lowers the score clearly, two lower it more, and a part with nothing to judge is 1.
+The score is the product of (1 − loss·(1 − criterion)), so each fault costs a share of what is left: one
+lowers the score clearly, two lower it more, and a criterion that doesn't apply is 1.
 
-**Structure and appearance.** The first five parts are decided by what is seen where: omitted
+**Structure and appearance.** The first five criteria depend on which blobs are where: omitted
 objects, wrong binding, wrong count, wrong relation. Their product is the *structure*. Shape and
 outline change when an outline is ragged, so their product is the *appearance*; that a cleanly drawn
 wrong shape is counted as appearance makes the structural share a lower bound.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
+from ..engine.core.reward import Reward
+from ..engine.core.skill import Skill
 from .scenes import RELATIONS, Scene, SceneObject, parse_prompt
 from .segment import Blob, find_blobs
 
@@ -50,8 +54,8 @@ CLEAN_OVERLAP = (0.5, 0.78)  # intersection over union with the shape's template
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The parts of one score, each 0…1."""
+class Criteria:
+    """Criteria of one score, each 0…1."""
 
     presence: float
     colour: float
@@ -66,19 +70,22 @@ class Parts:
 
     @property
     def structure(self) -> float:
+        """Factor of the score that depends on which objects are where."""
         return self._product(STRUCTURE)
 
     @property
     def appearance(self) -> float:
+        """Factor of the score that depends on shapes and outlines."""
         return self._product(APPEARANCE)
 
     @property
     def total(self) -> float:
+        """Score."""
         return self.structure * self.appearance
 
 
 def _affinity(wanted: SceneObject, blob: Blob) -> float:
-    """How much a blob speaks for being the object: colour before shape; overlap breaks ties."""
+    """Compute how well a blob fits an object: colour counts before shape, and overlap breaks ties."""
     same_colour, same_shape = blob.colour == wanted.colour, blob.shape == wanted.shape
     if not (same_colour or same_shape):
         return 0.0
@@ -86,20 +93,20 @@ def _affinity(wanted: SceneObject, blob: Blob) -> float:
 
 
 def assign(scene: Scene, blobs: list[Blob]) -> list[Blob | None]:
-    """For each named object the blob that shows it, or None. One blob serves one object.
+    """Assign each named object the blob that shows it, or None; a blob shows one object at most.
 
-    Blobs of the right colour are given out first: an object that is there can't lose its blob to
+    Blobs of the right colour are assigned first, so that an object in the image can't lose its blob to
     one that is missing.
     """
     if not blobs:
         return [None] * len(scene.objects)
     affinity = np.array([[_affinity(wanted, blob) for blob in blobs] for wanted in scene.objects])
     rows, columns = linear_sum_assignment(np.where(affinity >= 1, affinity**2 * 10, affinity), maximize=True)
-    found: list[Blob | None] = [None] * len(scene.objects)
+    shown: list[Blob | None] = [None] * len(scene.objects)
     for row, column in zip(rows, columns):
         if affinity[row, column] > 0:
-            found[row] = blobs[column]
-    return found
+            shown[row] = blobs[column]
+    return shown
 
 
 def _holds(relation: str, subject: Blob, other: Blob) -> bool:
@@ -114,18 +121,18 @@ def _outline(wanted: SceneObject, blob: Blob) -> float:
     return clean * (1.0 if right_size else 0.4)
 
 
-def judge(blobs: list[Blob], scene: Scene) -> Parts:
-    """Compare what is seen in one image with a scene."""
-    found = assign(scene, blobs)
-    pairs = [(wanted, blob) for wanted, blob in zip(scene.objects, found) if blob is not None]
+def compare(blobs: list[Blob], scene: Scene) -> Criteria:
+    """Compare the blobs of one image with a scene."""
+    shown = assign(scene, blobs)
+    pairs = [(wanted, blob) for wanted, blob in zip(scene.objects, shown) if blob is not None]
     named = len(scene.objects)
-    stated = [(name, other) for name, other in zip(scene.relations, found[1:]) if name is not None]
-    held = [found[0] is not None and other is not None and _holds(name, found[0], other) for name, other in stated]
+    stated = [(name, other) for name, other in zip(scene.relations, shown[1:]) if name is not None]
+    held = [shown[0] is not None and other is not None and _holds(name, shown[0], other) for name, other in stated]
 
-    def share(values: list[float]) -> float:
+    def share(values: Sequence[float]) -> float:
         return float(np.mean(values)) if values else 0.0
 
-    return Parts(
+    return Criteria(
         presence=len(pairs) / named,
         colour=share([blob.colour == wanted.colour for wanted, blob in pairs]),
         count=max(0.0, 1 - abs(len(blobs) - named) / named),
@@ -136,8 +143,8 @@ def judge(blobs: list[Blob], scene: Scene) -> Parts:
     )
 
 
-def score_parts(images: torch.Tensor, prompts: list[str]) -> list[Parts]:
-    """The parts of each image's score.
+def criteria_of(images: torch.Tensor, prompts: list[str]) -> list[Criteria]:
+    """Compute the criteria of each image's score.
 
     Args:
         images: [B, H, W, 3] float in 0…1, ComfyUI's IMAGE.
@@ -151,43 +158,43 @@ def score_parts(images: torch.Tensor, prompts: list[str]) -> list[Parts]:
     if len(prompts) != len(images):
         raise ValueError(f"{len(images)} images but {len(prompts)} prompts; give one prompt per image, or one for all.")
     scenes = {prompt: parse_prompt(prompt) for prompt in set(prompts)}
-    return [judge(blobs, scenes[prompt]) for blobs, prompt in zip(seen(images), prompts)]
+    return [compare(blobs, scenes[prompt]) for blobs, prompt in zip(blobs_of(images), prompts)]
 
 
-def seen(images: torch.Tensor) -> list[list[Blob]]:
-    """The blobs of each image, [B, H, W, 3] float in 0…1: all that a score depends on beside the prompt."""
+def blobs_of(images: torch.Tensor) -> list[list[Blob]]:
+    """Find the blobs of each image, [B, H, W, 3] float in 0…1: all that a score depends on beside the prompt."""
     return [find_blobs(array) for array in images.detach().float().cpu().numpy()]
 
 
 def score(images: torch.Tensor, prompts: list[str]) -> torch.Tensor:
-    """Ground-truth score of each image: [B, H, W, 3] float in 0…1 and prompts → float32 [B] in 0…1."""
-    return torch.tensor([parts.total for parts in score_parts(images, prompts)], dtype=torch.float32)
+    """Compute the score of each image: [B, H, W, 3] float in 0…1 and prompts → float32 [B] in 0…1."""
+    return torch.tensor([criteria.total for criteria in criteria_of(images, prompts)], dtype=torch.float32)
 
 
-class GroundTruth:
-    """The score as a judge (a REWARD): what no other judge can beat on the testbed."""
+class GroundTruth(Reward):
+    """The ground-truth score as a reward, which no other reward can beat on the testbed."""
 
     label = "truth"
-    preview_skill = {
-        "progress": (0.04, 0.12, 0.2, 0.32, 0.4, 0.6),
-        "correlation": (0.22, 0.34, 0.52, 0.76, 0.85, 0.93),
-        "spread": (0.095, 0.12, 0.132, 0.157, 0.161, 0.17),
-        "source": "previews, means of both testbeds (benchmarks.preview_skill)",
-    }
+    preview_skill = Skill(
+        progress=(0.04, 0.12, 0.2, 0.32, 0.4, 0.6),
+        correlation=(0.22, 0.34, 0.52, 0.76, 0.85, 0.93),
+        spread=(0.095, 0.12, 0.132, 0.157, 0.161, 0.17),
+        source="previews, means of both testbeds (benchmarks.preview_skill)",
+    )
 
-    def __call__(self, images: torch.Tensor, prompts: list[str]) -> torch.Tensor:
-        """As :func:`score`."""
+    def score(self, images: torch.Tensor, prompts: list[str]) -> torch.Tensor:
+        """Score images as :func:`score`."""
         return score(images, prompts)
 
 
-def score_each(images: torch.Tensor, prompts: list[str]) -> list[list[float]]:
-    """Every prompt's scores of all the images, looking at each image once."""
-    blobs = seen(images)
-    return [[judge(some, scene).total for some in blobs] for scene in map(parse_prompt, prompts)]
+def score_each(images: torch.Tensor, prompts: Sequence[str]) -> list[list[float]]:
+    """Score all images by each of several prompts; each image is segmented once."""
+    blobs = blobs_of(images)
+    return [[compare(each, scene).total for each in blobs] for scene in map(parse_prompt, prompts)]
 
 
-def structural_share(parts: list[list[Parts]]) -> float:
-    """Share of the within-prompt score variance that comes from structure; NaN if nothing varies.
+def structural_share(criteria: list[list[Criteria]]) -> float:
+    """Compute the share of the within-prompt score variance that comes from structure; NaN if nothing varies.
 
     With T = S·A (structure times appearance) and Ā the prompt's mean appearance, S·Ā is the score
     the seed would have if it were drawn as well as the others. The share is
@@ -195,10 +202,10 @@ def structural_share(parts: list[list[Parts]]) -> float:
     cov(S·(A − Ā), T), is what ragged outlines, wrong sizes and wrong shapes add.
 
     Args:
-        parts: per prompt, the parts of each seed's score.
+        criteria: of each seed's score, per prompt.
     """
     covariance = variance = 0.0
-    for seeds in parts:
+    for seeds in criteria:
         structure = np.array([p.structure for p in seeds])
         appearance = np.array([p.appearance for p in seeds])
         total = structure * appearance

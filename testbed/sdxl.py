@@ -1,8 +1,7 @@
-"""The testbed's SDXL: ComfyUI's own ``UNetModel`` under ``model_base.SDXL``, 64 and 128 channels.
+"""SDXL of the testbed: ComfyUI's own ``UNetModel`` under ``model_base.SDXL``, 64 and 128 channels.
 
 Attention starts at the first level, where one image token is one latent pixel (16×16). What SDXL
-calls adm (image sizes, pooled text) has the place it has in SDXL and is of no effect: its layers
-stay zero.
+calls adm (image sizes, pooled text) is an input as in SDXL and has no effect: its layers stay zero.
 """
 
 import json
@@ -27,6 +26,8 @@ RESTART = 1800
 PEAK_RATE = 1.5e-3
 MATRIX_RATE = 1e-2
 WEIGHT_CAP = 50.0
+"""Largest weight of a noise level in the loss."""
+
 SDXL_FIXED = {
     "use_checkpoint": False,
     "image_size": 32,
@@ -40,9 +41,9 @@ SDXL_FIXED = {
     "use_temporal_attention": False,
     "use_temporal_resblock": False,
 }
-"""What SDXLs of any size have in common."""
+"""Configuration that SDXLs of any size share."""
 
-CONFIG = {
+CONFIG: dict[str, Any] = {
     **SDXL_FIXED,
     "model_channels": 64,
     "channel_mult": [1, 2],
@@ -55,16 +56,18 @@ CONFIG = {
     "adm_in_channels": TEXT.pooled_width + 6 * 256,
 }
 CONFIG_KEY = "unet_config"
+"""Key of the configuration in a file's metadata."""
+
 METADATA = {CONFIG_KEY: json.dumps(CONFIG)}
 
 
 def base_model(unet_config: dict[str, Any], dtype: torch.dtype, cast: torch.dtype | None = None) -> Any:
-    """An SDXL of any size, weights unset. ComfyUI's detection knows only SDXL's own widths.
+    """Build an SDXL of any size, weights unset. ComfyUI's detection knows only SDXL's own widths.
 
     Args:
-        unet_config: what ``UNetModel`` takes.
+        unet_config: arguments of ``UNetModel``.
         dtype: of the weights.
-        cast: what they are computed in, if another.
+        cast: type that is computed in, if another.
     """
     config = comfy.supported_models.SDXL(dict(unet_config))
     config.unet_config.update(unet_config)  # it sets 64 channels per head by itself
@@ -73,7 +76,7 @@ def base_model(unet_config: dict[str, Any], dtype: torch.dtype, cast: torch.dtyp
 
 
 def load_model(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> comfy.model_patcher.ModelPatcher:
-    """A MODEL from a shipped file and its metadata, in the dtypes that ComfyUI's loader would choose."""
+    """Load a MODEL from a shipped file and its metadata, in the dtypes that ComfyUI's loader would choose."""
     management = comfy.model_management
     device, supported = management.get_torch_device(), comfy.supported_models.SDXL.supported_inference_dtypes
     weight_dtype = next(iter(tensors.values())).dtype
@@ -86,10 +89,11 @@ def load_model(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> co
 
 
 def new_model() -> openaimodel.UNetModel:
-    """A fresh fp32 UNet; each block's last layer starts at zero, so every block starts as the identity."""
+    """Build an untrained fp32 UNet; each block's last layer starts at zero, so every block starts as the identity."""
     model = openaimodel.UNetModel(dtype=torch.float32, operations=comfy.ops.disable_weight_init, **CONFIG)
     for name, layer in model.named_modules():
-        for kind in (torch.nn.Linear, torch.nn.Conv2d, torch.nn.GroupNorm, torch.nn.LayerNorm):
+        kinds: tuple[Any, ...] = (torch.nn.Linear, torch.nn.Conv2d, torch.nn.GroupNorm, torch.nn.LayerNorm)
+        for kind in kinds:
             if isinstance(layer, kind):
                 kind.reset_parameters(layer)
         if name.endswith(("out_layers.3", "proj_out")) or name == "out.2":
@@ -103,7 +107,7 @@ def new_model() -> openaimodel.UNetModel:
 def _explicit_attention(
     _default: object, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, **kwargs: object
 ) -> torch.Tensor:
-    """Softmax written out: with 256 tokens twice as fast to differentiate as PyTorch's fused kernel.
+    """Compute attention with an explicit softmax, for 256 tokens twice as fast to differentiate as PyTorch's kernel.
 
     q, k, v: [B, T, heads·C] → [B, T, heads·C].
     """
@@ -123,10 +127,10 @@ def diffusion_loss(
     pooled: torch.Tensor,
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """SDXL's eps prediction at a uniform timestep; squared error of the noise, times 1 + σ² up to a cap.
+    """Compute the squared error of SDXL's eps prediction at a uniform timestep, times 1 + σ² up to a cap.
 
     That weight makes it the error of v (Progressive Distillation, section 4), which is as large at
-    high noise, where a scene is laid out, as at low noise. Uncapped, the first steps would be about
+    high noise, where a scene is laid out, as at low noise. Without the cap, the first steps would be about
     repeating the input.
 
     Args:

@@ -1,4 +1,4 @@
-"""From an image to what is seen in it: coloured blobs with a shape each. No neural net.
+"""Segmentation of an image into coloured blobs with a shape each, without a neural network.
 
 Pixels are grey (background) or belong to the palette colour nearest in hue; connected pixels of one
 colour are a blob; a blob's shape is the template that overlaps it best.
@@ -20,7 +20,7 @@ TEMPLATE_PX = 48
 
 @dataclass(frozen=True)
 class Blob:
-    """One thing seen: colour name, centre (x, y) and larger side in pixels of a 128-pixel image.
+    """Blob of an image: colour name, centre (x, y) and larger side in pixels of a 128-pixel image.
 
     ``overlap[shape]`` is the intersection over union with that shape's template at the blob's size.
     """
@@ -34,17 +34,18 @@ class Blob:
 
     @property
     def shape(self) -> str:
+        """Name of the shape that overlaps the blob best."""
         return max(self.overlap, key=self.overlap.get)
 
 
 def _hue(rgb: np.ndarray) -> np.ndarray:
-    """Hue angle in radians of [..., 3] colours, from the plane perpendicular to grey."""
+    """Compute the hue angle of [..., 3] colours in radians, in the plane perpendicular to grey."""
     red, green, blue = np.moveaxis(rgb, -1, 0)
     return np.arctan2(np.sqrt(3) * (green - blue), 2 * red - green - blue)
 
 
 def colour_map(image: np.ndarray) -> np.ndarray:
-    """[H, W, 3] in 0…1 → int [H, W]: index into ``COLOURS``, or -1 where the pixel is grey."""
+    """Sort pixels by colour, [H, W, 3] in 0…1 → int [H, W]: index into ``COLOURS``, or -1 where the pixel is grey."""
     planes = np.nan_to_num(np.moveaxis(image, -1, 0).astype(np.float32, order="C"))
     red, green, blue = smooth = ndimage.gaussian_filter(planes, sigma=(0, 0.7, 0.7)).clip(0, 1)
     chroma = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
@@ -57,25 +58,25 @@ def colour_map(image: np.ndarray) -> np.ndarray:
 
 
 def opened(mask: np.ndarray) -> np.ndarray:
-    """Binary opening by 3×3 pixels of bool [H, W]: what a 3×3 square inside of the mask can cover."""
+    """Compute the binary opening of bool [H, W] by 3×3 pixels: the union of all 3×3 squares inside of the mask."""
     core = mask[:-2] & mask[1:-1] & mask[2:]
     core = core[:, :-2] & core[:, 1:-1] & core[:, 2:]
-    found = np.zeros_like(mask)
+    covered = np.zeros_like(mask)
     height, width = core.shape
     for row, column in np.ndindex(3, 3):
-        found[row : row + height, column : column + width] |= core
-    return found
+        covered[row : row + height, column : column + width] |= core
+    return covered
 
 
 def filled(mask: np.ndarray) -> np.ndarray:
-    """The mask with its holes filled: background that can't be reached from outside."""
+    """Fill the holes of a mask: background that can't be reached from outside."""
     outside, _ = ndimage.label(np.pad(~mask, 1, constant_values=True))
     return outside[1:-1, 1:-1] != outside[0, 0]
 
 
 @lru_cache
 def _templates() -> np.ndarray:
-    """Each shape filling a square of ``TEMPLATE_PX``, centred by its bounding box: 0 or 1 [shape, pixel]."""
+    """Draw each shape into a square of ``TEMPLATE_PX`` that its bounding box fills: 0 or 1 [shape, pixel]."""
     axis = (np.arange(TEMPLATE_PX) + 0.5) - TEMPLATE_PX / 2
     x, y = np.meshgrid(axis, axis)
     extent = TEMPLATE_PX / 2
@@ -85,7 +86,7 @@ def _templates() -> np.ndarray:
 
 
 def _overlaps(mask: np.ndarray) -> dict[str, float]:
-    """Intersection over union of a bounding-box crop with each shape, aspect ratio kept."""
+    """Compute the intersection over union of a bounding-box crop with each shape, aspect ratio kept."""
     height, width = mask.shape
     side = max(height, width)
     rows = (np.arange(TEMPLATE_PX) + 0.5) / TEMPLATE_PX * side - (side - height) / 2
@@ -99,7 +100,7 @@ def _overlaps(mask: np.ndarray) -> dict[str, float]:
 
 
 def find_blobs(image: np.ndarray) -> list[Blob]:
-    """What an image shows, the largest first. Any size of image, blurred or noisy; [H, W, 3] in 0…1."""
+    """Find the blobs of an image, the largest first; [H, W, 3] in 0…1 of any size, blurred or noisy."""
     scale = 128 / image.shape[0]
     colours = colour_map(image)
     blobs = []
@@ -108,12 +109,12 @@ def find_blobs(image: np.ndarray) -> list[Blob]:
             continue
         labels, _ = ndimage.label(opened(colours[window] == index))  # rims between two colours are no objects
         areas = np.bincount(labels.ravel()) * scale**2
-        for label, part in enumerate(ndimage.find_objects(labels), start=1):
+        for label, box in enumerate(ndimage.find_objects(labels), start=1):
             if areas[label] < AREA_MIN_PX:
                 continue
-            mask = filled(labels[part] == label)
+            mask = filled(labels[box] == label)
             row, column = (np.arange(n) @ mask.sum(axis=1 - axis) / mask.sum() for axis, n in enumerate(mask.shape))
-            top, left = (outer.start + inner.start for outer, inner in zip(window, part))
+            top, left = (outer.start + inner.start for outer, inner in zip(window, box))
             x, y = (column + left + 0.5) * scale, (row + top + 0.5) * scale
             blobs.append(Blob(colour, x, y, max(mask.shape) * scale, float(areas[label]), _overlaps(mask)))
     return sorted(blobs, key=lambda blob: -blob.area)

@@ -1,4 +1,4 @@
-"""The text side: ComfyUI's own CLIP classes around small text transformers, one for FLUX, two for SDXL.
+"""Text encoders of the testbed: ComfyUI's own CLIP classes with small text transformers, one for FLUX, two for SDXL.
 
 The tokenizer is the real CLIP one (49 408 tokens), of which prompts use about thirty. Training and
 the shipped file hold only those rows of the token tables; ``build_clip`` lays them out as full
@@ -24,7 +24,7 @@ TABLE = "text_model.embeddings.token_embedding.weight"
 
 
 def _config(width: int, layers: int, activation: str) -> dict[str, Any]:
-    """What ComfyUI's CLIP text model is built from."""
+    """Return the configuration of one of ComfyUI's CLIP text models."""
     return {
         "num_hidden_layers": layers,
         "hidden_size": width,
@@ -37,7 +37,7 @@ def _config(width: int, layers: int, activation: str) -> dict[str, Any]:
 
 
 class FluxClip(comfy.sd1_clip.SD1ClipModel):
-    """CLIP-L alone, with the projected pooled output that FLUX takes."""
+    """CLIP-L alone, with the projected pooled output that FLUX reads."""
 
     def __init__(self, device="cpu", dtype=None, model_options: dict | None = None) -> None:
         layers = comfy.sd1_clip.SDClipModel
@@ -46,16 +46,16 @@ class FluxClip(comfy.sd1_clip.SD1ClipModel):
 
 @dataclass(frozen=True)
 class TextSide:
-    """The text encoders of one family.
+    """Text encoders of one family.
 
     Attributes:
-        configs: per encoder, by ComfyUI's name of it, its configuration; the context is their
+        configs: configuration of each encoder, by ComfyUI's name; the context is their
             outputs side by side, the pooled output that of the last.
-        target: the tokenizer and the CLIP class.
-        layer: which layer's output is the context, as ``SDClipModel`` counts; None for the last,
+        target: tokenizer and CLIP class.
+        layer: number of the layer whose output is the context, as ``SDClipModel`` counts; None for the last,
             normalised.
-        pads: per encoder, the token that fills up its chunk.
-        embedding_std: of the fresh token tables; where nothing normalises the context, it has to
+        pads: token that fills up a chunk, for each encoder.
+        embedding_std: of the untrained token tables; where nothing normalises the context, it has to
             start at the size that attention expects.
     """
 
@@ -72,24 +72,26 @@ class TextSide:
 
     @property
     def pooled_width(self) -> int:
+        """Width of the pooled output."""
         return list(self.configs.values())[-1]["hidden_size"]
 
     @property
     def metadata_config(self) -> str:
-        """What a shipped file says about how it was made."""
+        """Configuration of the encoders as JSON, for the metadata of a shipped file."""
         return json.dumps(self.configs if len(self.configs) > 1 else next(iter(self.configs.values())))
 
     @property
     def options(self) -> dict[str, Any]:
-        """The sizes, as ComfyUI's own classes take them."""
+        """Configurations as options of ComfyUI's own classes."""
         return {f"clip_{name}_model_config": config for name, config in self.configs.items()}
 
     @property
     def tokenizer_data(self) -> dict[str, int]:
+        """Length of a chunk, as an option of ComfyUI's own tokenizers."""
         return {f"clip_{name}_max_length": MAX_TOKENS for name in self.configs}
 
     def prefix(self, name: str) -> str:
-        """Where an encoder's tensors are in the shipped file."""
+        """Return the prefix of an encoder's tensors in a shipped file."""
         return f"{name}." if len(self.configs) > 1 else ""
 
 
@@ -110,7 +112,7 @@ SDXL_TEXT = TextSide(
 
 
 def build_clip(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> comfy.sd.CLIP:
-    """A real ``comfy.sd.CLIP`` from the shipped file's tensors and metadata.
+    """Build a real ``comfy.sd.CLIP`` from a shipped file's tensors and metadata.
 
     Raises:
         ValueError: the file was made for another text model than this code builds.
@@ -121,7 +123,7 @@ def build_clip(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> co
         raise ValueError("This text encoder file has another configuration than this pack's: train it again.")
     tensors = dict(tensors)
     unknown, ids = int(metadata["unknown_row"]), tensors.pop("token_ids").long()
-    state = {}
+    state: dict[str, torch.Tensor] = {}
     for name in side.configs:
         prefix = side.prefix(name)
         own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

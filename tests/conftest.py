@@ -1,11 +1,9 @@
 """What every test relies on: the pack is importable as ``diffusion_probe``, without ComfyUI."""
 
 import os
-import runpy
 import sys
 from pathlib import Path
 from random import Random
-from types import SimpleNamespace
 
 import pytest
 
@@ -13,8 +11,12 @@ import pytest
 # Set before torch is imported; the real server that the tests start inherits it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-ROOT = str(Path(__file__).resolve().parent.parent)
-sys.path.insert(0, ROOT)
+TESTS = Path(__file__).resolve().parent
+pytest.register_assert_rewrite("support")
+sys.path[:0] = [str(TESTS), str(TESTS.parent)]
+import support  # noqa: E402, F401  (as `dev`; `tests` leaves the path again, its `comfy` and `server` are not ComfyUI's)
+
+sys.path.remove(str(TESTS))
 import dev  # noqa: E402, F401  (found once, its modules are importable; the root leaves the path again)
 import engine  # noqa: E402, F401  (as `dev`, which is used without the pack)
 from training.client import loader  # noqa: E402
@@ -24,8 +26,10 @@ loader.use_pack()  # takes the root off sys.path again
 
 @pytest.fixture(scope="session")
 def record():
-    """Writes a small dataset: ``record(folder, prompts=24, …)``, see ``recorded.py``."""
-    return runpy.run_path(str(Path(__file__).with_name("recorded.py")))["record"]
+    """Writes a small dataset: ``record(folder, prompts=24, …)``, see ``support/recorded.py``."""
+    from support.recorded import record
+
+    return record
 
 
 @pytest.fixture
@@ -56,13 +60,22 @@ def write_probe():
 
 
 @pytest.fixture(scope="session")
-def hostile():
-    """Draws hostile values, see ``hostile.py``."""
-    return SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("hostile.py"))))
+def reward_of():
+    """Makes a reward of a function: ``reward_of(lambda images, prompts: …, label="brightness")``."""
+    from diffusion_probe.engine.core.reward import Reward
+
+    class FunctionReward(Reward):
+        def __init__(self, function, label="brightness"):
+            self.function, self.label = function, label
+
+        def score(self, images, prompts):
+            return self.function(images, prompts)
+
+    return FunctionReward
 
 
 @pytest.fixture
-def draws(hostile):
+def draws():
     """Hostile inputs are drawn with ``Random(seed)`` for each seed of this, ten in all. The long run draws more, and
     others: ``HOSTILE_DRAWS=200 HOSTILE_SEED=7 python -m dev.test -k hostile``."""
     first, count = int(os.environ.get("HOSTILE_SEED", 0)), int(os.environ.get("HOSTILE_DRAWS", 10))

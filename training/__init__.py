@@ -1,1 +1,1 @@
-"""Recording, training, and the statistics by which every probe is judged."""
+"""Recording of datasets, training of probes, and the statistics by which every probe is measured."""

@@ -1,4 +1,4 @@
-"""The command line of recording and training."""
+"""Command line of recording, training and evaluation, ``python -m training``."""
 
 import argparse
 import json
@@ -9,34 +9,71 @@ from typing import Any
 
 import torch
 
+from ..engine.core.files import replace_file
 from ..probe_models.probe_file import KINDS, load_probe
-from .client import record as recording_client
-from .fitting.fit import Recipe
+from .client import record as client
+from .fitting.recipe import Recipe
 
 SUFFIX = ".safetensors"
+"""Ending of a probe's file."""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """``python -m training …``."""
-    parser = argparse.ArgumentParser(prog="python -m training", description="Record, train and evaluate probes.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    recording_client.add_arguments(
-        commands.add_parser("record", help="record a workflow with Record Probe Data on a running ComfyUI")
+    """Run ``python -m training`` with some arguments, those of the command line by default."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training",
+        description="Records datasets of sampler runs, trains probes on them and evaluates these. "
+        "python -m training COMMAND --help lists the options of a command.",
     )
-    record = commands.add_parser("record-testbed", help="record a testbed model, in this process")
-    record.add_argument("--model", choices=("flux", "sdxl"), required=True)
-    record.add_argument("--out", type=Path, required=True, help="folder of the dataset; what is there already stays")
-    record.add_argument("--prompts", type=int, default=2000)
-    record.add_argument("--seeds", type=int, default=8, help="per prompt")
-    record.add_argument("--seed", type=int, default=1, help="of prompts and noise")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    client.add_arguments(
+        commands.add_parser(
+            "record",
+            help="record a workflow with Record Probe Data on a running ComfyUI",
+            description="Records a workflow with Record Probe Data on a running ComfyUI: for each prompt as many seeds "
+            "as wanted. Runs that the dataset has already are passed over, so the same command goes on after a stop.",
+        )
+    )
+    _add_record_testbed(commands)
+    _add_train(commands)
+    _add_evaluate(commands)
+    options = parser.parse_args(arguments)
+    try:
+        options.run(options)
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"{parser.prog}: {error}") from error
+    except KeyboardInterrupt:
+        raise SystemExit(f"{parser.prog}: interrupted. What was written is kept: the same command goes on.") from None
+
+
+def _add_record_testbed(commands: Any) -> None:
+    record = commands.add_parser(
+        "record-testbed",
+        help="record a testbed model, in this process",
+        description="Records a testbed model in this process, without a server, with the ground truth as labels. "
+        "Prompts that the dataset has already are passed over.",
+    )
+    record.add_argument("--model", choices=("flux", "sdxl"), required=True, help="the testbed model")
+    record.add_argument("--out", type=Path, required=True, help="folder of the dataset")
+    record.add_argument("--prompts", type=int, default=2000, help="number of training prompts (default: %(default)s)")
+    record.add_argument("--seeds", type=int, default=8, help="number of seeds per prompt (default: %(default)s)")
+    record.add_argument("--seed", type=int, default=1, help="seed of prompts and noise (default: %(default)s)")
     record.add_argument("--full-precision", action="store_true", help="compute in float32, as ComfyUI does on a CPU")
     record.add_argument(
-        "--size", type=_side, nargs=2, default=(128, 128), metavar=("HEIGHT", "WIDTH"), help="of the images, in pixels"
+        "--size",
+        type=_side,
+        nargs=2,
+        default=(128, 128),
+        metavar=("HEIGHT", "WIDTH"),
+        help="of the images, in pixels (default: 128 128)",
     )
     record.add_argument(
         "--part", type=_part, default=(0, 1), help="i/n: every n-th prompt from the i-th on, for n processes at once"
     )
     record.set_defaults(run=_record_testbed)
+
+
+def _add_train(commands: Any) -> None:
     train = commands.add_parser(
         "train",
         help="train a probe on a recorded dataset",
@@ -50,23 +87,54 @@ def main(arguments: list[str] | None = None) -> None:
         type=_probe_file,
         required=True,
         metavar="FILE",
-        help="the probe's file, .safetensors; replaced if it is there",
+        help="the probe's file, .safetensors; a file of that name is replaced",
     )
-    train.add_argument("--kind", choices=KINDS, default="joint", help="which network (default: joint)")
+    train.add_argument("--kind", choices=KINDS, default="joint", help="kind of the network (default: %(default)s)")
     train.add_argument(
-        "--labels", default="", help="names, commas between; the score first; default: what was recorded"
+        "--labels", default="", help="names of labels with commas between them, the score first; empty: all, at most 3"
     )
-    train.add_argument("--steps", type=int, default=Recipe.steps, help="at most; it stops when nothing gets better")
-    train.add_argument("--seed", type=int, default=0, help="of weights and batches")
-    train.add_argument("--prompts", type=int, default=Recipe.prompts, help="in a batch")
-    train.add_argument("--rows", type=int, default=Recipe.rows, help="of each prompt in a batch")
-    train.add_argument("--rate", type=float, default=Recipe.rate, help="peak learning rate of AdamW")
-    train.add_argument("--matrix-rate", type=float, default=Recipe.matrix_rate, help="of Muon, for matrices; 0: AdamW")
-    train.add_argument("--listwise", type=float, default=1.0, help="weight of the ranking loss; 0: squared error alone")
-    train.add_argument("--low-first", type=float, default=0.0, help="how much more often low-scored prompts are drawn")
-    train.add_argument("--network", type=_sizes, default={}, help='sizes, as JSON: {"width": 128, "layers": 4}')
-    train.add_argument("--device", default="cpu", help="cpu, cuda …")
+    train.add_argument(
+        "--steps",
+        type=int,
+        default=Recipe.steps,
+        help="most training steps; it stops when nothing gets better (default: %(default)s)",
+    )
+    train.add_argument("--seed", type=int, default=0, help="seed of weights and batches (default: %(default)s)")
+    train.add_argument(
+        "--prompts", type=int, default=Recipe.prompts, help="number of prompts in a batch (default: %(default)s)"
+    )
+    train.add_argument(
+        "--rows", type=int, default=Recipe.rows, help="number of rows of each prompt in a batch (default: %(default)s)"
+    )
+    train.add_argument(
+        "--rate", type=float, default=Recipe.rate, help="peak learning rate of AdamW (default: %(default)s)"
+    )
+    train.add_argument(
+        "--matrix-rate",
+        type=float,
+        default=Recipe.matrix_rate,
+        help="peak rate of Muon, for matrices; 0: AdamW (default: %(default)s)",
+    )
+    train.add_argument(
+        "--listwise",
+        type=float,
+        default=Recipe.listwise,
+        help="weight of the ranking loss; 0: squared error alone (default: %(default)s)",
+    )
+    train.add_argument(
+        "--low-first",
+        type=float,
+        default=Recipe.low_first,
+        help="how much more often low-scored prompts are drawn (default: %(default)s)",
+    )
+    train.add_argument(
+        "--network", type=_sizes, default={}, help='sizes of the network, as JSON: {"width": 128, "layers": 4}'
+    )
+    train.add_argument("--device", default="cpu", help="cpu, cuda … (default: %(default)s)")
     train.set_defaults(run=_train)
+
+
+def _add_evaluate(commands: Any) -> None:
     evaluate = commands.add_parser(
         "evaluate",
         help="measure a probe on recorded prompts that it was not trained on",
@@ -78,18 +146,13 @@ def main(arguments: list[str] | None = None) -> None:
     evaluate.add_argument("probe", type=Path, metavar="PROBE", help="the probe's file, .safetensors")
     evaluate.add_argument("dataset", type=Path, metavar="DATASET", help="folder of the dataset")
     evaluate.add_argument(
-        "--out", type=_table, required=True, metavar="FILE", help="FILE.json; FILE.png goes beside it"
+        "--out", type=_table, required=True, metavar="FILE", help="FILE.json; FILE.png is written beside it"
     )
-    evaluate.add_argument("--seed", type=int, default=0, help="of random scores, ties and intervals")
-    evaluate.add_argument("--device", default="cpu", help="cpu, cuda …")
+    evaluate.add_argument(
+        "--seed", type=int, default=0, help="seed of random scores, ties and intervals (default: %(default)s)"
+    )
+    evaluate.add_argument("--device", default="cpu", help="cpu, cuda … (default: %(default)s)")
     evaluate.set_defaults(run=_evaluate)
-    given = parser.parse_args(arguments)
-    try:
-        given.run(given)
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"{parser.prog}: {error}") from error
-    except KeyboardInterrupt:
-        raise SystemExit(f"{parser.prog}: interrupted. What was written is kept: the same command goes on.") from None
 
 
 def _probe_file(text: str) -> Path:
@@ -125,12 +188,12 @@ def _sizes(text: str) -> dict[str, Any]:
     return sizes
 
 
-def _record_testbed(given: argparse.Namespace) -> None:
+def _record_testbed(options: argparse.Namespace) -> None:
     from .testbed_recording import TestbedRecorder
 
-    half, size = not given.full_precision, tuple(given.size)
-    recorder = TestbedRecorder(given.model, given.out, given.seeds, given.seed, half, size)
-    recorder.record(given.prompts, given.part)
+    half, size = not options.full_precision, tuple(options.size)
+    recorder = TestbedRecorder(options.model, options.out, options.seeds, options.seed, half, size)
+    recorder.record(options.prompts, options.part)
 
 
 def _device(name: str) -> str:
@@ -141,29 +204,30 @@ def _device(name: str) -> str:
     return name
 
 
-def _train(given: argparse.Namespace) -> None:
+def _train(options: argparse.Namespace) -> None:
     from . import report
     from .dataset.folder import Dataset
-    from .fitting.choices import recipe_for
     from .fitting.probe_training import train_probe
+    from .fitting.recipe import recipe_for
 
     report.require_drawing()
-    dataset = Dataset(given.dataset)
+    dataset = Dataset(options.dataset)
     names = ("steps", "seed", "prompts", "rows", "rate", "matrix_rate", "listwise", "low_first", "network")
-    recipe = recipe_for(dataset, given.kind, given.labels, **{name: getattr(given, name) for name in names})
+    recipe = recipe_for(dataset, options.kind, options.labels, **{name: getattr(options, name) for name in names})
     command = f"python -m training {shlex.join(sys.argv[1:])}"
-    trained = train_probe(given.dataset, given.out, recipe, _device(given.device), command)
-    report.save(report.training_report(given.out.stem, trained, dataset), given.out.with_suffix(".png"))
-    print(report.training_text(given.out.name, trained, len(dataset.damaged)))
+    trained = train_probe(options.dataset, options.out, recipe, _device(options.device), command)
+    report.save(report.training_report(options.out.stem, trained, dataset), options.out.with_suffix(".png"))
+    print(report.training_text(options.out.name, trained, len(dataset.damaged)))
 
 
-def _evaluate(given: argparse.Namespace) -> None:
+def _evaluate(options: argparse.Namespace) -> None:
     from . import report
     from .evaluation import evaluate_probe
 
     report.require_drawing()
-    found = evaluate_probe(load_probe(given.probe), given.dataset, given.seed, _device(given.device))
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(found.to_json(), indent=1, allow_nan=False) + "\n")
-    report.save(report.evaluation_report(found), given.out.with_suffix(".png"))
-    print(found.text())
+    evaluation = evaluate_probe(load_probe(options.probe), options.dataset, options.seed, _device(options.device))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(evaluation.to_json(), indent=1, allow_nan=False) + "\n"
+    replace_file(options.out, lambda path: path.write_text(text))
+    report.save(report.evaluation_report(evaluation), options.out.with_suffix(".png"))
+    print(evaluation.text())

@@ -1,4 +1,4 @@
-"""What a trained probe is worth on recorded prompts that it did not learn from, beside every baseline."""
+"""Evaluation of a trained probe and every baseline on recorded prompts that it was not trained on."""
 
 import copy
 from collections.abc import Callable
@@ -15,25 +15,25 @@ from .dataset.batches import Batches
 from .dataset.folder import Dataset, is_validation, prompt_digest
 from .dataset.projection import dataset_projection
 from .dataset.run_record import RunRecord
-from .fitting.figures import progress_by_moment
 from .fitting.fit import check_labels
+from .fitting.held_out import progress_by_moment
 from .metrics import accuracy, protocol
 from .metrics.validation import Scored, score_groups, with_enough_rows
 
 BY = "moment"
-"""The key of the rows' noise level, for people."""
+"""Key of a row's noise level as a text."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A measurement.
+    """Result of an evaluation.
 
     Attributes:
-        probe: its name.
-        label: the unit of its score.
-        which: prompts it was measured on, as a sentence.
+        probe: name of the probe.
+        label: unit of its score.
+        which: the prompts that it was measured on, as a sentence.
         scored: scores and labels.
-        rows: see :func:`moment_rows`.
+        rows: of the table, see :func:`moment_rows`.
         left_out: files and prompts that don't count, as sentences.
     """
 
@@ -45,7 +45,7 @@ class Evaluation:
     left_out: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values, without the single scores."""
+        """Return the evaluation as plain values, without the single scores."""
         return {
             "probe": self.probe,
             "label": self.label,
@@ -55,11 +55,11 @@ class Evaluation:
         }
 
     def table(self) -> str:
-        """The rows as Markdown."""
+        """Write the rows as a Markdown table."""
         return table_of(self.rows)
 
     def text(self) -> str:
-        """All of it."""
+        """Write the evaluation as text for people."""
         return "\n\n".join([f"{self.probe}, measured in {self.label}, {self.which}", self.table(), *self.left_out])
 
 
@@ -73,10 +73,11 @@ def evaluate_probe(
     """Measure a probe on a dataset, on the prompts that it was not trained on.
 
     Args:
+        probe: to be measured.
         folder: of the dataset.
         seed: of random scores, ties and intervals.
-        device: where to compute.
-        watch: called before every batch with how many rows are done, and of how many.
+        device: of the network.
+        watch: called before every batch with the number of rows done and that of all rows.
 
     Raises:
         ValueError: the dataset is of another family, other layers or labels, or holds no other prompts.
@@ -87,10 +88,10 @@ def evaluate_probe(
     runs, which = unseen_runs(probe, dataset)
     check_labels(runs, (probe.label,))
     batches = Batches(dataset, runs, probe.needs, (probe.label,), numbers)
-    left_out = ()
+    left_out: tuple[str, ...] = ()
     if not batches.groups:
         raise ValueError(
-            "no prompt of the dataset has two seeds that were looked at alike, so there is no choice to measure. "
+            "no prompt of the dataset has two seeds captured at the same moments, so there is no choice to measure. "
             "Record several seeds of each prompt."
         )
     enough = with_enough_rows(batches.groups)
@@ -102,12 +103,12 @@ def evaluate_probe(
     count = min(len(group.rows) for group in batches.groups)
     done, rows = 0, sum(count * len(group.runs[0].moments) for group in batches.groups)
 
-    def tell(_: Any, given: tuple) -> None:
+    def count_rows(_: Any, arguments: tuple) -> None:
         nonlocal done
         watch(done, rows)
-        done += len(given[0].percent)
+        done += len(arguments[0].percent)
 
-    network.register_forward_pre_hook(tell)
+    network.register_forward_pre_hook(count_rows)
     scored = score_groups(network, batches, torch.device(device))
     shares = progress_by_moment(runs)
     if dataset.damaged:
@@ -116,7 +117,7 @@ def evaluate_probe(
 
 
 def unseen_runs(probe: LearnedProbe, dataset: Dataset) -> tuple[list[RunRecord], str]:
-    """Runs of prompts that the probe was not trained on, and which these are.
+    """Return the runs of prompts that the probe was not trained on, and a sentence that says which these are.
 
     Raises:
         ValueError: there are none.
@@ -132,7 +133,7 @@ def unseen_runs(probe: LearnedProbe, dataset: Dataset) -> tuple[list[RunRecord],
     prompts = {run.prompt for run in runs}
     if not prompts:
         raise ValueError(
-            f"“{probe.name}” was trained on every prompt of the dataset {dataset.folder.name}, so that nothing can be "
+            f'"{probe.name}" was trained on every prompt of the dataset {dataset.folder.name}, so that nothing can be '
             "learnt from it about new ones. Record other prompts into another dataset."
         )
     if any(is_validation(prompt) for prompt in prompts) and len(runs) < len(dataset.runs):
@@ -144,13 +145,13 @@ def _block_numbers(probe: LearnedProbe, dataset: Dataset) -> list[int]:
     header, name = dataset.header, dataset.folder.name
     if header.family != probe.family:
         raise ValueError(
-            f"“{probe.name}” was trained for {probe.family}, and the dataset {name} was recorded with {header.family}. "
+            f'"{probe.name}" was trained for {probe.family}, and the dataset {name} was recorded with {header.family}. '
             f"Name a dataset of a {probe.family} model, or connect a probe for {header.family}."
         )
     missing = [block for block in probe.blocks if block not in header.blocks]
     if missing:
         raise ValueError(
-            f"“{probe.name}” reads the attention of {', '.join(missing)}, and the dataset {name} holds that of "
+            f'"{probe.name}" reads the attention of {", ".join(missing)}, and the dataset {name} holds that of '
             f"{', '.join(header.blocks)}. Name a dataset of the model that the probe was trained for."
         )
     return [header.blocks.index(block) for block in probe.blocks]
@@ -162,17 +163,17 @@ def _check_projection(probe: LearnedProbe, dataset: Dataset) -> None:
     projection = dataset_projection(dataset.folder)
     if probe.projection is None or projection is None or not torch.equal(projection, probe.projection):
         raise ValueError(
-            f"“{probe.name}” reads activations, and those of the dataset {dataset.folder.name} were shortened in "
+            f'"{probe.name}" reads activations, and those of the dataset {dataset.folder.name} were shortened in '
             "another way than those that it was trained on. To record a dataset that both can read, copy "
             "projection.safetensors of the training dataset into the new folder before the first run."
         )
 
 
 def moment_rows(scored: Scored, shares: dict[float, float], name: str, seed: int = 0) -> list[dict[str, Any]]:
-    """One row of figures per noise level, for the probe and every baseline.
+    """Compute one row of statistics per noise level, for the probe and every baseline.
 
-    Text-only is the mean label of the prompt's other rows. That falls as the own label rises, which
-    would count against it within a prompt; all that it says there is that all rows are alike.
+    The baseline text-only scores a row by the mean label of the prompt's other rows. That falls as the row's own label
+    rises, which would count against it within a prompt; so within prompts it scores all rows alike.
 
     Args:
         scored: scores and labels of prompts that the probe was not trained on.
@@ -188,13 +189,13 @@ def moment_rows(scored: Scored, shares: dict[float, float], name: str, seed: int
         at = {BY: f"{percent:.1%}".replace(".0%", "%"), "percent": percent, "progress": shares[percent]}
         alike = np.repeat(labels.mean(1, keepdims=True), labels.shape[1], axis=1)
         others = (labels.sum(1, keepdims=True) - labels) / (labels.shape[1] - 1)
-        given = {
+        compared = {
             name: scores,
             "random": np.random.default_rng([seed, 1]).random(labels.shape),
             "text-only": alike,
             "oracle": labels,
         }
-        for probe, values in given.items():
+        for probe, values in compared.items():
             row = {"probe": probe, **at, **accuracy.figures(values, labels, n, seed, subset)}
             if probe == "text-only":
                 row |= protocol.pooled(others, labels, seed)
@@ -204,12 +205,12 @@ def moment_rows(scored: Scored, shares: dict[float, float], name: str, seed: int
 
 
 def table_of(rows: list[dict[str, Any]]) -> str:
-    """Rows of :func:`moment_rows` as Markdown."""
+    """Write rows of :func:`moment_rows` as a Markdown table."""
     return accuracy.table(rows, BY, accuracy.POOLED, ("prompts",))
 
 
 def _finite(value: Any) -> Any:
-    """The value, None for what is undefined."""
+    """Return a value, None for one that is undefined."""
     if isinstance(value, float) and not np.isfinite(value):
         return None
     if isinstance(value, list) and not np.isfinite(value).all():

@@ -1,4 +1,4 @@
-"""A training and an evaluation as pictures: how it went, how well the probe ranks, what its scores mean."""
+"""Reports of trainings and evaluations as pictures: losses, accuracy by moment, scores against labels, calibration."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,38 +9,44 @@ import numpy as np
 import torch
 
 from ..engine.core.files import replace_file
+from ..engine.core.plotting import require_matplotlib
 from ..engine.core.texts import plain
 from .dataset.folder import Dataset
 from .evaluation import Evaluation, moment_rows, table_of
-from .fitting.figures import default_moment, progress_by_moment
+from .fitting.held_out import default_moment, progress_by_moment
 from .fitting.probe_training import Progress, Trained
 from .metrics.validation import Scored
 
 BINS = 10
+"""Number of points in the calibration's curve."""
+
 LONGEST_LABEL = 60
-"""Characters of a label that are drawn."""
+"""Largest number of characters of a label that are drawn."""
+
 INTERVALS = {"within_spearman": "within_ci", "oracle_share": "oracle_share_ci"}
+"""Keys of a row's intervals, by those of their statistics."""
+
 SMOOTHED = 50
-"""Steps over which the loss is averaged."""
+"""Number of steps over which the loss is averaged."""
 
 PANELS = 7.5
-"""Height of what is drawn above the table, in inches."""
+"""Height of the four panels above the table, in inches."""
 
 LINE = 0.132
 """Height of a line of the table, in inches."""
 
 
 def require_drawing() -> None:
-    """Nothing, if reports can be drawn: asked before what takes hours.
+    """Refuse to start what takes hours where its report can't be drawn.
 
     Raises:
-        ValueError: they can't; the message says what to install.
+        ValueError: there is no matplotlib; the message says what to install.
     """
-    curve(Progress(1))
+    require_matplotlib()
 
 
 def curve(progress: Progress) -> np.ndarray:
-    """Loss and checks so far as a small picture, uint8 ``[height, width, 3]``."""
+    """Draw losses and checks so far as a small picture, uint8 ``[height, width, 3]``."""
     with _figure(5.2, 3.2) as figure:
         _draw_losses(figure.subplots(), progress)
         figure.tight_layout()
@@ -48,23 +54,24 @@ def curve(progress: Progress) -> np.ndarray:
 
 
 def training_report(name: str, trained: Trained, dataset: Dataset) -> Any:
-    """A training as a matplotlib figure, measured on its validation prompts.
+    """Draw a training, measured on its validation prompts, as a matplotlib figure.
 
     Args:
         name: of the probe.
+        trained: result of the training.
         dataset: that it was trained on.
     """
     rows = moment_rows(trained.scored, progress_by_moment(dataset.runs), name)
     return _report(trained.card.label, trained.scored, rows, trained.progress)
 
 
-def evaluation_report(found: Evaluation) -> Any:
-    """An evaluation as a matplotlib figure."""
-    return _report(found.label, found.scored, found.rows, None)
+def evaluation_report(evaluation: Evaluation) -> Any:
+    """Draw an evaluation as a matplotlib figure."""
+    return _report(evaluation.label, evaluation.scored, evaluation.rows, None)
 
 
 def pixels(figure: Any) -> np.ndarray:
-    """A figure as uint8 ``[height, width, 3]``."""
+    """Draw a figure as pixels, uint8 ``[height, width, 3]``."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)
@@ -73,7 +80,7 @@ def pixels(figure: Any) -> np.ndarray:
 
 
 def image(figure: Any) -> torch.Tensor:
-    """A figure as ComfyUI's IMAGE, ``[1, height, width, 3]``."""
+    """Draw a figure as ComfyUI's IMAGE, ``[1, height, width, 3]``."""
     return torch.from_numpy(pixels(figure)).float()[None] / 255
 
 
@@ -83,7 +90,7 @@ def save(figure: Any, path: Path) -> None:
 
 
 def training_text(name: str, trained: Trained, damaged: int = 0) -> str:
-    """What a training came to, in a few lines."""
+    """Describe the result of a training in a few lines."""
     card, progress, held_out = trained.card, trained.progress, trained.card.held_out
     lines = [
         f"{name}: {card.kind} for {card.family}, learnt {', '.join(card.heads)} from {card.images} images of "
@@ -99,7 +106,7 @@ def training_text(name: str, trained: Trained, damaged: int = 0) -> str:
     if not card.skilled:
         lines.append(
             "Picking by its score gains less than full images of other seeds at equal cost: it counts as unskilled and "
-            "drops nothing unless you say “use anyway”. Record more prompts."
+            'drops nothing unless you say "use anyway". Record more prompts.'
         )
     if damaged:
         lines.append(f"{damaged} recorded runs can't be used and were left out; the log names them.")
@@ -108,21 +115,14 @@ def training_text(name: str, trained: Trained, damaged: int = 0) -> str:
 
 @contextmanager
 def _figure(width: float, height: float) -> Iterator[Any]:
-    """A figure to draw on in the block. Its texts stand there as they are written: a dollar sign begins no formula.
+    """Make a figure to draw on in the block. Its texts are drawn as they are written: a dollar sign begins no formula.
 
     Raises:
         ValueError: there is no matplotlib.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ValueError(
-            "reports are drawn by matplotlib, which is not installed. In the pack's folder run "
-            "pip install -r requirements.txt with ComfyUI's Python, and restart ComfyUI."
-        ) from error
+    matplotlib = require_matplotlib()
     with matplotlib.rc_context({"text.parse_math": False, "text.usetex": False}):
-        yield Figure((width, height), dpi=100)
+        yield matplotlib.figure.Figure((width, height), dpi=100)
 
 
 def _report(label: str, scored: Scored, rows: list[dict[str, Any]], progress: Progress | None) -> Any:
@@ -133,10 +133,10 @@ def _report(label: str, scored: Scored, rows: list[dict[str, Any]], progress: Pr
     with _figure(10, height) as figure:
         inside = {"top": 1 - 0.35 / height, "bottom": (below + 0.7) / height, "left": 0.08, "right": 0.97}
         grid = figure.add_gridspec(2, 2, hspace=0.4, wspace=0.4, **inside)
-        first, second, third, fourth = (figure.add_subplot(grid[place // 2, place % 2]) for place in range(4))
-        _draw_figure_by_moment(second, rows, "oracle_share", "oracle share")
+        first, second, third, fourth = (figure.add_subplot(grid[number // 2, number % 2]) for number in range(4))
+        _draw_by_moment(second, rows, "oracle_share", "oracle share")
         if progress is None:
-            _draw_figure_by_moment(first, rows, "within_spearman", "ρ within prompts")
+            _draw_by_moment(first, rows, "within_spearman", "ρ within prompts")
         else:
             _draw_losses(first, progress)
         percent = default_moment(scored)
@@ -149,7 +149,7 @@ def _report(label: str, scored: Scored, rows: list[dict[str, Any]], progress: Pr
 
 
 def _columns(markdown: str) -> str:
-    """A Markdown table with columns of equal width."""
+    """Write a Markdown table with columns of equal width, without its lines."""
     lines = [line.strip("|").split("|") for line in markdown.splitlines()]
     cells = [[cell.strip() for cell in line] for number, line in enumerate(lines) if number != 1]
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
@@ -170,15 +170,15 @@ def _draw_losses(axes: Any, progress: Progress) -> None:
     checks.set_ylabel("ρ within validation prompts", color="tab:green")
 
 
-def _draw_figure_by_moment(axes: Any, rows: list[dict[str, Any]], key: str, name: str) -> None:
-    """One figure over the noise level: the probe with its interval, and the baselines."""
+def _draw_by_moment(axes: Any, rows: list[dict[str, Any]], key: str, name: str) -> None:
+    """Draw a statistic over the noise level: that of the probe with its interval, and those of the baselines."""
     interval = INTERVALS[key]
     for number, probe in enumerate(dict.fromkeys(row["probe"] for row in rows)):
-        some = [row for row in rows if row["probe"] == probe and row[key] is not None and row[interval] is not None]
-        at = [100 * row["percent"] for row in some]
-        axes.plot(at, [row[key] for row in some], "o-" if number == 0 else ".--", label=probe)
+        known = [row for row in rows if row["probe"] == probe and row[key] is not None and row[interval] is not None]
+        at = [100 * row["percent"] for row in known]
+        axes.plot(at, [row[key] for row in known], "o-" if number == 0 else ".--", label=probe)
         if number == 0:
-            axes.fill_between(at, *zip(*(row[interval] for row in some)) if some else ([], []), alpha=0.2)
+            axes.fill_between(at, [row[interval][0] for row in known], [row[interval][1] for row in known], alpha=0.2)
     axes.set(title=f"{name}, 95 % interval over prompts", xlabel="noise range done, %", ylabel=name)
     axes.legend(fontsize=7)
 
@@ -186,8 +186,8 @@ def _draw_figure_by_moment(axes: Any, rows: list[dict[str, Any]], key: str, name
 def _draw_calibration(axes: Any, scores: np.ndarray, labels: np.ndarray, label: str) -> None:
     edges = np.quantile(scores, np.linspace(0, 1, BINS + 1))
     bins = np.clip(np.searchsorted(edges, scores, side="right") - 1, 0, BINS - 1)
-    there = [number for number in range(BINS) if (bins == number).any()]
-    means = np.array([[scores[bins == number].mean(), labels[bins == number].mean()] for number in there])
+    filled = [bins == number for number in range(BINS) if (bins == number).any()]
+    means = np.array([[scores[inside].mean(), labels[inside].mean()] for inside in filled])
     axes.plot(*means.T, "o-")
     ends = [means.min(), means.max()]
     axes.plot(ends, ends, "--", color="grey")

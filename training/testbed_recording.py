@@ -1,4 +1,4 @@
-"""The fast path of recording: a testbed model, sampled in this process, judged by the ground truth."""
+"""Recording of a testbed model in this process, without a server, with the ground truth as labels."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,36 +7,35 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..engine.capture.capture import attach_probe, finished_rows
+from ..engine.capture.attach import attach_probe
 from ..engine.capture.prompt.encode import encode_words
+from ..engine.capture.read import finished_rows
 from ..engine.core.probe import CaptureAll
 from ..testbed import sample, scenes, scorer
 from ..testbed.load import load_testbed
 from .dataset.folder import run_key, run_path
-from .dataset.other_prompts import other_parts, other_prompts
-from .dataset.prompt_parts import prompt_parts
+from .dataset.labels import label_run
 from .dataset.recorder import FinishedRun, record_run
 
 MOMENTS = ((1, 3, 5, 8, 10, 15), (1, 3, 5, 8, 10, 15), (2, 4, 5, 7, 9, 12))
-"""Evaluations of a 25-step run to look at, in turn: noise levels between those that are measured, too."""
+"""Evaluations of a 25-step run to capture, prompts taking turns: also noise levels between those that are measured."""
 
 SEEDS_PER_PROMPT = 1000
+"""Distance between the first seeds of two prompts."""
 
 OTHERS = 12
-"""As ``other_prompts.OTHERS``; the ground truth looks at an image once, however many prompts ask about it."""
-
-Labels = dict[str, tuple[float, ...]]
+"""Number of other prompts as ``labels.OTHERS``; more, as the ground truth segments an image once for all prompts."""
 
 
 class TestbedRecorder:
-    """Records training prompts of a testbed model.
+    """Recorder of training prompts of a testbed model.
 
     Args:
-        name: a folder of ``testbed/models``.
+        name: of the model, a folder of ``testbed/models``.
         folder: of the dataset.
-        seeds: per prompt.
+        seeds: number of seeds per prompt.
         seed: of prompts and noise.
-        half: compute in bfloat16: half the time, and images as good.
+        half: compute in bfloat16, in half the time, with images as good.
         size: height and width of the images in pixels.
     """
 
@@ -60,10 +59,11 @@ class TestbedRecorder:
         self.pool: list[str] = []
 
     def record(self, prompts: int, part: tuple[int, int] = (0, 1)) -> None:
-        """Record so many training prompts; those that are there already are passed over.
+        """Record training prompts; those that the dataset has already are passed over.
 
         Args:
-            part: (i, n): every n-th prompt from the i-th, for n processes at once.
+            prompts: how many there are in all.
+            part: (i, n) to record every n-th prompt from the i-th, for n processes at once.
         """
         chosen = scenes.sample_scenes(prompts, self.seed, "train")
         self.pool = [scene.prompt for scene in chosen]
@@ -85,18 +85,17 @@ class TestbedRecorder:
         final = sample.sample_conditioned(model, encode_words(self.clip, prompt)[0], self.clip, seeds, size=self.size)
         images = self._decode(final)
         moments = finished_rows(model, {"samples": final})[1]
-        parts = prompt_parts(prompt, len(moments[0][0].words))
-        others = [*other_prompts(prompt, self.pool, OTHERS), *other_parts(prompt, self.pool, 2 * OTHERS)]
-        others = list(dict.fromkeys([*parts, *others]))
+
+        def score(prompts: Sequence[str]) -> dict[str, list[float]]:
+            return dict(zip(prompts, scorer.score_each(images, prompts)))
+
         return FinishedRun(
             prompt=prompt,
             seeds=tuple(seeds),
             steps=sample.STEPS,
             moments=moments,
             final=final,
-            labels=labels_of(images, prompt),
-            others=dict(zip(others, scorer.score_each(images, others))),
-            parts=parts,
+            labels=label_run(prompt, len(moments[0][0].words), self.pool, ground_truth(images, prompt), score, OTHERS),
             model=f"testbed {self.name}",
             settings={"half": self.half, "size": self.size},
         )
@@ -108,11 +107,11 @@ class TestbedRecorder:
         return vae.process_output(vae.first_stage_model.decode(latents.bfloat16()).float()).movedim(1, -1)
 
 
-def labels_of(images: Tensor, prompt: str) -> Labels:
-    """The ground truth of images and its two factors, by unit."""
-    parts = scorer.score_parts(images, [prompt])
+def ground_truth(images: Tensor, prompt: str) -> dict[str, tuple[float, ...]]:
+    """Score images ``[rows, height, width, 3]`` by the ground truth: the score and its two factors, by unit."""
+    criteria = scorer.criteria_of(images, [prompt])
     return {
-        scorer.GroundTruth.label: tuple(part.total for part in parts),
-        "structure": tuple(part.structure for part in parts),
-        "appearance": tuple(part.appearance for part in parts),
+        scorer.GroundTruth.label: tuple(each.total for each in criteria),
+        "structure": tuple(each.structure for each in criteria),
+        "appearance": tuple(each.appearance for each in criteria),
     }

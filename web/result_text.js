@@ -1,4 +1,4 @@
-// Shows the text that the nodes below send, inside the node. ComfyUI 1.47 does this for its own text nodes only.
+// Text of a node's output, shown inside the node for the nodes below. ComfyUI 1.47 shows that of its own nodes only.
 import { make } from "./board/dom.js";
 import { addElement, extend } from "./board/host.js";
 

@@ -1,4 +1,4 @@
-// Starts the boards in ComfyUI.
+// Seed boards in ComfyUI's frontend: the file that ComfyUI loads.
 import { startBoards } from "./board/boards.js";
 import * as host from "./board/host.js";
 import * as store from "./board/store.js";

@@ -1,1 +1,1 @@
-"""Training of the testbed's models, on rendered scenes."""
+"""Training of the testbed's models on rendered scenes."""

@@ -1,4 +1,4 @@
-"""``python -m dev.testbed_training train …`` from the repository's root."""
+"""Command ``python -m dev.testbed_training``, from the repository's root."""
 
 from training.client import loader
 

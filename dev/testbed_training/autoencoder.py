@@ -1,8 +1,8 @@
-"""Stage one: the small autoencoder, ComfyUI's own TAESD class, image/8: 16 latent channels for FLUX, 4 for SDXL.
+"""Training of the autoencoder, ComfyUI's own TAESD class, image/8: 16 latent channels for FLUX, 4 for SDXL.
 
-What leaves the encoder is the latent as the diffusion model sees it: about zero mean and unit
+Its encoder gives the latent as the diffusion model reads it, of about zero mean and unit
 variance. TAESD's own ``vae_scale`` and ``vae_shift`` undo the family's latent format around it, so
-the stock VAE nodes and the stock sampler agree. Three of the dimensions are pulled towards the
+the stock VAE nodes and the stock sampler agree. Three of the dimensions are trained towards the
 colours that ComfyUI's latent preview reads for the family, so the live preview shows colours too.
 """
 
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from ...testbed.render import render
 from ...testbed.scenes import sample_scenes
 from ...training.fitting.precision import bfloat16_is_fast
-from ...training.fitting.stage import Stage, generator_for
+from ...training.fitting.stage import Plan, Stage, generator_for
 from .autograd import differentiable
 
 LATENT_CHANNELS = 16
@@ -30,7 +30,7 @@ BACKGROUND = 0.88  # mean grey of the rendered backgrounds: what the preview sho
 
 
 def new_autoencoder(latent_channels: int = LATENT_CHANNELS) -> comfy.taesd.taesd.TAESD:
-    """A TAESD with fresh weights (ComfyUI's layers leave theirs uninitialised)."""
+    """Build a TAESD with random weights (ComfyUI's layers leave theirs uninitialised)."""
     model = comfy.taesd.taesd.TAESD(latent_channels=latent_channels)
     for layer in model.modules():
         if isinstance(layer, torch.nn.Conv2d):
@@ -39,7 +39,7 @@ def new_autoencoder(latent_channels: int = LATENT_CHANNELS) -> comfy.taesd.taesd
 
 
 def image_batch(seed: int, step: int, size: int, crop: int = CROP_PX) -> torch.Tensor:
-    """[size, 3, crop, crop] in 0…1: random crops of true images of training scenes."""
+    """Draw random crops of correct images of training scenes, [size, 3, crop, crop] in 0…1."""
     generator = generator_for(seed, step)
     corners = torch.randint(0, 128 - crop + 1, (size, 2), generator=generator).tolist()
     scenes = sample_scenes(size, seed * 1_000_003 + step, split="train")
@@ -56,9 +56,9 @@ def autoencoder_loss(
     latent_format: comfy.latent_formats.LatentFormat,
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """Reconstruction from a slightly noised latent, unit statistics per channel, and preview colours.
+    """Compute the loss: reconstruction from a slightly noised latent, unit statistics, and preview colours.
 
-    Coloured pixels weigh more, or the colours of small objects would come last.
+    Coloured pixels weigh more, or the colours of small objects would be learnt last.
     """
     coloured = (images.amax(1, keepdim=True) - images.amin(1, keepdim=True)) > 0.05
     weight = 1 + (OBJECT_WEIGHT - 1) * coloured
@@ -95,7 +95,7 @@ def fit_latent_format(
 def train_autoencoder(
     out: Path, steps: int, seed: int, device: torch.device, latent_format: comfy.latent_formats.LatentFormat
 ) -> tuple[comfy.taesd.taesd.TAESD, list[float]]:
-    """Train (or finish training) the autoencoder; returns it with its loss per step."""
+    """Train the autoencoder, or go on training it, and return it with the loss of each step."""
     torch.manual_seed(seed)
     channels = latent_format.latent_channels
     model = new_autoencoder(channels).to(device, memory_format=torch.channels_last)
@@ -109,6 +109,7 @@ def train_autoencoder(
 
     trained = torch.nn.ModuleDict({"encoder": model.taesd_encoder, "decoder": model.taesd_decoder})
     settings = {"stage": "vae", "seed": seed, "batch": BATCH, "crop": CROP_PX, "channels": channels}
-    losses = Stage(out / "vae.safetensors", trained, loss_of, steps, PEAK_RATE, settings, average=0.99).run()
+    plan = Plan(steps, PEAK_RATE, average=0.99)
+    losses = Stage(out / "vae.safetensors", trained, loss_of, plan, settings).run()
     fit_latent_format(model, image_batch(seed, steps + 1, 64, crop=128).to(device), latent_format)
     return model, losses

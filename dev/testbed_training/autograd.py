@@ -1,4 +1,4 @@
-"""Let autograd run through ComfyUI's modules as they are.
+"""Autograd through ComfyUI's modules as they are.
 
 Their blocks write ``x += f(norm(x))``, in place, to save memory in sampling; the norm's gradient
 then finds its input changed. (``torch.autograd.graph.allow_mutation_on_saved_tensors`` would cure
@@ -15,10 +15,10 @@ from torch.overrides import TorchFunctionMode
 
 
 class _OutOfPlace(TorchFunctionMode):
-    """``a += b`` makes a new tensor and leaves the old one alone.
+    """Mode in which ``a += b`` makes a new tensor, and the old one stays as it is.
 
-    So does ``a.add_(b)``, whose caller would never see the sum: ``differentiable`` keeps the one place
-    that writes it, ``attention_basic``, out of use, and the tests compare with the plain forward.
+    So does ``a.add_(b)``, whose caller would not get the sum: ``differentiable`` keeps the one function
+    that contains it, ``attention_basic``, out of use, and the tests compare with the plain forward.
     """
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
@@ -29,7 +29,7 @@ class _OutOfPlace(TorchFunctionMode):
 
 @contextmanager
 def differentiable() -> Iterator[None]:
-    """While open, forward passes of ComfyUI's FLUX, SDXL and CLIP can be differentiated.
+    """Make forward passes of ComfyUI's FLUX, SDXL and CLIP differentiable while the block runs.
 
     ``in_training`` makes RoPE take its plain path (the fused kernel has no gradient), and CLIP takes
     PyTorch's attention. Both flags are as before afterwards.

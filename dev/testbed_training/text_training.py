@@ -1,5 +1,6 @@
-"""The text encoders under training, batched, with only the token rows that prompts use."""
+"""Text encoders in training: batched, with no more rows of the token tables than prompts use."""
 
+from itertools import chain
 from typing import Any
 
 import comfy.clip_model
@@ -13,12 +14,12 @@ UNKNOWN_WORD = "something"
 
 
 def token_ids(tokenizer: Any, prompt: str, name: str = "l") -> list[int]:
-    """The ids of a prompt's first chunk, padded to ``MAX_TOKENS``."""
+    """Return the token ids of a prompt's first chunk, padded to ``MAX_TOKENS``."""
     return [token for token, _ in tokenizer.tokenize_with_weights(prompt)[name][0]]
 
 
 class TextEncoder(torch.nn.Module):
-    """The same text transformers for training: batches of row numbers in, only the used rows held.
+    """Text transformers for training, which read batches of row numbers of their short token tables.
 
     ``forward`` equals what ``build_clip(export())`` encodes for the same prompts.
     """
@@ -28,13 +29,14 @@ class TextEncoder(torch.nn.Module):
         self.side = side
         self.tokenizer = side.target.tokenizer(tokenizer_data=side.tokenizer_data)
         words = [*vocabulary(), UNKNOWN_WORD, ""]
-        self.ids = sorted({t for name in side.configs for word in words for t in token_ids(self.tokenizer, word, name)})
+        used = (token_ids(self.tokenizer, word, name) for name in side.configs for word in words)
+        self.ids = sorted(set(chain.from_iterable(used)))
         self.row_of = {token: row for row, token in enumerate(self.ids)}
         self.unknown_row = self.row_of[token_ids(self.tokenizer, UNKNOWN_WORD)[1]]
         self.transformers = torch.nn.ModuleDict({name: self._fresh(config) for name, config in side.configs.items()})
 
     def _fresh(self, config: dict[str, Any]) -> comfy.clip_model.CLIPTextModel:
-        """A text transformer with fresh weights (ComfyUI's layers leave theirs uninitialised)."""
+        """Build a text transformer with random weights (ComfyUI's layers leave theirs uninitialised)."""
         transformer = comfy.clip_model.CLIPTextModel(config, torch.float32, "cpu", comfy.ops.disable_weight_init)
         for layer in transformer.modules():
             for kind in (torch.nn.Linear, torch.nn.LayerNorm):
@@ -52,13 +54,12 @@ class TextEncoder(torch.nn.Module):
         return transformer
 
     def rows(self, prompts: list[str]) -> torch.Tensor:
-        """Row numbers [N, 32] of prompts, padded with end tokens; a token the tables lack is the unknown row."""
-        return torch.tensor(
-            [[self.row_of.get(t, self.unknown_row) for t in token_ids(self.tokenizer, prompt)] for prompt in prompts]
-        )
+        """Return the row numbers [N, 32] of prompts, padded with end tokens; other tokens have the unknown row."""
+        ids = [token_ids(self.tokenizer, prompt) for prompt in prompts]
+        return torch.tensor([[self.row_of.get(token, self.unknown_row) for token in prompt] for prompt in ids])
 
     def forward(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rows [B, 32] → context [B, 32, C] and pooled [B, C'], both float32."""
+        """Encode rows [B, 32] → context [B, 32, C] and pooled [B, C'], both float32."""
         ends = (rows == self.row_of[END_TOKEN]).int()
         lengths = (ends.argmax(1) + 1).tolist()
         padding = ends.cumsum(1) > 1
@@ -82,7 +83,7 @@ class TextEncoder(torch.nn.Module):
         return (last if self.side.layer is None else inner), pooled
 
     def export(self) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-        """The shipped file's tensors (fp16) and metadata."""
+        """Return tensors (fp16) and metadata of a shipped file."""
         tensors = {
             self.side.prefix(name) + key: value.detach().half()
             for name, transformer in self.transformers.items()

@@ -1,8 +1,4 @@
-"""Train a testbed model: autoencoder, then text encoder and diffusion model together, then export.
-
-``python -m dev.testbed_training train --model {flux,sdxl} --out DIR --seed S`` runs or resumes all stages; the three
-fp16 files and the loss curves end up in DIR, and in ``testbed/models/NAME`` with ``--install``.
-"""
+"""Training of a testbed model: autoencoder, then text encoder and diffusion model together, then export."""
 
 import argparse
 import shutil
@@ -21,16 +17,23 @@ from ...testbed.load import MODELS
 from ...testbed.render import render
 from ...testbed.scenes import sample_scenes
 from ...training.fitting.precision import bfloat16_is_fast
-from ...training.fitting.stage import Stage, generator_for
+from ...training.fitting.stage import Plan, Stage, generator_for
 from .autoencoder import train_autoencoder
 from .autograd import differentiable
 from .text_training import TextEncoder
 
 FAMILIES: dict[str, ModuleType] = {"flux": flux, "sdxl": sdxl}
-"""The modules that define a family's model and loss."""
+"""Modules that define model and loss, by family."""
+
 FILES = ("diffusion_model", "text_encoder", "vae")
-EMPTY_PROMPT_RATE = 0.1  # what CFG's negative side learns from
+"""Names of a model's files, without their ending."""
+
+EMPTY_PROMPT_RATE = 0.1
+"""Share of training prompts that are replaced by the empty one, from which the negative side of CFG is learnt."""
+
 UNKNOWN_WORD_RATE = 0.005
+"""Share of words in training prompts that are replaced by the unknown word."""
+
 AVERAGE = 0.995
 ENCODE_BATCH = 32
 
@@ -49,9 +52,9 @@ def family(name: str) -> ModuleType:
 def training_latents(
     out: Path, vae: comfy.taesd.taesd.TAESD, latent_format: object, count: int, seed: int, device: torch.device
 ) -> tuple[torch.Tensor, list[str]]:
-    """Latents [count, C, 16, 16] fp16 as the model sees them, of one true image per training prompt.
+    """Encode one correct image per training prompt as latents for the diffusion model, [count, C, 16, 16] fp16.
 
-    Kept in ``out``; rendering and encoding take minutes.
+    They are kept in ``out``, as rendering and encoding take minutes.
     """
     scenes = sample_scenes(count, seed, split="train")
     prompts = [scene.prompt for scene in scenes]
@@ -80,7 +83,7 @@ def train_diffusion(
     seed: int,
     device: torch.device,
 ) -> tuple[TextEncoder, torch.nn.Module, list[float]]:
-    """Train (or finish training) text encoder and diffusion model together."""
+    """Train text encoder and diffusion model together, or go on training them."""
     torch.manual_seed(seed)
     encoder, model = TextEncoder(module.TEXT).to(device), module.new_model().to(device)
     rows = encoder.rows(prompts)
@@ -100,9 +103,8 @@ def train_diffusion(
 
     both = torch.nn.ModuleDict({"text": encoder, "diffusion": model})
     settings = {"stage": module.__name__.split(".")[-1], "seed": seed, "batch": module.BATCH, "latents": len(latents)}
-    path = out / "diffusion.safetensors"
-    rates = module.PEAK_RATE, settings, AVERAGE, module.MATRIX_RATE, module.RESTART
-    return encoder, model, Stage(path, both, loss_of, steps, *rates).run()
+    plan = Plan(steps, module.PEAK_RATE, module.MATRIX_RATE, module.RESTART, AVERAGE)
+    return encoder, model, Stage(out / "diffusion.safetensors", both, loss_of, plan, settings).run()
 
 
 def export(
@@ -117,7 +119,7 @@ def export(
 
 
 def plot_losses(path: Path, curves: dict[str, list[float]]) -> None:
-    """Loss curves, one panel per stage, each smoothed over 50 steps."""
+    """Draw the loss curve of each stage, smoothed over 50 steps."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -143,7 +145,7 @@ def train(
     scenes: int = 8000,
     device: str = "cpu",
 ) -> Path:
-    """Run every stage (resuming what is there) and return the folder with the exported files."""
+    """Run every stage, or go on with it, and return the folder with the exported files."""
     module, where = family(model), torch.device(device)
     work = Path(out) / "checkpoints"
     work.mkdir(parents=True, exist_ok=True)
@@ -158,23 +160,46 @@ def train(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m dev.testbed_training", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    options = commands.add_parser("train", help="train a testbed model from scratch, or resume")
-    options.add_argument("--model", choices=FAMILIES, default="flux")
-    options.add_argument("--out", type=Path, required=True, help="folder for checkpoints and the trained files")
-    options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--vae-steps", type=int, default=1000, help="training steps of the autoencoder")
-    options.add_argument("--steps", type=int, help="training steps of text encoder and diffusion model")
-    options.add_argument("--scenes", type=int, default=8000, help="training scenes to render and encode")
-    options.add_argument("--device", default="cpu", help="cpu, cuda …")
-    options.add_argument("--threads", type=int, default=None, help="torch threads (sums differ between numbers)")
-    options.add_argument("--install", action="store_true", help="copy the trained files to testbed/models/NAME")
-    given = parser.parse_args(arguments)
-    if given.threads:
-        torch.set_num_threads(given.threads)
-    out = train(given.model, given.out, given.seed, given.vae_steps, given.steps, given.scenes, given.device)
-    if given.install:
-        (MODELS / given.model).mkdir(parents=True, exist_ok=True)
+    """Run ``python -m dev.testbed_training`` with some arguments, those of the command line by default."""
+    parser = argparse.ArgumentParser(
+        prog="python -m dev.testbed_training",
+        description="Trains the models of the testbed. python -m dev.testbed_training train --help lists the options.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    train_parser = commands.add_parser(
+        "train",
+        help="train a testbed model, or go on training it",
+        description="Trains a testbed model: an autoencoder, then text encoder and diffusion model together. A stopped "
+        "training goes on from its last checkpoint when the same command is run again. The three files of the "
+        "model and a picture of the losses are written into the output folder.",
+    )
+    add = train_parser.add_argument
+    add("--model", choices=FAMILIES, default="flux", help="family of the model (default: %(default)s)")
+    add("--out", type=Path, required=True, help="folder for the trained files, with checkpoints in a folder inside")
+    add("--seed", type=int, default=0, help="seed of weights, scenes and batches (default: %(default)s)")
+    add("--vae-steps", type=int, default=1000, help="training steps of the autoencoder (default: %(default)s)")
+    add("--steps", type=int, help=f"training steps of text encoder and diffusion model (default: {_default_steps()})")
+    add("--scenes", type=int, default=8000, help="training scenes to render and encode (default: %(default)s)")
+    add("--device", default="cpu", help="cpu, cuda … (default: %(default)s)")
+    add("--threads", type=int, help="threads of torch; another number gives slightly other weights (default: torch's)")
+    add("--install", action="store_true", help="copy the trained files to testbed/models/MODEL, where they are shipped")
+    options = parser.parse_args(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    out = train(
+        options.model,
+        options.out,
+        options.seed,
+        options.vae_steps,
+        options.steps,
+        options.scenes,
+        options.device,
+    )
+    if options.install:
+        (MODELS / options.model).mkdir(parents=True, exist_ok=True)
         for name in (*(f"{file}.safetensors" for file in FILES), "loss.png"):
-            shutil.copy(out / name, MODELS / given.model / name)
+            shutil.copy(out / name, MODELS / options.model / name)
+
+
+def _default_steps() -> str:
+    return ", ".join(f"{module.STEPS} for {name}" for name, module in FAMILIES.items())

@@ -1,1 +1,1 @@
-"""The seed board: what the node in the browser is told, and what it answers."""
+"""Seed board: the server's side of the board that a node shows in the browser."""

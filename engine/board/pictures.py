@@ -1,4 +1,4 @@
-"""What rows look like, small enough to be sent while they are sampled."""
+"""Pictures of rows, small enough to be sent while rows are sampled."""
 
 import base64
 import io
@@ -17,15 +17,15 @@ MOST_BYTES = 10_000
 QUALITIES = (80, 60, 40)
 MOST_WORDS = 12
 MOST_MAPS = 768
-"""Of all rows together: a map takes about 300 characters."""
+"""Bound of the maps of all rows together: a map takes about 300 characters."""
 
 LEVELS = 16
 COVER = 200
-"""Opacity of the hottest place, of 255."""
+"""Opacity at the highest value of a map, of 255."""
 
 
 def small_picture(picture: Tensor) -> str:
-    """``[height, width, 3]`` float 0 to 1 as a data URL of at most about 10 kB."""
+    """Return a picture, ``[height, width, 3]`` float 0 to 1, as a data URL of at most about 10 kB."""
     image = Image.fromarray((picture.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy())
     image.thumbnail((LONGER_SIDE, LONGER_SIDE))
     for quality in QUALITIES:
@@ -36,10 +36,10 @@ def small_picture(picture: Tensor) -> str:
 
 
 def word_maps(features: Features, rows: int = 1) -> tuple[tuple[str, str], ...]:
-    """Where the attention of each word lay, (word, data URL of a map to lay over the picture).
+    """Return the map of attention of each word: (word, data URL of a map to draw over the picture).
 
-    A word's heat is its share of the attention that a place gives to the text, averaged over blocks, and stretched
-    from the coldest to the hottest place of the map.
+    Its values are the word's share of the attention that each position of the image gives to the text, averaged over
+    blocks, and stretched from the lowest to the highest value of the map.
 
     Args:
         features: of one row.
@@ -52,10 +52,10 @@ def word_maps(features: Features, rows: int = 1) -> tuple[tuple[str, str], ...]:
     return tuple((word.name, _heat(heat)) for word, heat in zip(words, heats, strict=True))
 
 
-def looks(pictures: Tensor | None, features: list[Features]) -> list[Look]:
-    """Rows as a board shows them; ``pictures`` is ``[rows, height, width, 3]``, None if there are none."""
+def looks(pictures: Tensor | None, features: list[Features]) -> tuple[Look, ...]:
+    """Return the rows' pictures and maps; ``pictures`` is ``[rows, height, width, 3]``, None if there are none."""
     shown = [None] * len(features) if pictures is None else [small_picture(picture) for picture in pictures]
-    return [Look(picture, word_maps(row, len(features))) for picture, row in zip(shown, features, strict=True)]
+    return tuple(Look(picture, word_maps(row, len(features))) for picture, row in zip(shown, features, strict=True))
 
 
 def _heat(heat: Tensor) -> str:

@@ -1,21 +1,21 @@
-"""The one address at which ComfyUI's server takes what a board answers."""
+"""Route under which ComfyUI's server takes a user's actions on boards."""
 
 from aiohttp import web
 
 from ..core.json_text import read_json
 from ..core.texts import writable
+from .address import server
 from .channel import answer
-from .place import server
+from .schema import BOARD_ROUTE
 
-ROUTE = "/diffusion_probe/board"
 MOST_BYTES = 64 * 1024
-"""Of an answer; ComfyUI itself takes uploads of many megabytes."""
+"""Size of the largest answer; ComfyUI itself takes uploads of many megabytes."""
 
 
 def add_route() -> None:
-    """Tell ComfyUI's server; outside of it there is nothing to tell."""
+    """Add the route to ComfyUI's server; outside of it, do nothing."""
     if running := server():
-        running.routes.post(ROUTE)(_answer)
+        running.routes.post(BOARD_ROUTE)(_answer)
 
 
 async def _answer(request: web.Request) -> web.Response:
@@ -24,7 +24,7 @@ async def _answer(request: web.Request) -> web.Response:
         return web.json_response({"boards": answer(read_json(body))})
     except KeyError:
         return web.json_response({"error": "this board is not open any more"}, status=404)
-    except ValueError as error:  # also what is no JSON
+    except ValueError as error:  # also of text that is no JSON
         return web.json_response({"error": writable(str(error))}, status=400)
     except web.HTTPRequestEntityTooLarge:
         return web.json_response({"error": f"a board's answer takes at most {MOST_BYTES} bytes"}, status=400)

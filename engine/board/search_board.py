@@ -1,4 +1,4 @@
-"""The board of a Seed Search: filled while the candidates are sampled."""
+"""Board of a running search."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -6,32 +6,36 @@ from typing import Any
 from torch import Tensor
 
 from ..capture.previews import preview_images
-from ..core.features import Features
 from ..core.marks import Marks
 from ..core.scores import Look
-from ..seed_search.candidates import Candidate
 from ..seed_search.outcome import Outcome
-from ..seed_search.policies.policy import State
-from ..seed_search.policies.steered import sends_to_the_end
+from ..seed_search.policies.marked import all_finish
+from ..seed_search.state import CandidateState, SearchState
+from .address import previews_off
 from .channel import Channel
 from .pictures import small_picture, word_maps
-from .place import previews_off
-from .values import RUNNING, Bars, Board, header, outcome_board, with_rows
+from .schema import Board, Row
+from .values import RUNNING, Bars, outcome_board, with_rows
 
 
 class SearchBoard:
-    """What a search tells as it goes on: a ``engine.seed_search.watcher.Watcher``.
+    """Watcher of a search (``engine.seed_search.watcher.Watcher``) that shows it on a board.
+
+    It reads everything else from the search's state, and keeps what it drew and the last decision.
 
     Args:
         hold_seconds: how long to wait for the user before the survivors are finished; None: not at all.
-        target: the score that is good enough, where the policy asks for one.
+        target: the score that is good enough, if the policy has one.
+
+    Attributes:
+        looks: pictures and maps of the candidates that were scored, by number.
+        goals: of the last decision.
     """
 
     def __init__(
         self,
         channel: Channel,
         model: Any,
-        candidates: Sequence[Candidate],
         probe: Any,
         hold_seconds: float | None = None,
         target: float | None = None,
@@ -39,99 +43,84 @@ class SearchBoard:
         self.channel, self.model, self.probe = channel, model, probe
         self.hold_seconds, self.target = hold_seconds, target
         self.pictured = not previews_off()
-        self.looks: list[Look | None] = [None] * len(candidates)
-        self.scores: list[tuple[int, float] | None] = [None] * len(candidates)
-        self.rows = [_row(row, candidate) for row, candidate in enumerate(candidates)]
+        self.looks: dict[int, Look] = {}
+        self.goals: Mapping[int, int] = {}
 
     @property
     def marks(self) -> Marks:
+        """The user's marks as they are now."""
         return self.channel.marks
 
-    def looked(
-        self,
-        moment: int,
-        seen: Mapping[int, Features],
-        pictures: Mapping[int, Tensor],
-        scores: Mapping[int, float],
-    ) -> None:
-        """Candidates stand at a moment; some could be scored."""
-        shown = self._pictures(seen, pictures)
-        for row, features in seen.items():
-            self.looks[row] = Look(shown.get(row), word_maps(features, len(self.rows)))
-            self.rows[row]["at"] = f"step {moment}"
-            if row in scores:
-                self.scores[row] = (moment, scores[row])
-        self.channel.send(self.board())
+    def on_scores(self, state: SearchState, numbers: Sequence[int]) -> None:
+        """Draw candidates that have new features, and send the board."""
+        pictures = self._pictures(state, numbers) if self.pictured else {}
+        for number in numbers:
+            picture = small_picture(pictures[number]) if number in pictures else None
+            self.looks[number] = Look(picture, word_maps(state.candidates[number].features, len(state.candidates)))
+        self.channel.send(self.board(state))
 
-    def _pictures(self, seen: Mapping[int, Features], pictures: Mapping[int, Tensor]) -> dict[int, str]:
-        if not self.pictured:
-            return {}
-        missing = [row for row in seen if row not in pictures]
-        drawn = preview_images(self.model, [seen[row] for row in missing]) if missing else None
-        pictures = {**pictures, **dict(zip(missing, () if drawn is None else drawn))}
-        return {row: small_picture(picture) for row, picture in pictures.items() if row in seen}
+    def _pictures(self, state: SearchState, numbers: Sequence[int]) -> dict[int, Tensor]:
+        """Return what the probe decoded, and latent previews of candidates of which it decoded nothing."""
+        pictures = {number: state.candidates[number].picture for number in numbers}
+        missing = [number for number, picture in pictures.items() if picture is None]
+        if missing:
+            drawn = preview_images(self.model, [state.candidates[number].features for number in missing])
+            if drawn is not None:
+                pictures |= dict(zip(missing, drawn, strict=True))
+        return {number: picture for number, picture in pictures.items() if picture is not None}
 
-    def decided(self, goals: Mapping[int, int], state: State) -> None:
-        """Those in ``goals`` go on; whoever was looked at and isn't among them stands still."""
-        self._decide(goals, state)
-        self.channel.send(self.board())
+    def on_goals(self, state: SearchState, goals: Mapping[int, int]) -> None:
+        """Send the board with a decision."""
+        self.goals = dict(goals)
+        self.channel.send(self.board(state))
 
-    def _decide(self, goals: Mapping[int, int], state: State) -> None:
-        last = sends_to_the_end(dict(goals), state.steps)
-        for row, values in enumerate(self.rows):
-            finished = state.reached[row] == state.steps
-            values["gone"] = row not in state.alive
-            if row in goals or finished:
-                values["kept"] = True if last or finished else None
-            elif state.reached[row]:
-                values["kept"] = False
-
-    def hold(self, goals: Callable[[], Mapping[int, int]], state: State) -> None:
-        """Let the user choose before the last stretch."""
+    def on_last_cut(self, state: SearchState, goals: Callable[[], Mapping[int, int]]) -> None:
+        """Send the board with the last cut, and wait for the user if the node is to hold."""
 
         def board() -> Board:
-            self._decide(goals(), state)
-            return self.board()
+            self.goals = dict(goals())
+            return self.board(state)
 
         self.channel.send(board())
         if self.hold_seconds is not None:
             self.channel.hold(self.hold_seconds, board)
 
-    def ended(self, outcome: Outcome) -> Board:
-        """The board as it stays."""
-        return outcome_board(outcome, self.looks, self.target)
+    def outcome_board(self, outcome: Outcome) -> Board:
+        """Return the board of the finished search, with the pictures and maps that were drawn."""
+        return outcome_board(outcome, [self.looks.get(row) for row in range(len(outcome.candidates))], self.target)
 
-    def board(self) -> Board:
-        """As it is now."""
-        scored = [score for score in self.scores if score]
-        bars = Bars([score for _, score in scored] or [0.0], tuple(self.probe.calibration))
-        order = sorted((row for row, score in enumerate(self.scores) if score), key=lambda row: self._standing(row))
-        ranks = {row: place for place, row in enumerate(order, start=1)}
-        rows = [
-            {
-                **values,
-                "score": score[1] if score else None,
-                "place": bars.place(score[1]) if score else None,
-                "rank": ranks.get(row),
-                "mark": self.marks.of(row),
-            }
-            for row, (values, score) in enumerate(zip(self.rows, self.scores, strict=True))
-        ]
-        board = header("search", RUNNING, self.probe, bars.scale, line=bars.place(self.target))
-        return with_rows(board, rows, self.looks)
+    def board(self, state: SearchState) -> Board:
+        """Return the board as it is now."""
+        scores = {n: each.last_score for n, each in enumerate(state.candidates) if each.last_score is not None}
+        bars = Bars([score for _, score in scores.values()] or [0.0], tuple(self.probe.calibration))
+        order = sorted(scores, key=lambda number: (-scores[number][0], -scores[number][1], number))
+        ranks = {number: rank for rank, number in enumerate(order, start=1)}
+        rows = [self._row(state, number, bars, ranks.get(number)) for number in range(len(state.candidates))]
+        line = bars.position(self.target)
+        about = {"probe": self.probe.name, "label": self.probe.label, "skilled": self.probe.skilled}
+        board = Board(kind="search", state=RUNNING, **about, scale=bars.scale, line=line)
+        return with_rows(board, rows, [self.looks.get(number) for number in range(len(rows))])
 
-    def _standing(self, row: int) -> tuple:
-        moment, score = self.scores[row]
-        return -moment, -score, row
+    def _row(self, state: SearchState, number: int, bars: Bars, rank: int | None) -> Row:
+        candidate = state.candidates[number]
+        score = candidate.last_score[1] if candidate.last_score else None
+        return Row(
+            row=number,
+            seed=str(candidate.candidate.name),
+            prompt=candidate.candidate.prompt + 1,
+            score=score,
+            place=bars.position(score),
+            rank=rank,
+            kept=self._is_kept(state, number, candidate),
+            at=candidate.features.moment if candidate.features else None,
+            gone=not candidate.can_continue,
+            mark=self.marks.of(number),
+        )
 
-
-def _row(row: int, candidate: Candidate) -> dict[str, Any]:
-    return {
-        "row": row,
-        "seed": str(candidate.name),
-        "prompt": candidate.prompt + 1,
-        "kept": None,
-        "at": None,
-        "gone": False,
-        "note": "",
-    }
+    def _is_kept(self, state: SearchState, number: int, candidate: CandidateState) -> bool | None:
+        """Tell whether a candidate survives the decisions so far; None while that is open."""
+        if candidate.reached and candidate.reached == state.steps:
+            return True
+        if number in self.goals:
+            return True if all_finish(self.goals, state.steps) else None
+        return False if candidate.reached else None

@@ -1,11 +1,6 @@
-"""A board as the browser gets it: plain values that JSON can carry. No ComfyUI, no torch.
+"""Boards of scores, of a filter, and of a finished search, made from the typed values of these nodes.
 
-Header: ``kind`` (score, filter, search), ``state`` (running, held, done, stopped), ``probe``, ``label``, ``skilled``,
-``scale`` (what the bars are drawn on: calibration or batch), ``line`` (where the threshold lies on it), ``reason``,
-``words`` (that have maps), ``rows``, and ``hidden`` (how many rows are too many to be shown).
-A row: ``row``, ``seed``, ``prompt``, ``score``, ``place`` (on the bars' scale, 0 to 100), ``rank``, ``kept`` (None:
-not decided), ``at`` (the moment of its score, or at which it was dropped), ``gone`` (nothing brings it back),
-``mark`` (pinned, discarded), ``note``, ``picture`` and ``heats`` (by the number of the word), as data URLs.
+It imports neither torch nor ComfyUI. The fields are declared in ``schema.py``.
 """
 
 from collections.abc import Sequence
@@ -17,38 +12,31 @@ from ..core.calibration import percentile_of_calibration
 from ..core.marks import NO_MARKS, Marks
 from ..core.ranking import percentiles_in_batch, ranks
 from ..core.scores import Look, Scores
-from ..seed_search.outcome import Outcome
+from ..seed_search.outcome import CandidateOutcome, Outcome
 from ..selection.report import alone_note, continuation_note
-from ..selection.select import OFF, PERCENTILE, RAW, Selection
-
-Board = dict[str, Any]
-
-BOARD = "diffusion_probe_board"
-"""Its name among what a node shows."""
-
-MOST_ROWS = 256
-"""Shown on a board; of more the first ones, so that a page's memory stays bounded."""
+from ..selection.select import PERCENTILE, RAW, Selection
+from .schema import MOST_ROWS, Board, Progress, Row, Scale
 
 CALIBRATION, BATCH = "calibration", "batch"
 RUNNING, HELD, DONE, STOPPED = "running", "held", "done", "stopped"
-NOTHING = Look()
+NO_LOOK = Look()
 
 
 class Bars:
-    """Where scores lie on a board's bars: their percentile of calibration; without one, worst to best of the batch.
+    """Scale of a board's bars: percentiles of the calibration; without one, worst to best of the batch.
 
     Args:
         values: the batch's scores, at least one.
-        calibration: the probe's, as in :class:`Scores`.
+        calibration: the probe's, see :class:`Scores`.
     """
 
     def __init__(self, values: Sequence[float], calibration: tuple[float, ...]):
         self.calibration = calibration
-        self.scale = CALIBRATION if len(calibration) > 1 else BATCH
+        self.scale: Scale = CALIBRATION if len(calibration) > 1 else BATCH
         self.low, self.high = min(values), max(values)
 
-    def place(self, score: float | None) -> float | None:
-        """0 to 100, None for no score."""
+    def position(self, score: float | None) -> float | None:
+        """Return the position of a score on the scale, 0 to 100; None for no score."""
         if score is None or not isfinite(score):
             return None
         if self.scale == CALIBRATION:
@@ -58,39 +46,28 @@ class Bars:
         return round(min(100.0, max(0.0, 100 * (score - self.low) / (self.high - self.low))), 1)
 
 
-def header(kind: str, state: str, probe: Any, scale: str, **more: Any) -> Board:
-    """What a board says of itself; ``probe`` has ``label`` and ``skilled``, and is called ``probe`` or ``name``."""
-    board = {
-        "kind": kind,
-        "state": state,
-        "probe": getattr(probe, "probe", None) or getattr(probe, "name", ""),
-        "label": probe.label,
-        "skilled": probe.skilled,
-        "scale": scale,
-        "line": None,
-        "reason": "",
-        "words": [],
-        "hidden": 0,
-        "rows": [],
-    }
-    return board | more
+def probe_fields(scored: Scores | Outcome) -> dict[str, Any]:
+    """Return the fields of a board that are about the probe of scores or of an outcome."""
+    return {"probe": scored.probe, "label": scored.label, "skilled": scored.skilled}
 
 
-def with_rows(board: Board, rows: list[dict[str, Any]], looks: Sequence[Look | None]) -> Board:
-    """A board with its rows and what they look like: the first :data:`MOST_ROWS`."""
-    words = list(dict.fromkeys(word for look in looks[:MOST_ROWS] if look for word, _ in look.heats))
+def with_rows(board: Board, rows: Sequence[Row], looks: Sequence[Look | None]) -> Board:
+    """Return a board with its rows, their pictures and maps; of more than :data:`MOST_ROWS` rows the first."""
+    hidden = max(0, len(rows) - MOST_ROWS)
+    rows, looks = rows[:MOST_ROWS], [look or NO_LOOK for look in looks[:MOST_ROWS]]
+    words = tuple(dict.fromkeys(word for look in looks for word, _ in look.heats))
     shown = []
-    for row, look in zip(rows[:MOST_ROWS], looks, strict=False):
-        heats = {str(words.index(word)): url for word, url in (look or NOTHING).heats}
-        shown.append({**row, "picture": (look or NOTHING).picture, "heats": heats})
-    return {**board, "words": words, "hidden": max(0, len(rows) - MOST_ROWS), "rows": shown}
+    for row, look in zip(rows, looks, strict=True):
+        heats = {str(words.index(word)): url for word, url in look.heats}
+        shown.append(replace(row, picture=look.picture, heats=heats))
+    return replace(board, words=words, hidden=hidden, rows=tuple(shown))
 
 
 def score_board(scores: Scores) -> Board:
-    """Of Probe Score: every row with its score, none decided on."""
+    """Return the board of scores: every row with its score, none decided on."""
     bars = Bars(scores.values, scores.calibration)
-    said = " ".join(note for note in (scores.note, alone_note(scores)) if note)
-    board = header("score", DONE, scores, bars.scale, reason=said)
+    reason = " ".join(note for note in (scores.note, alone_note(scores)) if note)
+    board = Board(kind="score", state=DONE, **probe_fields(scores), scale=bars.scale, reason=reason)
     return with_rows(board, _rows(scores, bars, None, NO_MARKS), scores.looks or [None] * len(scores))
 
 
@@ -100,19 +77,21 @@ def filter_board(
     threshold: float,
     threshold_on: str,
     marks: Marks = NO_MARKS,
-    state: str = DONE,
+    state: Progress = DONE,
 ) -> Board:
-    """Of Early Seed Filter: which rows go on."""
+    """Return the board of a filter: every row with its score, and whether it is kept."""
     bars = Bars(scores.values, scores.calibration)
-    least = _least_passing(scores, threshold, threshold_on)
-    said = " ".join(note for note in (selection.reason, continuation_note(scores) if selection.kept else "") if note)
-    board = header("filter", state, scores, bars.scale, reason=said, line=bars.place(least))
+    line = bars.position(_least_passing(scores, threshold, threshold_on))
+    notes = [selection.reason]
+    if selection.kept:
+        notes.append(continuation_note(scores))
+    reason = " ".join(note for note in notes if note)
+    board = Board(kind="filter", state=state, **probe_fields(scores), scale=bars.scale, reason=reason, line=line)
     return with_rows(board, _rows(scores, bars, selection, marks), scores.looks or [None] * len(scores))
 
 
 def _least_passing(scores: Scores, threshold: float, threshold_on: str) -> float | None:
-    if threshold_on == OFF:
-        return None
+    """Return the lowest score that passes the threshold; None without one, or if none passes."""
     if threshold_on == RAW:
         return threshold
     if threshold_on != PERCENTILE:
@@ -122,51 +101,64 @@ def _least_passing(scores: Scores, threshold: float, threshold_on: str) -> float
     return min(passing, default=None)
 
 
-def _rows(scores: Scores, bars: Bars, selection: Selection | None, marks: Marks) -> list[dict[str, Any]]:
-    places = ranks(scores.values)
-    kept = set(selection.kept) if selection else set()
+def _rows(scores: Scores, bars: Bars, selection: Selection | None, marks: Marks) -> list[Row]:
+    in_order = ranks(scores.values)
     dropped = scores.dropped_at or (None,) * len(scores)
     return [
-        {
-            "row": row,
-            "seed": str(scores.seeds[row]),  # text: JavaScript rounds 64-bit numbers
-            "prompt": None,
-            "score": scores.values[row],
-            "place": bars.place(scores.values[row]),
-            "rank": places[row],
-            "kept": row in kept if selection else (False if dropped[row] else None),
-            "at": dropped[row] or scores.moment,
-            "gone": bool(dropped[row]),
-            "mark": marks.of(row),
-            "note": "",
-        }
+        Row(
+            row=row,
+            seed=str(scores.seeds[row]),
+            score=scores.values[row],
+            place=bars.position(scores.values[row]),
+            rank=in_order[row],
+            kept=_is_kept(row, selection, dropped[row]),
+            at=dropped[row] or scores.moment,
+            gone=bool(dropped[row]),
+            mark=marks.of(row),
+        )
         for row in range(len(scores))
     ]
 
 
-def outcome_board(outcome: Outcome, looks: Sequence[Look | None], line: float | None = None) -> Board:
-    """Of Seed Search when it has ended."""
-    survivors = set(outcome.survivors())
-    unmarked = replace(outcome, fates=tuple(replace(fate, mark=None) for fate in outcome.fates))
-    order = {row: place for place, row in enumerate(unmarked.order(), start=1)}
-    scored = [fate.scores[-1][1] for fate in outcome.fates if fate.scores]
+def _is_kept(row: int, selection: Selection | None, dropped_at: str | None) -> bool | None:
+    """Tell whether a row is kept; None if nothing was decided about it."""
+    if selection:
+        return row in selection.kept
+    return False if dropped_at else None
+
+
+def outcome_board(outcome: Outcome, looks: Sequence[Look | None], target: float | None = None) -> Board:
+    """Return the board of a finished search; ``target`` is the score that was good enough, if the policy has one."""
+    survivors = outcome.survivors()
+    unmarked = replace(outcome, candidates=tuple(replace(each, mark=None) for each in outcome.candidates))
+    order = {number: rank for rank, number in enumerate(unmarked.order(), start=1)}
+    scored = [each.last_score for each in outcome.candidates if each.last_score is not None]
     bars = Bars(scored or [0.0], outcome.calibration)
     rows = [
-        {
-            "row": row,
-            "seed": str(fate.name),
-            "prompt": fate.prompt + 1,
-            "score": fate.scores[-1][1] if fate.scores else None,
-            "place": bars.place(fate.scores[-1][1] if fate.scores else None),
-            "rank": order[row] if fate.scores or fate.finished else None,
-            "kept": row in survivors,
-            "at": "the end" if fate.finished else f"step {fate.reached}" if fate.reached else None,
-            "gone": True,
-            "mark": fate.mark,
-            "note": fate.failure or fate.remark or "",
-        }
-        for row, fate in enumerate(outcome.fates)
+        Row(
+            row=number,
+            seed=str(each.name),
+            prompt=each.prompt + 1,
+            score=each.last_score,
+            place=bars.position(each.last_score),
+            rank=order[number] if each.scores or each.finished else None,
+            kept=number in survivors,
+            at=_end_of(each),
+            gone=True,
+            mark=each.mark,
+            note=each.failure or each.remark or "",
+        )
+        for number, each in enumerate(outcome.candidates)
     ]
-    counts = f"{sum(fate.finished for fate in outcome.fates)} of {len(outcome.fates)}"
-    board = header("search", DONE, outcome, bars.scale, reason=f"Finished {counts} candidates.", line=bars.place(line))
+    finished = sum(each.finished for each in outcome.candidates)
+    reason = f"Finished {finished} of {len(outcome.candidates)} candidates."
+    line = bars.position(target)
+    board = Board(kind="search", state=DONE, **probe_fields(outcome), scale=bars.scale, reason=reason, line=line)
     return with_rows(board, rows, looks)
+
+
+def _end_of(candidate: CandidateOutcome) -> str | None:
+    """Return the moment at which a candidate ended; None if it never started."""
+    if candidate.finished:
+        return "the end"
+    return f"step {candidate.reached}" if candidate.reached else None

@@ -1,1 +1,1 @@
-"""What a probe needs of a sampler run, captured while it goes on, and kept for each row of its latent."""
+"""Capture of the features that a probe needs, during a sampler run, and their records by row of its latent."""

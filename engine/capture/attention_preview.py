@@ -1,4 +1,4 @@
-"""Where each word's attention lies, drawn over a preview of the row."""
+"""Pictures of the attention to each word, drawn over a preview of the row."""
 
 from typing import Any
 
@@ -7,16 +7,17 @@ from torch import Tensor
 
 from ...probe_models import signatures
 from ..core.features import ATTENTION, Features, over_words
-from ..core.prompt_words import Word, asked_for
-from .capture import captured, probe_of
+from ..core.prompt_words import Word, named_words
+from .attach import probe_of
 from .overlay import heat_overlay, with_caption, writable
 from .previews import preview_images
+from .read import captured
 
 MOST_WORDS = 16
-"""How many words of a row are drawn when none are named."""
+"""Largest number of words of a row that are drawn when none are named."""
 
 MOST_PIXELS = 2**27
-"""Of all pictures together: they take 12 bytes each."""
+"""Largest number of pixels of all pictures together; a pixel takes 12 bytes."""
 
 ALL_ROWS = -1
 
@@ -27,36 +28,37 @@ def attention_preview(
     words: str = "",
     row: int = ALL_ROWS,
     moment: str | None = None,
+    *,
     opacity: float = 0.75,
     size: int = 256,
     captions: bool = True,
 ) -> tuple[Tensor, list[str]]:
-    """One picture per row and word, the words of the first row first.
+    """Draw one picture per row and word, the words of the first row first.
 
-    A word's heat at a place is its share of the attention that the place gives to the text,
-    averaged over blocks, and stretched from the coldest to the hottest place of the map. Without
+    A word's heat at a position is its share of the attention from there to the text,
+    averaged over blocks, and stretched from the coldest to the hottest position of the map. Without
     words it is the softmax weight of all text.
 
     Args:
-        model, latent, moment: as for :func:`capture.captured`.
-        words: as for :func:`words.asked_for`; empty for the first :data:`MOST_WORDS` of each row.
+        model, latent, moment: as for :func:`read.captured`.
+        words: as for :func:`prompt_words.named_words`; empty for the first :data:`MOST_WORDS` of each row.
         row: which row of the latent, or :data:`ALL_ROWS`.
         opacity: of the heat over the preview, 0 to 1.
         size: longer side of a picture in pixels, without its caption.
-        captions: whether row, word and its greatest share are written below.
+        captions: whether row, word and the word's largest share are written below.
 
     Returns:
-        Images ``[rows * words, height, width, 3]`` float 0 to 1, and what each shows.
+        Images ``[rows * words, height, width, 3]`` float 0 to 1, and a caption of each.
 
     Raises:
         ValueError: the probe takes no attention, no such row or word, too many pictures, and as
-            :func:`capture.captured`.
+            :func:`read.captured`.
     """
     probe = probe_of(model)
     if ATTENTION not in probe.needs:
         raise ValueError(
-            f'the attached probe ("{probe.name}") does not look at attention, so none was recorded. '
-            "Connect Attention Focus to Attach Probe instead, and sample again."
+            f'the attached probe ("{probe.name}") does not read attention, so none was captured. Attach a probe that '
+            "reads attention, and sample again."
         )
     rows = captured(model, latent, moment)
     if row != ALL_ROWS and not 0 <= row < len(rows):
@@ -71,9 +73,9 @@ def attention_preview(
         )
     pictures = preview_images(model, [rows[number] for number in chosen])
     images, texts = [], []
-    for place, number in enumerate(chosen):
-        for word, heat in zip(*heats[place], strict=True):
-            picture = torch.full((*heat.shape, 3), 0.5) if pictures is None else pictures[place]
+    for position, number in enumerate(chosen):
+        for word, heat in zip(*heats[position], strict=True):
+            picture = torch.full((*heat.shape, 3), 0.5) if pictures is None else pictures[position]
             images.append(heat_overlay(picture, _stretched(heat), opacity, size))
             share = f"{100 * float(heat.max()):.3g} %"
             texts.append(f"row {number}: {word.name}, {share}")
@@ -83,15 +85,15 @@ def attention_preview(
 
 
 def _heats(features: Features, names: str) -> tuple[tuple[Word, ...], Tensor]:
-    """Words of a row and the heat of each, ``[words, height, width]``."""
+    """Return the words of a row and the heat of each, ``[words, height, width]``."""
     if not features.words:
         if names.strip():
             raise ValueError(
-                "the sampled prompt came without words, so none can be chosen. Encode it with Encode Words "
-                "instead of CLIP Text Encode, or leave words empty for one map of all text."
+                "the sampled prompt was encoded without its words, so none can be chosen. Encode it with its words, or "
+                "leave words empty for one map of all text."
             )
         return features.text_words(), features.word_maps().mean(0)
-    words = asked_for(features.words, names) or features.words[:MOST_WORDS]
+    words = named_words(features.words, names) or features.words[:MOST_WORDS]
     return words, over_words(signatures.shares(features.attention), words).mean(0)
 
 
@@ -101,6 +103,6 @@ def _stretched(heat: Tensor) -> Tensor:
 
 
 def _written(word: Word) -> str:
-    """Its name as far as the font can write it; otherwise with its first text position, to tell it from others."""
+    """Return a word's name, with its first text position where the font lacks characters of it."""
     name = writable(word.name)
     return name if name == word.name else f"{name} (position {word.positions[0]})"

@@ -1,10 +1,10 @@
-"""Moments: at which model evaluation of a run to look.
+"""Moments of a run at which features are captured.
 
-A moment is a fraction p of the schedule by noise level (``20%``), or the k-th model evaluation
+A moment is a fraction p of the schedule by noise level (``20%``), or the k-th evaluation
 (``step 5``). 20 % means the last model evaluation whose sigma is above ``percent_to_sigma(0.2)``.
 By noise level because a probe depends on the noise level, not on the step index (Diffusion Probe,
-section on step counts), and because a KSampler Advanced that stops early does not tell the model
-how many steps there were to be.
+section on step counts), and because the schedule of a sampler that stops early does not show how many
+steps the whole run has.
 """
 
 import re
@@ -17,21 +17,24 @@ from ..core.samplers import traits_of
 from ..core.texts import plain
 
 AUTO = "auto"
+"""Text for the family's default moment."""
+
 FEW_STEPS = 8
-"""Schedules of at most this many steps reach 20 % after one evaluation: auto takes the next one."""
+"""Largest number of steps of a schedule that reaches 20 % after one evaluation: auto takes the next one."""
 
 MOST_MOMENTS = 256
+"""Largest number of moments of one run."""
 
 PERCENT = re.compile(r"([0-9]{1,40}(?:\.[0-9]{1,40})?)\s*%")
 STEP = re.compile(r"step\s*([0-9]{1,9})")
 
 SIGMA_TOLERANCE = 1e-3
-"""Relative. Schedulers read sigmas from a table of 1000 and round."""
+"""Relative tolerance of sigmas, because schedulers read them from a table of 1000 and round."""
 
 
 @dataclass(frozen=True)
 class Moment:
-    """Exactly one of ``percent`` (0 to 1) and ``step`` (from 1) is set."""
+    """Moment of a run: either ``percent`` (0 to 1) or ``step`` (from 1) is set."""
 
     percent: float | None = None
     step: int | None = None
@@ -41,36 +44,36 @@ class Moment:
 
 
 def parse_moments(text: str) -> tuple[Moment, ...] | None:
-    """Moments from what a user typed: ``auto`` (gives None), or ``20%, 40%, step 5``.
+    """Parse moments that a user wrote: ``auto`` (returns None), or ``20%, 40%, step 5``.
 
     Raises:
         ValueError: something else, a fraction outside of 0 to 100 %, a step below 1, nothing at all, too many.
     """
-    parts = [part.strip().lower() for part in text.split(",") if part.strip()]
-    if parts == [AUTO]:
+    entries = [entry.strip().lower() for entry in text.split(",") if entry.strip()]
+    if entries == [AUTO]:
         return None
     moments: list[Moment] = []
-    for part in parts:
-        percent, step = PERCENT.fullmatch(part), STEP.fullmatch(part)
+    for entry in entries:
+        percent, step = PERCENT.fullmatch(entry), STEP.fullmatch(entry)
         if percent and 0 < float(percent[1]) < 100:
             moments.append(Moment(percent=float(percent[1]) / 100))
         elif step and int(step[1]) >= 1:
             moments.append(Moment(step=int(step[1])))
         else:
             raise ValueError(
-                f'"{plain(part)}" is no moment. Accepted, separated by commas: a noise level between 0 and 100 % '
+                f'"{plain(entry)}" is no moment. Accepted, separated by commas: a noise level between 0 and 100 % '
                 f'such as "20%", an evaluation counted from 1 such as "step 5", or "auto" alone.'
             )
     if not moments:
-        raise ValueError('no moment is given. Write "auto", or for example "20%" or "20%, step 8".')
+        raise ValueError('there is no moment. Write "auto", or for example "20%" or "20%, step 8".')
     moments = list(dict.fromkeys(moments))
     if len(moments) > MOST_MOMENTS:
-        raise ValueError(f"{len(moments)} moments are given. Write at most {MOST_MOMENTS}.")
+        raise ValueError(f"{len(moments)} moments are too many. Write at most {MOST_MOMENTS}.")
     return tuple(moments)
 
 
 def one_moment(text: str) -> str | None:
-    """The one moment that a user typed, as captured features are named; None, the latest, for nothing.
+    """Parse one moment that a user wrote, and return its name in records; None, for the latest, without a text.
 
     Raises:
         ValueError: more than one, or as :func:`parse_moments`.
@@ -86,7 +89,7 @@ def one_moment(text: str) -> str | None:
 
 
 def percent_of_sigma(model_sampling: Any, sigma: float) -> float:
-    """The fraction p with ``percent_to_sigma(p) == sigma``, by bisection; 0 at and above the top."""
+    """Return the fraction p with ``percent_to_sigma(p) == sigma``, by bisection; 0 at and above the top."""
     low, high = 0.0, 1.0
     for _ in range(40):
         middle = (low + high) / 2
@@ -98,10 +101,10 @@ def percent_of_sigma(model_sampling: Any, sigma: float) -> float:
 
 
 def schedule_steps(model_sampling: Any, sigmas: Tensor) -> float:
-    """How many steps the whole schedule has of which ``sigmas`` may be a part.
+    """Estimate the number of steps of the whole schedule of which ``sigmas`` may be a section.
 
-    A run that is cut short shows only its own sigmas; the whole is estimated from how much of the
-    noise range they cover.
+    A run that is cut has only its own sigmas; the whole is estimated from the share of the noise range that they
+    cover.
     """
     steps = len(sigmas) - 1
     first, last = (percent_of_sigma(model_sampling, float(sigma)) for sigma in (sigmas[0], sigmas[-1]))
@@ -110,10 +113,10 @@ def schedule_steps(model_sampling: Any, sigmas: Tensor) -> float:
 
 
 class MomentPlan:
-    """Which evaluations of one run to capture.
+    """Plan of the evaluations of one run that are captured.
 
     Args:
-        moments: the moments asked for, or None for the default: that of the family, in schedules of
+        moments: the moments, or None for the default: that of the family, in schedules of
             at most 8 steps the evaluation after the first.
         sigmas: the run's schedule, ``[steps + 1]``, falling.
         model_sampling: the model's sampling object.
@@ -141,7 +144,7 @@ class MomentPlan:
         return float(self.model_sampling.percent_to_sigma(moment.percent)) * (1 + SIGMA_TOLERANCE)
 
     def why_outside(self, moment: Moment) -> str | None:
-        """Why this run cannot contain a moment given by noise level, or None if it does."""
+        """Return why this run cannot contain a moment by noise level, None if it does."""
         above = self._above(moment)
         first, last = (100 * percent_of_sigma(self.model_sampling, s) for s in (self.sigmas[0], self.sigmas[-1]))
         covered = f"the run covers {first:.0f}% to {last:.0f}% of the noise range"
@@ -152,7 +155,7 @@ class MomentPlan:
         return None
 
     def wanted(self, step: int, sigma: float) -> list[Moment]:
-        """The moments that evaluation ``step`` (from 1) at ``sigma`` may be.
+        """Return the moments that evaluation ``step`` (from 1) at ``sigma`` may be.
 
         A later evaluation for the same moment replaces an earlier one: samplers that evaluate more
         than once per step pass several times below the last schedule sigma above the moment.
@@ -171,10 +174,10 @@ class MomentPlan:
         return above < sigma <= last_start * (1 + SIGMA_TOLERANCE)
 
     def why_missing(self, moment: Moment, evaluations: int) -> str:
-        """Why nothing was captured at a moment in a run of ``evaluations`` model evaluations."""
+        """Return why nothing was captured at a moment in a run of ``evaluations`` evaluations."""
         if moment.step is not None:
             return f"the run had {evaluations} model evaluations, so no {moment}. Ask for step 1 to {evaluations}."
         return self.why_outside(moment) or (
-            f"the sampler made no model evaluation just above {moment}. A cache node before Attach Probe (LazyCache) "
-            "may have skipped it: connect the cache after Attach Probe, or let it start later."
+            f"the sampler made no model evaluation just above {moment}. A cache node before the probe (LazyCache) may "
+            "have skipped it: connect the cache after the probe, or let it start later."
         )

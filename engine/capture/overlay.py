@@ -1,4 +1,4 @@
-"""Heat drawn over a picture, and a line of text below it."""
+"""Heat maps over pictures, and captions below them."""
 
 import numpy as np
 import torch
@@ -6,32 +6,40 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-COLOURS = ((0.10, 0.05, 0.35), (0.55, 0.05, 0.50), (0.95, 0.30, 0.25), (1.00, 0.75, 0.15), (1.00, 1.00, 0.80))
-"""From cold to hot, evenly spaced. Brightness rises throughout, so it reads without colour vision too."""
+from ..core.plotting import require_matplotlib
+
+COLOURS = "inferno"
+"""Colormap of matplotlib from cold to hot. Brightness rises throughout, for readers without colour vision."""
 
 PAPER, INK = "#202020", "#f0f0f0"
+"""Colours of captions."""
+
 MISSING = "\U0010ffff"
-"""A character that no font has."""
+"""Character that no font has."""
 
 
 def coloured(heat: Tensor) -> Tensor:
-    """Heat from 0 to 1 of any shape ``[...]`` as colours ``[..., 3]``, float 0 to 1."""
-    stops = torch.tensor(COLOURS)
-    place = heat.clamp(0, 1) * (len(stops) - 1)
-    low = place.floor().long().clamp(max=len(stops) - 2)
-    part = (place - low)[..., None]
-    return stops[low] * (1 - part) + stops[low + 1] * part
+    """Draw heat from 0 to 1 of any shape ``[...]`` in colours, float 0 to 1 ``[..., 3]``.
+
+    Raises:
+        ValueError: there is no matplotlib; the message says what to install.
+    """
+    colours = np.array(require_matplotlib().colormaps[COLOURS].colors)
+    values, stops = heat.cpu().numpy(), np.linspace(0, 1, len(colours))
+    # Interpolated: matplotlib itself takes the nearest of 256 colours, and rounding would show as a step.
+    return torch.from_numpy(np.stack([np.interp(values, stops, channel) for channel in colours.T], -1)).float()
 
 
 def heat_overlay(picture: Tensor, heat: Tensor, opacity: float, size: int) -> Tensor:
-    """Heat over a picture, both enlarged to ``size`` pixels on the longer side.
+    """Draw heat over a picture, both enlarged to ``size`` pixels on the longer side.
 
-    Where it is cold the picture shows through, only darker.
+    In cold areas the picture stays visible, only darker.
 
     Args:
         picture: ``[height, width, 3]`` float 0 to 1.
         heat: ``[rows, columns]`` float 0 to 1, of any resolution.
         opacity: of the heat, 0 to 1.
+        size: longer side of the result in pixels.
 
     Returns:
         ``[high, wide, 3]`` float 0 to 1, in the picture's proportions.
@@ -45,19 +53,20 @@ def heat_overlay(picture: Tensor, heat: Tensor, opacity: float, size: int) -> Te
 
 
 def with_caption(image: Tensor, text: str) -> Tensor:
-    """``[height, width, 3]`` with a line of text below it, cut where it is too long."""
+    """Add a line of text below an image ``[height, width, 3]``, cut where it is too long."""
     wide = image.shape[1]
-    font = ImageFont.load_default(max(10, min(24, wide // 16)))
-    line = Image.new("RGB", (wide, 2 * int(font.size)), PAPER)
+    size = max(10, min(24, wide // 16))
+    font = ImageFont.load_default(size)
+    line = Image.new("RGB", (wide, 2 * size), PAPER)
     draw = ImageDraw.Draw(line)
-    while text and draw.textlength(text, font) > wide - font.size:
+    while text and draw.textlength(text, font) > wide - size:
         text = text[:-1]
-    draw.text((font.size / 2, line.height / 2), text, fill=INK, font=font, anchor="lm")
+    draw.text((size / 2, line.height / 2), text, fill=INK, font=font, anchor="lm")
     return torch.cat([image, torch.from_numpy(np.array(line)).float() / 255])
 
 
 def writable(text: str) -> str:
-    """A text with "?" for every character that Pillow's own font lacks: it has little more than ASCII."""
+    """Replace every character that Pillow's own font lacks by "?": it has little more than ASCII."""
     font = ImageFont.load_default(16)
     missing = bytes(font.getmask(MISSING))
     return "".join("?" if bytes(font.getmask(character)) == missing else character for character in text)

@@ -1,36 +1,46 @@
-"""One run being recorded: which evaluations are captured, and what of them.
+"""Recording of one sampler run: which of its evaluations are captured, and the features of its rows.
 
-Everything here lives from the start of one sampler call to its end. Nothing here ends a run: what goes wrong is
-said where the scores are read.
+A recording lives from the start of a sampler call to its end. It never ends a run: an error of the pack is logged,
+and reported where the scores are read.
 """
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
+import torch
 from comfy.model_management import InterruptProcessingException
 from torch import Tensor
 
-from ..core.features import ACTIVATION, ATTENTION, DENOISED, LATENT, TEXT, Features, on_grid
-from .moments import AUTO, Moment, MomentPlan
+from ..core.features import ACTIVATION, ATTENTION, DENOISED, LATENT, NEEDS, TEXT, Features, on_grid
+from .hooks.activation import ActivationMaps
+from .hooks.evaluation import EvaluationCapture, unexpected
+from .hooks.families import Family, block_names
+from .hooks.maps import AttentionMaps
+from .moments import AUTO, Moment, MomentPlan, percent_of_sigma
 from .prompt.encode import context_lengths, text_of, words_of
-from .snapshot import Snapshot
-from .taps.activation import ActivationMaps
-from .taps.families import Family
-from .taps.look import Look, unexpected
-from .taps.maps import AttentionMaps
 
 
 class Recording:
-    """The record of one sampler call, filled evaluation by evaluation.
+    """Recording of one sampler call, filled evaluation by evaluation.
+
+    Args:
+        family: of the model.
+        needs: which parts of :class:`Features` are captured.
+        moments: when; None for the family's default.
+        projection: as :attr:`Probe.projection`.
 
     Attributes:
-        capturing: whether the evaluation that runs is one of the moments.
+        captured: the features of all rows by moment.
+        x0: ``[rows, channels, ...]`` float32 on the CPU in the model's own scale, of the newest captured evaluation.
+            Kept for a run that is pruned; else None.
+        capturing: whether the current evaluation is one of the moments.
         pruning: the run's :class:`pruning.RowPruning`, or None. Nothing is captured once it has decided.
         watch: the run's :class:`run_watch.RunWatch`, or None.
-        why_not: for moments that came and could not be captured, why.
-        broken: why nothing more is captured in this run; empty as long as something is.
+        why_not: reasons by moment, for moments that came and could not be captured.
+        broken: the reason why nothing more is captured in this run; empty as long as captures succeed.
     """
 
     def __init__(
@@ -51,36 +61,40 @@ class Recording:
         self.seed: int | None = None
         self.evaluations = 0
         self.model_rows = 0
-        self.snapshots: dict[Moment, Snapshot] = {}
+        self.captured: dict[Moment, list[Features]] = {}
+        self.x0: Tensor | None = None
         self.capturing = False
         self.pruning: Any = None
         self.watch: Any = None
         self.why_not: dict[Moment, str] = {}
         self.broken = ""
+        self._remarks: dict[Moment, tuple[str, ...]] = {}
 
     def begin(self, model_sampling: Any, sigmas: Tensor, sampler: str, noise: Tensor, seed: int | None) -> None:
-        """The sampler starts: what it starts from, and on which schedule."""
+        """Start to record a run that begins with this noise and schedule."""
         self.sampler, self.noise, self.seed = sampler, noise, seed
         with self._guarded():
             self.sigmas = [float(sigma) for sigma in sigmas]
             self.plan = MomentPlan(self.moments, sigmas, model_sampling, sampler, self.family.moment)
 
     def evaluate(self, executor: Any, x: Tensor, timestep: Tensor, model_options: dict, seed: int | None) -> Tensor:
-        """One model evaluation, captured if it is one of the moments. Returns what the model returns."""
+        """Run one evaluation, capture it if it is one of the moments, and return its x0."""
         self.evaluations += 1
-        moments, look = [], None
+        moments, capture = [], None
         with self._guarded():
             moments = self._wanted(timestep)
             if moments:
-                look = self._look(executor.class_obj, x, moments)
+                capture = self._new_capture(executor.class_obj, x, moments)
         self.capturing = bool(moments)
-        if look is None:
+        if capture is None:
             return executor(x, timestep, model_options, seed)
-        with look.on(model_options):
+        with capture.installed(model_options):
             denoised = executor(x, timestep, model_options, seed)
         with self._guarded():
-            snapshot = self._snapshot(executor.class_obj, x, timestep, look, denoised)
-            self.snapshots.update(dict.fromkeys(moments, snapshot))
+            rows = self._features(executor.class_obj, x, timestep, capture, denoised)
+            for moment in moments:
+                self.captured[moment] = [replace(row, moment=str(moment)) for row in rows]
+                self._remarks[moment] = capture.remarks
         return denoised
 
     @contextmanager
@@ -100,49 +114,70 @@ class Recording:
             return []
         return self.plan.wanted(self.evaluations, float(timestep.flatten()[0]))
 
-    def _look(self, guider: Any, x: Tensor, moments: list[Moment]) -> Look | None:
-        """What to take of an evaluation, in place of an earlier one; None if it can't be looked at."""
+    def _new_capture(self, guider: Any, x: Tensor, moments: list[Moment]) -> EvaluationCapture | None:
+        """Return the capture of an evaluation, which replaces an earlier one; None if it can't be captured."""
         for moment in moments:
-            self.snapshots.pop(moment, None)
+            self.captured.pop(moment, None)
             self.why_not.pop(moment, None)
         if x.ndim > 4 and x.shape[2] > 1 and self.needs - {DENOISED}:
             why = (
-                f"a probe looks at single images, and this latent has {x.shape[2]} frames or layers. "
+                f"a probe reads single images, and this latent has {x.shape[2]} frames or layers. "
                 "Sample an empty latent of one, or connect the MODEL from before the probe"
             )
             self.why_not.update(dict.fromkeys(moments, why))
             return None
-        conds = _looked_at(guider)
-        given = (self.family, guider.inner_model.diffusion_model, conds, *x.shape[-2:])
-        maps = AttentionMaps(*given) if ATTENTION in self.needs else None
-        activation = ActivationMaps(*given, self.projection) if ACTIVATION in self.needs else None
-        return Look(len(x), *x.shape[-2:], conds, maps, activation)
+        conds = _captured_conds(guider)
+        diffusion_model, (height, width) = guider.inner_model.diffusion_model, x.shape[-2:]
+        maps = activation = None
+        if ATTENTION in self.needs:
+            maps = AttentionMaps(self.family, diffusion_model, conds, height, width)
+        if ACTIVATION in self.needs:
+            activation = ActivationMaps(self.family, diffusion_model, conds, height, width, self.projection)
+        return EvaluationCapture(len(x), height, width, conds, maps, activation)
 
-    def _snapshot(self, guider: Any, x: Tensor, timestep: Tensor, look: Look, denoised: Tensor) -> Snapshot:
-        maps, conds = look.maps, _looked_at(guider)
+    def _features(
+        self, guider: Any, x: Tensor, timestep: Tensor, capture: EvaluationCapture, denoised: Tensor
+    ) -> list[Features]:
+        """Return the features of all rows at one evaluation, still without the name of the moment."""
+        x0 = denoised.detach().float().cpu().clone()
+        self.x0 = x0 if self.pruning is not None else None
+        conds, sigma = _captured_conds(guider), float(timestep.flatten()[0])
         entries = []
-        if maps is not None:
-            entries = maps.entries()
+        if capture.maps is not None:
+            entries = capture.maps.entries()
         elif self.needs - {DENOISED}:
             entries = list(zip(conds, context_lengths(conds), strict=True))
-        return Snapshot(
+        attention = capture.maps.by_block() if capture.maps is not None else {}
+        text = text_of(entries) if TEXT in self.needs else None
+        activation = capture.activation.image() if capture.activation is not None else None
+        latent = _model_input(guider, x, timestep) if LATENT in self.needs else None
+        shared = Features(
+            family=self.family.name,
+            moment="",
             step=self.evaluations,
-            sigma=float(timestep.flatten()[0]),
-            maps=maps.maps if maps is not None else {},
+            sigma=sigma,
+            percent=percent_of_sigma(self.plan.model_sampling, sigma),
+            blocks=block_names(attention),
             words=words_of(entries),
-            text=text_of(entries) if TEXT in self.needs else None,
-            activation=look.activation.image() if look.activation is not None else None,
-            latent=_model_input(guider, x, timestep) if LATENT in self.needs else None,
-            denoised=denoised.detach().float().cpu().clone(),
-            why=look.why(),
-            remarks=look.notes,
+            why=capture.why(),
         )
+        return [
+            replace(
+                shared,
+                attention=torch.stack([maps[row] for maps in attention.values()]) if attention else None,
+                denoised=guider.inner_model.process_latent_out(x0[row : row + 1])[0],
+                latent=None if latent is None else latent[row],
+                activation=None if activation is None else activation[row],
+                text=None if text is None else text[row % len(text)],
+            )
+            for row in range(len(x0))
+        ]
 
     def missing(self) -> dict[str, str]:
-        """For each moment without a snapshot, why."""
+        """Return the reason for each moment that was not captured."""
         if self.plan is None:
             return {str(moment): f"{self.broken}." for moment in self.moments or (AUTO,)} if self.broken else {}
-        absent = (moment for moment in self.plan.moments if moment not in self.snapshots)
+        absent = (moment for moment in self.plan.moments if moment not in self.captured)
         return {str(moment): self._why_missing(moment) for moment in absent}
 
     def _why_missing(self, moment: Moment) -> str:
@@ -150,32 +185,39 @@ class Recording:
         return f"{why}." if why else self.plan.why_missing(moment, self.evaluations)
 
     def notes(self) -> tuple[str, ...]:
-        """What a user should know of what was captured: blocks that had to be left out, and the like."""
-        return tuple(dict.fromkeys(note for snapshot in self.snapshots.values() for note in snapshot.notes()))
+        """Return sentences for the user about the captures, for example blocks that had to be left out, and why."""
+        notes = [note for moment, rows in self.captured.items() for note in _notes(self._remarks[moment], rows)]
+        return tuple(dict.fromkeys(notes))
 
-    def row_features(self, row: int, latent_out: Any) -> dict[str, Features]:
-        """The features of one row by moment, in the order of evaluation.
+    def row_features(self, row: int) -> dict[str, Features]:
+        """Return the features of one row of the batch by moment, in the order of evaluation."""
+        by_step = sorted(self.captured.values(), key=lambda rows: rows[row].step)
+        return {rows[row].moment: rows[row] for rows in by_step}
 
-        Args:
-            row: which row of the batch.
-            latent_out: the model's ``process_latent_out``.
-        """
-        if self.plan is None:  # nothing could be planned, so nothing was captured
-            return {}
-        by_step = sorted(self.snapshots.items(), key=lambda item: item[1].step)
-        of_model = self.family.name, self.plan.model_sampling, latent_out
-        return {str(moment): snapshot.features(row, moment, *of_model) for moment, snapshot in by_step}
+    def clear(self) -> None:
+        """Release what was captured."""
+        self.captured.clear()
+        self.x0 = None
 
 
-def _looked_at(guider: Any) -> list[dict[str, Any]]:
-    """The conditioning entries of a guider whose maps are wanted."""
+def _notes(remarks: tuple[str, ...], rows: list[Features]) -> list[str]:
+    blocks: dict[str, list[str]] = {}
+    for name, why in rows[0].why.items():
+        if name not in NEEDS:
+            blocks.setdefault(why, []).append(name)
+    left_out = [f"The attention of {', '.join(names)} is left out, because {why}." for why, names in blocks.items()]
+    return [*remarks, *left_out]
+
+
+def _captured_conds(guider: Any) -> list[dict[str, Any]]:
+    """Return the conditioning entries of a guider whose maps are captured."""
     return guider.conds.get("positive") or [cond for conds in guider.conds.values() for cond in conds]
 
 
 def _model_input(guider: Any, x: Tensor, timestep: Tensor) -> Tensor:
-    """The latent as the model's first layer is given it, ``[rows, channels, height, width]`` float16 on the CPU.
+    """Return the latent as the model's first layer gets it, ``[rows, channels, height, width]`` float16 on the CPU.
 
-    Without the axis of frames, of which there is one, where the model has such an axis.
+    It has no axis of frames, of which there is one, where the model has such an axis.
     """
     scaled = guider.inner_model.model_sampling.calculate_input(timestep, x.detach())
     return on_grid(scaled.float().flatten(1, -3)).half().cpu()

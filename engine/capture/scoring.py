@@ -1,4 +1,4 @@
-"""Scores of candidates one by one: what can't be scored leaves the others their scores."""
+"""Scores of rows, in which a row that can't be scored does not affect the others."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -8,26 +8,28 @@ import torch
 from comfy.model_management import InterruptProcessingException
 from torch import Tensor
 
-from ...probe_models.preview import Decoding
 from ..core.features import ACTIVATION, ATTENTION, NEEDS, Features
-from ..core.probe import Probe, require_scores, scored
-from .taps.activation import NO_ACTIVATION
-from .taps.maps import NO_ATTENTION
+from ..core.probe import Probe, scored_and_decoded
+from .hooks.activation import NO_ACTIVATION
+from .hooks.maps import NO_ATTENTION
 
 PREVIEW_PX = 256
+"""Longest side of the pictures that are returned with scores."""
 
-NOT_SEEN = (
-    "there was no model evaluation to look at. A cache node on the MODEL (LazyCache and the like) skipped it: "
+NOT_CAPTURED = (
+    "there was no model evaluation to capture. A cache node on the MODEL (LazyCache and the like) skipped it: "
     "let the cache start later, or take it out"
 )
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Attributes:
-    score: finite, None if there is none.
-    error: why there is none.
-    picture: what was judged, ``[H, W, 3]``, where the probe decodes.
+class RowScore:
+    """Score of one row, or why it has none.
+
+    Attributes:
+        score: finite, None if there is none.
+        error: the reason why there is none.
+        picture: the image that was scored, ``[H, W, 3]``, where the probe decodes images.
     """
 
     score: float | None = None
@@ -38,24 +40,25 @@ class Verdict:
 WITHOUT = {ATTENTION: NO_ATTENTION, ACTIVATION: NO_ACTIVATION}
 
 
-def why_missing(features: Features, part: str) -> str:
-    """Why a part that was asked for was not captured; empty if it was."""
-    if getattr(features, part) is not None:
+def why_missing(features: Features, name: str) -> str:
+    """Return why a needed field of :class:`Features` was not captured; empty if it was."""
+    if getattr(features, name) is not None:
         return ""
-    return features.why.get(part) or WITHOUT.get(part, "the conditioning has none")
+    return features.why.get(name) or WITHOUT.get(name, "the conditioning has none")
 
 
-def why_not_seen(features: Features, needs: Collection[str]) -> str | None:
-    """Why a probe can't score what was captured, None if it can."""
-    reasons = (why_missing(features, part) for part in NEEDS if part in needs)
+def why_not_scored(features: Features, needs: Collection[str]) -> str | None:
+    """Return why a probe with these needs can't score features, None if it can."""
+    reasons = (why_missing(features, name) for name in NEEDS if name in needs)
     return next((f"nothing was captured, because {why}" for why in reasons if why), None)
 
 
-def verdicts(score: Callable[[list[Features]], tuple[Tensor, Tensor | None]], rows: list[Features]) -> list[Verdict]:
-    """One for each row. Where all together raise, each is scored alone.
+def row_scores(score: Callable[[list[Features]], tuple[Tensor, Tensor | None]], rows: list[Features]) -> list[RowScore]:
+    """Score rows, each one alone if scoring them together raises.
 
     Args:
-        score: rows → scores ``[rows]`` and pictures ``[rows, H, W, 3]``, or None instead of them.
+        score: returns scores ``[rows]`` and pictures ``[rows, H, W, 3]`` of rows, or None instead of pictures.
+        rows: the features.
 
     Raises:
         InterruptProcessingException: the user stopped the prompt.
@@ -69,25 +72,24 @@ def verdicts(score: Callable[[list[Features]], tuple[Tensor, Tensor | None]], ro
         values, pictures = None, None
     if values is None:
         if len(rows) == 1:
-            return [Verdict(error=wrong)]
-        return [verdict for row in rows for verdict in verdicts(score, [row])]
+            return [RowScore(error=wrong)]
+        return [alone for row in rows for alone in row_scores(score, [row])]
     shown = [None] * len(rows) if pictures is None else list(pictures)
-    return [_verdict(value, picture) for _, value, picture in zip(rows, values.tolist(), shown, strict=True)]
+    return [_row_score(value, picture) for _, value, picture in zip(rows, values.tolist(), shown, strict=True)]
 
 
-def _verdict(value: float, picture: Tensor | None) -> Verdict:
+def _row_score(value: float, picture: Tensor | None) -> RowScore:
     if isfinite(value):
-        return Verdict(value, None, picture)
+        return RowScore(value, None, picture)
     error = ValueError(f"its score is {value}. Run the probe's model or the VAE in a wider precision (fp32)")
-    return Verdict(None, error, picture)
+    return RowScore(None, error, picture)
 
 
 def score_and_show(probe: Probe, rows: list[Features]) -> tuple[Tensor, Tensor | None]:
-    """Scores ``[rows]``, and small pictures ``[rows, H, W, 3]`` of what a probe that decodes its rows judged."""
-    if not isinstance(probe, Decoding):
-        return scored(probe, rows), None
-    values, images = probe.score_and_decode(rows)
-    scores = require_scores(probe, values, len(rows))
+    """Return scores ``[rows]``, and small pictures ``[rows, H, W, 3]`` from a probe that decodes images, else None."""
+    scores, images = scored_and_decoded(probe, rows)
+    if images is None:
+        return scores, None
     scale = min(1.0, PREVIEW_PX / max(images.shape[1:3]))
     size = [max(1, round(side * scale)) for side in images.shape[1:3]]
     small = torch.nn.functional.interpolate(images.movedim(-1, 1), size, mode="area").movedim(1, -1)

@@ -1,4 +1,4 @@
-"""Where a score lies among those that its probe gives to images it was not trained on."""
+"""Percentiles of scores among those of images that a probe was not trained on."""
 
 from bisect import bisect_left, bisect_right
 
@@ -6,12 +6,12 @@ from .scores import Scores
 
 
 def percentile_of_calibration(value: float, quantiles: tuple[float, ...]) -> float:
-    """Percentile of a score, 0 to 100, linear between the quantiles.
+    """Return the percentile of a score, 0 to 100, linear between the quantiles.
 
     Args:
         value: the score.
-        quantiles: at least two, sorted, at equal steps from the lowest to the highest. A score that
-            several of them share lies in their middle.
+        quantiles: at least two, sorted, at equal steps from the lowest to the highest. Of quantiles that equal
+            the score the middle one counts.
     """
     below, up_to = bisect_left(quantiles, value), bisect_right(quantiles, value)
     if below < up_to:
@@ -25,16 +25,17 @@ def percentile_of_calibration(value: float, quantiles: tuple[float, ...]) -> flo
 
 
 def require_calibration(scores: Scores, otherwise: str) -> None:
-    """Refuse scores whose probe was never calibrated.
+    """Refuse scores of a probe without calibration.
 
     Args:
-        otherwise: the option that works without calibration.
+        scores: of one batch.
+        otherwise: the option that works without calibration, for the error.
 
     Raises:
         ValueError: there are no quantiles, or a single one.
     """
     if len(scores.calibration) < 2:
         raise ValueError(
-            f"{scores.probe} has no calibration, so its scores have no percentile. Set threshold on to “{otherwise}” "
-            "and take the threshold from the scores that Probe Score shows, or use a trained probe."
+            f"{scores.probe} has no calibration, so its scores have no percentile. Set threshold on to "
+            f'"{otherwise}" and take the threshold from the scores that are shown, or use a trained probe.'
         )

@@ -1,4 +1,4 @@
-"""What a probe may look at: one row of a batch, captured at one moment of its run."""
+"""Features of a row of a batch, captured at one moment of its run: what a probe reads."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,25 +17,25 @@ TEXT = "text"
 NEEDS = (ATTENTION, ACTIVATION, LATENT, DENOISED, TEXT)
 
 LATENT_GRID = 32
-"""Longer side of the grid on which trained probes see latents and activations."""
+"""Longer side of the grid on which trained probes read latents and activations."""
 
 ALL_TEXT = "all text"
-"""What all text positions are called where no words are known."""
+"""Name of the one word that stands for all text positions where no words are known."""
 
 
 def over_words(maps: Tensor, words: Sequence[Word]) -> Tensor:
-    """Maps of tokens ``[blocks, tokens, height, width]`` as maps of words, ``[blocks, words, height, width]``.
+    """Sum maps of tokens ``[blocks, tokens, height, width]`` to maps of words, ``[blocks, words, height, width]``.
 
-    A word's map is the sum over its positions, not their mean: the positions share out one softmax,
-    so the sum is what the whole word gets, into however many pieces it was cut.
+    A word's map is the sum over its positions, not their mean: the positions share one softmax, so the sum is the
+    attention to the whole word, however many tokens it has.
     """
     return torch.stack([maps[:, list(word.positions)].sum(1) for word in words], dim=1)
 
 
 def on_grid(images: Tensor, longest: int = LATENT_GRID) -> Tensor:
-    """``[..., channels, height, width]`` area-averaged to a longer side of at most ``longest``, aspect kept.
+    """Average ``[..., channels, height, width]`` by area to a longer side of at most ``longest``, aspect kept.
 
-    What is small enough stays as it is, so doing it twice is doing it once.
+    Images that are small enough are returned unchanged.
     """
     height, width = images.shape[-2:]
     if max(height, width) <= longest:
@@ -46,30 +46,32 @@ def on_grid(images: Tensor, longest: int = LATENT_GRID) -> Tensor:
 
 
 def as_image(latent: Tensor) -> Tensor:
-    """One row's latent ``[channels, height, width]``, without the axis of frames, of one, that some models have."""
+    """Return one row's latent as ``[channels, height, width]``, without the axis of one frame that some models have."""
     return latent.flatten(0, -3)
 
 
 def halved(values: Tensor) -> Tensor:
-    """As float16 on the CPU. What lies outside of its range ends at it: single channels of large models and text
-    encoders do, and an infinity would spoil whatever is computed of them."""
+    """Return values as float16 on the CPU, clamped to its range.
+
+    Single channels of large models and text encoders exceed the range, and an infinity would spread in computations.
+    """
     largest = torch.finfo(torch.float16).max
     return values.detach().clamp(-largest, largest).half().cpu()
 
 
 def project_channels(images: Tensor, projection: Tensor) -> Tensor:
-    """``[..., channels, height, width]`` through ``[kept channels, channels]``, in float32."""
+    """Multiply ``[..., channels, height, width]`` by ``[kept channels, channels]`` along the channels, in float32."""
     return torch.einsum("pc,...chw->...phw", projection.to(images.device, torch.float32), images.float())
 
 
 @dataclass(frozen=True)
 class Features:
-    """One candidate at one moment.
+    """Features of one row at one moment.
 
     Attributes:
         family: name of the model family, for example ``"flux"``.
-        moment: the moment as it was asked for, for example ``"20%"`` or ``"step 5"``.
-        step: which model evaluation of the run this was, counted from 1.
+        moment: the moment as the user wrote it, for example ``"20%"`` or ``"step 5"``.
+        step: number of the evaluation in the run, counted from 1.
         sigma: noise level of that evaluation, in the model's own sigmas.
         percent: the same as a fraction of the schedule's noise range, 0 (pure noise) to 1.
         blocks: names of the attention blocks, in the order of the first axis of ``attention``.
@@ -77,21 +79,20 @@ class Features:
             float16 on the CPU, averaged over heads, area-averaged to a grid of at most
             ``capture.GRID`` on the longer side. Each value is a softmax weight: over all keys
             (text and image) it sums to 1, so over the tokens to at most 1. Tokens of several
-            conditioning entries follow each other. None unless asked for.
+            conditioning entries follow each other. None unless needed.
         words: the words of the text and their positions, indices into the tokens of ``attention``.
-            Empty if the conditioning came without them (it wasn't made by Encode Words), or the
-            text has none.
+            Empty if the conditioning has no word information, or the text has no words.
         denoised: the x0 prediction in the VAE's latent space, ``[channels, ...]`` float32 on the
-            CPU. None unless asked for.
-        latent: the noisy latent as the model's first layer is given it (about unit variance at any
+            CPU. None unless needed.
+        latent: the noisy latent as the model's first layer gets it (about unit variance at any
             noise level), ``[channels, height, width]`` float16 on the CPU, on the grid of
-            :func:`on_grid`. None unless asked for.
+            :func:`on_grid`. None unless needed.
         activation: output of the family's activation block at the image tokens, ``[channels, height,
             width]`` float16 on the CPU, on the grid of :func:`on_grid`; channels are those of the
-            projection that the probe brings, or the model's own. None unless asked for.
-        text: the embedding of each text token as the model is given it, ``[tokens, channels]``
-            float16 on the CPU; the tokens of ``attention``. None unless asked for.
-        why: why what was asked for is not there, by the name of the part, or of the block of the attention.
+            probe's projection, or the model's own. None unless needed.
+        text: the embedding of each text token as the model gets it, ``[tokens, channels]``
+            float16 on the CPU; the tokens of ``attention``. None unless needed.
+        why: reasons why needed features are missing, by the name of the field above or of the attention block.
     """
 
     family: str
@@ -109,35 +110,36 @@ class Features:
     why: Mapping[str, str] = field(default_factory=dict)
 
     def tensors(self) -> tuple[Tensor, ...]:
-        """Everything that was captured."""
-        given = (self.attention, self.denoised, self.latent, self.activation, self.text)
-        return tuple(tensor for tensor in given if tensor is not None)
+        """Return all captured tensors."""
+        tensors = (self.attention, self.denoised, self.latent, self.activation, self.text)
+        return tuple(tensor for tensor in tensors if tensor is not None)
 
     def text_words(self) -> tuple[Word, ...]:
-        """The words; without any, all text positions count as one.
+        """Return the words; without any, one word of all text positions.
 
         Raises:
             ValueError: neither text nor attention was captured.
         """
         if self.words:
             return self.words
-        return (Word(ALL_TEXT, tuple(range(len(self.text) if self.text is not None else self._maps().shape[1]))),)
+        tokens = len(self.text) if self.text is not None else self._maps().shape[1]
+        return (Word(ALL_TEXT, tuple(range(tokens))),)
 
     def word_embeddings(self) -> Tensor:
-        """The mean embedding of the positions of each of :meth:`text_words`, ``[words, channels]`` float32.
+        """Return the mean embedding of each of :meth:`text_words`, ``[words, channels]`` float32.
 
         Raises:
             ValueError: no text was captured.
         """
         if self.text is None:
-            raise ValueError("no text was captured. Attach a probe that needs it.")
+            raise ValueError("no text was captured. Attach a probe that needs it before sampling.")
         return torch.stack([self.text[list(word.positions)].float().mean(0) for word in self.text_words()])
 
     def word_maps(self, words: Sequence[Word] | None = None) -> Tensor:
-        """Attention to each word, ``[blocks, words, height, width]`` float32 softmax weights; see :func:`over_words`.
+        """Return the attention to each word as softmax weights, ``[blocks, words, height, width]`` float32.
 
         Args:
-            words: whose maps; :meth:`text_words` by default.
+            words: those whose maps are returned, each the sum over its positions; :meth:`text_words` by default.
 
         Raises:
             ValueError: no attention was captured.
@@ -146,5 +148,5 @@ class Features:
 
     def _maps(self) -> Tensor:
         if self.attention is None:
-            raise ValueError("no attention was captured. Attach a probe that needs it: Attention Focus.")
+            raise ValueError("no attention was captured. Attach a probe that needs it before sampling.")
         return self.attention

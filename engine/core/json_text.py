@@ -1,18 +1,18 @@
-"""JSON that someone else wrote: read as plain values, or refused by one kind of error."""
+"""JSON from outside of the pack, read as plain values or refused with a ValueError."""
 
 import json
 import math
 from typing import Any
 
 DEEPEST = 64
-"""So many lists and objects inside of each other are kept."""
+"""Largest depth of nested lists and objects that is stored."""
 
 
 def read_json(text: str | bytes) -> Any:
-    """The value that a text holds.
+    """Parse a JSON text.
 
     Raises:
-        ValueError: it is no JSON, or nested deeper than can be read.
+        ValueError: the text is no JSON, or nested deeper than can be read.
     """
     try:
         return json.loads(text)
@@ -27,7 +27,7 @@ def read_json(text: str | bytes) -> Any:
 
 
 def storable(value: Any, deepest: int = DEEPEST) -> Any:
-    """Plain values as JSON knows them: NaN and infinity are text, and so is what is nested too deeply to be copied."""
+    """Return a copy of plain values that JSON can hold: NaN, infinity and what is nested too deeply become texts."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, dict | list | tuple) and not deepest:

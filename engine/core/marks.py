@@ -1,4 +1,4 @@
-"""What a user decided on the seed board."""
+"""Marks that a user set on the seed board."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Marks:
-    """Rows by their number; no row is in both.
+    """Pinned and discarded rows, by their number; no row is in both.
 
     Attributes:
-        pinned: go on, whatever their score.
-        discarded: don't go on.
+        pinned: rows that are kept, whatever their score.
+        discarded: rows that are dropped.
     """
 
     pinned: frozenset[int] = frozenset()
@@ -20,19 +20,24 @@ class Marks:
         return bool(self.pinned or self.discarded)
 
     def pin(self, row: int) -> "Marks":
+        """Return the marks with a row pinned."""
         return Marks(self.pinned | {row}, self.discarded - {row})
 
     def discard(self, row: int) -> "Marks":
+        """Return the marks with a row discarded."""
         return Marks(self.pinned - {row}, self.discarded | {row})
 
     def clear(self, row: int) -> "Marks":
+        """Return the marks without a mark on a row."""
         return Marks(self.pinned - {row}, self.discarded - {row})
 
     def of(self, row: int) -> str | None:
-        """``"pinned"``, ``"discarded"`` or None."""
-        return "pinned" if row in self.pinned else "discarded" if row in self.discarded else None
+        """Return the mark of a row: ``"pinned"``, ``"discarded"`` or None."""
+        if row in self.pinned:
+            return "pinned"
+        return "discarded" if row in self.discarded else None
 
 
 NO_MARKS = Marks()
 MARKS: dict[str, Callable[[Marks, int], Marks]] = {"pin": Marks.pin, "discard": Marks.discard, "clear": Marks.clear}
-"""What a board may ask for, by name."""
+"""Changes of marks that a board may send, by name."""

@@ -1,24 +1,21 @@
-"""The interface of everything that turns captured features into a score."""
+"""Base class of probes, which turn captured features into scores."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .features import NEEDS, Features
+from .skill import Skill
 from .texts import plain
 
 
-@runtime_checkable
-class Probe(Protocol):
-    """A signal read early in a run that predicts how good the finished image will be.
+class Probe(ABC):
+    """Predictor of how good a finished image will be, from features captured early in its run.
 
-    A probe that was trained for certain models also has ``family`` and ``blocks``, the names of the
-    attention blocks that it reads, as in :class:`Features`; other models are refused. It may have
-    ``search_skill``, the fields of ``engine.core.skill.Skill`` as measured, or None. And one that needs the
-    activation may have a ``projection`` ``[kept channels, channels]`` of it; without, it gets all channels.
+    A subclass defines ``name``, ``label``, ``needs`` and :meth:`score`; the other attributes have defaults.
 
     Attributes:
         name: short name shown to the user, for example ``"attention focus"``.
@@ -30,14 +27,25 @@ class Probe(Protocol):
             worth"). A score without skill drops nothing by default.
         calibration: scores on images it was not trained on, as ``engine.core.scores.Scores.calibration``
             holds them; empty for a probe without training.
+        family: name of the model family that the probe was trained for, as ``Features.family``. Models of
+            other families are refused. None: the probe reads every model.
+        blocks: names of the attention blocks that the probe reads, as in ``Features.blocks``. Models
+            without them are refused. Empty for a probe that reads whatever was captured.
+        projection: ``[kept channels, channels]``, applied to a captured activation. None: all channels are kept.
+        search_skill: how well the score predicts the finished image at each moment. None: not measured.
     """
 
     name: str
     label: str
     needs: frozenset[str]
-    skilled: bool
-    calibration: tuple[float, ...]
+    skilled: bool = False
+    calibration: tuple[float, ...] = ()
+    family: str | None = None
+    blocks: tuple[str, ...] = ()
+    projection: Tensor | None = None
+    search_skill: Skill | None = None
 
+    @abstractmethod
     def score(self, rows: Sequence[Features]) -> Tensor:
         """Score rows captured at one moment.
 
@@ -47,60 +55,85 @@ class Probe(Protocol):
         Raises:
             ValueError: features that the probe needs are missing, or of a shape it can't use.
         """
-        ...
+
+    def score_and_decode(self, rows: Sequence[Features]) -> tuple[Tensor, Tensor | None]:
+        """Score rows as :meth:`score` does, and return the images that were scored.
+
+        Returns:
+            The scores, and ``[len(rows), H, W, 3]`` float32 on the CPU; None for a probe that decodes no images.
+        """
+        return self.score(rows), None
 
 
 def scored(probe: Probe, rows: Sequence[Features]) -> Tensor:
-    """A probe's scores of rows captured at one moment, ``[rows]`` float32, whoever wrote the probe.
+    """Return a probe's scores of rows captured at one moment, ``[rows]`` float32, and check their shape.
 
     Raises:
-        ValueError: it gave something else; or as :meth:`Probe.score`.
+        ValueError: the probe returned something else; or as :meth:`Probe.score`.
     """
     return require_scores(probe, probe.score(rows), len(rows))
 
 
-def require_scores(probe: Probe, values: Any, count: int) -> Tensor:
-    """What a probe gave as its scores of ``count`` rows, ``[rows]`` float32.
+def scored_and_decoded(probe: Probe, rows: Sequence[Features]) -> tuple[Tensor, Tensor | None]:
+    """Return :func:`scored` scores and the images of :meth:`Probe.score_and_decode`.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: as :func:`scored`.
+    """
+    values, images = probe.score_and_decode(rows)
+    return require_scores(probe, values, len(rows)), images
+
+
+def require_scores(probe: Probe, values: Any, count: int) -> Tensor:
+    """Return what a probe returned as its scores of ``count`` rows as ``[rows]`` float32.
+
+    Raises:
+        ValueError: the values are something else.
     """
     return one_number_each(f"the probe {plain(probe.name)}", values, count, "row")
 
 
-def one_number_each(who: str, values: Any, count: int, thing: str) -> Tensor:
-    """Values as numbers, ``[count]`` float32.
+def one_number_each(source: str, values: Any, count: int, thing: str) -> Tensor:
+    """Return values as ``[count]`` float32.
 
     Args:
-        who: gave them, for the error.
-        thing: what each of them is for.
+        source: where the values come from, for the error.
+        values: anything that a probe or a reward returned.
+        count: how many numbers are expected.
+        thing: what each of the numbers is for.
 
     Raises:
-        ValueError: they are something else.
+        ValueError: the values are not ``count`` numbers.
     """
     try:
         numbers = torch.as_tensor(values).detach().float()
     except (TypeError, ValueError, RuntimeError):
         numbers = None
     if numbers is None or numbers.shape != (count,):
-        given = "no numbers" if numbers is None else f"scores of shape {list(numbers.shape)}"
-        raise ValueError(f"{who} gave {given} for {count} {thing}s; it has to give one number per {thing}.")
+        returned = "no numbers" if numbers is None else f"scores of shape {list(numbers.shape)}"
+        raise ValueError(f"{source} gave {returned} for {count} {thing}s; it has to give one number per {thing}.")
     return numbers
 
 
-@dataclass
-class CaptureAll:
-    """Stands where a probe is attached, so that one run records what every probe needs; it scores nothing.
+class CaptureAll(Probe):
+    """Stand-in for a probe that needs all features and scores nothing, so that one run records what any probe needs.
 
-    Attributes:
-        projection: see :class:`Probe`.
+    Args:
+        projection: as :attr:`Probe.projection`.
     """
 
-    projection: Tensor | None = None
-    name, label, needs, skilled, calibration = "capture", "", frozenset(NEEDS), False, ()
+    name, label, needs = "capture", "", frozenset(NEEDS)
+
+    def __init__(self, projection: Tensor | None = None):
+        self.projection = projection
 
     def score(self, rows: Sequence[Features]) -> Tensor:
+        """Refuse to score.
+
+        Raises:
+            ValueError: always.
+        """
         raise ValueError(
-            "this MODEL comes from Attach Recorder, which captures and scores nothing. "
-            "Connect one that comes from Attach Probe."
+            "a recorder is attached to this MODEL, which captures features and scores nothing. Connect a MODEL with a "
+            "probe attached."
         )

@@ -1,4 +1,4 @@
-"""Words of a prompt: where they lie in a text, what they are called, and how one is asked for."""
+"""Words of a prompt: their spans in the text, their names, and how a user names some of them."""
 
 import unicodedata
 from collections import Counter
@@ -8,27 +8,27 @@ from typing import NamedTuple
 from .texts import plain
 
 JOINERS = "'\u2019-\u2010\u2011"
-"""Apostrophes and hyphens: inside of a word they belong to it."""
+"""Apostrophes and hyphens, which belong to the word that they are inside of."""
 
 EMOJI = ((0x2600, 0x27BF), (0x1F000, 0x1FAFF))
 EMOJI_JOINER = "\u200d"
 
-MOST_ASKED = 256
-"""Words that can be asked for at once."""
+MOST_NAMED = 256
+"""Largest number of words that a user can name at once."""
 
 LISTED = 1000
-"""Characters of a prompt's words that an error lists."""
+"""Number of characters of a prompt's words that an error lists."""
 
 WITHOUT_SPACES = ("CJK ", "HIRAGANA", "KATAKANA", "HALFWIDTH KATAKANA")
 """Unicode names of characters whose writing puts no spaces between words."""
 
 
 class Word(NamedTuple):
-    """A word of a conditioning.
+    """Word of a conditioning.
 
     Attributes:
         name: the word as written. When the same word comes again it is "red (2)", "red (3)".
-        positions: its text positions, rising.
+        positions: text positions of the word, ascending.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Word(NamedTuple):
 
 
 def word_spans(text: str) -> list[tuple[int, int]]:
-    """Start and end of each word of a text.
+    """Return the start and end of each word of a text.
 
     A word is a run of letters, digits and their marks, with apostrophes and hyphens inside of it.
     Each Chinese character and each Japanese kana is a word of its own, for these scripts put no
@@ -53,7 +53,7 @@ def word_spans(text: str) -> list[tuple[int, int]]:
 
 
 def _word_end(text: str, start: int) -> int:
-    """Where the word ends that begins at ``start``; ``start`` itself if none does."""
+    """Return the end of the word that begins at ``start``; ``start`` itself if none does."""
     if _is_emoji(text[start]):
         return _emoji_end(text, start)
     if not _is_letter(text[start]):
@@ -73,7 +73,7 @@ def _word_end(text: str, start: int) -> int:
 
 
 def _emoji_end(text: str, start: int) -> int:
-    """After the emoji at ``start``, with its variation selectors, skin tones and joined emoji."""
+    """Return the end of the emoji at ``start``, with its variation selectors, skin tones and joined emoji."""
     end = start + 1
     while end < len(text):
         mark = unicodedata.category(text[end]) in ("Mn", "Me", "Sk")
@@ -97,7 +97,7 @@ def _stands_alone(character: str) -> bool:
 
 
 def numbered(words: Iterable[tuple[str, Sequence[int]]]) -> tuple[Word, ...]:
-    """Spellings and positions as words with names that differ, upper and lower case being the same."""
+    """Give spellings names that differ, upper and lower case being the same, and return the words."""
     seen: Counter[str] = Counter()
     named = []
     for spelling, positions in words:
@@ -108,8 +108,8 @@ def numbered(words: Iterable[tuple[str, Sequence[int]]]) -> tuple[Word, ...]:
     return tuple(named)
 
 
-def asked_for(words: Sequence[Word], text: str) -> tuple[Word, ...]:
-    """The words of a comma-separated list, in its order.
+def named_words(words: Sequence[Word], text: str) -> tuple[Word, ...]:
+    """Return the words that a comma-separated list names, in its order.
 
     An entry is a word's name, or several words that follow each other ("red circle", a Chinese word
     of several characters), which count as one. Upper and lower case are the same.
@@ -118,8 +118,8 @@ def asked_for(words: Sequence[Word], text: str) -> tuple[Word, ...]:
         ValueError: an entry is not among the words, and the message lists them; or there are too many entries.
     """
     entries = dict.fromkeys(entry.strip() for entry in text.split(",") if entry.strip())
-    if len(entries) > MOST_ASKED:
-        raise ValueError(f"{len(entries)} words are named. Name at most {MOST_ASKED}.")
+    if len(entries) > MOST_NAMED:
+        raise ValueError(f"{len(entries)} words are named. Name at most {MOST_NAMED}.")
     named: dict[str, Word] = {}
     for word in words:
         named.setdefault(word.name.casefold(), word)
@@ -128,12 +128,12 @@ def asked_for(words: Sequence[Word], text: str) -> tuple[Word, ...]:
 
 
 def _run(words: Sequence[Word], spellings: Sequence[str], entry: str) -> Word:
-    """Words that follow each other as one."""
+    """Return the words that follow each other in ``entry`` as one."""
     wanted = entry.casefold()
-    parts = [wanted[start:end] for start, end in word_spans(wanted)]
+    entries = [wanted[start:end] for start, end in word_spans(wanted)]
     for first in range(len(words)):
-        if parts and spellings[first : first + len(parts)] == parts:
-            run = words[first : first + len(parts)]
+        if entries and spellings[first : first + len(entries)] == entries:
+            run = words[first : first + len(entries)]
             return Word(entry, tuple(sorted({position for word in run for position in word.positions})))
     listed = ", ".join(word.name for word in words)
     raise ValueError(f'"{plain(entry)}" is not in the prompt. Its words are: {plain(listed, LISTED)}.')

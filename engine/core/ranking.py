@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 
 def best_first(values: Sequence[float]) -> list[int]:
-    """Rows from the highest score to the lowest; of equal scores the lower row first.
+    """Order rows from the highest score to the lowest; of equal scores the lower row comes first.
 
     Raises:
         ValueError: a score is NaN or infinite.
@@ -21,13 +21,13 @@ def best_first(values: Sequence[float]) -> list[int]:
 
 
 def ranks(values: Sequence[float]) -> list[int]:
-    """Rank of each row, 1 for the best, in the order of :func:`best_first`."""
-    places = {row: place for place, row in enumerate(best_first(values), start=1)}
-    return [places[row] for row in range(len(values))]
+    """Return the rank of each row, 1 for the best, in the order of :func:`best_first`."""
+    by_row = {row: rank for rank, row in enumerate(best_first(values), start=1)}
+    return [by_row[row] for row in range(len(values))]
 
 
 def percentiles_in_batch(values: Sequence[float]) -> list[float]:
-    """How many of the other rows each row beats, in percent; a tie counts half.
+    """Return the share of the other rows that each row beats, in percent; a tie counts half.
 
     The best of a batch without ties has 100, the worst 0, and a batch of one row 100.
     """

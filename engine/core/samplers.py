@@ -1,24 +1,25 @@
-"""What the pack knows of each of ComfyUI's samplers, by the name of its function: one table."""
+"""Table of the traits of ComfyUI's samplers, by the names of their functions."""
 
 from dataclasses import dataclass
 from typing import Any
 
 STREAM, BROWNIAN_CPU, BROWNIAN_GPU = "stream", "Brownian on the CPU", "Brownian on the device"
-"""What samplers draw the noise of their steps from."""
+"""Sources of the noise that samplers add at their steps."""
 
 ADAPTIVE_NOTE = "dpm_adaptive chooses its steps by all rows together"
+"""Reason why rows of dpm_adaptive depend on the other rows of their batch."""
 
 
 @dataclass(frozen=True)
 class SamplerTraits:
-    """What a sampler does with its steps.
+    """Traits of a sampler's steps.
 
     Attributes:
         exact_when_cut: keeps no history and draws no noise: a run cut in two sampler nodes gives what one run gives.
-        own_sigmas: chooses its own sigmas between the ends of the schedule that it is given.
+        own_sigmas: chooses its own sigmas between the ends of the schedule that it gets.
         adaptive: chooses its steps by an error estimate of all rows together: a small difference of large numbers,
             so that rows rounded as in another batch give other steps.
-        step_noise: what the noise that it adds at each step is drawn from; empty for a sampler that adds none.
+        step_noise: source of the noise that it adds at each step; empty for a sampler that adds none.
     """
 
     exact_when_cut: bool = False
@@ -70,28 +71,28 @@ SAMPLERS: dict[str, SamplerTraits] = {
         SamplerTraits(step_noise=BROWNIAN_GPU),
     ),
 }
-"""ComfyUI's samplers of which something is to be known. ``ddim`` is Euler's function. The others keep a history; tests
-run all of them, cut and row by row, and compare with this table."""
+"""Traits of ComfyUI's samplers by function name. ``ddim`` is Euler's function. Samplers that are missing keep a
+history. Tests run all samplers, cut and row by row, and compare them with this table."""
 
 
 def sampler_name(sampler: Any) -> str:
-    """Name of the sampler function of a SAMPLER, as ``sample_euler``; of another sampler its class."""
+    """Return the name of a SAMPLER's function, as ``sample_euler``; of another sampler the name of its class."""
     function = getattr(sampler, "sampler_function", sampler)
     return getattr(function, "__name__", type(function).__name__)
 
 
 def traits_of(name: str) -> SamplerTraits:
-    """The traits of a sampler function by its name; of one that isn't in the table, none."""
+    """Return the traits of a sampler function by its name; default traits for one that isn't in the table."""
     return SAMPLERS.get(name, _PLAIN)
 
 
 def called(name: str) -> str:
-    """What users call a sampler function: its name in KSampler."""
+    """Return a sampler function's name as users know it, from the list of samplers."""
     return name.removeprefix("sample_").removesuffix("_function") or "This sampler"
 
 
 def history_note(name: str) -> str:
-    """Why a run of most samplers, cut here and continued in another node, ends elsewhere."""
+    """Return why a run of this sampler, cut here and continued in another node, gives another image."""
     exact = sorted({called(other) for other, traits in SAMPLERS.items() if traits.exact_when_cut} | {"ddim"})
     return (
         f"{called(name)} does not continue exactly when a run is cut in two nodes: the finished images differ from "

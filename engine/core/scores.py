@@ -1,11 +1,11 @@
-"""The typed value that Probe Score hands on and Early Seed Filter reads."""
+"""Scores of a batch with everything that later nodes need to know of its rows."""
 
 from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
 class SeedName:
-    """Where a row's initial noise came from.
+    """Name of a row's initial noise.
 
     ``batch_index`` is None when a single run of ``seed`` starts from exactly this noise; else the
     row is number ``batch_index`` of a batch drawn from one generator seeded with ``seed``.
@@ -20,11 +20,11 @@ class SeedName:
 
 @dataclass(frozen=True)
 class Look:
-    """What a row looked like when it was scored.
+    """Pictures of a row at the moment of its score.
 
     Attributes:
         picture: a small preview as a data URL, None if there is none.
-        heats: where the attention of each word lay, (word, picture as a data URL); empty without attention.
+        heats: map of the attention to each word, (word, picture as a data URL); empty without attention.
     """
 
     picture: str | None = None
@@ -40,24 +40,24 @@ class Scores:
         seeds: the name of each row's noise, same length.
         probe: name of the probe.
         label: unit of the scores; thresholds of another label don't apply.
-        moment: the moment at which the rows were looked at, for example ``"20%"``.
+        moment: the moment at which the rows were captured, for example ``"20%"``.
         step: the model evaluation (from 1) that the moment fell on.
         skilled: whether the probe has measured skill (see ``engine.core.probe.Probe``).
         exact_continuation: whether a run cut after this moment and continued in another sampler
             node gives what one uninterrupted run gives. None when unknown.
         sampler: name of the sampler function that produced the rows.
-        model_rows: forwards of one latent for one cond that the run spent on all rows together.
+        model_rows: model rows that the run spent on all rows together.
         dropped_at: for each row the moment after which it was not computed any more, None for rows
             that were not dropped. Empty: no row was.
-        note: what happened to the rows in flight, for the user.
+        note: sentences for the user about rows that were dropped during the run.
         calibration: scores of the probe on images it was not trained on, sorted, at equal steps from
             the lowest to the highest quantile. Empty: the probe has none.
-        looks: what each row looked like. Empty: not known.
+        looks: pictures of each row. Empty: not known.
         why_not_cut: sentences on why ``exact_continuation`` is False. Empty: not known, or it is True.
         cut_needs: sentences on what a second sampler node needs for an exact continuation.
         per_row: (name of a conditioning, what of it) that differed from row to row.
         why_not_alone: sentences on why a run of a row's seed alone gives something else. Empty: it gives the same.
-        finished: the rows' runs went to the end of the noise, so that nothing is to be continued.
+        finished: whether the rows' runs went to the end of the noise, so that there is nothing to continue.
     """
 
     values: tuple[float, ...]
@@ -92,7 +92,7 @@ class Scores:
         return len(self.values)
 
     def subset(self, rows: list[int]) -> "Scores":
-        """The scores of some rows, in the order given."""
+        """Return the scores of some rows, in the order of ``rows``."""
         return replace(
             self,
             values=tuple(self.values[row] for row in rows),

@@ -1,4 +1,4 @@
-"""Seeds as the user writes them."""
+"""Lists of seeds as users write them."""
 
 from collections import Counter
 
@@ -8,30 +8,29 @@ from .texts import quoted
 LARGEST_SEED = 2**64 - 1
 MOST_SEEDS = 4096
 MOST_TEXT = 256 * 1024
-"""Characters of a list of seeds: the most seeds, each with its row, take less."""
+"""Longest list of seeds in characters; the largest number of seeds, each with its row, takes less."""
 
 DIGITS = 20
-"""Of the largest seed."""
+"""Number of digits of the largest seed."""
 
 SEPARATORS = str.maketrans(",;", "  ")
 SHOWN = 8
-"""So many seeds are named in an error."""
+"""Number of seeds that an error names."""
 
 
 def seed_list(first_seed: int, count: int, text: str = "") -> list[int]:
-    """The seeds of a batch: those written in ``text``, or ``count`` consecutive ones.
+    """Return the seeds of a batch: those in ``text``, or ``count`` consecutive ones.
 
     Args:
         first_seed: first of the consecutive seeds, 0 … 2⁶⁴ − 1.
         count: how many.
-        text: seeds separated by commas, spaces or new lines. Anything but blanks wins over
+        text: seeds separated by commas, spaces or new lines. Anything but blanks replaces
             ``first_seed`` and ``count``.
 
     Raises:
-        ValueError: no seed, one that isn't a number or has more than 64 bits, or one given twice
-            (the same image would be paid for twice).
+        ValueError: no seed, one that isn't a number or has more than 64 bits, or one that is there twice.
     """
-    written = _alone(seed_names(text)) if text.strip() else None
+    written = _single_seeds(seed_names(text)) if text.strip() else None
     many = count if written is None else len(written)
     if many < 1:
         raise ValueError("There is no seed. Set count to 1 or more, or write seeds into the list: 7, 8, 42.")
@@ -49,7 +48,7 @@ def seed_list(first_seed: int, count: int, text: str = "") -> list[int]:
 
 
 def seed_names(text: str) -> list[SeedName]:
-    """The seeds that a text names, each alone or as a row of a batch ("7 row 2"); in one pass over the text.
+    """Parse the seeds that a text names, each alone or as a row of a batch ("7 row 2"), in one pass.
 
     Raises:
         ValueError: a word that is no seed, or a text that is too long to be a list of seeds.
@@ -68,12 +67,12 @@ def seed_names(text: str) -> list[SeedName]:
     return names
 
 
-def _alone(names: list[SeedName]) -> list[int]:
+def _single_seeds(names: list[SeedName]) -> list[int]:
     row = next((name for name in names if name.batch_index is not None), None)
     if row is not None:
         raise ValueError(
-            f"“{row}” is a row of a batch that was drawn from one seed, so it can't be drawn alone. "
-            "Sample with Seed Batch from the start: then every row has a seed of its own."
+            f'"{row}" is a row of a batch that was drawn from one seed, so it can\'t be drawn alone. '
+            "Sample a batch of seeds from the start: then every row has a seed of its own."
         )
     return [name.seed for name in names]
 

@@ -1,4 +1,4 @@
-"""How well the score at each moment of a run predicts the finished image."""
+"""Skill of a score: how well it predicts the finished image, by moment of the run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +7,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 UNSURE = 1e-6
+"""Least weight and spread of a score in a combination."""
+
 SURE = 0.999
-"""No score before the end counts as more certain than this."""
+"""Largest correlation that counts of a score before the end."""
 
 
 @dataclass(frozen=True)
 class Skill:
-    """Plain numbers at a few points of a run; between them straight lines, before the first from 0.
+    """Correlation and spread of a score at a few points of a run, linear between them and from 0 before the first.
 
     ``dataclasses.asdict`` gives what a probe's file can hold as JSON, ``Skill(**record)`` reads it.
 
@@ -22,7 +24,7 @@ class Skill:
         correlation: between the score there and that of the finished image, *within* a prompt.
         spread: standard deviation of the score there, between the seeds of one prompt. Only ratios
             matter. Empty: the same everywhere.
-        source: where the numbers are from, for reports.
+        source: origin of the numbers, for reports.
     """
 
     progress: tuple[float, ...]
@@ -42,9 +44,9 @@ class Skill:
             raise ValueError(f"correlations {self.correlation} or spreads {self.spread} are out of range")
 
     def certainty(self, moments: Sequence[int], steps: int) -> np.ndarray:
-        """Share of the finished image's within-prompt variance that is known ``[1 + moments + 1]``.
+        """Return the share of the finished image's within-prompt variance that is known, ``[1 + moments + 1]``.
 
-        Before the run (0), at each moment, and at the end (1); never falling, as what was once known stays known.
+        Before the run (0), at each moment, and at the end (1); it never falls.
         """
         knots = [0.0, *self.progress, 1.0]
         values = [0.0, *(max(0.0, value) for value in self.correlation), 1.0]
@@ -52,7 +54,7 @@ class Skill:
         return np.concatenate([[0.0], np.minimum(np.maximum.accumulate(at), SURE) ** 2, [1.0]])
 
     def spreads(self, moments: Sequence[int], steps: int) -> np.ndarray:
-        """Within-prompt standard deviation of the score at each moment ``[moments]``, in any common unit."""
+        """Return the within-prompt standard deviation of the score at each moment ``[moments]``, in any common unit."""
         if not self.spread:
             return np.ones(len(moments))
         return np.interp(np.asarray(moments, float) / steps, self.progress, self.spread)
@@ -63,15 +65,15 @@ PREVIEW = Skill(
     correlation=(0.08, 0.23, 0.48, 0.65, 0.77, 0.86, 0.93),
     source="previews judged by ImageReward, real FLUX and SDXL, 20 steps",
 )
-"""Of a reward model on x0 previews: means of FLUX and SDXL. What counts for a probe without a calibration."""
+"""Skill of a reward model on x0 previews, means of FLUX and SDXL; the default for a probe without a measured skill."""
 
 
 PREVIEW_SPREAD = (0.47, 1.2, 1.3, 1.2, 1.1, 1.05, 1.0)
-"""Of the same previews at the same points, as shares of the finished images' standard deviation."""
+"""Spread of the same previews at the same points, as shares of the finished images' standard deviation."""
 
 
 def combine(first: Skill, second: Skill) -> tuple[list[tuple[float, float]], Skill]:
-    """How two scores of the same images are best averaged.
+    """Compute the weights of the best average of two scores of the same images, and its skill.
 
     Each is the finished score plus an error, and the errors are taken to be independent. Then a score of
     correlation r and spread s weighs r / (1 - r²) / s in the best linear forecast.
@@ -80,7 +82,7 @@ def combine(first: Skill, second: Skill) -> tuple[list[tuple[float, float]], Ski
         The weights at each of ``first.progress``, which sum to 1, and the skill of the mean.
 
     Raises:
-        ValueError: a skill without spread: nobody knows what its score's differences mean.
+        ValueError: a skill without spread, so that the size of its score's differences is unknown.
     """
     if not first.spread or not second.spread:
         raise ValueError("both need a measured spread")
@@ -113,16 +115,16 @@ def fit_skill(scores: ArrayLike, final: ArrayLike, moments: Sequence[int], steps
     Returns:
         Means over prompts of Pearson's correlation; a prompt whose scores are all equal counts as 0.
     """
-    scores, final = np.asarray(scores, np.float64), np.asarray(final, np.float64)
-    if scores.ndim != 3 or scores.shape != (len(moments), *final.shape) or final.shape[1] < 2:
-        raise ValueError(f"scores {scores.shape} and final {final.shape} don't fit {len(moments)} moments")
-    if not np.isfinite(scores).all() or not np.isfinite(final).all():
+    early, end = np.asarray(scores, np.float64), np.asarray(final, np.float64)
+    if early.ndim != 3 or early.shape != (len(moments), *end.shape) or end.shape[1] < 2:
+        raise ValueError(f"scores {early.shape} and final {end.shape} don't fit {len(moments)} moments")
+    if not np.isfinite(early).all() or not np.isfinite(end).all():
         raise ValueError("some scores are NaN or infinite: leave their prompts out")
-    scores, final = scores - scores.mean(-1, keepdims=True), final - final.mean(-1, keepdims=True)
-    size = np.sqrt((scores**2).sum(-1) * (final**2).sum(-1))
-    both = (scores * final).sum(-1)
+    early, end = early - early.mean(-1, keepdims=True), end - end.mean(-1, keepdims=True)
+    size = np.sqrt((early**2).sum(-1) * (end**2).sum(-1))
+    both = (early * end).sum(-1)
     correlation = np.divide(both, size, out=np.zeros_like(both), where=size > 0).mean(-1)
-    spread = np.maximum(scores.std(-1).mean(-1), 1e-9)
+    spread = np.maximum(early.std(-1).mean(-1), 1e-9)
     return Skill(
         tuple(moment / steps for moment in moments),
         tuple(float(value) for value in correlation),

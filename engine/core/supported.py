@@ -1,6 +1,6 @@
-"""The versions of ComfyUI that the pack works with.
+"""Versions of ComfyUI that the pack works with.
 
-Standard library only: this is asked before anything is imported that old versions lack.
+Standard library only: the check runs before anything is imported that old versions lack.
 """
 
 import importlib.util
@@ -8,11 +8,11 @@ import logging
 import re
 
 OLDEST_COMFYUI = (0, 21, 1)
-"""The oldest on which the core of the tests passes (``python -m dev.test --comfyui FOLDER``)."""
+"""Oldest version on which the core of the tests passes (``python -m dev.test --comfyui FOLDER``)."""
 
 
 def installed_comfyui() -> str | None:
-    """The version of the ComfyUI that runs this, None outside of one."""
+    """Return the version of the running ComfyUI, None outside of one."""
     try:
         from comfyui_version import __version__
     except ImportError:
@@ -21,15 +21,15 @@ def installed_comfyui() -> str | None:
 
 
 def why_too_old(version: str | None) -> str | None:
-    """What is wrong with a ComfyUI that is too old for the pack; None for any other, and for an unknown version."""
+    """Return the reason why a ComfyUI is too old for the pack; None for any other, and for an unknown version."""
     numbers = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", version or "")
     if numbers is None or tuple(int(number or 0) for number in numbers.groups()) >= OLDEST_COMFYUI:
         return None
     return f"Diffusion Probe needs ComfyUI {'.'.join(map(str, OLDEST_COMFYUI))} or newer, and this is {version}"
 
 
-def warn_where_nodes_are_not_asked_for() -> None:
-    """Say it in the log of a ComfyUI so old that it doesn't call ``comfy_entrypoint``, where that says it."""
+def warn_without_entrypoint() -> None:
+    """Log a warning in a ComfyUI so old that it doesn't call ``comfy_entrypoint``, which warns in newer ones."""
     too_old = why_too_old(installed_comfyui())
     if too_old is not None and not _has_entrypoints():
         logging.warning(f"{too_old}: update ComfyUI.")

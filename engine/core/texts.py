@@ -1,4 +1,4 @@
-"""Texts that someone else wrote, put so that anything can be done with them: logged, sent, drawn, named in an error.
+"""Texts from outside of the pack, made safe to log, send, draw and quote in errors.
 
 JSON may hold half a character, a lone surrogate such as \\ud800, which no encoding can write. ComfyUI writes the
 message and the traceback of an error into its log while it handles that error; where that fails, the thread that runs
@@ -11,23 +11,23 @@ import unicodedata
 from typing import Any
 
 SHOWN = 120
-"""Characters of a quoted text that are shown, from its start."""
+"""Number of characters of a quoted text that are shown, from its start."""
 
 INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-"""Unicode categories that are written as their numbers: a line break or a change of direction inside of a quoted name
-would change how the rest of the sentence reads."""
+"""Unicode categories of characters that are written as numbers: a line break or a change of direction inside of a
+quoted name would change how the rest of the sentence reads."""
 
 JOINERS = "\u200c\u200d"
-"""Between letters of some scripts and between the parts of an emoji; they change nothing else."""
+"""Joiners between letters of some scripts and inside of emoji; they change nothing else."""
 
 
 def quoted(value: Any, most: int = SHOWN) -> str:
-    """A text in quotation marks, on one line, at most so many characters of it."""
-    return f"“{plain(value, most)}”"
+    """Return a text in straight quotation marks, on one line, at most ``most`` characters of it."""
+    return f'"{plain(value, most)}"'
 
 
 def plain(value: Any, most: int = SHOWN) -> str:
-    """:func:`quoted` without the quotation marks."""
+    """Return a text on one line, at most ``most`` characters of it."""
     text = str(value)
     shown = "".join(_visible(character) for character in text[:most])
     return f"{shown}…" if len(text) > most else shown
@@ -40,7 +40,7 @@ def _visible(character: str) -> str:
 
 
 def half_character(text: str) -> int | None:
-    """Where the first lone surrogate of a text is, None if there is none."""
+    """Return the index of the first lone surrogate of a text, None if there is none."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -49,7 +49,7 @@ def half_character(text: str) -> int | None:
 
 
 def writable(text: str, encoding: str = "utf-8") -> str:
-    """A text in which whatever an encoding can't write is given by its number; others come back as they are."""
+    """Return a text with every character that an encoding can't write replaced by its number."""
     if text.isascii():
         return text
     try:
@@ -60,7 +60,7 @@ def writable(text: str, encoding: str = "utf-8") -> str:
 
 
 def writable_values(value: Any) -> Any:
-    """Plain values as JSON holds them, with :func:`writable` texts; anything else comes back as it is."""
+    """Return plain values, as JSON holds them, with all texts :func:`writable`; other values unchanged."""
     if isinstance(value, str):
         return writable(value)
     if type(value) is dict:
@@ -71,11 +71,11 @@ def writable_values(value: Any) -> Any:
 
 
 def log_encoding() -> str:
-    """In which encoding this process writes its log."""
+    """Return the encoding in which this process writes its log."""
     return getattr(sys.stderr, "encoding", None) or "utf-8"
 
 
 def can_be_logged(error: BaseException) -> bool:
-    """Whether an error can be written with its traceback and all errors that led to it."""
+    """Return whether an error can be logged with its traceback and all errors that led to it."""
     whole = "".join(traceback.format_exception(error))
     return writable(whole, log_encoding()) == whole

@@ -1,1 +1,1 @@
-"""Reward models: what people would say of a finished image, as one number per image."""
+"""Reward models: how good a finished image is by human preference, as one number per image."""

@@ -1,4 +1,4 @@
-"""Which reward models there are, what files each needs, and how it is put together from them."""
+"""Catalog of the reward models: the files that each needs, and how it is built from them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,8 +11,8 @@ import torch
 from ..core.texts import plain
 from . import clip, image_reward
 from .files import RewardFile, fill, find, other_layout, read_tensors
-from .judge import RewardModel
 from .pixels import centre_crop, centre_crop_rounding_down, whole
+from .reward_model import RewardModel
 from .word_ids import BertWords, clean_clip_words, clip_words
 
 OPERATIONS = comfy.ops.manual_cast
@@ -24,12 +24,12 @@ CLIP_L = RewardFile(
 
 
 @dataclass(frozen=True)
-class Reward:
-    """A reward model that can be loaded.
+class CatalogEntry:
+    """Reward model that can be loaded.
 
     Attributes:
-        files: what it needs.
-        build: the reward's name and the files' paths, in the same order → the judge.
+        files: the files that it needs.
+        build: makes the reward model of its name and the files' paths, in the same order.
     """
 
     files: tuple[RewardFile, ...]
@@ -37,7 +37,7 @@ class Reward:
 
 
 def load(name: str) -> RewardModel:
-    """A reward model, ready to judge.
+    """Load a reward model from its files.
 
     Args:
         name: one of ``REWARDS``.
@@ -97,7 +97,7 @@ def _aesthetic(name: str, paths: list[Path]) -> RewardModel:
 
 @contextmanager
 def _unfilled(path: Path) -> Iterator[None]:
-    """Build a network without memory for its tensors; a tensor that tells a size has to be there, and tell one."""
+    """Build a network without memory for its tensors; an error means that the file lacks a tensor or its size."""
     try:
         with torch.device("meta"):
             yield
@@ -108,7 +108,7 @@ def _unfilled(path: Path) -> Iterator[None]:
 
 
 REWARDS = {
-    "ImageReward": Reward(
+    "ImageReward": CatalogEntry(
         (
             RewardFile(
                 "ImageReward",
@@ -120,7 +120,7 @@ REWARDS = {
         ),
         _image_reward,
     ),
-    "PickScore": Reward(
+    "PickScore": CatalogEntry(
         (
             RewardFile(
                 "PickScore", ("model.safetensors",), "3.94 GB", "https://huggingface.co/yuvalkirstain/PickScore_v1"
@@ -128,7 +128,7 @@ REWARDS = {
         ),
         _pick_score,
     ),
-    "HPSv2.1": Reward(
+    "HPSv2.1": CatalogEntry(
         (
             RewardFile(
                 "HPSv2.1",
@@ -139,8 +139,8 @@ REWARDS = {
         ),
         _hps,
     ),
-    "CLIPScore": Reward((CLIP_L,), _clip_score),
-    "LAION aesthetic": Reward(
+    "CLIPScore": CatalogEntry((CLIP_L,), _clip_score),
+    "LAION aesthetic": CatalogEntry(
         (
             RewardFile(
                 "LAION-aesthetic",
@@ -153,4 +153,4 @@ REWARDS = {
         _aesthetic,
     ),
 }
-"""By the name that a user chooses."""
+"""Reward models by the name that a user chooses."""

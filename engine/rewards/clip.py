@@ -1,4 +1,4 @@
-"""Rewards built on CLIP: ComfyUI's own towers, in the sizes and layout that a file has.
+"""Rewards built on CLIP, with ComfyUI's own towers in the sizes and layout of a file.
 
 A file may have the layout of transformers (``text_model.…``, ``vision_model.…``) or that of
 OpenAI's CLIP and open_clip (``transformer.resblocks.…``, ``visual.…``).
@@ -19,12 +19,12 @@ END_OF_TEXT = 49407
 VISION, TEXT = "vision.", "text."
 
 QUICK_GELU = "quick_gelu"
-"""The activation that OpenAI trained with. It can't be seen in a file, and with another one scores are wrong."""
+"""Activation that OpenAI trained with. It is not stored in a file, and with another one scores are wrong."""
 GELU = "gelu"
 
 
 def towers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a file of either layout, under the names of the networks below.
+    """Return the tensors of a file of either layout, under the names of the networks below.
 
     Older files of transformers also hold the ranges ``position_ids``, which nothing needs.
     """
@@ -41,10 +41,10 @@ def towers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def vision_config(tensors: dict[str, Tensor], activation: str) -> dict[str, Any]:
-    """What ComfyUI's image tower is built from.
+    """Return the configuration of ComfyUI's image tower.
 
     Raises:
-        KeyError: a tensor that tells a size is not there.
+        KeyError: a tensor that has one of the sizes is missing.
     """
     width, channels, _, patch = tensors["vision.vision_model.embeddings.patch_embedding.weight"].shape
     patches = tensors["vision.vision_model.embeddings.position_embedding.weight"].shape[0] - 1
@@ -63,10 +63,10 @@ def vision_config(tensors: dict[str, Tensor], activation: str) -> dict[str, Any]
 
 
 def text_config(tensors: dict[str, Tensor], activation: str) -> dict[str, Any]:
-    """What ComfyUI's text tower is built from.
+    """Return the configuration of ComfyUI's text tower.
 
     Raises:
-        KeyError: a tensor that tells a size is not there.
+        KeyError: a tensor that has one of the sizes is missing.
     """
     width = tensors["text.text_model.embeddings.token_embedding.weight"].shape[1]
     return {
@@ -85,7 +85,7 @@ def _layers(tensors: dict[str, Tensor], tower: str) -> int:
 
 
 class ClipImages(nn.Module):
-    """The image tower: pixels → embeddings of length 1."""
+    """Image tower from pixels to embeddings of length 1."""
 
     def __init__(self, config: dict[str, Any], operations: Any):
         super().__init__()
@@ -93,12 +93,12 @@ class ClipImages(nn.Module):
         self.vision = comfy.clip_model.CLIPVisionModelProjection(config, torch.float32, None, operations)
 
     def embed(self, pixels: Tensor) -> Tensor:
-        """``[rows, 3, size, size]`` → ``[rows, width]``."""
+        """Compute the embeddings ``[rows, width]`` of pixels ``[rows, 3, size, size]``."""
         return normalize(self.vision(pixel_values=pixels)[2], dim=-1)
 
 
 class ClipSimilarity(ClipImages):
-    """How well image and text match: the cosine between their embeddings."""
+    """Cosine between the embeddings of image and text."""
 
     def __init__(self, vision: dict[str, Any], text: dict[str, Any], operations: Any):
         super().__init__(vision, operations)
@@ -106,7 +106,7 @@ class ClipSimilarity(ClipImages):
         self.logit_scale = nn.Parameter(torch.empty(()))
 
     def forward(self, pixels: Tensor, ids: Tensor) -> Tensor:
-        """Pixels ``[rows, 3, size, size]`` and word ids ``[rows, 77]`` → cosines ``[rows]``."""
+        """Return the cosines ``[rows]`` of pixels ``[rows, 3, size, size]`` and word ids ``[rows, 77]``."""
         return (self.embed(pixels) * normalize(self.text(ids)[2], dim=-1)).sum(-1)
 
 
@@ -114,7 +114,7 @@ class ClipScore(ClipSimilarity):
     """CLIPScore (Hessel et al., arXiv 2104.08718) as a percentage: 100 · max(cos, 0)."""
 
     def forward(self, pixels: Tensor, ids: Tensor) -> Tensor:
-        """As :meth:`ClipSimilarity.forward`."""
+        """Return the scores ``[rows]``; arguments as for :meth:`ClipSimilarity.forward`."""
         return 100 * super().forward(pixels, ids).clamp(min=0)
 
 
@@ -122,7 +122,7 @@ class PickScore(ClipSimilarity):
     """PickScore (Kirstain et al., arXiv 2305.01569): the cosine times the learned scale, about 100."""
 
     def forward(self, pixels: Tensor, ids: Tensor) -> Tensor:
-        """As :meth:`ClipSimilarity.forward`."""
+        """Return the scores ``[rows]``; arguments as for :meth:`ClipSimilarity.forward`."""
         return self.logit_scale.to(pixels).exp() * super().forward(pixels, ids)
 
 
@@ -134,5 +134,5 @@ class Aesthetic(ClipImages):
         self.head = ScoreHead(vision["projection_dim"], operations)
 
     def forward(self, pixels: Tensor, ids: Tensor) -> Tensor:
-        """Pixels ``[rows, 3, size, size]`` → scores ``[rows]``, about 1 … 10."""
+        """Return the scores ``[rows]``, about 1 … 10, of pixels ``[rows, 3, size, size]``."""
         return self.head(self.embed(pixels))

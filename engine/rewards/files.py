@@ -1,4 +1,4 @@
-"""Where the reward models' files lie, and how one is read: its tensors, and nothing else that it may hold."""
+"""Files of the reward models: their folders, and a reader of tensors that refuses all other content."""
 
 import os
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ folder_paths.add_model_folder_path(FOLDER, os.path.join(folder_paths.models_dir,
 
 @dataclass(frozen=True)
 class RewardFile:
-    """A file that a reward model needs.
+    """File that a reward model needs.
 
     Attributes:
         folder: the folder inside of ``models/reward_models``.
-        names: the names it may have, the official one first.
-        size: of the official one, as text.
-        source: where that comes from.
+        names: accepted names, the official one first.
+        size: size of the official file, as text.
+        source: address of the official file.
     """
 
     folder: str
@@ -30,19 +30,19 @@ class RewardFile:
     source: str
 
     def path(self) -> Path | None:
-        """Where it lies, or None."""
-        found = (folder_paths.get_full_path(FOLDER, f"{self.folder}/{name}") for name in self.names)
-        return next((Path(path) for path in found if path), None)
+        """Return the path of the file, None if it is missing."""
+        paths = (folder_paths.get_full_path(FOLDER, f"{self.folder}/{name}") for name in self.names)
+        return next((Path(path) for path in paths if path), None)
 
     def wanted(self) -> str:
-        """One line that says what to put where."""
+        """Return one line for the user on the file and its folder."""
         where = Path(folder_paths.get_folder_paths(FOLDER)[0]) / self.folder
         others = "".join(f" or {name}" for name in self.names[1:])
         return f"{where / self.names[0]}{others} ({self.size}, from {self.source})"
 
 
 def find(label: str, files: Sequence[RewardFile]) -> list[Path]:
-    """The paths of all files of a reward model.
+    """Return the paths of all files of a reward model.
 
     Raises:
         FileNotFoundError: some are not there; the message names each with its path, source and size.
@@ -59,7 +59,7 @@ def find(label: str, files: Sequence[RewardFile]) -> list[Path]:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, or of a .pt or .pth by torch's reader of tensors only.
+    """Read the tensors of a safetensors file, or of a .pt or .pth by torch's reader of tensors only.
 
     Raises:
         ValueError: the file is cut off, no such file at all, or holds Python objects besides tensors, or no tensors
@@ -83,13 +83,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def fill(network: nn.Module, tensors: dict[str, Tensor], path: Path, unused: tuple[str, ...] = ()) -> None:
-    """Give a network its tensors, in the precision they have.
+    """Load tensors into a network, in their own precision.
 
     Args:
         network: on the meta device or anywhere; its tensors are replaced.
         tensors: from the file, under the network's names.
         path: of the file, for the error.
-        unused: what the names of tensors begin with that the network doesn't need.
+        unused: prefixes of the names of tensors that the network doesn't need.
 
     Raises:
         ValueError: tensors are missing, unknown, or of another shape.
@@ -106,7 +106,7 @@ def fill(network: nn.Module, tensors: dict[str, Tensor], path: Path, unused: tup
 
 
 def other_layout(path: Path, what: str) -> ValueError:
-    """The error for a file of something else."""
+    """Return the error for a file of another model."""
     return ValueError(f"{path} is another model or only a part of one ({what}). Put the official file there.")
 
 

@@ -1,4 +1,4 @@
-"""ImageReward's network: a BLIP whose text encoder looks at the image, and a linear head.
+"""Network of ImageReward: a BLIP whose text encoder attends to the image, and a linear head.
 
 Xu et al., "ImageReward", arXiv 2304.05977. The modules are named as the tensors of the official
 ``ImageReward.pt``, so the file loads as it is; every size is read off its tensors. torch only.
@@ -15,7 +15,7 @@ from torch.nn.functional import gelu, scaled_dot_product_attention
 HEAD_WIDTH = 64
 PADDING_ID = 0
 SCORE_MEAN, SCORE_STD = 0.16717362830052426, 1.0333394966054072
-"""Of the raw score over the authors' own data: a score of 0 is their average image."""
+"""Mean and deviation of the raw score over the authors' own data: a score of 0 is their average image."""
 
 UNUSED = ("blip.vision_proj.", "blip.text_proj.", "blip.text_encoder.embeddings.position_ids")
 """Tensors of the official file that scoring doesn't need: BLIP's contrastive heads and a range."""
@@ -23,7 +23,7 @@ UNUSED = ("blip.vision_proj.", "blip.text_proj.", "blip.text_encoder.embeddings.
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the shapes of the tensors say about the network."""
+    """Sizes of the network, read from the shapes of its tensors."""
 
     patch: int
     patches: int
@@ -36,15 +36,15 @@ class Sizes:
 
     @property
     def image(self) -> int:
-        """Height and width of the images it takes, pixels."""
+        """Height and width of the input images in pixels."""
         return round(self.patches**0.5) * self.patch
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> "Sizes":
-        """Read them.
+        """Read the sizes from the tensors of a file.
 
         Raises:
-            KeyError: a tensor that tells a size is not there.
+            KeyError: a tensor that has one of the sizes is missing.
         """
         vision, text = "blip.visual_encoder.", "blip.text_encoder."
         width, _, _, patch = tensors[vision + "patch_embed.proj.weight"].shape
@@ -65,11 +65,11 @@ OFFICIAL = Sizes(16, 196, 1024, 24, 30524, 512, 768, 12)
 
 
 class ImageRewardNetwork(nn.Module):
-    """Pixels and word ids → scores.
+    """Network from pixels and word ids to scores.
 
     Args:
         sizes: of the network.
-        operations: where Linear, LayerNorm, Conv2d and Embedding come from; ComfyUI's cast their
+        operations: module with Linear, LayerNorm, Conv2d and Embedding come from; ComfyUI's cast their
             weights to the input as they are used.
     """
 
@@ -82,7 +82,7 @@ class ImageRewardNetwork(nn.Module):
         self.mlp = ScoreHead(sizes.text_width, operations)
 
     def forward(self, pixels: Tensor, ids: Tensor) -> Tensor:
-        """Scores ``[rows]``.
+        """Return scores ``[rows]``.
 
         Args:
             pixels: ``[rows, 3, size, size]``, normalised.
@@ -94,7 +94,7 @@ class ImageRewardNetwork(nn.Module):
 
 
 class ScoreHead(nn.Module):
-    """An embedding → one number, linear throughout. The head of LAION's aesthetic predictor is the same."""
+    """Linear head from an embedding to one number. LAION's aesthetic predictor has the same."""
 
     def __init__(self, width: int, operations: Any = nn):
         super().__init__()
@@ -102,14 +102,14 @@ class ScoreHead(nn.Module):
         self.layers = nn.ModuleDict({name: operations.Linear(*row) for name, row in rows.items()})
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """``[rows, width]`` → ``[rows]``."""
+        """Map ``[rows, width]`` to ``[rows]``."""
         for layer in self.layers.values():
             embedding = layer(embedding)
         return embedding.squeeze(-1)
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-    """``[rows, tokens, width]`` each; mask ``[rows, 1, 1, key tokens]``, True where to look."""
+    """Compute attention of ``[rows, tokens, width]`` each; mask ``[rows, 1, 1, key tokens]``, True where keys count."""
     query, key, value = (x.unflatten(-1, (-1, HEAD_WIDTH)).transpose(1, 2) for x in (query, key, value))
     return scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2).flatten(2)
 
@@ -125,7 +125,7 @@ class _VisionEncoder(nn.Module):
         self.norm = ops.LayerNorm(width, eps=1e-6)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """``[rows, 3, size, size]`` → ``[rows, 1 + patches, width]``."""
+        """Map ``[rows, 3, size, size]`` to ``[rows, 1 + patches, width]``."""
         x = self.patch_embed["proj"](pixels).flatten(2).transpose(1, 2)
         x = torch.cat([self.cls_token.to(x).expand(len(x), -1, -1), x], dim=1) + self.pos_embed.to(x)
         for block in self.blocks:
@@ -161,12 +161,13 @@ class _TextEncoder(nn.Module):
         self.encoder = nn.ModuleDict({"layer": nn.ModuleList(layers)})
 
     def forward(self, ids: Tensor, image: Tensor) -> Tensor:
-        """``[rows, words]`` and ``[rows, tokens, vision width]`` → ``[rows, words, width]``."""
-        places = torch.arange(ids.shape[1], device=ids.device)
+        """Map ``[rows, words]`` and ``[rows, tokens, vision width]`` to ``[rows, words, width]``."""
+        positions = torch.arange(ids.shape[1], device=ids.device)
         words = self.embeddings["word_embeddings"](ids).to(image)
-        x = self.embeddings["LayerNorm"](words + self.embeddings["position_embeddings"](places).to(image))
+        x = self.embeddings["LayerNorm"](words + self.embeddings["position_embeddings"](positions).to(image))
         mask = (ids != PADDING_ID)[:, None, None]
-        for layer in self.encoder["layer"]:
+        layers: Any = self.encoder["layer"]
+        for layer in layers:
             x = layer(x, mask, image)
         return x
 

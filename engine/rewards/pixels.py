@@ -1,4 +1,4 @@
-"""What each reward model sees of an image: the authors' own resizing, cropping and normalising."""
+"""Preprocessing of images for each reward model: the authors' own resizing, cropping and normalising."""
 
 from collections.abc import Callable
 
@@ -12,11 +12,11 @@ MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 
 View = Callable[[Tensor, int], Tensor]
-"""Images ``[rows, H, W, 3]`` float 0 … 1 and a size → ``[rows, 3, size, size]`` float32, normalised."""
+"""Function from images ``[rows, H, W, 3]`` float 0 … 1 and a size to ``[rows, 3, size, size]`` float32, normalised."""
 
 
 def eight_bit(images: Tensor) -> np.ndarray:
-    """Images as ComfyUI's Save Image writes them, so that a score is that of the saved file.
+    """Round images as ComfyUI does when it saves them, so that a score is that of the saved file.
 
     Args:
         images: ``[rows, H, W, 3 or 4]`` float in 0 … 1; alpha is dropped.
@@ -28,17 +28,17 @@ def eight_bit(images: Tensor) -> np.ndarray:
 
 
 def centre_crop(images: Tensor, size: int) -> Tensor:
-    """The middle, as torchvision crops it: what OpenAI's CLIP, open_clip and ImageReward see."""
+    """Crop the middle as torchvision does, for OpenAI's CLIP, open_clip and ImageReward."""
     return _cropped(images, size, lambda rest: round(rest / 2))
 
 
 def centre_crop_rounding_down(images: Tensor, size: int) -> Tensor:
-    """The middle, as transformers' image processors crop it: what PickScore sees."""
+    """Crop the middle as transformers' image processors do, for PickScore."""
     return _cropped(images, size, lambda rest: rest // 2)
 
 
 def whole(images: Tensor, size: int) -> Tensor:
-    """All of the image between black bars: what HPSv2.1 sees. It is resized as floats, after the division by 255."""
+    """Fit the whole image between black bars, for HPSv2.1, resized as floats after the division by 255."""
     pixels = torch.from_numpy(eight_bit(images)).movedim(-1, 1).float() / 255
     scale = size / max(pixels.shape[-2:])
     if scale == 1:
@@ -52,7 +52,7 @@ def whole(images: Tensor, size: int) -> Tensor:
 
 
 def _cropped(images: Tensor, size: int, start: Callable[[int], int]) -> Tensor:
-    """The shorter side becomes ``size``, bicubic on 8-bit pixels; then the middle of the longer one."""
+    """Resize the shorter side to ``size``, bicubic on 8-bit pixels, and crop the middle of the longer one."""
     pictures = []
     for image in eight_bit(images):
         height, width = image.shape[:2]

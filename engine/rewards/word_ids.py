@@ -1,4 +1,4 @@
-"""Prompts → word ids, as each reward model was trained to read them."""
+"""Tokenizers of prompts for each reward model."""
 
 import functools
 import html
@@ -11,20 +11,20 @@ from torch import Tensor
 IMAGE_REWARD_WORDS = 35
 CLIP_WORDS = 77
 ADDED_WORDS = 2
-"""BLIP's [DEC] and [ENC], which its embedding has rows for and a BERT vocabulary doesn't hold."""
+"""Number of BLIP's extra words [DEC] and [ENC], which have embeddings and are not in BERT's vocabulary."""
 
 STRAIGHT_QUOTES = str.maketrans("‘’‚‛“”„‟", "''''" + '""""')
 
 
 class BertWords:
-    """BERT's WordPiece, lower case, cut and padded to 35 ids: what ImageReward reads.
+    """BERT's WordPiece tokenizer for ImageReward: lower case, cut and padded to 35 ids.
 
     Args:
         vocabulary: the ``vocab.txt`` of bert-base-uncased.
-        embeddings: how many words the network knows.
+        embeddings: number of words of the network.
 
     Raises:
-        ValueError: the vocabulary is another one.
+        ValueError: it is another vocabulary.
     """
 
     def __init__(self, vocabulary: Path, embeddings: int):
@@ -45,18 +45,18 @@ class BertWords:
         self.tokenizer.enable_padding(length=IMAGE_REWARD_WORDS)
 
     def __call__(self, prompts: list[str]) -> Tensor:
-        """``[prompts, 35]`` int64, padded with 0."""
+        """Return ids ``[prompts, 35]`` int64, padded with 0."""
         return torch.tensor([encoded.ids for encoded in self.tokenizer.encode_batch(prompts)])
 
 
 def clip_words(prompts: list[str]) -> Tensor:
-    """CLIP's byte-pair ids ``[prompts, 77]`` int64; a longer prompt is cut and still ends with the end token."""
+    """Return CLIP's byte-pair ids ``[prompts, 77]`` int64; a longer prompt is cut before the end token."""
     encoded = _clip_tokenizer()(prompts, truncation=True, max_length=CLIP_WORDS, padding="max_length")
     return torch.tensor(encoded["input_ids"])
 
 
 def clean_clip_words(prompts: list[str]) -> Tensor:
-    """As :func:`clip_words`, after the cleaning that OpenAI's CLIP and open_clip do.
+    """Return ids as :func:`clip_words`, after the cleaning of OpenAI's CLIP and open_clip.
 
     HTML entities are read and curly quotes made straight. open_clip's further repair of wrongly decoded text
     (ftfy) is left out: well-formed prompts don't need it, and ComfyUI doesn't bring the package.
@@ -67,7 +67,7 @@ def clean_clip_words(prompts: list[str]) -> Tensor:
 
 @functools.cache
 def _clip_tokenizer() -> Any:
-    """The one that ComfyUI brings for CLIP-L. It is the same for ViT-H."""
+    """Return ComfyUI's tokenizer for CLIP-L, which is the same for ViT-H."""
     import comfy.sd1_clip
 
     return comfy.sd1_clip.SDTokenizer().tokenizer

@@ -1,1 +1,1 @@
-"""One sampler run in ComfyUI: its rows, noise, conditioning, patches, and whether a row can be computed apart."""
+"""Sampler runs in ComfyUI: their rows, noise, conditioning and patches, and whether a row can be computed alone."""

@@ -1,7 +1,6 @@
-"""What is not the same in all supported versions of ComfyUI, or is no promise of it, in one place.
+"""Differences between the supported versions of ComfyUI, and private parts of it that the pack relies on.
 
-``engine/core/supported.py`` says which versions these are. What is here is found by looking at what is there,
-never by a version's number.
+``engine/core/supported.py`` names the versions. Features are detected where they are, never by a version's number.
 """
 
 import inspect
@@ -14,19 +13,20 @@ from comfy.ldm.modules import attention
 from torch import Tensor
 
 _KEYFRAME_STATE = "_curr"
-"""What begins so in a group of hook keyframes says how far the run is (``_current_keyframe``, ``_curr_t`` …)."""
+"""Prefix of the attributes of a group of hook keyframes that hold the state of the run (``_curr_t`` …)."""
 
 _PREFERRED = "preferred_attention"
-"""Of an attention call, from 0.38 on: the kernel that the checkpoint asks for, of the module that attends."""
+"""Argument of an attention call from 0.38 on: the kernel that the module's checkpoint prefers."""
 
 
 def empty_latent_for(model: Any, samples: Tensor, latent: dict[str, Any]) -> Tensor:
-    """An empty latent in the shape that a model takes; any other as it is.
+    """Return an empty latent in the shape that a model takes; a latent that isn't empty is returned unchanged.
 
     Args:
+        model: a MODEL.
         samples: ``[rows, channels, …]``.
-        latent: the LATENT that they are of, which may say by how much its space and time were scaled down. Versions
-            that don't know of time are not told of it.
+        latent: the LATENT of the samples, which may hold the ratios by which space and time were scaled down. A ratio
+            that the version of ComfyUI doesn't know is omitted.
     """
     ratios = {name: latent.get(name) for name in ("downscale_ratio_spacial", "downscale_ratio_temporal")}
     known = inspect.signature(comfy.sample.fix_empty_latent_channels).parameters
@@ -36,39 +36,39 @@ def empty_latent_for(model: Any, samples: Tensor, latent: dict[str, Any]) -> Ten
 
 
 def keyframe_state(group: Any) -> dict[str, Any]:
-    """What a group of hook keyframes (``comfy.hooks.HookKeyframeGroup``) remembers of the run that samples, by name."""
+    """Return the state of the running sampler in a group of hook keyframes (``comfy.hooks.HookKeyframeGroup``)."""
     return {name: value for name, value in vars(group).items() if name.startswith(_KEYFRAME_STATE)}
 
 
 def on_several_gpus(control: Any) -> bool:
-    """Whether a ControlNet has clones on other GPUs, which versions before 0.23 don't know."""
+    """Return whether a ControlNet has clones on other GPUs, which versions before 0.23 don't support."""
     return bool(getattr(control, "multigpu_clones", None))
 
 
-def found_embedding(answer: tuple, asked: str) -> str | None:
-    """The name of the embedding that a tokenizer found, None if it found none.
+def embedding_name(result: tuple, text: str) -> str | None:
+    """Return the name of the embedding that a tokenizer loaded, None if it loaded none.
 
     Args:
-        answer: of ``SDTokenizer._try_get_embedding``: what was found, since 0.28 its name, and the rest of the text.
-        asked: what it was asked for.
+        result: of ``SDTokenizer._try_get_embedding``: the embedding, since 0.28 its name, and the rest of the text.
+        text: the argument of that call.
     """
-    embedding, *name, _ = answer
-    return None if embedding is None else [*name, asked.split()[0]][0]
+    embedding, *name, _ = result
+    return None if embedding is None else [*name, text.split()[0]][0]
 
 
 def preferred_attention(module: Any) -> dict[str, Any]:
-    """What a module adds to its own attention calls, by name: who attends in its place has to add it, too."""
+    """Return the arguments that a module adds to its own attention calls; a replacement has to add them, too."""
     return {_PREFERRED: module.comfy_attention} if hasattr(module, "comfy_attention") else {}
 
 
 def stock_attention(func: Callable) -> Callable:
-    """The attention function that a call would have reached without an override. For overrides alone.
+    """Return the attention function that a call would have reached without an override. For overrides only.
 
     ``wrap_attn`` takes the preferred kernel out of a call before it looks for an override, and keeps it in a
     variable of its own. Where another pack's override comes first, there is none, as without this pack.
 
     Args:
-        func: what the override was given.
+        func: the function that the override got.
     """
     if not hasattr(attention, "ComfyAttention"):  # before 0.38
         return func

@@ -1,6 +1,6 @@
-"""Some rows of a CONDITIONING as nodes hand it on, and what of it differs from row to row.
+"""Cuts of a CONDITIONING to some rows of a batch, and the fields of it that differ from row to row.
 
-As in ``rows``, each row gets what ComfyUI would have given it in the whole batch.
+As in ``rows``, each row gets what it gets from ComfyUI in the whole batch.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from torch import Tensor
 from .rows import CONTROLS, cut_cond, cut_control, cut_tensor
 
 RESIZED = ("concat_latent_image", "concat_mask", "concat_image")
-"""Fields that ComfyUI spreads over a batch by ``resize_to_batch_size``; it repeats all others."""
+"""Fields that ComfyUI resizes to a batch with ``resize_to_batch_size``; it repeats all others."""
 
 NAMES = {
     "cross_attn": "prompt",
@@ -27,20 +27,20 @@ NAMES = {
     "reference_latents": "reference picture",
     **dict.fromkeys(RESIZED, "inpainting picture"),
 }
-"""What a user calls the fields of a conditioning entry."""
+"""Names of the fields of a conditioning entry for users."""
 
 Rows = Sequence[int]
 
 
 def cut_conditioning(conditioning: list, rows: Rows, batch: int, controls: dict[Any, Any]) -> list:
-    """A CONDITIONING for some rows of a batch.
+    """Cut a CONDITIONING to some rows of a batch.
 
     Args:
-        conditioning: entries ``[embedding, fields]``; left as it is.
-        rows: which, in their order.
-        batch: rows of the whole batch.
-        controls: the ControlNets cut before, by the original; filled here. Give the same to the positive and the
-            negative one, which share a call only if they share a ControlNet.
+        conditioning: entries ``[embedding, fields]``; it is not changed.
+        rows: numbers of the rows, in the order of the result.
+        batch: number of rows of the whole batch.
+        controls: ControlNets that were cut before, by the original; filled here. Pass the same dict for the positive
+            and the negative one, which share a model call only if they share a ControlNet.
 
     Raises:
         ValueError: a ControlNet of another pack whose rows are not known.
@@ -64,9 +64,9 @@ def cut_conditioning(conditioning: list, rows: Rows, batch: int, controls: dict[
 
 
 def what_differs(entries: Sequence[dict[str, Any]]) -> list[str]:
-    """Names of what differs from row to row in conditioning entries as a guider holds them; none for most prompts."""
-    found = (NAMES.get(field, field) for entry in entries for field, value in entry.items() if _differs(value))
-    return list(dict.fromkeys(found))
+    """Return the names of the fields of a guider's conditioning entries that differ from row to row."""
+    names = (NAMES.get(field, field) for entry in entries for field, value in entry.items() if _differs(value))
+    return list(dict.fromkeys(names))
 
 
 def _cut_tensor(values: Tensor, rows: Rows, batch: int, field: str) -> Tensor:
@@ -83,7 +83,7 @@ def _cut_control(control: Any, rows: Rows, controls: dict[Any, Any]) -> Any:
         if type(link) not in CONTROLS:
             raise ValueError(
                 f"the rows of a {type(link).__name__} are not known, so its pictures can't be cut with the latent. "
-                "Use Seed Search, or Prune in Flight, which computes all rows then."
+                "Prune or search in one sampler node instead, which needs no cut."
             )
     return cut_control(control, rows, controls)
 

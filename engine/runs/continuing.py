@@ -1,8 +1,8 @@
-"""A run that goes on where another was cut: what it needs that its latent doesn't hold.
+"""Continuation of a masked run that was cut: the picture and noise outside of its mask.
 
 With a noise mask a sampler puts noise and the original picture outside of the mask at every step. In the second run of
-a cut ComfyUI takes the half-sampled latent for that picture, and no noise for the noise. A MODEL of which both runs
-were made hands on those of the first.
+a cut ComfyUI uses the half-sampled latent as that picture, and zeros as the noise. If both runs use one MODEL, the
+second run gets picture and noise of the first.
 """
 
 from __future__ import annotations
@@ -16,49 +16,46 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
-from .latents import row_keys
-
 
 class Records(Protocol):
-    """Records of rows that earlier runs left behind, as :class:`capture.store.RecordStore` keeps them."""
+    """Store of the records of rows of earlier runs, as :class:`capture.store.RecordStore`."""
 
-    def find(self, key: bytes) -> Any:
-        """Find the record of the row with this content; None if there is none."""
+    def find_rows(self, samples: Tensor) -> list[Any]:
+        """Return the record of each row of a latent, None for rows without one."""
         ...
 
 
 @dataclass(frozen=True)
 class Original:
-    """What one row of a masked run has outside of its mask, ``[channels, ...]`` each, in the model's own space."""
+    """Picture and noise of one row of a masked run outside of its mask, ``[channels, ...]`` in the model's space."""
 
     picture: Tensor
     noise: Tensor
 
     def tensors(self) -> tuple[Tensor, Tensor]:
-        """Both, on the CPU."""
+        """Return picture and noise, on the CPU."""
         return self.picture, self.noise
 
 
 def originals_of(store: Records, latent: Tensor) -> list[Original] | None:
-    """What the runs that rows of a latent come from had outside of their masks; None where one didn't hand it on."""
-    records = [store.find(key) for key in row_keys(latent)]
-    originals = [record.original if record else None for record in records]
+    """Return the originals of the runs that rows of a latent come from; None if one of them is not known."""
+    originals = [record.original if record else None for record in store.find_rows(latent)]
     return None if None in originals else originals
 
 
 class Outside:
-    """What one masked run has outside of its mask, row by row.
+    """Picture and noise outside of the mask of one run, row by row.
 
     Args:
-        given: of the run that it goes on from, one per row; None: its own.
+        earlier: originals of the run that is continued, one per row; None for a run that starts from noise.
     """
 
-    def __init__(self, given: list[Original] | None = None):
-        self.given = given
+    def __init__(self, earlier: list[Original] | None = None):
+        self.earlier = earlier
         self._sampled: Any = None
 
-    def on(self, sampler: Any) -> Any:
-        """The SAMPLER, for this run: a copy whose function samples with what is given, and whose model is noted."""
+    def wrap(self, sampler: Any) -> Any:
+        """Return a copy of a SAMPLER that samples with the earlier originals, and whose model is noted."""
         function = getattr(sampler, "sampler_function", None)
         if function is None:
             return sampler
@@ -67,7 +64,7 @@ class Outside:
         @functools.wraps(function)
         def sample(model, x, *args, **options):
             self._sampled = model
-            if self.given is not None:
+            if self.earlier is not None:
                 model.latent_image, model.noise = self._of("picture", x), self._of("noise", x)
             return function(model, x, *args, **options)
 
@@ -75,8 +72,8 @@ class Outside:
         return mine
 
     def encode_again(self, guider: Any, noise: Tensor, mask: Tensor, seed: int | None) -> None:
-        """Encode the guider's conditioning with the original picture, which inpainting models look at."""
-        if self.given is None:
+        """Encode the guider's conditioning with the original picture, which inpainting models read."""
+        if self.earlier is None:
             return
         model, picture = guider.inner_model, self._of("picture", noise)
         for side, conds in guider.conds.items():
@@ -86,7 +83,7 @@ class Outside:
             )  # fmt: skip
 
     def rows(self, count: int) -> list[Original | None]:
-        """What another run would need to go on from each of ``count`` rows; None where it isn't known."""
+        """Return the originals of the run for each of ``count`` rows; None where they are not known."""
         picture = getattr(self._sampled, "latent_image", None)
         noise = getattr(self._sampled, "noise", None)
         self._sampled = None
@@ -94,5 +91,5 @@ class Outside:
             return [None] * count
         return [Original(picture[row].cpu().clone(), noise[row].cpu().clone()) for row in range(count)]
 
-    def _of(self, part: str, like: Tensor) -> Tensor:
-        return torch.stack([getattr(original, part) for original in self.given]).to(like)
+    def _of(self, field: str, like: Tensor) -> Tensor:
+        return torch.stack([getattr(original, field) for original in self.earlier]).to(like)

@@ -1,4 +1,4 @@
-"""What is said of a run: why a cut of it ends elsewhere, and why a row can't be made again from its seed alone."""
+"""Reasons why a run gives another result when it is cut, or when a row is sampled from its seed alone."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from .run_watch import RunWatch
 
 CONNECT_THE_MODEL = (
-    "There is a noise mask: connect the MODEL of Attach Probe to the second sampler as well. With any other MODEL what "
-    "lies outside of the mask becomes noise."
+    "There is a noise mask: connect the MODEL that recorded the first run to the second sampler as well. With any "
+    "other MODEL everything outside of the mask becomes noise."
 )
 
 
@@ -23,16 +23,16 @@ MOVING_MASK = (
 GUARANTEED_STEPS = "A keyframe of a hook is guaranteed several steps, which are counted anew in a second run."
 RANDOM_INSIDE = "Random numbers are drawn inside of the model (as HyperTile and ToMe do)"
 STEPS_TOGETHER = (
-    "draws the noise of its steps for the whole batch at once. Sample the MODEL of Seed Batch: with ComfyUI's own "
-    "samplers every row then draws its own."
+    "draws the noise of its steps for the whole batch at once. Sample the MODEL from the node that draws a batch of "
+    "seeds: with ComfyUI's own samplers every row then draws its own noise."
 )
 
 
 def why_not_cut(run: RunWatch, sampler: str) -> tuple[str, ...]:
-    """Sentences on why a second sampler node, going on from the run's rows, wouldn't give what one run gives.
+    """Return sentences on why a second sampler that continues the run's rows gives another result than one run.
 
     Args:
-        run: what was seen of it.
+        run: watch of the run.
         sampler: name of its sampler function.
     """
     name, guidance, exact = called(sampler), run.guidance, traits_of(sampler).exact_when_cut
@@ -44,16 +44,16 @@ def why_not_cut(run: RunWatch, sampler: str) -> tuple[str, ...]:
         (run.masked and not run.shows_outside, f"{name} hides what lies outside of the noise mask: it becomes noise."),
         (run.guarantees, GUARANTEED_STEPS),
         (run.cache, f"{run.cache} starts anew in a second run."),
-        (guidance.remembers, f"{guidance.remembers} goes by earlier steps, which a second run hasn't seen."),
+        (guidance.remembers, f"{guidance.remembers} uses earlier steps, which a second run doesn't have."),
         (coupling, f"{coupling} works on all rows of the batch together, and a second run has other rows."),
-        (guidance.unknown, f"It could not be seen whether {guidance.unknown} takes each row and step by itself."),
+        (guidance.unknown, f"It is not known whether {guidance.unknown} computes each row and step independently."),
         (
             run.remembers and not run.cache,
-            f"{together(run.remembers)} goes by earlier steps, which a second run hasn't seen.",
+            f"{together(run.remembers)} uses earlier steps, which a second run doesn't have.",
         ),
         (
             run.may_remember and not run.cache,
-            f"It could not be seen whether {together(run.may_remember)} needs earlier steps.",
+            f"It is not known whether {together(run.may_remember)} needs earlier steps.",
         ),
         (run.draws, f"{RANDOM_INSIDE}, and a second run draws others."),
     ]
@@ -61,12 +61,12 @@ def why_not_cut(run: RunWatch, sampler: str) -> tuple[str, ...]:
 
 
 def cut_needs(run: RunWatch) -> tuple[str, ...]:
-    """Sentences on what a graph needs for its second sampler node to give what one run gives."""
+    """Return sentences on what a graph needs so that a cut run gives the same result as one run."""
     return (CONNECT_THE_MODEL,) if run.masked and run.shows_outside else ()
 
 
 def why_not_alone(run: RunWatch, sampler: str) -> tuple[str, ...]:
-    """Sentences on why a row isn't what a run of its seed alone gives; none for a run of one row."""
+    """Return sentences on why a run of a row's seed alone gives another result; none for a run of one row."""
     if run.rows == 1:
         return ()
     guidance = run.guidance
@@ -75,7 +75,7 @@ def why_not_alone(run: RunWatch, sampler: str) -> tuple[str, ...]:
         (run.noise.found and not run.by_row, f"{called(sampler)} {STEPS_TOGETHER}"),
         (traits_of(sampler).adaptive, f"{ADAPTIVE_NOTE}."),
         (coupling, f"{coupling} works on all rows of the batch together."),
-        (guidance.unknown, f"It could not be seen whether {guidance.unknown} takes each row by itself."),
+        (guidance.unknown, f"It is not known whether {guidance.unknown} computes each row independently."),
         (run.cache and run.cache_couples, f"{run.cache} decides for all rows of the batch together."),
         (
             run.holds_rows & run.remembers and not run.cache,

@@ -1,6 +1,6 @@
-"""What callables keep from one call to the next: in closures, attributes, containers, tensors and generators.
+"""Values that callables keep from one call to the next, in closures, attributes, containers, tensors and generators.
 
-Guidance and patches of other nodes remember there what a run did before. It can be read, compared, and put back.
+Guidance and patches of other nodes keep values of earlier steps there. They can be read, compared and restored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from torch import Tensor
 
 from .origins import is_ours
 
-MOST_PLACES = 4096
+MOST_SLOTS = 4096
+"""Largest number of slots of a snapshot; slots beyond are not read."""
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.Size)
 _RANDOM = (random.Random, numpy.random.Generator, numpy.random.RandomState)
@@ -32,7 +33,7 @@ Cut = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class _Globals:
-    """The names of a function's module that the function uses."""
+    """Names of a function's module that the function uses."""
 
     module: dict[str, Any]
     names: tuple[str, ...]
@@ -40,7 +41,7 @@ class _Globals:
 
 @dataclass(frozen=True)
 class OfModule:
-    """What hangs on a module besides its weights and submodules, as a root of a :class:`Snapshot`."""
+    """Attributes of a module besides its weights and submodules, as a root of a :class:`Snapshot`."""
 
     module: torch.nn.Module
 
@@ -49,21 +50,21 @@ _WEIGHTS = frozenset({"_parameters", "_buffers", "_modules", "training"})
 
 
 @dataclass
-class Place:
-    """Something that can hold other values than before.
+class Slot:
+    """Object whose contents can change.
 
     Attributes:
         owner: a closure's cell, dict, list, set, object, tensor, generator, or names of a module.
-        contents: of it, by key; of a tensor a copy of its numbers, or their sum.
-        roots: names of the callables that lead here.
+        contents: of the owner, by key; of a tensor a copy of its numbers, or their sum.
+        roots: names of the callables that the owner belongs to.
     """
 
     owner: Any
     contents: Any
     roots: set[str]
 
-    def put_back(self, cut: Cut | None) -> None:
-        """Let the owner hold the contents again; tensors among them cut by ``cut``."""
+    def restore(self, cut: Cut | None) -> None:
+        """Write the contents back into the owner; tensors among them cut by ``cut``."""
         if isinstance(self.owner, Tensor):
             if isinstance(self.contents, Tensor) and not torch.equal(self.owner, self.contents):
                 self.owner.copy_(self.contents)
@@ -74,12 +75,12 @@ class Place:
     def _items(self) -> Iterator[tuple[Any, Any]]:
         return iter(self.contents.items() if isinstance(self.contents, dict) else ())
 
-    def differs(self, earlier: Place) -> bool:
-        """Whether the contents are others than they were."""
+    def differs(self, earlier: Slot) -> bool:
+        """Return whether the contents differ from earlier ones."""
         return not _same(self.contents, earlier.contents)
 
-    def counts_on(self, earlier: Place) -> bool:
-        """Whether a plain value, such as a number or a switch, is another than it was."""
+    def counts_on(self, earlier: Slot) -> bool:
+        """Return whether a plain value, such as a number or a switch, differs from an earlier one."""
         if not isinstance(self.contents, dict) or not isinstance(earlier.contents, dict):
             return False
         pairs = ((value, earlier.contents.get(key)) for key, value in self.contents.items())
@@ -87,50 +88,51 @@ class Place:
 
 
 class Snapshot:
-    """What callables keep, at one moment.
+    """Values that callables keep, at one point of time.
 
     Args:
-        roots: the callables, or objects that hold something, by the names that users know them by.
-        copies: keep the numbers of tensors, so that they can be put back; else no more than notice that they changed.
+        roots: the callables, or objects with values, by their names for users.
+        copies: whether tensors are copied, so that they can be restored; else it is only known whether they changed.
 
     Attributes:
-        complete: all of it can be put back; not so iterators and generators of random numbers that aren't torch's.
+        complete: whether all values can be restored, which is not so for iterators and random generators that aren't
+            torch's.
     """
 
     def __init__(self, roots: Mapping[str, Any], copies: bool = True):
         self.complete = True
         self._copies = copies
-        self._places: dict[Any, Place] = {}
+        self._slots: dict[Any, Slot] = {}
         for name, root in roots.items():
             self._walk(root, name)
 
-    def put_back(self, cut: Cut | None = None) -> None:
-        """Let everything be as it was; tensors cut by ``cut`` where one is given, which changes no tensor's numbers."""
-        for place in self._places.values():
-            if cut is None or not isinstance(place.owner, Tensor):
-                place.put_back(cut)
+    def restore(self, cut: Cut | None = None) -> None:
+        """Write all values back; with ``cut``, containers get their tensors cut, and no tensor's numbers change."""
+        for slot in self._slots.values():
+            if cut is None or not isinstance(slot.owner, Tensor):
+                slot.restore(cut)
 
-    def changed_since(self, earlier: Snapshot) -> list[Place]:
-        """Places that hold something else than they did."""
-        known = earlier._places
-        return [place for key, place in self._places.items() if key in known and place.differs(known[key])]
+    def changed_since(self, earlier: Snapshot) -> list[Slot]:
+        """Return the slots whose contents differ from those in an earlier snapshot."""
+        known = earlier._slots
+        return [slot for key, slot in self._slots.items() if key in known and slot.differs(known[key])]
 
-    def tensors_since(self, earlier: Snapshot) -> list[Place]:
-        """Places of tensors that weren't there, or held other numbers."""
-        known = earlier._places
+    def tensors_since(self, earlier: Snapshot) -> list[Slot]:
+        """Return the slots of tensors that are new since an earlier snapshot, or hold other numbers."""
+        known = earlier._slots
         return [
-            place
-            for key, place in self._places.items()
-            if isinstance(place.owner, Tensor) and (key not in known or place.differs(known[key]))
+            slot
+            for key, slot in self._slots.items()
+            if isinstance(slot.owner, Tensor) and (key not in known or slot.differs(known[key]))
         ]
 
-    def of(self, place: Place) -> Place | None:
-        """The same place in this snapshot, if it was there."""
-        return self._places.get(_key(place.owner))
+    def of(self, slot: Slot) -> Slot | None:
+        """Return the slot of the same owner in this snapshot, None if it has none."""
+        return self._slots.get(_key(slot.owner))
 
     def _walk(self, root: Any, name: str) -> None:
         waiting, seen = [root], set()
-        while waiting and len(self._places) < MOST_PLACES:
+        while waiting and len(self._slots) < MOST_SLOTS:
             value = waiting.pop()
             if id(value) in seen or isinstance(value, (*_PLAIN, *_NOT_LOOKED_INTO)):
                 continue
@@ -140,14 +142,14 @@ class Snapshot:
             self.complete = self.complete and not (hasattr(value, "__next__") or isinstance(value, _RANDOM))
             for owner in _owners(value):
                 key = _key(owner)
-                if key not in self._places:
-                    self._places[key] = Place(owner, _read(owner, self._copies), set())
-                self._places[key].roots.add(name)
-            waiting += _parts(value)
+                if key not in self._slots:
+                    self._slots[key] = Slot(owner, _read(owner, self._copies), set())
+                self._slots[key].roots.add(name)
+            waiting += _reachable(value)
 
 
 def _cut(value: Any, cut: Cut) -> Any:
-    """Tensors cut, in tuples too; other containers have places of their own."""
+    """Return a value with tensors cut, in tuples too; other containers have slots of their own."""
     if isinstance(value, Tensor):
         return cut(value)
     return tuple(_cut(part, cut) for part in value) if type(value) is tuple else value
@@ -160,7 +162,7 @@ def _key(owner: Any) -> Any:
 
 
 def _owners(value: Any) -> list[Any]:
-    """The places of a value: most have one, a function has its cells and what it uses of its module."""
+    """Return the owners of a value's slots: mostly itself; of a function its cells and the globals that it uses."""
     if isinstance(value, types.FunctionType):
         return [*(value.__closure__ or ()), *_globals_of(value)]
     if isinstance(value, (types.MethodType, functools.partial)):
@@ -184,8 +186,8 @@ def _may_change(value: Any) -> bool:
     return value is not None and not isinstance(value, (*_NOT_LOOKED_INTO, types.FunctionType))
 
 
-def _parts(value: Any) -> list[Any]:
-    """What a value leads to."""
+def _reachable(value: Any) -> list[Any]:
+    """Return the values that a value holds or calls."""
     if isinstance(value, types.FunctionType):
         used = (value.__globals__.get(name) for name in _names(value.__code__))
         near = [part for part in used if isinstance(part, types.FunctionType) and part.__module__ == value.__module__]
@@ -197,9 +199,9 @@ def _parts(value: Any) -> list[Any]:
         return [value.func, *value.args, *value.keywords.values()]
     if isinstance(value, (tuple, frozenset)):
         return list(value)
-    parts = [part for owner in _owners(value) for part in _values(owner)]
-    call = type(value).__dict__.get("__call__")  # what an object does when it is called may use its module
-    return [*parts, call] if isinstance(call, types.FunctionType) else parts
+    held = [part for owner in _owners(value) for part in _values(owner)]
+    call = type(value).__dict__.get("__call__")  # it may use globals of its module
+    return [*held, call] if isinstance(call, types.FunctionType) else held
 
 
 def _values(owner: Any) -> list[Any]:
@@ -262,5 +264,5 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _alike(a: Any, b: Any) -> bool:
-    """Of contents of a place: plain values by value, others by identity, as they have places of their own."""
+    """Return whether plain values are equal; others have slots of their own."""
     return isinstance(a, _PLAIN) and type(a) is type(b) and a == b

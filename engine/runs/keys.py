@@ -1,32 +1,32 @@
-"""Names under which this pack's rooms leave things for each other in the ``transformer_options`` of a sampler run."""
+"""Keys of this pack in the ``transformer_options`` of a sampler run, by which its rooms share state."""
 
 from collections.abc import Callable
 from contextvars import ContextVar
 
 RECORDING = "diffusion_probe"
-"""The recording of a run, and on a MODEL the attachment that records its runs."""
+"""Key of the recording of a run, and on a MODEL of the attachment that records its runs."""
 
 STEP_CACHE = "diffusion_probe_step_cache"
-"""The state of a run's step cache, and on a MODEL the wrapper that makes it."""
+"""Key of the state of a run's step cache, and on a MODEL of the wrapper that makes it."""
 
-TAPS = "diffusion_probe_taps"
-"""Who looks at the rows of a conditioning entry, by the entry's uuid."""
+CAPTURES = "diffusion_probe_captures"
+"""Key of the captures of an evaluation, by the uuids of the conditioning entries whose rows they read."""
 
-LOOKING = "diffusion_probe_looking"
-"""Set in an evaluation that is captured: a step cache has to compute it."""
+CAPTURING = "diffusion_probe_capturing"
+"""Key of a flag that is set during an evaluation that is captured: a step cache has to compute it."""
 
 _NEXT_LOOK: ContextVar[Callable[[], int]] = ContextVar("diffusion_probe_next_look")
 
 
 def announce_looks(next_look: Callable[[], int]) -> None:
-    """Let what runs in this context know where the run will be looked at next; see :func:`next_look`."""
+    """Set, for code that runs in this context, the function that :func:`next_look` calls."""
     _NEXT_LOOK.set(next_look)
 
 
 def next_look() -> int:
-    """Give the step after which the run that calls this is looked at next.
+    """Return the step after which the calling run is captured next.
 
-    0 if nowhere: on the way to the end, and outside of a run that is stopped on its way.
+    0 if it is not: on the way to its end, and for a run that is not paused on its way.
     """
-    asked = _NEXT_LOOK.get(None)
-    return asked() if asked is not None else 0
+    next_step = _NEXT_LOOK.get(None)
+    return next_step() if next_step is not None else 0

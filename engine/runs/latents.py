@@ -1,4 +1,4 @@
-"""Rows of a LATENT: how to tell them apart, and how to take some of them."""
+"""Rows of a LATENT: keys by their content, and selections of rows."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,17 +9,17 @@ from torch import Tensor
 
 
 def row_keys(samples: Tensor) -> list[bytes]:
-    """A key per row of a latent that depends on its content only.
+    """Return a key per row of a latent that depends on the row's content only.
 
-    Rows are compared in half precision, because KSampler may hand on its result in
-    ``--fp16-intermediates`` and SamplerCustomAdvanced does not.
+    Rows are compared in half precision, because sampler nodes differ in the precision of their result with
+    ``--fp16-intermediates``.
     """
     rows = samples.detach().to(device="cpu", dtype=torch.float16).contiguous()
     return [hashlib.blake2b(row.view(torch.uint8).numpy().tobytes(), digest_size=16).digest() for row in rows]
 
 
 def keep_rows(latent: dict[str, Any], rows: Sequence[int]) -> dict[str, Any]:
-    """Some rows of a LATENT as a new LATENT, in the order given.
+    """Return some rows of a LATENT as a new LATENT, in the order of ``rows``.
 
     ``noise_mask`` and ``batch_index`` follow their rows, as in ComfyUI's Latent From Batch.
 

@@ -1,4 +1,4 @@
-"""What sampler runs have loaded, back in place after something else needed the memory."""
+"""Models of running samplers, loaded again after something else needed the memory."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -9,12 +9,12 @@ import comfy.model_management
 
 @contextmanager
 def loaded_again(guiders: Iterable[Any], memory: tuple[float, float | None] = (0, None)) -> Iterator[None]:
-    """Do what may evict the models of running guiders (a VAE decode, a reward model), and load them again.
+    """Run a block that may unload the models of running guiders (a VAE decode, a reward model), and load them again.
 
-    A LoRA is in the weights only while its model is loaded. Their ControlNets are loaded again too.
+    A LoRA is in the weights only while its model is loaded. The guiders' ControlNets are loaded again, too.
 
     Args:
-        guiders: of the runs that go on.
+        guiders: of the runs that continue.
         memory: bytes that stay free for the calls that follow: as many as wanted, and the least.
     """
     try:

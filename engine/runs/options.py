@@ -1,7 +1,7 @@
-"""Entries in ``transformer_options`` for a limited time: put in place, and taken out again.
+"""Entries in ``transformer_options`` for a limited time.
 
-Other packs may keep these dicts, or what lies in them, from one evaluation to the next. So nothing of them
-is copied, and what somebody else has put in an entry's place meanwhile stays.
+Other packs may keep these dicts, or values in them, from one evaluation to the next. So nothing of them is copied,
+and an entry that another pack has replaced meanwhile stays as it is.
 """
 
 from contextlib import ExitStack
@@ -38,7 +38,7 @@ def append(stack: ExitStack, where: dict, name: Any, value: Any) -> None:
 
 
 def inner(stack: ExitStack, where: dict, *names: Any) -> dict:
-    """The dict that lies at the end of a path of entries; what of it is missing is there until ``stack`` is closed."""
+    """Return the dict at the end of a path of entries; missing ones exist until ``stack`` is closed."""
     for name in names:
         if name not in where:
             put(stack, where, name, {})

@@ -1,4 +1,4 @@
-"""Where code on a MODEL comes from, in words that a user knows: the node that put it there."""
+"""Origins of the code on a MODEL, in words that a user knows: the nodes that put it there."""
 
 import sys
 from collections.abc import Iterable
@@ -17,18 +17,18 @@ _CORE = frozenset(
 
 
 def is_ours(code: Any) -> bool:
-    """Whether a function or class is this pack's."""
+    """Return whether a function or class is this pack's."""
     module = getattr(code, "__module__", None) or ""
     return module == OURS or module.startswith(OURS + ".")
 
 
 def is_core(code: Any) -> bool:
-    """Whether a function or class belongs to Python, a library, ComfyUI's own core or this pack."""
+    """Return whether a function or class belongs to Python, a library, ComfyUI's own core or this pack."""
     return is_ours(code) or (getattr(code, "__module__", None) or "builtins").partition(".")[0] in _CORE
 
 
 def origin_of(code: Any) -> str:
-    """The display name of the node that a function or class belongs to, else its module; empty for core code."""
+    """Return the display name of the node that a function or class belongs to, else its module; empty for core code."""
     if is_core(code):
         return ""
     owner = (getattr(code, "__qualname__", "") or "").partition(".")[0]
@@ -36,7 +36,7 @@ def origin_of(code: Any) -> str:
 
 
 def _display_names() -> dict[tuple[str, str], str]:
-    """Names of all registered nodes by module and class."""
+    """Return the names of all registered nodes by module and class."""
     comfy_nodes = sys.modules.get("nodes")
     classes = getattr(comfy_nodes, "NODE_CLASS_MAPPINGS", {})
     names = getattr(comfy_nodes, "NODE_DISPLAY_NAME_MAPPINGS", {})
@@ -44,7 +44,7 @@ def _display_names() -> dict[tuple[str, str], str]:
 
 
 def _module_name(module: str) -> str:
-    """A module as users know it: of a custom node pack the folder's name."""
+    """Return the name of a module for users: of a custom node pack the folder's name."""
     path = module.replace("\\", "/")
     if "custom_nodes/" in path:
         return path.rpartition("custom_nodes/")[2].partition("/")[0].partition(".")[0]
@@ -52,15 +52,15 @@ def _module_name(module: str) -> str:
 
 
 def listed(origins: Iterable[str]) -> str:
-    """Up to three names for a message, or words for none."""
+    """Return up to three names for a message, or a phrase for none."""
     names = sorted({origin for origin in origins if origin})
     if not names:
         return "another pack's code on this MODEL"
-    return ", ".join(f"“{name}”" for name in names[:3]) + (" and others" if len(names) > 3 else "")
+    return ", ".join(f'"{name}"' for name in names[:3]) + (" and others" if len(names) > 3 else "")
 
 
 def bears_data(value: Any, depth: int = 4) -> bool:
-    """Whether a value may depend on the latents of a call: tensors, fractions, modules, or what holds such."""
+    """Return whether a value may depend on the latents of a call: a tensor, fraction or module, or a container."""
     if isinstance(value, Tensor | np.ndarray | float | complex | nn.Module | Generator | np.generic):
         return True
     if depth == 0:

@@ -1,4 +1,4 @@
-"""What other nodes have put on a MODEL: guidance, which sees the whole batch, and patches inside of the model."""
+"""Guidance and patches that other nodes have put on a MODEL. Guidance gets the whole batch, patches single calls."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -15,64 +15,62 @@ GUIDANCE = (
     "sampler_cfg_function",
     "sampler_post_cfg_function",
 )
-"""Keys of ``model_options``: functions, or lists of them, around the outputs of all conditionings."""
+"""Keys in ``model_options`` of functions, or lists of them, that get the outputs of all conditionings."""
 
 OF_EACH_RUN = ("wrappers", "callbacks", "sample_sigmas", "sigmas", "cond_or_uncond", "uuids")
-"""Keys of ``transformer_options`` that ComfyUI fills."""
+"""Keys in ``transformer_options`` that ComfyUI fills."""
 
 OURS = "diffusion_probe"
-"""What the pack's own keys begin with."""
+"""Prefix of the pack's own keys."""
 
 HARMLESS = (COMPILE_KEY,)
-"""Wrappers that change how a model computes, and not what."""
+"""Keys of wrappers that change how a model computes, and not its results."""
 
 INSIDE = (WrappersMP.APPLY_MODEL, WrappersMP.DIFFUSION_MODEL)
 AROUND = (WrappersMP.PREDICT_NOISE, WrappersMP.CALC_COND_BATCH)
 
 
 def guidance_of(guider: Any) -> dict[str, Any]:
-    """Functions of other nodes that make one prediction of those for all conditionings, by name.
+    """Return the functions of other nodes that combine the predictions for all conditionings, by name.
 
     Args:
         guider: of a run, with the run's ``model_options``.
     """
-    found = [function for key in GUIDANCE for function in _listed(guider.model_options.get(key))]
-    found += _wrappers(guider.model_options, AROUND)
+    functions = [function for key in GUIDANCE for function in _listed(guider.model_options.get(key))]
+    functions += _wrappers(guider.model_options, AROUND)
     if type(guider).predict_noise is not CFGGuider.predict_noise:
-        found.append(type(guider).predict_noise)
-    return _named(function for function in found if not is_ours(function))
+        functions.append(type(guider).predict_noise)
+    return _named(function for function in functions if not is_ours(function))
 
 
 def patches_of(guider: Any) -> dict[str, Any]:
-    """What works inside of the model's calls, by name: wrappers, patches of attention and blocks, what they hold in
-    ``transformer_options``, and a changed forward."""
+    """Return the code and values of other nodes inside of the model's calls, by name.
+
+    These are wrappers, patches of attention and blocks, values in ``transformer_options``, and replaced forwards.
+    """
     options = guider.model_options.get("transformer_options", {})
-    found = [*_listed(guider.model_options.get("model_function_wrapper")), *_wrappers(guider.model_options, INSIDE)]
-    found += [
-        value
-        for key, held in options.items()
-        if key not in OF_EACH_RUN and not str(key).startswith(OURS)
-        for value in _leaves(held)
-    ]
-    found += _changed_forwards(guider.model_patcher.model.diffusion_model)
-    return _named(value for value in found if not is_ours(value))
+    patches = [*_listed(guider.model_options.get("model_function_wrapper")), *_wrappers(guider.model_options, INSIDE)]
+    others = [key for key in options if key not in OF_EACH_RUN and not str(key).startswith(OURS)]
+    patches += [value for key in others for value in _leaves(options[key])]
+    patches += _replaced_forwards(guider.model_patcher.model.diffusion_model)
+    return _named(value for value in patches if not is_ours(value))
 
 
-def _changed_forwards(module: Any) -> list[Any]:
-    """Methods of a module's own that stand in for its class's. ComfyUI puts those back as attributes, too."""
+def _replaced_forwards(module: Any) -> list[Any]:
+    """Return a module's attributes that replace forward methods of its class, but for the class's own methods."""
     own = ((name, value) for name, value in vars(module).items() if "forward" in name and callable(value))
     return [value for name, value in own if getattr(value, "__func__", value) is not getattr(type(module), name, None)]
 
 
 def inner_wrappers(model_options: dict[str, Any], kind: str) -> list[Any]:
-    """Wrappers of other nodes that stand inside of the pack's own."""
+    """Return the wrappers of other nodes that are called inside of the pack's own."""
     groups = list(model_options["transformer_options"].get("wrappers", {}).get(kind, {}).items())
-    ours = [place for place, (key, _) in enumerate(groups) if str(key).startswith(OURS)]
+    ours = [number for number, (key, _) in enumerate(groups) if str(key).startswith(OURS)]
     return [wrapper for _, group in groups[max(ours, default=-1) + 1 :] for wrapper in group]
 
 
 def name_of(value: Any) -> str:
-    """What a user can recognise a function or an object by: the node or function it was made in, and its pack."""
+    """Return a name by which a user can recognise a function or object: its node or function, and its pack."""
     function = getattr(value, "__func__", getattr(value, "func", value))
     name = getattr(function, "__qualname__", type(value).__qualname__).partition(".")[0]
     module = getattr(function, "__module__", None) or type(value).__module__
@@ -81,30 +79,28 @@ def name_of(value: Any) -> str:
 
 
 def _named(values: Any) -> dict[str, Any]:
-    """By name; of several with one name together."""
+    """Return tuples of values by their name."""
     named: dict[str, list[Any]] = {}
     for value in values:
         named.setdefault(name_of(value), []).append(value)
-    return {name: tuple(found) for name, found in named.items()}
+    return {name: tuple(same) for name, same in named.items()}
 
 
 def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else [] if value is None else [value]
+    if isinstance(value, (list, tuple)):
+        return list(value)
+    return [] if value is None else [value]
 
 
 def _wrappers(model_options: dict[str, Any], kinds: tuple[str, ...]) -> list[Any]:
     wrappers = model_options.get("transformer_options", {}).get("wrappers", {})
-    return [
-        wrapper
-        for kind in kinds
-        for key, group in wrappers.get(kind, {}).items()
-        if not str(key).startswith(OURS) and key not in HARMLESS
-        for wrapper in group
-    ]
+    groups = [item for kind in kinds for item in wrappers.get(kind, {}).items()]
+    others = [group for key, group in groups if not str(key).startswith(OURS) and key not in HARMLESS]
+    return [wrapper for group in others for wrapper in group]
 
 
 def _leaves(value: Any) -> list[Any]:
-    """The values in nested dicts and lists, without plain ones."""
+    """Return the values in nested dicts and lists, without plain ones."""
     if isinstance(value, dict):
         return [leaf for part in value.values() for leaf in _leaves(part)]
     if isinstance(value, (list, tuple)):
@@ -113,5 +109,5 @@ def _leaves(value: Any) -> list[Any]:
 
 
 def together(names: Iterable[str]) -> str:
-    """Several names as the one subject of a sentence."""
+    """Join several names as the subject of a sentence in the singular."""
     return " with ".join(sorted(names))

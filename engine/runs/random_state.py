@@ -1,4 +1,4 @@
-"""The state of all random numbers that nodes draw without a generator of their own, read and set."""
+"""State of the global random generators, from which nodes draw that have none of their own."""
 
 import random
 from typing import Any
@@ -8,14 +8,19 @@ import torch
 
 
 def random_state(device: torch.device) -> tuple[Any, ...]:
-    """Of Python, numpy, torch on the CPU, and the GPU if the device is one; states that are equal compare equal."""
-    kind, keys, *rest = numpy.random.get_state()
+    """Return the state of Python's, numpy's and torch's generators; equal states compare equal.
+
+    Args:
+        device: if it is a GPU, the state of its generator is included.
+    """
+    of_numpy: Any = numpy.random.get_state()
+    kind, keys, *rest = of_numpy
     of_torch = [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
     return random.getstate(), (kind, keys.tobytes(), *rest), *(bytes(state.numpy()) for state in of_torch)
 
 
 def set_random_state(state: tuple[Any, ...], device: torch.device) -> None:
-    """Go on with random numbers from a state of :func:`random_state`."""
+    """Set the global generators to a state of :func:`random_state`."""
     of_python, (kind, keys, *rest), *of_torch = state
     random.setstate(of_python)
     numpy.random.set_state((kind, numpy.frombuffer(keys, dtype=numpy.uint32), *rest))

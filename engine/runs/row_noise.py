@@ -1,6 +1,6 @@
-"""Noise that a sampler adds on its way, drawn for each row as the stock run of the row's seed alone draws it.
+"""Noise that a sampler adds at its steps, drawn for each row as a stock run of the row's seed alone draws it.
 
-ComfyUI's samplers draw one stream of noise for a whole batch, so that a row of theirs can't be had alone.
+ComfyUI's samplers draw one stream of noise for a whole batch, so a row of a batch can't be sampled again alone.
 """
 
 import copy
@@ -16,10 +16,10 @@ from torch import Tensor
 from ..core.samplers import BROWNIAN_CPU, BROWNIAN_GPU, STREAM, traits_of
 
 NoiseSampler = Callable[[Tensor, Tensor], Tensor]
-"""(sigma, next sigma) → noise of a latent, as ComfyUI's sampler functions take it."""
+"""Function (sigma, next sigma) → noise of a latent, as ComfyUI's sampler functions take it."""
 
 Draw = Callable[[Tensor, Tensor, int], NoiseSampler]
-"""(latent row ``[1, channels, ...]``, schedule, seed) → what a stock run of that row and seed draws from."""
+"""Function (latent row ``[1, channels, ...]``, schedule, seed) → the noise sampler of a stock run of that row."""
 
 
 def _stream(row: Tensor, sigmas: Tensor, seed: int) -> NoiseSampler:
@@ -35,14 +35,14 @@ def _brownian(cpu: bool) -> Draw:
 
 
 DRAWS: dict[str, Draw] = {STREAM: _stream, BROWNIAN_CPU: _brownian(cpu=True), BROWNIAN_GPU: _brownian(cpu=False)}
-"""What each kind of step noise in the table of samplers is drawn with."""
+"""Draws by the kind of step noise in the table of samplers."""
 
 
 class RowNoise:
-    """A noise sampler of a batch: each row draws from its own seed, as a batch of one.
+    """Noise sampler of a batch in which each row draws from its own seed, as a batch of one.
 
     Args:
-        draw: what a row draws from.
+        draw: makes the noise sampler of a row.
         x: the latent that the sampler starts from, ``[rows, channels, ...]``.
         sigmas: its schedule.
         seeds: one per row.
@@ -52,13 +52,12 @@ class RowNoise:
         self.rows = [draw(x[row : row + 1], sigmas, seed) for row, seed in enumerate(seeds)]
 
     def __call__(self, sigma: Tensor, sigma_next: Tensor) -> Tensor:
-        """Noise ``[rows, channels, ...]``."""
+        """Draw noise ``[rows, channels, ...]``."""
         return torch.cat([row(sigma, sigma_next) for row in self.rows])
 
 
 def step_noise_of(sampler: Any) -> Draw | None:
-    """What ComfyUI's own sampler function of a SAMPLER draws from; None for all others, and for one that has a noise
-    sampler already."""
+    """Return the draw of a SAMPLER with a function of ComfyUI's; None for others, and for one with a noise sampler."""
     function = getattr(sampler, "sampler_function", None)
     name = getattr(function, "__name__", None)
     kind = traits_of(name or "").step_noise
@@ -68,8 +67,10 @@ def step_noise_of(sampler: Any) -> Draw | None:
 
 
 def with_row_noise(sampler: Any, seeds: Sequence[int]) -> Any:
-    """A SAMPLER that draws all its noise row by row from ``seeds``, where that is known to be what each row alone
-    gets; else the SAMPLER itself."""
+    """Return a SAMPLER that draws all its noise row by row from ``seeds``.
+
+    It is the SAMPLER itself where it isn't known how to draw the noise that each row gets alone.
+    """
     draw = step_noise_of(sampler)
     options = getattr(sampler, "inpaint_options", {})
     if draw is None and not options.get("random"):
@@ -89,12 +90,12 @@ def with_row_noise(sampler: Any, seeds: Sequence[int]) -> Any:
 
 
 def draws_by_row(sampler: Any) -> bool:
-    """Whether a SAMPLER is one of :func:`with_row_noise` that draws its noise row by row."""
+    """Return whether a SAMPLER draws its noise row by row, by :func:`with_row_noise`."""
     return getattr(sampler, "diffusion_probe_draws_by_row", False)
 
 
 def inpaint_noise(noise: Tensor, seeds: Sequence[int]) -> Tensor:
-    """The noise that ddim puts outside of a noise mask, for each row that of a run of its seed alone.
+    """Draw the noise that ddim puts outside of a noise mask, for each row that of a run of its seed alone.
 
     Args:
         noise: of the batch, ``[rows, channels, ...]``.

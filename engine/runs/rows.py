@@ -1,7 +1,7 @@
-"""Some rows of a model evaluation: everything that holds one entry per latent, cut to those rows.
+"""Cuts of a model evaluation to some rows: of everything that holds one entry per latent.
 
-Each function follows how ComfyUI itself spreads fewer (or more) entries over the rows of a batch, so
-that a row gets what it would have got in the whole batch.
+Each function follows how ComfyUI itself spreads fewer (or more) entries over the rows of a batch, so that a row gets
+the same as in the whole batch.
 """
 
 import copy
@@ -15,6 +15,7 @@ from torch import Tensor
 from .comfy_versions import on_several_gpus
 
 PER_ROW = (comfy.conds.CONDRegular, comfy.conds.CONDNoiseShape, comfy.conds.CONDCrossAttn)
+"""ComfyUI's COND types with one entry per row."""
 
 CONTROLS = (
     comfy.controlnet.ControlNet,
@@ -23,18 +24,19 @@ CONTROLS = (
     comfy.controlnet.ControlNetSD35,
     comfy.controlnet.T2IAdapter,
 )
+"""ControlNet types whose hints are known to have one entry per row."""
 
 CACHES = {"easycache": "EasyCache or LazyCache", "rel_l1_thresh": "TeaCache"}
 """Marks in ``transformer_options`` of nodes that keep whole batches from one evaluation to the next."""
 
 
 def cache_on(options: dict[str, Any]) -> str:
-    """Name of a cache that is known to keep whole batches, by its mark in ``transformer_options``; empty for none."""
+    """Return the name of a cache that keeps whole batches, by its mark in ``transformer_options``; empty for none."""
     return next((name for mark, name in CACHES.items() if mark in options), "")
 
 
 def why_not_cut(conds: Sequence[list[dict] | None], options: dict[str, Any]) -> str | None:
-    """What in an evaluation can't be cut to some of its rows, or None if all can.
+    """Return why an evaluation can't be cut to some of its rows, None if it can.
 
     Args:
         conds: the lists of conditioning entries, as a guider processed them.
@@ -55,32 +57,35 @@ def why_not_cut(conds: Sequence[list[dict] | None], options: dict[str, Any]) -> 
 
 
 def cut_tensor(values: Tensor, rows: Sequence[int]) -> Tensor:
-    """The entries of ``values`` that some rows of a batch get. One entry is for all; fewer than rows repeat."""
+    """Return the entries of ``values`` of some rows of a batch. One entry is for all rows; fewer than rows repeat."""
     if values.shape[0] == 1:
         return values
     return values[[row % values.shape[0] for row in rows]]
 
 
-def part_of_row(values: Tensor, row: int, count: int, apart: bool = False) -> Tensor:
-    """What belongs to one of ``count`` rows of anything with as many entries, or as many for each; else all of it.
+def part_of_row(values: Tensor, row: int, count: int, interleaved: bool = False) -> Tensor:
+    """Return the entries of one of ``count`` rows, if the number of entries is a multiple of that; else all.
 
     Args:
-        apart: of several entries for each row the first ones of all rows come first, as conditionings lie in a model
-            call; else a row's entries follow each other, as heads do.
+        values: one or several entries per row along the first axis.
+        row: number of the row.
+        count: number of rows.
+        interleaved: whether the first entries of all rows come first, as conditionings do in a model call; else the
+            entries of a row follow each other, as heads do.
     """
     if values.ndim == 0 or len(values) % count:
         return values.clone()
     size = len(values) // count
-    return (values[row::count] if apart else values[row * size : (row + 1) * size]).clone()
+    return (values[row::count] if interleaved else values[row * size : (row + 1) * size]).clone()
 
 
 def cut_entry(entry: dict[str, Any], rows: Sequence[int], controls: dict[Any, Any]) -> dict[str, Any]:
-    """One conditioning entry for some rows.
+    """Cut a conditioning entry to some rows.
 
     Args:
-        entry: as a guider processed it; left as it is.
-        rows: which.
-        controls: the ControlNets that were cut before, by the original; filled here. A ControlNet
+        entry: as a guider processed it; it is not changed.
+        rows: numbers of the rows.
+        controls: ControlNets that were cut before, by the original; filled here. A ControlNet
             prepares its hint once, and entries share a call only if they share its object.
     """
     cut = entry.copy()
@@ -93,7 +98,7 @@ def cut_entry(entry: dict[str, Any], rows: Sequence[int], controls: dict[Any, An
 
 
 def cut_cond(cond: Any, rows: Sequence[int]) -> Any:
-    """One of ComfyUI's COND objects for some rows; one of another kind as it is."""
+    """Cut one of ComfyUI's COND objects to some rows; one of another type is returned unchanged."""
     if type(cond) in PER_ROW:
         return type(cond)(cut_tensor(cond.cond, rows))
     if type(cond) is comfy.conds.CONDList:
@@ -102,7 +107,7 @@ def cut_cond(cond: Any, rows: Sequence[int]) -> Any:
 
 
 def cut_control(control: Any, rows: Sequence[int], controls: dict[Any, Any]) -> Any:
-    """A ControlNet of a known kind with the hints of some rows, still to be prepared; see :func:`cut_entry`."""
+    """Cut a ControlNet of a known type to the hints of some rows, still to be prepared; see :func:`cut_entry`."""
     if control is None:
         return None
     if control not in controls:

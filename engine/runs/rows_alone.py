@@ -1,4 +1,4 @@
-"""Whether the rows of a run can be computed apart from each other: what was seen of it, and one row asked alone."""
+"""Test of whether the rows of a run can be computed separately: by its watch, and by one row computed alone."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from .run_watch import RunWatch
 
 SAME, ROUNDING = 1e-4, 8.0
-"""Largest difference of a row alone to the row in its batch, as a share of its length: that, or so many times what the
-model's precision rounds by."""
+"""Largest difference of a row alone from the row in its batch, as a share of its norm: the larger one of the first
+number and the second times the rounding of the model's precision."""
 
 NUDGE = 0.01
-"""By which a latent is changed, as a share of it: so little that a cache takes it for the same."""
+"""Relative change of a latent that is so small that a cache takes it for the same."""
 
 
-def why_not_apart(run: RunWatch, guider: Any, model_options: dict[str, Any]) -> str | None:
-    """Why rows have to be computed together for each to be what it is in the whole batch, or None.
+def why_not_separately(run: RunWatch, guider: Any, model_options: dict[str, Any]) -> str | None:
+    """Return why the rows of a run can't be computed separately with the same result, None if they can.
 
     Where other nodes have patched the inside of the model, its last row is computed once more, alone; and three times
     more if patches keep something for each row.
@@ -37,10 +37,10 @@ def why_not_apart(run: RunWatch, guider: Any, model_options: dict[str, Any]) -> 
     guidance, keeping = run.guidance, run.holds_rows & run.remembers
     if guidance.couples:
         return f"{guidance.couples} works on all rows of the batch together"
-    if guidance.listens:
-        return f"{guidance.listens} takes more from the model's calls than what they give for each row"
+    if guidance.reads_inside:
+        return f"{guidance.reads_inside} takes more from the model's calls than their output for each row"
     if guidance.unknown:
-        return f"it could not be seen whether {guidance.unknown} takes each row by itself"
+        return f"it is not known whether {guidance.unknown} computes each row independently"
     if run.cache or not run.patches:
         return None
     if keeping:
@@ -51,42 +51,42 @@ def why_not_apart(run: RunWatch, guider: Any, model_options: dict[str, Any]) -> 
 
 
 class OneRow:
-    """The last row of a run's first call at the moment, alone."""
+    """Last row of a run's first model call at the moment, computed alone."""
 
     def __init__(self, run: RunWatch, guider: Any, model_options: dict[str, Any]):
         self.run, self.guider, self.model_options = run, guider, model_options
         self.conds, self.x, self.sigma, self.random, self.outputs = run.first_call
         self.row, count = len(self.x) - 1, len(self.x)
-        self.parts = [partial(part_of_row, row=self.row, count=count, apart=apart) for apart in (True, False)]
+        self.cuts = [partial(part_of_row, row=self.row, count=count, interleaved=each) for each in (True, False)]
         self.tolerance = max(SAME, ROUNDING * torch.finfo(guider.inner_model.get_dtype_inference()).eps)
 
     def why_not(self) -> str | None:
-        """Why the row alone is not what it is in the batch, or not for sure; None if it is."""
+        """Return why the row alone differs from the row in the batch, or may do so; None if it doesn't."""
         if why_not_cut(self.conds, self.model_options["transformer_options"]) is not None:
-            return None  # which says why by itself
+            return None  # the caller reports that reason by itself
         kept, random = self.run.kept(), random_state(self.x.device)
         if not kept.complete:
-            return f"it could not be seen whether {together(self.run.patches)} takes each row by itself"
+            return f"it is not known whether {together(self.run.patches)} computes each row independently"
         try:
             return self._differs(kept)
         except Exception:  # a patch that can't take one row can't take fewer, either
             return f"{' or '.join(self.run.patches)} can't take a row alone"
         finally:
-            kept.put_back()
+            kept.restore()
             set_random_state(random, self.x.device)
 
     def _differs(self, kept: Snapshot) -> str | None:
         x, expected = self.x[self.row :], [output[self.row :] for output in self.outputs]
-        self.run.before.put_back()
+        self.run.before.restore()
         if not self._same(self._call(x), expected):
-            return f"{' or '.join(self.run.patches)} gives a row something else alone than in the batch"
+            return f"{' or '.join(self.run.patches)} gives another result for a row alone than in the batch"
         if not self.run.holds_rows:
             return None
         moved = x + NUDGE * x.std() * torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(x)
-        self.run.begin.put_back()
+        self.run.begin.restore()
         fresh = self._call(moved)
-        for part in self.parts:
-            kept.put_back(part)
+        for cut in self.cuts:
+            kept.restore(cut)
             if not self._same(self._call(moved), fresh):
                 return f"{together(self.run.holds_rows)} keeps whole batches from one evaluation to the next"
         return None
@@ -96,18 +96,18 @@ class OneRow:
         controls: dict[Any, Any] = {}
         cut = [entries and [cut_entry(entry, [self.row], controls) for entry in entries] for entries in self.conds]
         options = _plain(self.model_options)
-        return comfy.samplers.calc_cond_batch(self.guider.inner_model, cut, x, self.parts[0](self.sigma), options)
+        return comfy.samplers.calc_cond_batch(self.guider.inner_model, cut, x, self.cuts[0](self.sigma), options)
 
-    def _same(self, given: list[Tensor], expected: list[Tensor]) -> bool:
-        return all(_close(mine, other, self.tolerance) for mine, other in zip(given, expected, strict=True))
+    def _same(self, outputs: list[Tensor], expected: list[Tensor]) -> bool:
+        return all(_close(own, other, self.tolerance) for own, other in zip(outputs, expected, strict=True))
 
 
 def _plain(model_options: dict[str, Any]) -> dict[str, Any]:
-    """The options without the pack's own wrappers and cache: nothing of it sees the call but the count of rows."""
+    """Return the options without the pack's own wrappers and cache, so that the call is not captured or predicted."""
     options = comfy.model_patcher.create_model_options_clone(model_options)
-    given = options["transformer_options"]
-    given.pop(STEP_CACHE, None)
-    wrappers = given.setdefault("wrappers", {})
+    of_call = options["transformer_options"]
+    of_call.pop(STEP_CACHE, None)
+    wrappers = of_call.setdefault("wrappers", {})
     wrappers[WrappersMP.CALC_COND_BATCH] = {"others": inner_wrappers(options, WrappersMP.CALC_COND_BATCH)}
     return options
 

@@ -1,8 +1,8 @@
-"""What the rows of a run are called: by which seed, and which draw of it, each one's noise is had again.
+"""Names of the rows of a run: the seed, and the draw of it, from which each row's noise can be drawn again.
 
 A row that a single run of some seed starts from has that seed's name. Any other that ComfyUI draws for
 the run's seed has the number of its draw: ``5 row 3`` is row 3 of a batch of seed 5, also where it was
-taken out of its batch before (Latent From Batch), because ComfyUI draws it by its ``batch_index`` then.
+taken out of its batch before, because ComfyUI then draws it by its ``batch_index``.
 """
 
 from collections import defaultdict
@@ -18,22 +18,22 @@ from ..core.seed_list import LARGEST_SEED, MOST_SEEDS
 from .seeds import seed_noise
 
 MOST_NUMBERS = 2**26
-"""So many random numbers are drawn at most to find out which draw of its seed a row is, half a second on a CPU:
-256 rows of FLUX at 1024 px, 1024 of SDXL."""
+"""Largest count of random numbers that are drawn to find the draw of a row, half a second on a CPU: 256 rows of FLUX at
+1024 px, 1024 of SDXL."""
 
 FIRST_NUMBERS = 16
-"""Draws are told apart by these, and compared whole where they are equal."""
+"""Count of numbers by which draws are distinguished; those with equal ones are compared as a whole."""
 
 
 def seed_number(seed: Any) -> int:
-    """The seed of a run as a number, whatever a sampler says it was."""
+    """Return the seed of a run as a number; 0 if it is none."""
     return int(seed) if isinstance(seed, int) else 0
 
 
 def name_seeds(noise: Tensor, seed: Any) -> list[SeedName]:
-    """The name of each row's noise ``[rows, channels, ...]`` in a run of ``seed``.
+    """Return the name of each row's noise ``[rows, channels, ...]`` in a run of ``seed``.
 
-    A row whose noise no draw gives (another node made it) is called by its place in the run's batch.
+    A row whose noise is no draw (another node made it) is named by its position in the run's batch.
     """
     first = seed_number(seed)
     unknown: dict[bytes, list[int]] = defaultdict(list)
@@ -42,15 +42,15 @@ def name_seeds(noise: Tensor, seed: Any) -> list[SeedName]:
     names: dict[int, SeedName] = {}
     for name, drawn in _draws(noise, first, getattr(seed, "seeds", ())):
         rows = unknown.get(_first_numbers(drawn), [])
-        found = [row for row in rows if row not in names and torch.equal(noise[row], drawn)]
-        names |= dict.fromkeys(found, name)
+        equal = [row for row in rows if row not in names and torch.equal(noise[row], drawn)]
+        names |= dict.fromkeys(equal, name)
         if len(names) == len(noise):
             break
     return [names.get(row, SeedName(first, row)) for row in range(len(noise))]
 
 
 def _draws(noise: Tensor, first: int, known: Sequence[int]) -> Iterator[tuple[SeedName, Tensor]]:
-    """What ComfyUI and this pack draw for a run, with its name, the likeliest first; linear in the number of rows."""
+    """Yield draws of ComfyUI and this pack for a run, with their names, the likeliest first; linear in the rows."""
     rows, like = len(noise), noise[:1]
     if not all(0 <= seed <= LARGEST_SEED for seed in (first, *known)):
         return

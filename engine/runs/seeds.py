@@ -1,7 +1,7 @@
-"""Noise per row: each row of a batch is what a single run of its own seed is.
+"""Noise per row, so that each row of a batch equals a single run of its own seed.
 
-``comfy.sample.prepare_noise`` draws a whole batch from one generator, so that row 3 of a batch can't
-be had alone. Here every row has a generator of its own, and where the sampler adds noise on its way as well.
+``comfy.sample.prepare_noise`` draws a whole batch from one generator, so row 3 of a batch can't be drawn
+alone. Here every row has a generator of its own, also for noise that the sampler adds at its steps.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ KEY = "diffusion_probe_seeds"
 
 
 class BatchSeed(int):
-    """The first seed of a batch, for samplers that want one; knows the seeds of all rows."""
+    """First seed of a batch, for samplers that take one, with the seeds of all rows."""
 
     seeds: tuple[int, ...]
 
@@ -29,7 +29,7 @@ class BatchSeed(int):
 
 
 def seed_noise(row: Tensor, seed: int) -> Tensor:
-    """The noise that a stock KSampler draws for a latent ``row`` ``[1, channels, ...]`` and ``seed``.
+    """Draw the noise of a stock run of ``seed`` for a latent ``row`` ``[1, channels, ...]``.
 
     ComfyUI draws from the global generator after seeding it; this draws the same numbers from a
     generator of its own, so that no sampler's random stream is disturbed.
@@ -38,7 +38,7 @@ def seed_noise(row: Tensor, seed: int) -> Tensor:
 
 
 def batch_noise(latent_image: Tensor, seeds: Sequence[int]) -> Tensor:
-    """Noise of a batch, row by row from its seed: ``[len(seeds), channels, ...]`` on the CPU.
+    """Draw the noise of a batch, each row from its seed: ``[len(seeds), channels, ...]`` on the CPU.
 
     Raises:
         ValueError: the latent has another number of rows than there are seeds.
@@ -53,18 +53,18 @@ def batch_noise(latent_image: Tensor, seeds: Sequence[int]) -> Tensor:
 
 
 class SeedBatchNoise:
-    """A NOISE for SamplerCustomAdvanced: one seed per row."""
+    """NOISE for a custom sampler, with one seed per row."""
 
     def __init__(self, seeds: Sequence[int]):
         self.seed = BatchSeed(seeds)
 
     def generate_noise(self, input_latent: dict[str, Any]) -> Tensor:
-        """Noise for a LATENT, ``[rows, channels, ...]``; errors as :func:`batch_noise`."""
+        """Draw noise for a LATENT, ``[rows, channels, ...]``; errors as :func:`batch_noise`."""
         return batch_noise(input_latent["samples"], self.seed.seeds)
 
 
 class _SwapNoise:
-    """OUTER_SAMPLE wrapper. Where a run adds noise, it adds that of the seeds instead, and so does its sampler."""
+    """OUTER_SAMPLE wrapper that replaces the noise of a run, and that of its sampler, by the noise of the seeds."""
 
     def __init__(self, seeds: Sequence[int]):
         self.seed = BatchSeed(seeds)
@@ -81,11 +81,11 @@ class _SwapNoise:
 
 
 def use_seeds(model: Any, seeds: Sequence[int]) -> Any:
-    """A clone of a MODEL whose samplers make row i as a run of ``seeds[i]`` alone does.
+    """Return a clone of a MODEL whose samplers sample row i as a run of ``seeds[i]`` alone.
 
-    The noise it starts from is that of the seed, and so is the noise of ComfyUI's ancestral and SDE samplers (see
-    ``row_noise``). A run with noise switched off (the second half of a cut) is left alone. A later call replaces an
-    earlier one.
+    The initial noise is that of the seed, and so is the noise of ComfyUI's ancestral and SDE samplers (see
+    ``row_noise``). A run without noise (the second half of a cut) is not changed. A later call replaces an earlier
+    one.
     """
     model = model.clone()
     model.remove_wrappers_with_key(WrappersMP.OUTER_SAMPLE, KEY)

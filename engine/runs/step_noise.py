@@ -1,8 +1,7 @@
-"""Whether a sampler adds noise on its way: found by looking at what it does, whatever it is called.
+"""Test of whether a sampler adds noise at its steps, from its latents and not from its name.
 
-Between two model evaluations a sampler without noise combines what it has been given: latents that it had before, and
-what the model made of them. A latent that is no such combination holds something new. Some thousand numbers of each
-latent are enough to see it.
+Between two evaluations a sampler without noise combines earlier latents linearly with the model's outputs for them. A
+latent that is no such combination contains noise. Some thousand numbers of each latent are enough for the test.
 """
 
 from collections import deque
@@ -12,28 +11,28 @@ import torch
 from torch import Tensor
 
 WINDOW = 6
-"""Evaluations that a latent may be a combination of, at least; ComfyUI's samplers look back at most four."""
+"""Number of evaluations that a latent may be a combination of, at least; ComfyUI's samplers use at most four."""
 
 MOST_VECTORS = 64
-"""That are compared with a latent, before those of older evaluations are left out."""
+"""Number of vectors that a latent is compared with, before those of older evaluations are left out."""
 
 NUMBERS = 2048
-"""Of a row's latent that are looked at."""
+"""Count of numbers of a row's latent that are compared."""
 
 LEAST_NOISE = 1e-4
-"""Share of a latent that is no combination. ComfyUI's samplers without noise leave 5e-6 at most, which is rounding;
-those with noise .08 to 1 in one of their steps at least. A test asks all of them."""
+"""Share of a latent's norm outside of all combinations that counts as noise. Of ComfyUI's samplers without noise it is
+5e-6 at most, by rounding; of those with noise .08 to 1 in at least one step. A test runs all of them."""
 
 LEAST_LENGTH = 1e-6
-"""Of what a vector adds to those before it, as a share of the vector: below is rounding."""
+"""Least norm of a vector's part outside of the earlier ones, as a share of its norm; less counts as rounding."""
 
 
 class StepNoise:
-    """What is seen of one sampler run.
+    """Test of one sampler run.
 
     Attributes:
-        found: the sampler has added noise, or something else that isn't a combination.
-        blind: noise can't be told in a row, because its mask is 1 nowhere.
+        found: whether the sampler has added noise, or anything else that isn't a combination.
+        blind: whether the test is impossible, because the mask of a row is 1 nowhere.
 
     Args:
         mask: the run's noise mask, ``[rows, channels, ...]`` as the sampler gets it. Only where it is 1 are latents the
@@ -42,24 +41,24 @@ class StepNoise:
 
     def __init__(self, mask: Tensor | None = None):
         self.found = False
-        self._places = None if mask is None else _places(mask)
-        self.blind = self._places is not None and self._places.shape[1] == 0
+        self._positions = None if mask is None else _positions(mask)
+        self.blind = self._positions is not None and self._positions.shape[1] == 0
         self._known: deque[list[Tensor]] = deque(maxlen=WINDOW)
         self._basis: Tensor | None = None
         self._shape: torch.Size | None = None
         self._without: Tensor | None = None
 
-    def listen(self, model_options: dict[str, Any]) -> None:
-        """Hear x0 without the prompt, which some samplers (CFG++) take from the guidance, in a run's own options."""
+    def install(self, model_options: dict[str, Any]) -> None:
+        """Install a hook for x0 without the prompt, which some samplers (CFG++) use, in a run's own options."""
         later = model_options.get("sampler_post_cfg_function", [])
-        model_options["sampler_post_cfg_function"] = [self._hear, *later]
+        model_options["sampler_post_cfg_function"] = [self._note_uncond, *later]
 
-    def _hear(self, args: dict[str, Any]) -> Tensor:
+    def _note_uncond(self, args: dict[str, Any]) -> Tensor:
         self._without = args["uncond_denoised"]
         return args["denoised"]
 
-    def begins(self, x: Tensor) -> None:
-        """An evaluation of ``x``, ``[rows, channels, ...]``, is about to begin."""
+    def begin(self, x: Tensor) -> None:
+        """Test the latent ``x``, ``[rows, channels, ...]``, of an evaluation that begins."""
         self._without = None
         if self.found or self.blind:
             return
@@ -73,8 +72,8 @@ class StepNoise:
         self._known.append([])
         self._keep(vector)
 
-    def ends(self, x0: Tensor) -> None:
-        """The evaluation gave ``x0``."""
+    def end(self, x0: Tensor) -> None:
+        """Add the result of the evaluation to the known vectors."""
         if self._known and not self.found:
             for values in (x0, self._without):
                 if values is not None and values.shape == self._shape:
@@ -82,10 +81,10 @@ class StepNoise:
         self._without = None
 
     def _vector(self, values: Tensor) -> Tensor:
-        """A copy of some numbers of each row, ``[rows, numbers]``; samplers write into their latents."""
+        """Return a copy of some numbers of each row, ``[rows, numbers]``; samplers write into their latents."""
         flat = values.detach().flatten(1)
-        if self._places is not None:
-            return flat.gather(1, self._places.to(flat.device)).float()
+        if self._positions is not None:
+            return flat.gather(1, self._positions.to(flat.device)).float()
         return flat[:, :: 1 + (flat.shape[1] - 1) // NUMBERS].float().clone()
 
     def _keep(self, vector: Tensor) -> None:
@@ -99,8 +98,8 @@ class StepNoise:
             self._basis = _with(self._basis, vector)
 
 
-def _places(mask: Tensor) -> Tensor:
-    """Where each row's mask is 1, as many places for each row, ``[rows, numbers]``; from all over the row."""
+def _positions(mask: Tensor) -> Tensor:
+    """Return positions where each row's mask is 1, equally many of each row, ``[rows, numbers]``, spread at random."""
     inside = (mask == 1).flatten(1)
     count = min(NUMBERS, int(inside.sum(1).min()))
     spread = torch.rand(inside.shape, generator=torch.Generator().manual_seed(0)).to(mask.device)
@@ -108,7 +107,7 @@ def _places(mask: Tensor) -> Tensor:
 
 
 def _with(basis: Tensor | None, vector: Tensor) -> Tensor:
-    """Orthonormal vectors ``[rows, vectors, numbers]``, and what a further one adds to them."""
+    """Return orthonormal vectors ``[rows, vectors, numbers]`` with the direction that a further vector adds."""
     rest = vector if basis is None else _rest(vector, basis)
     length = _length(rest)
     direction = torch.where(length > LEAST_LENGTH * _length(vector), rest / length.clamp_min(1e-30), 0.0)[:, None]
@@ -116,7 +115,7 @@ def _with(basis: Tensor | None, vector: Tensor) -> Tensor:
 
 
 def _rest(vector: Tensor, basis: Tensor) -> Tensor:
-    """What orthonormal vectors leave of ``vector``; twice, for the rounding."""
+    """Return the part of ``vector`` that is orthogonal to a basis, projected twice against rounding."""
     for _ in range(2):
         share = torch.bmm(basis, vector[:, :, None])
         vector = vector - torch.bmm(basis.mT, share)[:, :, 0]

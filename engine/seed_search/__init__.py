@@ -1,1 +1,1 @@
-"""Seed search: candidates sampled together up to their moments, of which a policy sends the best to the end."""
+"""Seed search: many seeds start together, a policy decides on a probe's scores which are finished."""

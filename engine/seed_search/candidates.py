@@ -1,4 +1,4 @@
-"""One candidate of a search, as the stock sampler run that it stands for."""
+"""Candidates of a search, each defined by the stock sampler call that it replaces."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from ..runs.comfy_versions import empty_latent_for
 
 Callback = Callable[[int, Tensor, Tensor, int], None]
 Sample = Callable[[Any, Callback], Tensor]
-"""The whole run on a MODEL, with a sampler's callback (step, x0, x, total steps) → its latent ``[1, …]``."""
+"""Whole run on a MODEL with a sampler's callback (step, x0, x, total steps); returns its latent ``[1, …]``."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """Attributes:
-    seed: of its noise.
-    sample: its run, of one row.
-    prompt: which of several prompts it is of, from 0.
-    batch_index: which draw of its seed the noise is, where its latent was taken out of a batch.
-    shared: what its run shares with those of other candidates, besides the model.
+    """One seed with its prompt, sampled as a stock run of batch 1.
+
+    Attributes:
+        seed: that its noise is drawn from.
+        sample: its run, of one row.
+        prompt: index of its prompt, from 0.
+        batch_index: index of the draw from its seed, where its latent was taken out of a batch.
+        shared: objects that its run shares with those of other candidates, besides the model.
     """
 
     seed: int
@@ -36,15 +38,15 @@ class Candidate:
 
     @property
     def name(self) -> SeedName:
-        """Of its noise."""
+        """Name of its noise."""
         return SeedName(self.seed, self.batch_index or None)
 
 
 def single_latent(latent: dict[str, Any]) -> Tensor:
-    """The samples of a LATENT that every candidate can start from, ``[1, channels, …]``.
+    """Return the samples of a LATENT that every candidate can start from, ``[1, channels, …]``.
 
     Raises:
-        ValueError: several rows, which one seed stands for only together, or video and audio in one.
+        ValueError: several rows, or video and audio in one.
     """
     samples = latent["samples"]
     if samples.is_nested:
@@ -55,13 +57,13 @@ def single_latent(latent: dict[str, Any]) -> Tensor:
     if samples.shape[0] != 1:
         raise ValueError(
             f"the latent has {samples.shape[0]} rows. Every candidate starts from the same single latent: "
-            "set batch_size of the empty latent to 1, or take one row with Latent From Batch."
+            "set batch_size of the empty latent to 1, or take one row out of the batch."
         )
     return samples
 
 
 def batch_index_of(latent: dict[str, Any]) -> int:
-    """Which draw of its seed the noise of a single latent is, as Latent From Batch notes it; 0 is the seed's own."""
+    """Return which draw from its seed the noise of a single latent is, as a LATENT notes it; 0 is the first."""
     return (latent.get("batch_index") or [0])[0]
 
 
@@ -77,10 +79,10 @@ def ksampler_candidate(
     denoise: float = 1.0,
     prompt: int = 0,
 ) -> Candidate:
-    """What the KSampler node does with these inputs.
+    """Return a candidate that is sampled as KSampler samples these inputs, which are in KSampler's order.
 
     Raises:
-        ValueError: errors as :func:`single_latent`, or a denoise of 0.
+        ValueError: see :func:`single_latent`; or a denoise of 0.
     """
     samples = single_latent(latent)
     if denoise <= 0:
@@ -103,10 +105,12 @@ def ksampler_candidate(
 def guider_candidate(
     seed: int, guider: Any, sampler: Any, sigmas: Tensor, latent: dict[str, Any], prompt: int = 0
 ) -> Candidate:
-    """What SamplerCustomAdvanced does with these inputs and RandomNoise of that seed; the guider may be any.
+    """Return a candidate that is sampled as SamplerCustomAdvanced samples these inputs with noise of that seed.
+
+    Any guider may be given.
 
     Raises:
-        ValueError: as :func:`single_latent`.
+        ValueError: see :func:`single_latent`.
     """
     samples = single_latent(latent)
 

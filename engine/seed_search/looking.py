@@ -1,14 +1,14 @@
-"""What a search sees of its candidates: the recording of each run, up to where it stands still."""
+"""Capture of a search's candidates: a recording of each run, up to where it pauses."""
 
-from typing import Any
+from typing import Any, cast
 
 from comfy.patcher_extension import WrappersMP
 
+from ..capture.hooks.families import family_for
+from ..capture.hooks.wrapper import captured_call
 from ..capture.moments import Moment
 from ..capture.recording import Recording
-from ..capture.scoring import NOT_SEEN, why_not_seen
-from ..capture.taps.families import family_for
-from ..capture.taps.wrapper import tapped_call
+from ..capture.scoring import NOT_CAPTURED, why_not_scored
 from ..core.features import Features
 from ..core.probe import Probe
 from ..core.samplers import traits_of
@@ -18,11 +18,11 @@ from .hub.hub import Hub
 
 
 class GoalPlan:
-    """Which evaluations to capture, in place of a ``MomentPlan``: the last one before the run's goal.
+    """Plan of the evaluations to capture, as a ``MomentPlan``: the last one before the run's goal.
 
-    Those of the step before it are captured, and a later one replaces an earlier; of samplers that
-    choose their own sigmas, all evaluations, because any may be the last. None on the way to the end,
-    where nothing is looked at.
+    Evaluations of the step before the goal are captured, and a later one replaces an earlier one. Of samplers that
+    choose their own sigmas all evaluations are captured, because any may be the last. On the way to the end of a
+    run nothing is captured, because nothing is scored there.
     """
 
     def __init__(self, run: Run, model_sampling: Any):
@@ -30,61 +30,61 @@ class GoalPlan:
         self.own_sigmas = traits_of(run.sampler).own_sigmas
 
     def wanted(self, step: int, sigma: float) -> list[Moment]:
-        """The moment that an evaluation at ``sigma`` may be, if it may."""
+        """Return the moment that an evaluation at noise level ``sigma`` may be; an empty list if it is none."""
         goal = self.run.goal
-        if goal >= self.run.steps or not (self.own_sigmas or self.run.place(sigma) >= goal - 1):
+        if goal >= self.run.steps or not (self.own_sigmas or self.run.position_at(sigma) >= goal - 1):
             return []
         return [Moment(step=int(goal))]
 
 
 class Looker:
-    """Records what a probe needs of the runs of a hub.
+    """Recorder of what a probe needs of the runs of a hub.
 
     Raises:
-        ValueError: a probe is attached to the model already, or its family's attention isn't known.
+        ValueError: a probe is attached to the model already, or its family's attention is not known.
     """
 
     def __init__(self, hub: Hub, probe: Probe):
         if hub.model.get_attachment(RECORDING) is not None:
             raise ValueError(
-                "a probe is attached to this MODEL. The search looks by itself: "
-                "connect the MODEL from before Attach Probe, and the probe to the input probe."
+                "a probe is attached to this MODEL already, and a search captures by itself. "
+                "Connect the MODEL from before the probe was attached, and the probe to the input probe."
             )
         self.needs = frozenset(probe.needs)
-        self.projection = getattr(probe, "projection", None)
+        self.projection = probe.projection
         self.family = family_for(self.needs, hub.model)
-        self.latent_out = hub.model.model.process_latent_out
         self._recordings: dict[Run, Recording] = {}
         self._notes: dict[str, None] = {}
         hub.model.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, RECORDING, self._predict_noise)
-        hub.model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, RECORDING, tapped_call)
+        hub.model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, RECORDING, captured_call)
 
     def _predict_noise(self, executor, x, timestep, model_options, seed=None):
-        """PREDICT_NOISE wrapper, inside of the hub's."""
+        """Record an evaluation: a PREDICT_NOISE wrapper, inside of the hub's."""
         run = current_run()
         if run not in self._recordings:
             recording = self._recordings[run] = Recording(self.family, self.needs, None, self.projection)
-            recording.plan = GoalPlan(run, executor.class_obj.inner_model.model_sampling)
+            recording.plan = cast(Any, GoalPlan(run, executor.class_obj.inner_model.model_sampling))
         return self._recordings[run].evaluate(executor, x, timestep, model_options, seed)
 
     def features(self, run: Run) -> Features | None:
-        """What was captured last of a run that stands at its goal; None if its sampler jumped over it."""
+        """Return and release what was captured last of a run at its goal; None if nothing was captured there."""
         recording = self._recordings.get(run)
-        features = recording.row_features(0, self.latent_out) if recording else {}
-        if recording:
-            self._notes |= dict.fromkeys(recording.notes())
-            recording.snapshots.clear()
+        if recording is None:
+            return None
+        features = recording.row_features(0)
+        self._notes |= dict.fromkeys(recording.notes())
+        recording.clear()
         return features.get(str(Moment(step=int(run.goal))))
 
-    def why_not_seen(self, run: Run, features: Features | None) -> str | None:
-        """Why a run can't be scored by what was captured of it, None if it can."""
+    def why_not_scored(self, run: Run, features: Features | None) -> str | None:
+        """Return why a run can't be scored from its features, None if it can."""
         if features is not None:
-            return why_not_seen(features, self.needs)
+            return why_not_scored(features, self.needs)
         recording = self._recordings.get(run)
         why = recording and (recording.why_not.get(Moment(step=int(run.goal))) or recording.broken)
-        return why or NOT_SEEN
+        return why or NOT_CAPTURED
 
     @property
     def warnings(self) -> list[str]:
-        """What a user should know of what was captured."""
+        """Sentences that the user should read about what was captured."""
         return list(self._notes)

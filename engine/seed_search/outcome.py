@@ -1,27 +1,30 @@
-"""What became of the candidates of a search, as values, in JSON and in words."""
+"""Outcome of a search: the final state of every candidate as plain values, in JSON and as text."""
 
 from dataclasses import dataclass, replace
+from math import inf, nan
 
 from ..core.scores import Scores, SeedName
 
+MARK_ORDER = {"pinned": 1, None: 0, "discarded": -1}
+
 
 @dataclass(frozen=True)
-class Fate:
-    """One candidate.
+class CandidateOutcome:
+    """Final state of one candidate.
 
     Attributes:
-        seed: of its noise.
-        prompt: which of several prompts, from 0.
-        scores: (step, score) of each moment at which it was looked at, ascending.
+        seed: that its noise was drawn from.
+        prompt: index of its prompt, from 0.
+        scores: (step, score) of each moment at which it was scored, ascending.
         reached: steps done.
-        model_rows: forwards of one latent for one cond that were spent on it.
-        evaluations: model evaluations that it made.
-        finished: whether it was sampled to the end.
-        final: the judge's score of the finished image, if there was a judge.
-        failure: what went wrong with it, None if nothing did.
-        remark: that and why it was not scored where it was looked at, or not judged; None if it was.
-        mark: what the user made of it on the seed board: "pinned", "discarded" or None.
-        batch_index: as in :class:`SeedName`.
+        model_rows: model rows spent on it.
+        evaluations: evaluations of its run.
+        finished: whether it was sampled to the last step.
+        reward: reward of the finished image, if a reward model scored it.
+        failure: the error that ended its run, None if none did.
+        remark: why it has no score at its last moment, or no reward; None if it has.
+        mark: the user's mark on the seed board: "pinned", "discarded" or None.
+        batch_index: see :class:`SeedName`.
     """
 
     seed: int
@@ -31,7 +34,7 @@ class Fate:
     model_rows: int
     evaluations: int
     finished: bool
-    final: float | None = None
+    reward: float | None = None
     failure: str | None = None
     remark: str | None = None
     mark: str | None = None
@@ -39,33 +42,44 @@ class Fate:
 
     @property
     def name(self) -> SeedName:
-        """Of its noise."""
+        """Name of its noise."""
         return SeedName(self.seed, self.batch_index)
 
-    def standing(self) -> tuple:
-        """Larger is better: finished first, by the judge or the last score; of the others who came further.
+    @property
+    def last_score(self) -> float | None:
+        """Its last score, None without any."""
+        return self.scores[-1][1] if self.scores else None
 
-        A mark counts more than any score.
+    def sort_key(self) -> tuple:
+        """Return a key that is larger for better candidates.
+
+        Finished candidates come first, ordered by mark, then by reward or last score. The others are ordered by
+        mark, then by how far they came.
         """
-        step, score = self.scores[-1] if self.scores else (0, float("-inf"))
-        mark = {"pinned": 1, None: 0, "discarded": -1}[self.mark]
-        return self.finished, mark, self.final if self.final is not None else float("-inf"), step, score
+        step, score = self.scores[-1] if self.scores else (0, -inf)
+        reward = self.reward if self.reward is not None else -inf
+        return self.finished, MARK_ORDER[self.mark], reward, step, score
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """All candidates, in the order in which they were given.
+    """Final states of all candidates, and what the search cost.
 
     Attributes:
-        wanted: how many survivors were asked for.
+        candidates: in their order before the search; a candidate's number is its index here.
+        steps: steps of a full run.
+        wanted: how many survivors the user wanted.
+        probe: name of the probe.
+        label: unit of its scores.
         skilled: whether the probe has measured skill.
-        calibration: the probe's, as in :class:`Scores`.
-        warnings: what a user should know of how it went.
-        judge_label: what the judge's scores are measured in, None without a judge.
-        check_rows: model rows spent beside those of the candidates, to see that none changes another's image.
+        sampler: name of the sampler function.
+        calibration: the probe's, see :class:`Scores`.
+        warnings: sentences that the user should read about how it went.
+        reward_label: unit of the rewards, None without a reward model.
+        check_rows: model rows spent beside those of the candidates, to check that none changes another's image.
     """
 
-    fates: tuple[Fate, ...]
+    candidates: tuple[CandidateOutcome, ...]
     steps: int
     wanted: int
     probe: str
@@ -74,67 +88,75 @@ class Outcome:
     sampler: str = ""
     calibration: tuple[float, ...] = ()
     warnings: tuple[str, ...] = ()
-    judge_label: str | None = None
+    reward_label: str | None = None
     check_rows: int = 0
 
     def order(self) -> list[int]:
-        """All candidates' numbers, best first; of equals the earlier first."""
-        return sorted(range(len(self.fates)), key=lambda row: self.fates[row].standing(), reverse=True)
+        """Return all candidates' numbers, best first; of equals the earlier first."""
+        return sorted(range(len(self.candidates)), key=lambda number: self.candidates[number].sort_key(), reverse=True)
 
     def survivors(self) -> list[int]:
-        """The best finished ones, as many as wanted; more if more are pinned, and none that was discarded."""
-        finished = [row for row in self.order() if self.fates[row].finished and self.fates[row].mark != "discarded"]
-        pinned = sum(self.fates[row].mark == "pinned" for row in finished)
+        """Return the numbers of the survivors, best first.
+
+        They are as many finished candidates as wanted, or more if more are pinned, and none that was discarded.
+        """
+        candidates = self.candidates
+        finished = [
+            number for number in self.order() if candidates[number].finished and candidates[number].mark != "discarded"
+        ]
+        pinned = sum(candidates[number].mark == "pinned" for number in finished)
         return finished[: max(self.wanted, pinned)]
 
     @property
     def model_rows(self) -> int:
-        """Forwards of one latent for one cond that the search took, checks included."""
-        return sum(fate.model_rows for fate in self.fates) + self.check_rows
+        """Model rows of the search, checks included."""
+        return sum(each.model_rows for each in self.candidates) + self.check_rows
 
     def rows_of_all(self) -> float:
-        """Model rows that all candidates would have taken to the end."""
-        finished = [fate.model_rows for fate in self.fates if fate.finished]
-        return len(self.fates) * sum(finished) / len(finished) if finished else float("nan")
+        """Return the model rows that finishing all candidates would have taken; NaN if none was finished."""
+        finished = [each.model_rows for each in self.candidates if each.finished]
+        return len(self.candidates) * sum(finished) / len(finished) if finished else nan
 
     def scores(self) -> Scores:
-        """The last score of every candidate that has one, in their order, and where it was dropped.
+        """Return the last score of every candidate that has one, in their order, and where it was dropped.
 
         A candidate that was finished and is not among the survivors was dropped at the end.
         """
         survivors = self.survivors()
-        rows = [row for row, fate in enumerate(self.fates) if fate.scores]
-        ends = {row: "the end" if self.fates[row].finished else f"step {self.fates[row].reached}" for row in rows}
-        return replace(
-            self._last_scores(rows), dropped_at=tuple(None if row in survivors else ends[row] for row in rows)
-        )
+        numbers = [number for number, each in enumerate(self.candidates) if each.scores]
+        dropped_at = tuple(None if number in survivors else self._end_of(number) for number in numbers)
+        return replace(self._last_scores(numbers), dropped_at=dropped_at)
+
+    def _end_of(self, number: int) -> str:
+        candidate = self.candidates[number]
+        return "the end" if candidate.finished else f"step {candidate.reached}"
 
     def kept_scores(self) -> Scores:
-        """Of the survivors, best first: the judge's where there is a judge, else their last of the probe.
+        """Return the survivors' rewards, best first; without a reward model their last scores of the probe.
 
         NaN for a survivor that has none.
         """
         last = self._last_scores(self.survivors())
-        if self.judge_label is None:
+        if self.reward_label is None:
             return last
-        finals = (self.fates[row].final for row in self.survivors())
+        rewards = (self.candidates[number].reward for number in self.survivors())
         return replace(
             last,
-            values=tuple(float("nan") if final is None else final for final in finals),
-            probe="judge",
-            label=self.judge_label,
+            values=tuple(nan if reward is None else reward for reward in rewards),
+            probe="final reward",
+            label=self.reward_label,
             moment="the end",
             step=self.steps,
             skilled=True,
             calibration=(),
         )
 
-    def _last_scores(self, rows: list[int]) -> Scores:
-        fates = [self.fates[row] for row in rows]
-        moments = sorted({step for fate in fates for step, _ in fate.scores})
+    def _last_scores(self, numbers: list[int]) -> Scores:
+        candidates = [self.candidates[number] for number in numbers]
+        moments = sorted({step for each in candidates for step, _ in each.scores})
         return Scores(
-            values=tuple(fate.scores[-1][1] if fate.scores else float("nan") for fate in fates),
-            seeds=tuple(fate.name for fate in fates),
+            values=tuple(nan if each.last_score is None else each.last_score for each in candidates),
+            seeds=tuple(each.name for each in candidates),
             probe=self.probe,
             label=self.label,
             moment=", ".join(f"step {step}" for step in moments),
@@ -147,25 +169,11 @@ class Outcome:
 
 
 def outcome_report(outcome: Outcome) -> dict:
-    """What Seed Search sends to the frontend. Seeds are text: JavaScript rounds 64-bit numbers."""
+    """Return the outcome as the frontend gets it, as values that JSON can carry."""
     return {
         "rows": [
-            {
-                "row": row,
-                "seed": str(fate.name),
-                "prompt": fate.prompt + 1,
-                "scores": [{"step": step, "score": score} for step, score in fate.scores],
-                "rank": place,
-                "reached": fate.reached,
-                "finished": fate.finished,
-                "final": fate.final,
-                "failure": fate.failure,
-                "remark": fate.remark,
-                "mark": fate.mark,
-                "model_rows": fate.model_rows,
-            }
-            for place, row in enumerate(outcome.order(), start=1)
-            for fate in [outcome.fates[row]]
+            _report_row(number, outcome.candidates[number], rank)
+            for rank, number in enumerate(outcome.order(), start=1)
         ],
         "probe": outcome.probe,
         "label": outcome.label,
@@ -177,14 +185,31 @@ def outcome_report(outcome: Outcome) -> dict:
     }
 
 
+def _report_row(number: int, candidate: CandidateOutcome, rank: int) -> dict:
+    return {
+        "row": number,
+        "seed": str(candidate.name),  # text: JavaScript rounds 64-bit numbers
+        "prompt": candidate.prompt + 1,
+        "scores": [{"step": step, "score": score} for step, score in candidate.scores],
+        "rank": rank,
+        "reached": candidate.reached,
+        "finished": candidate.finished,
+        "final": candidate.reward,
+        "failure": candidate.failure,
+        "remark": candidate.remark,
+        "mark": candidate.mark,
+        "model_rows": candidate.model_rows,
+    }
+
+
 def outcome_text(outcome: Outcome) -> str:
-    """What it cost and what came of it; one line per candidate, best first."""
-    fates = outcome.fates
-    finished = [fate for fate in fates if fate.finished]
+    """Return the costs of the search, and one line per candidate, best first."""
+    candidates = outcome.candidates
+    finished = sum(each.finished for each in candidates)
     fewer = outcome.rows_of_all() / max(1, outcome.model_rows)
-    one = outcome.rows_of_all() / len(fates)
+    one = outcome.rows_of_all() / len(candidates)
     head = [
-        f"Finished {len(finished)} of {len(fates)} candidates: {outcome.model_rows} model rows, "
+        f"Finished {finished} of {len(candidates)} candidates: {outcome.model_rows} model rows, "
         f"{fewer:.2f}× fewer than finishing all, {outcome.model_rows / one:.1f}× one image.",
         f"Scores: {outcome.probe}, {outcome.label}, higher is better.",
     ]
@@ -196,22 +221,25 @@ def outcome_text(outcome: Outcome) -> str:
             "changed this model."
         )
     head += outcome.warnings
-    prompts = len({fate.prompt for fate in fates}) > 1
-    names = [f"seed {fate.name}" + (f" of prompt {fate.prompt + 1}" if prompts else "") for fate in fates]
-    kept = outcome.survivors()
+    prompts = len({each.prompt for each in candidates}) > 1
+    names = [f"seed {each.name}" + (f" of prompt {each.prompt + 1}" if prompts else "") for each in candidates]
+    survivors = outcome.survivors()
     lines = [
-        f"{place}. {names[row]}: {_fate(fates[row], row in kept)}" for place, row in enumerate(outcome.order(), start=1)
+        f"{rank}. {names[number]}: {_candidate_text(candidates[number], number in survivors)}"
+        for rank, number in enumerate(outcome.order(), start=1)
     ]
     return "\n".join(head + lines)
 
 
-def _fate(fate: Fate, kept: bool) -> str:
-    scores = ", ".join(f"{score:.4g} at step {step}" for step, score in fate.scores)
-    if fate.failure is not None:
-        return f"failed: {fate.failure}"
-    if not fate.finished and not fate.reached:
+def _candidate_text(candidate: CandidateOutcome, survives: bool) -> str:
+    if candidate.failure is not None:
+        return f"failed: {candidate.failure}"
+    if not candidate.finished and not candidate.reached:
         return "never started, the budget was spent better"
-    end = f"dropped after step {fate.reached}" if not fate.finished else "finished" if kept else "finished, not kept"
-    judged = f"judged {fate.final:.4g}" if fate.final is not None else ""
-    mark = f"{fate.mark} by you" if fate.mark else ""
-    return ", ".join(part for part in (end, mark, judged, scores, fate.remark) if part)
+    end = "finished" if survives else "finished, not kept"
+    if not candidate.finished:
+        end = f"dropped after step {candidate.reached}"
+    scores = ", ".join(f"{score:.4g} at step {step}" for step, score in candidate.scores)
+    reward = f"reward {candidate.reward:.4g}" if candidate.reward is not None else ""
+    mark = f"{candidate.mark} by you" if candidate.mark else ""
+    return ", ".join(part for part in (end, mark, reward, scores, candidate.remark) if part)

@@ -15,23 +15,23 @@ class RowProgress:
 
     Args:
         model: the MODEL that is sampled.
-        evaluations: how many steps the search is expected to make of all candidates together.
+        steps: how many steps of all candidates together the search is expected to take.
 
     Attributes:
         shown: number of the candidate that is previewed.
     """
 
-    def __init__(self, model: Any, evaluations: int):
+    def __init__(self, model: Any, steps: int):
         self.model = model
-        self.evaluations = max(1, evaluations)
+        self.steps = max(1, steps)
         self.shown = 0
-        self._bar = comfy.utils.ProgressBar(self.evaluations)
-        self._drawing: tuple[int, Any] | None = None
+        self._bar = comfy.utils.ProgressBar(self.steps)
+        self._previewer_of: tuple[int, Any] | None = None
         self._preview: Any = None
         self._draws = True
 
     def callback(self, number: int) -> Callable[[int, Tensor, Tensor, int], None]:
-        """The sampler callback of candidate ``number``."""
+        """Return the sampler callback of a candidate."""
 
         def on_step(step: int, x0: Tensor, x: Tensor, total_steps: int) -> None:
             if self._draws and number == self.shown:
@@ -40,7 +40,7 @@ class RowProgress:
         return on_step
 
     def _draw(self, number: int, x0: Tensor) -> None:
-        """A previewer that can't draw is worth no candidate."""
+        """Draw a preview; an error in the previewer ends the previews, not the candidate."""
         try:
             previewer = self._previewer(number)
             if previewer is not None:
@@ -50,13 +50,16 @@ class RowProgress:
             self._draws = False
 
     def _previewer(self, number: int) -> Any:
-        """ComfyUI's own for all candidates; another pack's for one, since it may give its last picture back."""
-        if self._drawing is None or self._drawing[0] != number and not is_stock(self._drawing[1]):
-            self._drawing = number, new_previewer(self.model)
-        return self._drawing[1]
+        """Return a previewer: of ComfyUI one for all candidates, of another pack a new one for each.
 
-    def update(self, rows: int, evaluations: int) -> None:
-        """``rows`` were computed so far, for ``evaluations`` steps of all candidates together."""
-        expected = max(rows, round(rows * self.evaluations / max(1, evaluations)))
+        Another pack's previewer may return its last picture again.
+        """
+        if self._previewer_of is None or self._previewer_of[0] != number and not is_stock(self._previewer_of[1]):
+            self._previewer_of = number, new_previewer(self.model)
+        return self._previewer_of[1]
+
+    def update(self, rows: int, steps: int) -> None:
+        """Show that ``rows`` model rows were computed so far, for ``steps`` steps of all candidates together."""
+        expected = max(rows, round(rows * self.steps / max(1, steps)))
         preview, self._preview = self._preview, None
         self._bar.update_absolute(rows, expected, preview)

@@ -1,46 +1,43 @@
-"""Who is told how a search goes, and may steer it."""
+"""Watcher of a search: an observer of each decision, such as the seed board, that may steer by marks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from torch import Tensor
-
-from ..core.features import Features
 from ..core.marks import NO_MARKS, Marks
-from .policies.policy import State
+from .state import SearchState
 
 
 class Watcher(Protocol):
-    """Told by :func:`search_run.seed_search` what happens; may mark candidates.
+    """Observer of a search. The search calls it; it only reads the state."""
 
-    Attributes:
-        marks: as they are now. Asked for before each cut, and when the search has ended.
-    """
+    @property
+    def marks(self) -> Marks:
+        """Marks of the user as they are now; the search reads them before each decision, and when it has ended."""
 
-    marks: Marks
+    def on_scores(self, state: SearchState, numbers: Sequence[int]) -> None:
+        """Handle that the candidates of these numbers have new features, and scores where they could be scored."""
 
-    def looked(
-        self, moment: int, seen: Mapping[int, Features], pictures: Mapping[int, Tensor], scores: Mapping[int, float]
-    ) -> None:
-        """Candidates were looked at: what was seen of them, what the probe decoded, what it scored."""
+    def on_goals(self, state: SearchState, goals: Mapping[int, int]) -> None:
+        """Handle a decision: the candidates in ``goals`` are about to continue."""
 
-    def decided(self, goals: Mapping[int, int], state: State) -> None:
-        """Those in ``goals`` are about to go on."""
+    def on_last_cut(self, state: SearchState, goals: Callable[[], Mapping[int, int]]) -> None:
+        """Handle that the last cut is made; the search waits until this returns.
 
-    def hold(self, goals: Callable[[], Mapping[int, int]], state: State) -> None:
-        """The last cut is made, and ``goals()`` are to be finished, as the marks say: may take its time, and mark."""
+        Args:
+            goals: returns who is to be finished with the marks as they are at the call.
+        """
 
 
 class Unwatched:
-    """Nobody looks."""
+    """Watcher that does nothing."""
 
     marks = NO_MARKS
 
-    def looked(self, moment, seen, pictures, scores):
-        pass
+    def on_scores(self, state: SearchState, numbers: Sequence[int]) -> None:
+        """Do nothing."""
 
-    def decided(self, goals, state):
-        pass
+    def on_goals(self, state: SearchState, goals: Mapping[int, int]) -> None:
+        """Do nothing."""
 
-    def hold(self, goals, state):
-        pass
+    def on_last_cut(self, state: SearchState, goals: Callable[[], Mapping[int, int]]) -> None:
+        """Do nothing."""

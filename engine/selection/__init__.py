@@ -1,1 +1,1 @@
-"""Which rows of a scored batch go on, and how that is reported."""
+"""Selection of the rows of a scored batch that are finished, and reports of it."""

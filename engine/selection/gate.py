@@ -1,4 +1,4 @@
-"""Whether a scored batch is good enough for the branch behind it."""
+"""Gate: whether a scored batch is good enough for the branch behind it."""
 
 import math
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ ROWS = (BEST, MEAN, WORST, FIRST)
 
 @dataclass(frozen=True)
 class Decision:
-    """What a gate does.
+    """Decision of a gate.
 
     Attributes:
-        passed: the branch may run.
+        passed: whether the branch may run.
         score: the raw score that counted, of one row or the mean.
-        measured: what was compared with the threshold: the score or a percentile of it.
+        measured: the number that was compared with the threshold: the score or a percentile of it.
         reason: one sentence for the user: the comparison, or why there was none.
     """
 
@@ -61,8 +61,8 @@ def decide(
             True,
             score,
             measured,
-            f"Passed: the score “{scores.label}” of {scores.probe} has no measured skill, so it blocks nothing. "
-            f"Set unskilled scores to “use anyway” to gate by it all the same. Its {rows} is {score:.4g}.",
+            f'Passed: the score "{scores.label}" of {scores.probe} has no measured skill, so it blocks nothing. '
+            f'Set unskilled scores to "use anyway" to gate by it all the same. Its {rows} is {score:.4g}.',
         )
     passed = measured >= threshold
     compared = f"{rows}: {threshold_on} {measured:.4g} {'≥' if passed else '<'} {threshold:g}"
@@ -88,16 +88,16 @@ def _check(scores: Scores, threshold: float, threshold_on: str, rows: str) -> No
     if threshold_on != RAW and not 0 <= threshold <= 100:
         raise ValueError(
             f"The threshold is {threshold:g}, but a percentile lies between 0 and 100. "
-            f"Enter such a number, or set threshold on to “{RAW}”."
+            f'Enter such a number, or set threshold on to "{RAW}".'
         )
     if threshold_on == CALIBRATION:
         require_calibration(scores, RAW)
     if threshold_on == PERCENTILE and (rows != FIRST or len(scores) < 2):
         raise ValueError(
-            f"the {rows} of {len(scores)} has the same percentile in every batch. Set rows to “{FIRST}” and score two "
-            f"rows or more, or set threshold on to “{RAW}”."
+            f'the {rows} of {len(scores)} has the same percentile in every batch. Set rows to "{FIRST}" and score two '
+            f'rows or more, or set threshold on to "{RAW}".'
         )
 
 
 def _listed(options: tuple[str, ...]) -> str:
-    return ", ".join(f"“{option}”" for option in options)
+    return ", ".join(map(quoted, options))

@@ -1,8 +1,8 @@
-"""Pruning in flight: after one moment of a run the rejected rows are not computed any more.
+"""Pruning: after one moment of a run dropped rows are not computed any more.
 
-The sampler goes on with the whole batch, so that history, noise and random numbers of the rows that
-stay are those of the unpruned run. The model alone sees fewer rows: for a rejected row every
-conditioning gets the row's x0 of that moment, which any guidance then leaves as it is.
+The sampler continues with the whole batch, so that history, noise and random numbers of the kept rows are those
+of the unpruned run. Only the model gets fewer rows: for a dropped row every conditioning gets the row's x0 of
+that moment, which no guidance changes.
 """
 
 import logging
@@ -15,26 +15,27 @@ from comfy.model_management import InterruptProcessingException
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from ..capture.attachment import Attachment
+from ..capture.attach import Attachment
 from ..capture.recording import Recording
-from ..capture.scoring import why_not_seen
+from ..capture.scoring import why_not_scored
 from ..core.probe import scored
 from ..core.samplers import ADAPTIVE_NOTE, traits_of
 from ..core.scores import Scores
 from ..runs.keys import RECORDING
 from ..runs.loaded import loaded_again
 from ..runs.rows import cut_entry, why_not_cut
-from ..runs.rows_alone import why_not_apart
+from ..runs.rows_alone import why_not_separately
 from .select import OFF, Selection, select
 
 PRUNING_KEY = "diffusion_probe_pruning"
+"""Key of the pruning's wrappers on a MODEL."""
 
-BATCH_COUPLED_NOTE = f"{ADAPTIVE_NOTE}, so the images of the rows that go on are not quite those of the whole batch."
+BATCH_COUPLED_NOTE = f"{ADAPTIVE_NOTE}, so the images of the kept rows are not quite those of the whole batch."
 
 
 @dataclass(frozen=True)
 class PruneRule:
-    """Which rows stay; the limits of :func:`engine.selection.select.select`."""
+    """Rule that keeps rows, by the limits of :func:`engine.selection.select.select`."""
 
     top_k: int = 0
     threshold: float = 0.0
@@ -42,11 +43,11 @@ class PruneRule:
     use_unskilled: bool = False
 
     def select(self, scores: Scores) -> Selection:
-        """The rows that stay and those that don't. Raises ValueError as :func:`select`."""
+        """Return the kept and dropped rows. Raises ValueError as :func:`select`."""
         return select(scores, self.top_k, self.threshold, self.threshold_on, self.use_unskilled)
 
     def install(self, model: Any) -> None:
-        """Add the wrappers to a MODEL that has an attachment, inside the wrappers of its recording."""
+        """Add the pruning's wrappers to a MODEL that has an attachment, inside the wrappers of its recording."""
         model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, PRUNING_KEY, partial(_outer_sample, self))
         model.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, PRUNING_KEY, _predict_noise)
         model.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, PRUNING_KEY, _calc_cond_batch)
@@ -54,18 +55,18 @@ class PruneRule:
 
 @dataclass
 class RowPruning:
-    """The pruning of one run.
+    """Pruning of one run.
 
     Attributes:
-        rule: which rows stay.
-        latent_image: what the run starts from, as the sampler node gave it.
-        moment: after which rows were dropped; None until it was decided.
-        kept, dropped: rows.
+        rule: chooses the kept rows.
+        latent_image: the latent that the run starts from, as it came from the sampler node.
+        moment: the moment at which rows were dropped; None until then.
+        kept, dropped: numbers of rows.
         held: x0 of all rows at the moment, ``[rows, channels, ...]``.
-        note: what was decided, for the user.
-        uncut: why all rows are computed although some were dropped, if they are.
+        note: sentences for the user about the decision.
+        uncut: the reason why all rows are computed although some were dropped, if they are.
         controls: ControlNets for the kept rows, by the original.
-        given_up: whether rows could not be chosen, so that all go on.
+        given_up: whether rows could not be chosen, so that all are kept.
     """
 
     rule: PruneRule
@@ -81,17 +82,17 @@ class RowPruning:
 
     @property
     def decided(self) -> bool:
-        """Whether the moment is over, and nothing more has to be captured."""
+        """Whether rows are chosen, and nothing more has to be captured."""
         return self.moment is not None or self.given_up
 
     def give_up(self, why: str) -> None:
-        """Let all rows go on, because it can't be known which are to be dropped: a probe doesn't end a run."""
+        """Keep all rows, because they can't be scored: a probe doesn't end a run."""
         self.given_up = True
         self.note = f"Prune in Flight dropped nothing: {why}"
         logging.warning(self.note)
 
     def decide(self, scores: Scores, x0: Tensor) -> None:
-        """Drop what the rule drops, for the rest of the run."""
+        """Drop the rows that the rule drops, for the rest of the run."""
         selection = self.rule.select(scores)
         self.moment, self.held = scores.moment, x0
         self.kept, self.dropped = selection.kept, selection.dropped
@@ -101,17 +102,17 @@ class RowPruning:
         logging.info(self.note)
 
     def dropped_at(self, row: int) -> str | None:
-        """The moment after which a row was not computed any more, None for one that went on."""
+        """Return the moment after which a row was not computed any more, None for a kept row."""
         return self.moment if row in self.dropped else None
 
     def hold(self, values: Tensor, held: Tensor) -> Tensor:
-        """``values`` with the dropped rows replaced by those of ``held``, both ``[rows, ...]``."""
+        """Return ``values`` with the dropped rows replaced by those of ``held``, both ``[rows, ...]``."""
         values, rows = values.clone(), list(self.dropped)
         values[rows] = held[rows].to(values)
         return values
 
     def calc_cond_batch(self, executor, model, conds, x, timestep, model_options) -> list[Tensor]:
-        """x0 by conditioning, computed for the kept rows only where that is safe."""
+        """Return x0 by conditioning, computed for the kept rows only where that doesn't change them."""
         self.uncut = self.uncut or self._why_not_cut(conds, x, model_options)
         if self.uncut:
             return executor(model, conds, x, timestep, model_options)
@@ -133,15 +134,15 @@ class RowPruning:
         return why
 
     def compute_all(self, why: str) -> None:
-        """Let all rows be computed to the end, and say why."""
+        """Compute all rows to the end, and note why."""
         self.uncut = why
-        note = f"Nothing is saved: {why}, so all rows are computed, and the rejected ones dropped at the end."
+        note = f"Nothing is saved: {why}, so all rows are computed, and the dropped ones removed at the end."
         logging.warning("Prune in Flight: %s", note)
         self.note += f" {note}"
 
 
 def _outer_sample(rule, executor, noise, latent_image, sampler, sigmas, denoise_mask, callback, *args, **kwargs):
-    """OUTER_SAMPLE wrapper: what leaves the run, and what is shown of it, holds the dropped rows' x0."""
+    """Prune a run, whose result and previews hold the dropped rows' x0: an OUTER_SAMPLE wrapper."""
     guider = executor.class_obj
     pruning = RowPruning(rule, latent_image)
     recording: Recording = guider.model_options["transformer_options"][RECORDING]
@@ -167,12 +168,12 @@ def _outer_sample(rule, executor, noise, latent_image, sampler, sigmas, denoise_
 
 
 def _predict_noise(executor, x, timestep, model_options, seed=None):
-    """PREDICT_NOISE wrapper: decide at the first evaluation after the moment; from then on dropped rows stay."""
+    """Drop rows at the first evaluation after the moment, and hold their x0 from then on: a PREDICT_NOISE wrapper."""
     recording = model_options.get("transformer_options", {}).get(RECORDING)
     if recording is None:
         return executor(x, timestep, model_options, seed)
     pruning = recording.pruning
-    if not pruning.decided and recording.snapshots and not recording.capturing:
+    if not pruning.decided and recording.captured and not recording.capturing:
         _decide(pruning, recording, executor.class_obj, x, model_options)
     x0 = executor(x, timestep, model_options, seed)
     return pruning.hold(x0, pruning.held) if pruning.dropped and not pruning.uncut else x0
@@ -186,12 +187,12 @@ def _calc_cond_batch(executor, model, conds, x, timestep, model_options):
 
 
 def _decide(pruning: RowPruning, recording: Recording, guider: Any, x: Tensor, model_options: dict) -> None:
-    """Score the rows where the run stands; random numbers and loaded models are the sampler's again afterwards."""
+    """Score the rows in mid-run and drop some; random state and loaded models are restored afterwards."""
     attachment: Attachment = guider.model_patcher.get_attachment(RECORDING)
     try:
         scores, x0 = _scores(attachment, recording, pruning.latent_image, guider, x)
         pruning.decide(scores, x0)
-        why = why_not_apart(recording.watch, guider, model_options) if pruning.dropped else None
+        why = why_not_separately(recording.watch, guider, model_options) if pruning.dropped else None
         if why is not None:
             pruning.compute_all(why)
     except InterruptProcessingException:
@@ -206,16 +207,14 @@ def _decide(pruning: RowPruning, recording: Recording, guider: Any, x: Tensor, m
 def _scores(
     attachment: Attachment, recording: Recording, latent_image: Tensor, guider: Any, x: Tensor
 ) -> tuple[Scores, Tensor]:
-    """The scores of all rows at the moment, and their x0.
+    """Return the scores of all rows at the moment, and their x0.
 
     Raises:
         ValueError: what the probe needs was not captured, or as :meth:`Probe.score`.
     """
     probe = attachment.probe
-    (snapshot,) = recording.snapshots.values()
-    latent_out = guider.model_patcher.model.process_latent_out
-    rows = [features for row in range(len(x)) for features in recording.row_features(row, latent_out).values()]
-    if why := why_not_seen(rows[0], probe.needs):
+    (rows,) = recording.captured.values()
+    if why := why_not_scored(rows[0], probe.needs):
         raise ValueError(f"{why}.")
     with loaded_again([guider]), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
         values = scored(probe, rows)
@@ -230,4 +229,4 @@ def _scores(
         sampler=recording.sampler,
         calibration=tuple(probe.calibration),
     )
-    return scores, snapshot.denoised.to(x)
+    return scores, recording.x0.to(x)

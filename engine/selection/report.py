@@ -1,4 +1,4 @@
-"""Scores and selections as the user reads them, in JSON and in words."""
+"""Reports of scores and selections for the user, as JSON and as text."""
 
 from collections.abc import Sequence
 
@@ -9,18 +9,18 @@ from .gate import Decision
 from .select import Selection
 
 SIDES = ("positive", "negative")
-"""The conditionings that Early Seed Filter can cut with the latent."""
+"""Conditionings that can be cut with the latent."""
 
 
 def score_rows(scores: Scores) -> list[dict]:
-    """One JSON object per row, in row order. Seeds are text: JavaScript rounds 64-bit numbers."""
-    places, percentiles = ranks(scores.values), percentiles_in_batch(scores.values)
+    """Return one JSON object per row, in row order. Seeds are text: JavaScript rounds 64-bit numbers."""
+    by_rank, percentiles = ranks(scores.values), percentiles_in_batch(scores.values)
     return [
         {
             "row": row,
             "seed": str(scores.seeds[row]),
             "score": scores.values[row],
-            "rank": places[row],
+            "rank": by_rank[row],
             "percentile_in_batch": round(percentiles[row], 1),
             **({"dropped_at": scores.dropped_at[row]} if scores.dropped_at else {}),
         }
@@ -29,7 +29,7 @@ def score_rows(scores: Scores) -> list[dict]:
 
 
 def score_report(scores: Scores) -> dict:
-    """What Probe Score sends to the frontend."""
+    """Return the scores of a batch as JSON for the frontend."""
     return {
         "rows": score_rows(scores),
         "probe": scores.probe,
@@ -42,7 +42,7 @@ def score_report(scores: Scores) -> dict:
 
 
 def score_text(scores: Scores) -> str:
-    """A heading and one line per row, best first."""
+    """Return a heading and one line per row, best first."""
     head = [f"{scores.probe} at {scores.moment} (step {scores.step}), {scores.label}, higher is better"]
     if not scores.skilled:
         head.append("This score has no measured skill: look, but don't trust it.")
@@ -57,22 +57,22 @@ def _line(row: dict) -> str:
 
 
 def image_scores_report(values: Sequence[float], label: str) -> dict:
-    """What Score Images sends to the frontend."""
-    places = ranks(values)
+    """Return the rewards of images as JSON for the frontend."""
+    by_rank = ranks(values)
     return {
-        "rows": [{"row": row, "score": value, "rank": places[row]} for row, value in enumerate(values)],
+        "rows": [{"row": row, "score": value, "rank": by_rank[row]} for row, value in enumerate(values)],
         "label": label,
     }
 
 
 def image_scores_text(values: Sequence[float], label: str) -> str:
-    """A heading and one line per image, best first."""
-    lines = [f"{place}. {values[row]:.4g}  (image {row})" for place, row in enumerate(best_first(values), start=1)]
+    """Return a heading and one line per image, best first."""
+    lines = [f"{rank}. {values[row]:.4g}  (image {row})" for rank, row in enumerate(best_first(values), start=1)]
     return "\n".join([f"{label}, higher is better", *lines])
 
 
 def selection_report(selection: Selection, scores: Scores) -> dict:
-    """What Early Seed Filter sends to the frontend."""
+    """Return a selection as JSON for the frontend."""
     rows = score_rows(scores)
     return {
         "kept": [rows[row] for row in selection.kept],
@@ -84,14 +84,14 @@ def selection_report(selection: Selection, scores: Scores) -> dict:
 
 
 def selection_text(selection: Selection, scores: Scores) -> str:
-    """The reason, what was kept, and warnings where continuing the run, or sampling a seed alone, changes the image."""
+    """Return the reason, the kept rows, and warnings where a continuation, or a seed alone, gives another image."""
     kept = [f"kept seed {scores.seeds[row]}: {scores.values[row]:.4g}" for row in selection.kept if selection.dropped]
     notes = [note for note in (continuation_note(scores), alone_note(scores)) if note and selection.kept]
     return "\n".join([selection.reason, *kept, *notes])
 
 
 def gate_report(decision: Decision, blocked: bool) -> dict:
-    """What Prompt Gate sends to the frontend."""
+    """Return a gate's decision as JSON for the frontend."""
     return {
         "passed": decision.passed,
         "blocked": blocked,
@@ -102,25 +102,25 @@ def gate_report(decision: Decision, blocked: bool) -> dict:
 
 
 def gate_text(decision: Decision, blocked: bool) -> str:
-    """The reason, and which way it goes."""
+    """Return the reason of a decision, and the branch that runs."""
     if blocked:
         return f"{decision.reason} Everything behind this node is skipped."
     return f"{decision.reason} Took {'passing' if decision.passed else 'otherwise'}."
 
 
 def continuation_note(scores: Scores) -> str:
-    """What has to be known of a second sampler that goes on from the rows; empty for nothing, and for finished rows."""
+    """Return the notes on a second sampler that continues the rows; empty without any, and for finished rows."""
     if scores.finished:
         return ""
     reasons = scores.why_not_cut or ((history_note(scores.sampler),) if scores.exact_continuation is False else ())
-    advice = ("Prune in Flight and Seed Search need no cut.",) if reasons else ()
-    return " ".join([*reasons, *advice, *scores.cut_needs, *(_per_row_note(*part) for part in scores.per_row)])
+    advice = ("Pruning and seed searches need no cut.",) if reasons else ()
+    return " ".join([*reasons, *advice, *scores.cut_needs, *(_per_row_note(*fields) for fields in scores.per_row)])
 
 
-def _per_row_note(side: str, parts: tuple[str, ...]) -> str:
-    own = f"Each row has its own {' and '.join(parts)} in {side}"
+def _per_row_note(side: str, fields: tuple[str, ...]) -> str:
+    own = f"Each row has its own {' and '.join(fields)} in {side}"
     if side not in SIDES:
-        return f"{own}, which can't be cut with the latent: use Prune in Flight or Seed Search."
+        return f"{own}, which can't be cut with the latent: prune or search in one sampler instead."
     return (
         f"{own}: connect {side} here, and kept {side} to the second sampler. Otherwise kept rows go on with those of "
         "other rows."
@@ -128,10 +128,10 @@ def _per_row_note(side: str, parts: tuple[str, ...]) -> str:
 
 
 def alone_note(scores: Scores) -> str:
-    """Why a seed alone gives another image than its row; empty if it gives the same."""
+    """Return why a seed alone gives another image than its row; empty if it gives the same."""
     return " ".join(["A seed alone gives another image.", *scores.why_not_alone]) if scores.why_not_alone else ""
 
 
 def seeds_text(scores: Scores) -> str:
-    """The seeds as Seed Batch takes them."""
+    """Return the seeds as a list that can be sampled again."""
     return ", ".join(str(seed) for seed in scores.seeds)

@@ -1,4 +1,4 @@
-"""Which rows of a scored batch go on."""
+"""Selection of the rows of a scored batch that are kept."""
 
 import math
 from dataclasses import dataclass
@@ -16,12 +16,11 @@ THRESHOLDS = (OFF, RAW, PERCENTILE)
 
 @dataclass(frozen=True)
 class Selection:
-    """The rows that go on and those that don't, both in row order, so that a grid of what was kept
-    stays in the order of the grid it came from.
+    """Kept and dropped rows, both in row order, so that a grid of kept images has the order of the whole grid.
 
     Attributes:
         kept: rows that pass.
-        dropped: all others.
+        dropped: all other rows.
         reason: one sentence for the user: the rule, and what it did here.
     """
 
@@ -47,8 +46,8 @@ def select(
         threshold_on: what the threshold is compared with, one of ``THRESHOLDS``.
         use_unskilled: let a score drop rows although it has no measured skill. Otherwise such a
             score keeps everything.
-        marks: pinned rows pass and discarded ones don't, whatever the limits say; of ``top_k`` places the
-            pinned rows take theirs first.
+        marks: pinned rows pass and discarded ones don't, whatever the limits are; pinned rows count first
+            among ``top_k``.
 
     Raises:
         ValueError: a score is NaN, or a limit is out of its range.
@@ -67,8 +66,8 @@ def select(
         return Selection(
             kept,
             tuple(row for row in everything if row not in kept),
-            f"Kept {count}: the score “{scores.label}” of {scores.probe} has no "
-            "measured skill in ranking seeds, so it drops nothing. Set unskilled scores to “use anyway” to filter by "
+            f'Kept {count}: the score "{scores.label}" of {scores.probe} has no '
+            'measured skill in ranking seeds, so it drops nothing. Set unskilled scores to "use anyway" to filter by '
             f"it all the same.{before}",
         )
     if threshold_on != OFF:
@@ -88,22 +87,26 @@ def select(
 
 
 def check_limits(top_k: int, threshold: float, threshold_on: str) -> None:
-    """Raise ValueError if a limit of :func:`select` is out of its range."""
+    """Check the limits of :func:`select`.
+
+    Raises:
+        ValueError: a limit is out of its range.
+    """
     if top_k < 0:
         raise ValueError(f"top k is {top_k}. It takes 0 (no limit) or the number of rows to keep.")
     if threshold_on not in THRESHOLDS:
-        raise ValueError(f"threshold on is {quoted(threshold_on)}. It takes {', '.join(f'“{t}”' for t in THRESHOLDS)}.")
+        raise ValueError(f"threshold on is {quoted(threshold_on)}. It takes {', '.join(map(quoted, THRESHOLDS))}.")
     if not math.isfinite(threshold):
-        raise ValueError(f"The threshold is {threshold}. Enter a number, or set threshold on to “{OFF}”.")
+        raise ValueError(f'The threshold is {threshold}. Enter a number, or set threshold on to "{OFF}".')
     if threshold_on == PERCENTILE and not 0 <= threshold <= 100:
         raise ValueError(
             f"The threshold is {threshold:g}, but a percentile lies between 0 and 100. "
-            f"Enter such a number, or set threshold on to “{RAW}”."
+            f'Enter such a number, or set threshold on to "{RAW}".'
         )
 
 
 def _reason(scores: Scores, kept: tuple[int, ...], finished: tuple[int, ...], rule: str) -> str:
-    """What the limits did among the rows that were not dropped before."""
+    """Return the sentence on what the limits kept of the rows that were not dropped before."""
     if not finished:
         return "Kept none."
     if not rule:
@@ -137,6 +140,5 @@ def require_rows(scores: Scores, rows: int) -> None:
     """
     if len(scores) != rows:
         raise ValueError(
-            f"there are {len(scores)} scores but the latent has {rows} rows. "
-            "Connect the same latent here and to Probe Score."
+            f"there are {len(scores)} scores but the latent has {rows} rows. Connect the latent that was scored."
         )

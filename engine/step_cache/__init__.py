@@ -1,1 +1,1 @@
-"""TC-Padé Cache: predicts the model's output on part of a run's evaluations from those computed."""
+"""Step cache (TC-Padé): predicts the model's output in some evaluations of a run from those that were computed."""

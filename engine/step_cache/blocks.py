@@ -1,10 +1,10 @@
-"""The published space: what FLUX's whole stack of blocks adds to the image tokens.
+"""Prediction in the published space: of what FLUX's whole stack of blocks adds to the image tokens.
 
 Every block is replaced, through ``patches_replace`` and around what is installed there. In a computed
-call the blocks run as ever and the sum of what they added is noted; in a predicted one they hand their
-input on, and the last one adds the prediction. Two traps: blocks write into their input, so the
-image tokens are cloned before the first one; and a ControlNet adds its part between the blocks in
-predicted calls as well, so the last block starts from that clone, and it counts once.
+call the blocks run unchanged and the sum that they add is noted; in a predicted one they return their
+input, and the last one adds the prediction. Blocks write into their input, so the image tokens are cloned
+before the first one; and a ControlNet adds its output between the blocks in predicted calls as well, so the
+last block starts from that clone, and the ControlNet counts once.
 """
 
 from collections.abc import Callable
@@ -15,15 +15,17 @@ import torch
 from torch import Tensor
 
 JOB = "diffusion_probe_step_cache_blocks"
+"""Key of a call's :class:`BlockJob` in ``transformer_options``."""
 
 
-@dataclass(eq=False)  # jobs of different calls are never alike: the search hub must not join them
+@dataclass(eq=False)  # jobs of different calls are never equal: the search hub must not join them
 class BlockJob:
-    """One call of the model.
+    """State of one model call.
 
     Attributes:
-        predicted: what the stack is to add, ``[rows, tokens, hidden]``; None computes it.
-        added: what the stack added, float32; None until the last block.
+        predicted: the sum that the stack adds, ``[rows, tokens, hidden]``; None: it is computed.
+        added: the sum that the stack has added, float32; None until the last block.
+        entered: the image tokens before the first block; None until then.
     """
 
     predicted: Tensor | None = None
@@ -42,7 +44,7 @@ def replace_blocks(options: dict[str, Any], diffusion_model: Any) -> None:
 
 @dataclass(frozen=True)
 class CachedBlock:
-    """A replacement of one block, around what was ``installed`` there before."""
+    """Replacement of one block, around the ``installed`` one."""
 
     installed: Callable | None
     first: bool
@@ -67,5 +69,5 @@ class CachedBlock:
 
 
 def _image(tokens: Tensor, job: BlockJob) -> Tensor:
-    """The image tokens of ``[text, image]``, as they leave a single block."""
+    """Return the image tokens of ``[text, image]``, the output of a single block."""
     return tokens[:, tokens.shape[1] - job.entered.shape[1] :]

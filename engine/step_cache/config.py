@@ -1,4 +1,4 @@
-"""What a user sets, and what each knob does to the run."""
+"""Settings of the step cache, and the effect of each on a run."""
 
 from dataclasses import dataclass
 
@@ -6,14 +6,15 @@ from ..core.texts import plain
 from .predict import PREDICTORS, Predictor
 
 INTERVALS = {"quality": 2, "balanced": 3, "fast": 4}
-"""The presets: of how many steps one is computed."""
+"""Presets of the interval: one step of so many is computed."""
 
 SPACES = ("output", "blocks")
+"""Values that can be predicted."""
 
 
 @dataclass(frozen=True)
 class StepCacheConfig:
-    """Settings of TC-Padé Cache.
+    """Settings of the step cache.
 
     Attributes:
         interval: of this many steps one is computed, on average: gaps are shorter while much noise is
@@ -52,7 +53,11 @@ class StepCacheConfig:
     even: bool = False
 
     def __post_init__(self) -> None:
-        """Raises ValueError for what no run could follow; says what is accepted."""
+        """Check the settings.
+
+        Raises:
+            ValueError: a setting is out of its range; the message says what is accepted.
+        """
         if self.interval < 1:
             raise ValueError(f"interval {self.interval}: give 1 (compute everything) or more.")
         if not 0 <= self.start < self.end <= 1:
@@ -68,6 +73,6 @@ class StepCacheConfig:
             raise ValueError(f"trust {self.trust:g} and damping {self.damping:g} can't be negative.")
 
     def wanted(self, early: bool) -> Predictor:
-        """The predictor for the early phase, or for the rest of the run."""
+        """Return the predictor for the early phase, or for the rest of the run."""
         name = self.early if early and self.early is not None else self.predictor
         return PREDICTORS[name] if isinstance(name, str) else name

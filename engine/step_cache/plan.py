@@ -1,4 +1,4 @@
-"""Which evaluations of a run may be predicted: decided from its schedule, and in a search from its last look."""
+"""Plan of the evaluations of a run that may be predicted, from its schedule, and in a search from its last moment."""
 
 import math
 from collections.abc import Sequence
@@ -11,28 +11,28 @@ import numpy as np
 from .config import StepCacheConfig
 
 WARM_UP = 3
-"""Least number of steps computed first: what the predictors of second order need."""
+"""Least number of steps that are computed first, which predictors of second order need."""
 
 EARLY_UNTIL, LATE_FROM = 0.3, 0.8
 """Fractions of the steps at which the phases change (TC-Padé: 0.7 T and 0.2 T of what is left)."""
 
 LEAST_WEIGHT = 0.2
-"""A run's progress is the integral of (share of noise + LEAST_WEIGHT) over the logarithm of signal over noise: what an
-error there does to the image, on both testbeds, down to this share of what it does in noise alone."""
+"""Least weight of a noise level in a run's progress, which is the integral of (share of noise + LEAST_WEIGHT) over the
+logarithm of signal over noise. The weight is the effect of an error on the image, measured on both testbeds."""
 
 TOLERANCE = 1e-3
-"""In steps: schedulers and samplers round their sigmas differently."""
+"""Tolerance in steps, because schedulers and samplers round their sigmas differently."""
 
 LEAST = 1e-6
-"""Of signal and noise: the ends of a schedule have none."""
+"""Least signal and noise, because the ends of a schedule have none."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The schedule of one run, as seen by its cache.
+    """Plan of one run's step cache.
 
     Attributes:
-        sigmas: the schedule, falling, one more than steps.
+        sigmas: the schedule, descending, one more than steps.
         first: all steps up to this one are computed.
         last: the first step from which everything is computed again.
         interval: see :class:`StepCacheConfig`.
@@ -49,7 +49,7 @@ class Plan:
 
     @classmethod
     def of(cls, sigmas: Sequence[float], config: StepCacheConfig, flow: bool = False) -> "Plan":
-        """The plan for a schedule."""
+        """Return the plan for a schedule."""
         steps = len(sigmas) - 1
         return cls(
             sigmas=tuple(sigmas),
@@ -62,11 +62,12 @@ class Plan:
 
     @property
     def steps(self) -> int:
+        """Number of steps of the schedule."""
         return len(self.sigmas) - 1
 
     @property
     def why_nothing(self) -> str | None:
-        """Why no evaluation of this run can be predicted, or None."""
+        """Reason why no evaluation of this run can be predicted, or None."""
         if any(later > earlier for earlier, later in zip(self.sigmas, self.sigmas[1:])):
             return "the schedule goes up, not down"
         if self.interval == 1:
@@ -81,7 +82,7 @@ class Plan:
         return None
 
     def position(self, sigma: float) -> float:
-        """Fractional step index u of a noise level: 0 at the first sigma, linear in between."""
+        """Return the fractional step index u of a noise level: 0 at the first sigma, linear in between."""
         if math.isnan(sigma) or sigma >= self.sigmas[0]:
             return 0.0
         for index, (high, low) in enumerate(zip(self.sigmas, self.sigmas[1:])):
@@ -90,12 +91,12 @@ class Plan:
         return float(self.steps)
 
     def log_snr(self, u: float) -> float:
-        """Logarithm of signal over noise at a fractional step index; rises with it."""
+        """Return the logarithm of signal over noise at a fractional step index; it rises with the index."""
         signal, noise = self._signal_and_noise(u)
         return math.log(signal / noise)
 
     def progress(self, u: float) -> float:
-        """How far the run has come at a fractional step index, see ``LEAST_WEIGHT``; rises with it."""
+        """Return the run's progress at a fractional step index, see ``LEAST_WEIGHT``; it rises with the index."""
         signal, noise = self._signal_and_noise(u)
         return math.log(signal / (signal + noise)) + LEAST_WEIGHT * math.log(signal / noise)
 
@@ -115,8 +116,11 @@ class Plan:
         return frozenset(range(self.first, self.last)).difference(computed)
 
     def _gaps(self) -> list[int]:
-        """Steps between the computed ones: as few gaps as are shorter than ``interval`` on average, each of
-        as much progress as whole steps allow and at most one step longer than ``interval``, or even."""
+        """Return the lengths of the gaps between computed steps, in steps.
+
+        There are as few gaps as are shorter than ``interval`` on average, each of equal progress as far as whole
+        steps allow and at most one step longer than ``interval``, or all of equal length.
+        """
         length = self.last - self.first
         if length < 2:
             return []
@@ -125,22 +129,22 @@ class Plan:
             return np.diff(np.linspace(0, length, count + 1).round().astype(int)).tolist()
         window = range(self.first, self.last + 1)
         progress = [self.progress(step) for step in window]
-        places = np.interp(np.linspace(progress[0], progress[-1], count + 1), progress, window)
-        gaps, wanted = np.ones(count, int), np.diff(places)
+        ends = np.interp(np.linspace(progress[0], progress[-1], count + 1), progress, window)
+        gaps, wanted = np.ones(count, int), np.diff(ends)
         for _ in range(length - count):
             gaps[np.argmax(np.where(gaps > self.interval, -np.inf, wanted - gaps))] += 1
         return gaps.tolist()
 
     def may_predict(self, u: float) -> bool:
-        """Whether an evaluation at the fractional step index ``u`` may be predicted."""
+        """Return whether an evaluation at the fractional step index ``u`` may be predicted."""
         return math.floor(u + TOLERANCE) in self.predicted
 
-    def looked_at(self, step: int) -> "Plan":
-        """The same plan when everything up to a step has to be computed: it starts there."""
+    def computed_until(self, step: int) -> "Plan":
+        """Return the plan in which all steps up to ``step`` are computed."""
         return self if step <= self.first else replace(self, first=step)
 
     def phase(self, u: float) -> str:
-        """``early``, ``mid`` or ``late``."""
+        """Return the phase at a fractional step index: ``early``, ``mid`` or ``late``."""
         if u < EARLY_UNTIL * self.steps:
             return "early"
         return "late" if u >= LATE_FROM * self.steps else "mid"

@@ -1,6 +1,6 @@
-"""From computed values to the next one: the predictors, their common bound, and what they fall back to.
+"""Predictors of the next value from computed ones, their common bound, and their fallbacks.
 
-Anchors are values that the model really computed, newest first, each at its t: the logarithm of signal
+Anchors are values that the model computed, newest first, each at its t: the logarithm of signal
 over noise. With (t0, A), (t1, B), (t2, C) and the horizon x = t − t0,
 
     f01 = (A−B)/(t0−t1)    f12 = (B−C)/(t1−t2)    c2 = (f01−f12)/(t0−t2)    c1 = f01 + c2·(t0−t1)
@@ -16,19 +16,23 @@ import torch
 from torch import Tensor
 
 Anchors = Sequence[tuple[float, Tensor]]
-"""(t, value ``[rows, ...]`` float32), newest first, t falling; none closer than ``state.MIN_GAP`` steps."""
+"""Pairs (t, value ``[rows, ...]`` float32), newest first, t descending; none closer than ``state.MIN_GAP`` steps."""
 
 LEAST_DENOMINATOR = 0.5
-"""Of the rational form: it may at most double a step."""
+"""Least denominator of the rational form, which may at most double a step."""
 
 TINY = torch.finfo(torch.float32).tiny
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """``displacement(anchors, x)`` is how far the value moves from the newest of so many ``anchors`` over x.
+    """Predictor of the displacement from the newest anchor.
 
-    ``by_step``: over step indices instead of the logarithm of signal over noise.
+    Attributes:
+        name: name for users.
+        anchors: number of anchors that it needs.
+        displacement: ``displacement(anchors, x)`` returns the change of the value over the horizon x.
+        by_step: whether t is the step index instead of the logarithm of signal over noise.
     """
 
     name: str
@@ -38,24 +42,24 @@ class Predictor:
 
 
 def reuse(anchors: Anchors, x: float) -> Tensor:
-    """No displacement: the newest value once more."""
+    """Return no displacement, which repeats the newest value."""
     return torch.zeros_like(anchors[0][1])
 
 
 def linear(anchors: Anchors, x: float) -> Tensor:
-    """Along the chord of the two newest."""
+    """Return the displacement along the chord of the two newest anchors."""
     (t0, a), (t1, b) = anchors[:2]
     return (a - b) * (x / (t0 - t1))
 
 
 def newton2(anchors: Anchors, x: float) -> Tensor:
-    """Along the parabola through three anchors."""
+    """Return the displacement along the parabola through three anchors."""
     c1, c2 = _slope_and_curvature(anchors)
     return c1 * x + c2 * x**2
 
 
 def pade11(anchors: Anchors, x: float) -> Tensor:
-    """Along c1·x / (1 + q·x), the rational of order [1/1] whose curvature comes closest to c2.
+    """Return the displacement along c1·x / (1 + q·x), the rational of order [1/1] whose curvature comes closest to c2.
 
     q = −⟨c2,c1⟩/⟨c1,c1⟩ for each row: one number, so the denominator has a scale and no poles of its
     own in single elements.
@@ -79,20 +83,20 @@ def _slope_and_curvature(anchors: Anchors) -> tuple[Tensor, Tensor]:
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
-    """Inner product of each row, shaped to be multiplied with rows."""
+    """Return the inner product of each row, shaped to be multiplied with rows."""
     return (a * b).flatten(1).sum(1).view(-1, *[1] * (a.ndim - 1))
 
 
 def norm(a: Tensor) -> Tensor:
-    """Length of each row, shaped to be multiplied with rows."""
+    """Return the norm of each row, shaped to be multiplied with rows."""
     return _inner(a, a).sqrt()
 
 
 def usable(wanted: Predictor, anchors: Anchors, u: float) -> Predictor:
-    """The predictor to use at ``u``: the wanted one, or what it falls back to.
+    """Return the predictor to use at ``u``: the wanted one, or its fallback.
 
-    Too few anchors, or a horizon longer than the anchors reach back, leave ``linear``; a single
-    anchor leaves ``reuse``. Here anchors have their step indices.
+    With too few anchors, or a horizon longer than their distance, it is ``linear``; with a single
+    anchor ``reuse``. Here t of the anchors are step indices.
     """
     needed = wanted.anchors
     if needed > 2 and (len(anchors) < needed or u - anchors[0][0] > anchors[0][0] - anchors[needed - 1][0]):
@@ -103,12 +107,12 @@ def usable(wanted: Predictor, anchors: Anchors, u: float) -> Predictor:
 def predict(
     anchors: Anchors, t: float, predictor: Predictor, trust: float, damping: float = 0.0, beta: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """The value at ``t``, and which rows could not be extrapolated.
+    """Predict the value at ``t``.
 
     Args:
         anchors: at least as many as the predictor needs.
         t: above that of the newest anchor, in the anchors' unit.
-        predictor: gives the displacement d from the newest anchor A.
+        predictor: returns the displacement d from the newest anchor A.
         trust: d is at most this many times as long as the chord A−B, scaled to the same horizon.
         damping: λ of the factor exp(−λ‖A−B‖/‖A+B‖) on d; 0 is none.
         beta: this share of A−B is added to d.
@@ -135,7 +139,7 @@ def predict(
 
 
 def turn(anchors: Anchors) -> Tensor:
-    """Trajectory indicator of each row, 0 (straight on) to 1 (turned round): half the distance of
+    """Return the turn of each row's trajectory, 0 (straight) to 1 (reversed): half the distance of
     successive unit differences. Published as TSI in TC-Padé, section on trajectory stability.
 
     Args:

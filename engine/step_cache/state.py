@@ -1,4 +1,4 @@
-"""What a cache knows during one sampler run."""
+"""State of a step cache during one sampler run."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,25 +15,26 @@ from .plan import Plan
 from .predict import REUSE, predict, turn, usable
 
 MIN_GAP = 0.25
-"""In steps. Of anchors that lie closer the newer replaces the older: what differs between them is the
-sampler's trial step, and a tiny spacing would blow it up."""
+"""Least distance of anchors in steps. Of closer ones the newer replaces the older: their difference is the
+sampler's trial step, which a tiny spacing would amplify."""
 
 MOST_ANCHORS = 3
+"""Largest number of anchors of a key."""
 
 LONGEST_HORIZON = 1.5
-"""In lengths of the known path: nothing is extrapolated further than that, but computed."""
+"""Longest horizon of a prediction, in lengths of the known path; beyond it values are computed."""
 
 Key = tuple[UUID, int]
-"""A conditioning entry, and how many calls for it came before in the same evaluation (guidance nodes
+"""Conditioning entry, and the number of earlier calls for it in the same evaluation (guidance nodes
 such as PAG run an entry a second time, perturbed)."""
 
 
 @dataclass
 class History:
-    """The anchors of one key, newest first.
+    """Anchors of one key, newest first.
 
     Attributes:
-        like: shape, dtype and device of the latent rows they belong to.
+        like: shape, dtype and device of the latent rows.
         evaluation: number of the evaluation in which the newest was computed.
     """
 
@@ -42,7 +43,7 @@ class History:
     evaluation: int
 
     def add(self, u: float, value: Tensor, evaluation: int) -> None:
-        """Put a computed value in front."""
+        """Add a computed value as the newest anchor."""
         older = self.values[1:] if u - self.values[0][0] < MIN_GAP else self.values
         self.values = [(u, value), *older][:MOST_ANCHORS]
         self.evaluation = evaluation
@@ -54,8 +55,8 @@ class CacheRun:
     Args:
         config: the settings.
         plan: for the run's schedule.
-        rough: whether the sampler is known to draw noise on the way; outputs are reused then.
-        noise: watches it, to find that out.
+        rough: whether the sampler is known to draw noise at its steps; outputs are reused then.
+        noise: tests whether it does.
     """
 
     def __init__(self, config: StepCacheConfig, plan: Plan, rough: bool, noise: StepNoise | None = None):
@@ -75,7 +76,7 @@ class CacheRun:
         self._not_finite.clear()
 
     def begin(self, sigma: float) -> None:
-        """An evaluation at ``sigma`` starts. If sigma has risen, what is known belongs to another trajectory."""
+        """Begin an evaluation at ``sigma``. If sigma has risen, all anchors are of another trajectory and dropped."""
         u = self.plan.position(sigma)
         if u < self.u - MIN_GAP:
             self.forget()
@@ -87,33 +88,33 @@ class CacheRun:
         self._reasons: set[str] = set()
 
     def end(self) -> None:
-        """The evaluation is over."""
+        """End the evaluation."""
         self.inside = False
         self.predicted += not self._computed
         self.fallbacks.update(self._reasons)
 
-    def looked_at(self, step: int) -> None:
-        """A search looks at the run when it has reached a step, and everything up to there is computed."""
-        self.plan = self.plan.looked_at(step)
+    def compute_until(self, step: int) -> None:
+        """Compute all steps up to ``step``, at which a search captures the run."""
+        self.plan = self.plan.computed_until(step)
 
     def keys(self, uuids: Sequence[UUID]) -> list[Key]:
-        """The keys of a call for these conditioning entries."""
+        """Return the keys of a call for these conditioning entries."""
         keys = []
         for uuid in uuids:
             keys.append((uuid, self._calls[uuid]))
             self._calls[uuid] += 1
         return keys
 
-    def skips(self, keys: Sequence[Key], like: Any, probed: bool) -> bool:
-        """Whether a call is predicted: planned, no probe looks, the path is straight, anchors are there.
+    def skips(self, keys: Sequence[Key], like: Any, captured: bool) -> bool:
+        """Return whether a call is predicted: it is planned and not captured, the path is straight, it has anchors.
 
         Args:
             keys: of the call.
-            like: what :attr:`History.like` has to be.
-            probed: whether a probe looks at this evaluation.
+            like: as :attr:`History.like`, which has to be equal.
+            captured: whether a probe captures this evaluation.
         """
         if self._skip is None:
-            self._skip = self.plan.may_predict(self.u) and not self._objection(probed)
+            self._skip = self.plan.may_predict(self.u) and not self._objection(captured)
             if not self._skip:
                 self.last_computed = self.number
         ready = all(key in self.histories and self._fits(self.histories[key], like) for key in keys)
@@ -124,8 +125,8 @@ class CacheRun:
     def _fits(self, history: History, like: Any) -> bool:
         return history.like == like and history.evaluation >= self.last_computed
 
-    def _objection(self, probed: bool) -> bool:
-        if probed:
+    def _objection(self, captured: bool) -> bool:
+        if captured:
             self._reasons.add("probed moment")
         elif not self.rough and any(self._too_far(history) for history in self.histories.values()):
             self._reasons.add("too far")
@@ -135,7 +136,7 @@ class CacheRun:
 
     def _too_far(self, history: History) -> bool:
         if len(history.values) == 1:
-            return False  # reused, which goes nowhere
+            return False  # it is reused and not extrapolated
         newest, oldest = history.values[0][0], history.values[-1][0]
         wanted = self.config.wanted(self.plan.phase(self.u) == "early")
         return wanted.anchors > 1 and self.u - newest > LONGEST_HORIZON * (newest - oldest)
@@ -145,7 +146,7 @@ class CacheRun:
         return max((float(turn(anchors).max()) for anchors in known), default=0.0)
 
     def keep(self, keys: Sequence[Key], like: Any, values: Tensor | None) -> None:
-        """What a call has computed: ``[rows, ...]``, as many rows for each key; None: nothing to go by."""
+        """Note the values that a call has computed, ``[rows, ...]``, as many rows for each key; None: no values."""
         self._computed = True
         if values is None:
             return
@@ -157,7 +158,7 @@ class CacheRun:
                 history.add(self.u, value, self.number)
 
     def prediction(self, keys: Sequence[Key]) -> Tensor:
-        """The values of a call at the current evaluation, ``[rows, ...]`` float32."""
+        """Predict the values of a call at the current evaluation, ``[rows, ...]`` float32."""
         phase = self.plan.phase(self.u)
         wanted = REUSE if self.rough else self.config.wanted(phase == "early")
         beta = self.config.beta if phase == "late" else 0.0
@@ -167,15 +168,15 @@ class CacheRun:
             predictor = usable(wanted, anchors, self.u)
             if predictor is not wanted:
                 self._reasons.add(predictor.name)
-            place = float if predictor.by_step else self.plan.log_snr
-            timed = [(place(u), known) for u, known in anchors]
-            value, failed = predict(timed, place(self.u), predictor, self.config.trust, self.config.damping, beta)
+            time_of = float if predictor.by_step else self.plan.log_snr
+            timed = [(time_of(u), known) for u, known in anchors]
+            value, failed = predict(timed, time_of(self.u), predictor, self.config.trust, self.config.damping, beta)
             rows.append(value)
             self._not_finite.append(failed.any())
         return torch.cat(rows)
 
     def summary(self) -> str:
-        """Evaluations computed, predicted, fallbacks; one line."""
+        """Return one line on the numbers of computed and predicted evaluations and of fallbacks."""
         failed = int(torch.stack(self._not_finite).sum()) if self._not_finite else 0
         fallbacks = self.fallbacks + Counter({"not finite": failed})
         listed = ", ".join(f"{count} {reason}" for reason, count in fallbacks.items()) or "none"

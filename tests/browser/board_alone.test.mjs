@@ -151,7 +151,7 @@ test("random hostile events and saved boards break nothing, and the next event i
   assert.deepEqual(await seeds(), ["1003"]);
 });
 
-test("what is wrong in a row is left out, and the rest is shown", async () => {
+test("malformed values of a row are left out, and the rest is shown", async () => {
   await show(2);
   await page.evaluate(() => {
     const { event_of, tell } = window.fake;
@@ -180,13 +180,13 @@ test("after a gap in the events, and after a lost connection, it asks for the wh
   await page.waitForFunction(() => document.querySelectorAll(".dp-tile").length === 1);
 });
 
-test("says hello when it is asked, for the run and node that ask, with the secret of that board", async () => {
+test("answers hello to an event that asks, for its run and node, with the secret of that board", async () => {
   await show(1);
   await page.evaluate(() => window.fake.tell(window.fake.event_of("7", 2, { ask: true })));
   assert.deepEqual(await sent(), [{ do: "hello", prompt_id: "run 1", node_id: "7", secret: "of 7" }]);
 });
 
-test("asks for the boards whose secrets this tab was told, and for none if it was told none", async () => {
+test("asks for the boards whose secrets this tab received, and for none if it received none", async () => {
   const asked = () => page.evaluate(() => window.fake.sent.filter((body) => body.do === "boards"));
   await page.evaluate(() => window.fake.drop());
   assert.deepEqual(await asked(), []);
@@ -213,7 +213,7 @@ test("secrets outlive a reload, the last 32 of them, and are of this tab alone",
   assert.deepEqual(await known(), [0, undefined, null]);
 });
 
-test("is worked by keyboard alone: arrows, space, delete, enter", async () => {
+test("works by keyboard alone: arrows, space, delete, enter", async () => {
   await show(6, { state: "held", seconds: 60 });
   await page.getByRole("button", { name: "Go on (Enter)" }).focus();
   await page.keyboard.press("Tab");
@@ -249,7 +249,7 @@ test("the focus stays on a tile that moves, and texts that come late hold nothin
   assert.match(await page.evaluate(() => document.activeElement.ariaLabel), /^seed 1002/);
 });
 
-test("a mark is taken back by the same key, and one that the server does not take is not shown", async () => {
+test("the same key removes a mark, and a mark that the server refuses is not shown", async () => {
   await show(2, { state: "held", seconds: 60 });
   await listed(/seed 1001/).focus();
   await page.keyboard.press(" ");
@@ -263,7 +263,7 @@ test("a mark is taken back by the same key, and one that the server does not tak
   assert.equal(await page.locator("[data-mark]").count(), 0);
 });
 
-test("marks are offered only while they count, and never where nothing brings a candidate back", async () => {
+test("marks are offered only while they count, and never where nothing continues a candidate", async () => {
   await show(2, { state: "held", seconds: 60 });
   await page.evaluate(() => window.fake.tell(window.fake.event_of("7", 2, { rows: [{ row: 0, gone: true }] })));
   assert.ok(await pin("1000").isDisabled());
@@ -321,7 +321,7 @@ test("everything has a name for screen readers", async () => {
   assert.match(await page.locator('.dp-status[role="status"]').textContent(), /Choose: pin or discard/);
 });
 
-test("what a node showed last is there again when its workflow is loaded, and does not cover a run that goes on", async () => {
+test("a node's last board is shown again when its workflow is loaded, and does not cover a run in progress", async () => {
   await page.evaluate(async () => {
     const { addNode, board, execute, row } = window.fake;
     const node = await addNode("7");
@@ -345,7 +345,7 @@ test("what a node showed last is there again when its workflow is loaded, and do
   assert.equal(await page.getByRole("region", { name: "node 9" }).locator(".dp-tile").count(), 1, "the run that goes on");
 });
 
-test("keys stay on the board, so that Delete does not take the node away", async () => {
+test("keys stay on the board, so that Delete does not delete the node", async () => {
   await show(2);
   await page.evaluate(() => {
     window.heard = [];
@@ -356,4 +356,4 @@ test("keys stay on the board, so that Delete does not take the node away", async
   assert.deepEqual(await page.evaluate(() => window.heard), ["Ctrl+Control", "Ctrl+z"]);
 });
 
-test("nothing went wrong on the way", () => assert.deepEqual(errors, []));
+test("no error was logged meanwhile", () => assert.deepEqual(errors, []));

@@ -1,5 +1,7 @@
-// Stands in for ComfyUI's frontend (web/board/host.js) and the browser's store: the board runs without either.
+// Replacement of ComfyUI's frontend (web/board/host.js) and of the browser's store, so that the board runs without them.
 import { startBoards } from "./board/boards.js";
+import { emptyOf } from "./board/events.js";
+import { BOARD, ROW } from "./board/schema.js";
 
 export const sent = []; // what boards answered
 export const nodes = {};
@@ -32,8 +34,8 @@ export const secrets = new Map();
 const store = {
   keep: async (key, output) => kept.set(key, output),
   kept: async (key) => kept.get(key),
-  keepSecret: (place, secret) => secrets.set(place, secret),
-  secretOf: (place) => secrets.get(place),
+  keepSecret: (board, secret) => secrets.set(board, secret),
+  secretOf: (board) => secrets.get(board),
   knownSecrets: () => [...secrets.values()],
 };
 
@@ -55,13 +57,13 @@ export async function addNode(id, width = 420, height = 500) {
 }
 
 export const row = (number, more = {}) => ({
-  row: number, seed: String(1000 + number), prompt: null, score: number / 10, place: number, rank: null, kept: null,
-  at: "step 2", gone: false, mark: null, note: "", picture: PIXEL, heats: {}, ...more,
+  ...emptyOf(ROW), row: number, seed: String(1000 + number), score: number / 10, place: number, at: "step 2",
+  picture: PIXEL, ...more,
 });
 
 export const board = (rows, more = {}) => ({
-  kind: "search", state: "running", probe: "a probe", label: "quality", skilled: true, scale: "batch", line: null,
-  reason: "", words: [], hidden: 0, rows, ...more,
+  ...emptyOf(BOARD), kind: "search", state: "running", probe: "a probe", label: "quality", skilled: true,
+  scale: "batch", rows, ...more,
 });
 
 export const event_of = (node, number, content, more = {}) => ({

@@ -3,9 +3,10 @@
 import pytest
 import torch
 from diffusion_probe.dev.random_models import random_conditioning
+from diffusion_probe.engine.capture.attach import attach_probe
 from diffusion_probe.engine.capture.attention_preview import MOST_WORDS, attention_preview
-from diffusion_probe.engine.capture.capture import attach_probe, captured
 from diffusion_probe.engine.capture.prompt.encode import KEY
+from diffusion_probe.engine.capture.read import captured
 from diffusion_probe.nodes.words import AttentionPreview
 from diffusion_probe.probe_models.focus import AttentionFocus
 from diffusion_probe.probe_models.preview import PreviewReward
@@ -69,7 +70,7 @@ def test_without_words_there_is_one_map_of_all_text(flux, ksampler, words):
     images, captions = shown((model, latent))
     assert len(images) == 2 and captions.startswith("row 0: all text, ")
     assert images.std() > 0.01  # the share of all text in itself would be flat
-    with pytest.raises(ValueError, match="Attention Preview: The sampled prompt came without words.*Encode Words"):
+    with pytest.raises(ValueError, match="The sampled prompt was encoded without its words.*Encode it with"):
         shown((model, latent), "red")
 
 
@@ -91,7 +92,7 @@ def test_a_word_that_is_not_in_the_prompt_is_refused_with_those_that_are(run):
 
 @pytest.mark.parametrize(
     ("row", "says"),
-    [(2, "There is no row 2. The latent has rows 0 to 1; -1"), (-2, "“row” is -2. It takes numbers from")],
+    [(2, "There is no row 2. The latent has rows 0 to 1; -1"), (-2, '"row" is -2. It takes numbers from')],
 )
 def test_a_row_that_the_latent_lacks_is_refused(run, row, says):
     with pytest.raises(ValueError, match=f"Attention Preview: {says}"):
@@ -110,8 +111,8 @@ def test_a_latent_of_another_model_is_refused(flux, ksampler, run):
         shown((run[0], {"samples": ksampler(flux, seed=9, steps=3)}))
 
 
-def test_a_probe_that_takes_no_attention_is_named_with_the_fix(flux, ksampler):
-    probe = PreviewReward(lambda latents: latents, lambda images, prompts: [0.0], "a cat")
-    message = 'The attached probe \\("preview reward"\\) does not look at attention.*Connect Attention Focus'
+def test_a_probe_that_takes_no_attention_is_named_with_the_fix(flux, ksampler, reward_of):
+    probe = PreviewReward(lambda latents: latents, reward_of(lambda images, prompts: [0.0]), "a cat")
+    message = 'The attached probe \\("preview reward"\\) does not read attention.*Attach a probe that reads'
     with pytest.raises(ValueError, match=message):
         shown(sampled(flux, ksampler, probe=probe))

@@ -6,7 +6,8 @@ import torch
 from comfy.ldm.modules.attention import optimized_attention
 from comfy_extras.nodes_nag import NAGuidance
 from diffusion_probe.dev.random_models import random_sdxl
-from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import captured
 
 BLOCK = ("input", 3, 0)
 

@@ -6,12 +6,13 @@ import comfy.samplers
 import pytest
 import torch
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
-from diffusion_probe.engine.capture.capture import attach_probe, captured, finished_rows, score_latent
+from diffusion_probe.engine.capture.attach import attach_probe
 from diffusion_probe.engine.capture.prompt.encode import text_of
+from diffusion_probe.engine.capture.read import captured, finished_rows, score_latent
 from diffusion_probe.engine.core.probe import CaptureAll
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
-from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.seed_search.search import seed_search
 
 import nodes as comfy_nodes
 
@@ -328,5 +329,5 @@ def test_a_prompt_for_a_part_of_the_image_has_no_activation_and_that_is_said(mod
 def test_scoring_with_a_recorder_says_what_to_connect(models, ksampler):
     recorder = attached(models["FLUX"])
     latent = {"samples": ksampler(recorder, steps=2)}
-    with pytest.raises(ValueError, match="Attach Recorder, which captures and scores nothing. Connect .* Attach Probe"):
+    with pytest.raises(ValueError, match="which captures features and scores nothing. Connect a MODEL with a probe"):
         score_latent(recorder, latent)

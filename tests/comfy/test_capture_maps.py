@@ -4,9 +4,10 @@ import comfy.patcher_extension
 import pytest
 import torch
 from diffusion_probe.dev.random_models import random_conditioning
-from diffusion_probe.engine.capture.capture import attach_probe, captured
-from diffusion_probe.engine.capture.taps import attention
-from diffusion_probe.engine.capture.taps.tokens import Tokens
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.hooks import attention
+from diffusion_probe.engine.capture.hooks.tokens import Tokens
+from diffusion_probe.engine.capture.read import captured
 
 TOKENS = 12
 

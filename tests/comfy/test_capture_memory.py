@@ -6,16 +6,20 @@ import torch
 from comfy.ldm.modules.attention import optimized_attention
 from comfy.patcher_extension import WrappersMP
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
-from diffusion_probe.engine.capture.capture import attach_probe, captured
-from diffusion_probe.engine.capture.taps.model_call import CALL
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.hooks.model_call import CALL
+from diffusion_probe.engine.capture.read import captured
 from diffusion_probe.engine.core.probe import CaptureAll
-from diffusion_probe.engine.runs.keys import LOOKING, RECORDING, TAPS
+from diffusion_probe.engine.runs.keys import CAPTURES, CAPTURING, RECORDING
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
-from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.seed_search.search import SearchOptions, seed_search
 
-SMALL_UNET = {"num_res_blocks": [1], "channel_mult": [1], "transformer_depth": [1], "transformer_depth_output": [1, 1]}
+from support.models import SMALL_UNET
+
 STEPS = 5
+
+HOOKS = ("AttentionHook", "BlockHook", "DecoderHook", "NamedBlock")
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +112,7 @@ def as_a_patch(model):
 
 
 def as_a_replacement(model):
-    """The second evaluation puts a replacement into the very places that a probe taps, for all that follow."""
+    """The second evaluation puts a replacement into the very positions that a probe hooks, for all that follow."""
     model = model.clone()
     count = []
 
@@ -198,7 +202,7 @@ def test_guidance_with_memory_is_itself_in_a_search_that_looks(models, sample, p
         return policy_named(ONE_CUT, steps, 2, 1, share=0.6)
 
     with torch.inference_mode():
-        result = seed_search(model, found, probe, policy, 1, max_rows=2)
+        result = seed_search(model, found, probe, policy, 1, SearchOptions(max_rows=2))
     expected = sample(model, latent=latent["samples"], seed=result.survivors[0])
     assert (result.latents - expected).norm() / expected.norm() < 1e-5
 
@@ -225,7 +229,7 @@ def test_what_attention_writes_down_during_a_call_is_read_after_it(models, sampl
 
 
 def test_a_copy_of_the_options_kept_from_a_look_taps_nothing_later(models, sample, probe):
-    """A guidance that goes on with the options of the first evaluation, in which the taps' marks were."""
+    """A guidance that goes on with the options of the first evaluation, in which the hooks' marks were."""
     keeping, kept = models["FLUX"].clone(), []
 
     def again(executor, model, conds, x, timestep, model_options):
@@ -258,7 +262,7 @@ def test_nothing_of_a_look_is_left_in_the_options_of_a_run(models, sample):
     recorder = attach_probe(outer, CaptureAll(), "step 2")
     sample(recorder)
     assert len(seen) == STEPS and len(set(seen)) == 1, "each evaluation leaves the options as the first one"
-    assert RECORDING in seen[0] and not any(name in seen[0] for name in (LOOKING, TAPS, CALL, "Tapped", "NamedBlock"))
+    assert RECORDING in seen[0] and not any(name in seen[0] for name in (CAPTURING, CAPTURES, CALL, *HOOKS))
     seen.clear()
 
     def fail(q, k, v, options):
@@ -268,4 +272,4 @@ def test_nothing_of_a_look_is_left_in_the_options_of_a_run(models, sample):
     failing.set_model_attn2_patch(fail)
     with pytest.raises(RuntimeError, match="out of order"):
         sample(failing)
-    assert not any(name in seen[0] for name in (LOOKING, TAPS, CALL, "Tapped"))
+    assert not any(name in seen[0] for name in (CAPTURING, CAPTURES, CALL, *HOOKS))

@@ -6,7 +6,8 @@ import pytest
 import torch
 from diffusion_probe.dev.random_models import random_flux
 from diffusion_probe.engine.capture import moments
-from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import captured
 from diffusion_probe.engine.core.samplers import traits_of
 
 

@@ -6,20 +6,21 @@ import pytest
 import torch
 from comfy.ldm.modules import attention as comfy_attention
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
-from diffusion_probe.engine.capture import attachment, recording
-from diffusion_probe.engine.capture.capture import attach_probe, captured, finished_rows, score_latent
-from diffusion_probe.engine.capture.taps import activation, maps, model_call
-from diffusion_probe.engine.capture.taps import wrapper as tap
-from diffusion_probe.engine.core.probe import CaptureAll
+from diffusion_probe.engine.capture import attach, recording
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.hooks import activation, maps, model_call, wrapper
+from diffusion_probe.engine.capture.read import captured, finished_rows, score_latent
+from diffusion_probe.engine.core.probe import CaptureAll, Probe
 from diffusion_probe.engine.runs.keys import RECORDING
 from diffusion_probe.engine.runs.latents import row_keys
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
-from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.seed_search.search import seed_search
 from diffusion_probe.engine.selection.pruning import PruneRule
 from diffusion_probe.nodes.attach import ProbeScore
 
-SMALL_UNET = {"num_res_blocks": [1], "channel_mult": [1], "transformer_depth": [1], "transformer_depth_output": [1, 1]}
+from support.models import SMALL_UNET
+
 STEPS = 4
 
 
@@ -31,11 +32,7 @@ def models():
 
 @pytest.fixture
 def sample(ksampler):
-    def run(model, **options):
-        channels = model.get_model_object("latent_format").latent_channels
-        return ksampler(model, **{"latent": torch.zeros(2, channels, 8, 12), "steps": STEPS, **options})
-
-    return run
+    return lambda model, **options: ksampler(model, **{"steps": STEPS, **options})
 
 
 def note_of(model, latent):
@@ -47,16 +44,16 @@ PLACES = {
     "the maps of a block": (maps, "position_weights"),
     "their grid": (maps, "to_grid"),
     "the activation": (activation, "on_grid"),
-    "the start of a call": (tap, "LookedAtCall"),
-    "the taps": (tap, "_tap_attention"),
-    "the rows of a block": (model_call.LookedAtCall, "why_unknown"),
-    "the end of a call": (model_call.LookedAtCall, "end"),
+    "the start of a call": (wrapper, "CapturedCall"),
+    "the hooks": (wrapper, "_hook_attention"),
+    "the rows of a block": (model_call.CapturedCall, "why_unknown"),
+    "the end of a call": (model_call.CapturedCall, "end"),
     "the start of a look": (recording, "AttentionMaps"),
     "the text": (recording, "text_of"),
     "the latent": (recording, "_model_input"),
     "the plan of moments": (recording, "MomentPlan"),
     "the question which moment it is": (recording.MomentPlan, "wanted"),
-    "the names of rows": (attachment, "name_seeds"),
+    "the names of rows": (attach, "name_seeds"),
     "the features of a row": (recording.Recording, "row_features"),
 }
 
@@ -86,7 +83,7 @@ def test_memory_that_a_look_has_not_is_no_end_of_the_run(models, sample, monkeyp
         raise torch.OutOfMemoryError("boom")
 
     monkeypatch.setattr(maps, "attention_pytorch", full, raising=False)
-    monkeypatch.setattr("diffusion_probe.engine.capture.taps.attention.attention_pytorch", full)
+    monkeypatch.setattr("diffusion_probe.engine.capture.hooks.attention.attention_pytorch", full)
     model = attach_probe(models["FLUX"], probe, "step 1, step 3")
     latent = sample(model)
     assert torch.equal(latent, sample(models["FLUX"]))
@@ -107,7 +104,7 @@ def test_an_error_of_the_model_itself_is_the_models_and_is_not_hidden(models, sa
 def test_a_later_evaluation_that_fails_takes_back_the_earlier_one(models, sample, monkeypatch, probe):
     """heun looks twice at one moment; the first look is not what was asked for."""
     calls = []
-    original = recording.Recording._snapshot
+    original = recording.Recording._features
 
     def second_fails(self, *args):
         calls.append(1)
@@ -115,7 +112,7 @@ def test_a_later_evaluation_that_fails_takes_back_the_earlier_one(models, sample
             raise RuntimeError("boom")
         return original(self, *args)
 
-    monkeypatch.setattr(recording.Recording, "_snapshot", second_fails)
+    monkeypatch.setattr(recording.Recording, "_features", second_fails)
     model = attach_probe(models["FLUX"], probe, "40%")
     latent = sample(model, sampler="heun", steps=8)
     assert len(calls) == 2, "the moment came twice"
@@ -123,7 +120,7 @@ def test_a_later_evaluation_that_fails_takes_back_the_earlier_one(models, sample
         captured(model, {"samples": latent})
 
 
-class Scoring:
+class Scoring(Probe):
     """Scores of any kind, in the middle of a run or after it."""
 
     name, label, needs, skilled, calibration = "scoring", "liking", frozenset({"denoised"}), True, ()
@@ -194,7 +191,7 @@ def test_a_sampler_that_calls_the_model_without_its_options_runs(models, rule):
 
 @pytest.mark.parametrize("family", ["FLUX", "SDXL"])
 def test_a_search_goes_on_with_those_that_could_be_looked_at(models, sample, monkeypatch, probe, family):
-    original, failed = maps.AttentionMaps.take, []
+    original, failed = maps.AttentionMaps.capture, []
 
     def fails_once(self, *args):
         if not failed:
@@ -203,7 +200,7 @@ def test_a_search_goes_on_with_those_that_could_be_looked_at(models, sample, mon
             raise RuntimeError("boom")
         return original(self, *args)
 
-    monkeypatch.setattr(maps.AttentionMaps, "take", fails_once)
+    monkeypatch.setattr(maps.AttentionMaps, "capture", fails_once)
     channels = models[family].get_model_object("latent_format").latent_channels
     latent = {"samples": torch.zeros(1, channels, 8, 8)}
     prompts = random_conditioning(1), random_conditioning(2)
@@ -212,15 +209,14 @@ def test_a_search_goes_on_with_those_that_could_be_looked_at(models, sample, mon
         result = seed_search(
             models[family], found, probe, lambda steps: policy_named(ONE_CUT, steps, 3, 1, share=0.5), 1
         )
-    remarks = [fate.remark for fate in result.outcome.fates]
+    remarks = [each.remark for each in result.outcome.candidates]
     assert sum(remark is not None for remark in remarks) == 1
     assert "an error in this pack (RuntimeError: boom), and the run went on" in next(filter(None, remarks))
     expected = sample(models[family], latent=latent["samples"], seed=result.survivors[0])
     assert (result.latents - expected).norm() / expected.norm() < 1e-5
 
 
-def test_probe_score_names_the_reason_of_the_node(models, sample, monkeypatch, tmp_path, probe):
-    monkeypatch.setattr("folder_paths.get_temp_directory", lambda: str(tmp_path))
+def test_probe_score_names_the_reason_of_the_node(models, sample, monkeypatch, probe):
     monkeypatch.setattr(maps, "position_weights", raising(RuntimeError, "boom"))
     model = attach_probe(models["FLUX"], probe, "step 1")
     latent = {"samples": sample(model)}

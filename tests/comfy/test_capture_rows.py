@@ -7,13 +7,14 @@ import comfy.patcher_extension
 import pytest
 import torch
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
-from diffusion_probe.engine.capture.capture import attach_probe, captured, finished_rows, score_latent
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import captured, finished_rows, score_latent
 from diffusion_probe.engine.core.probe import CaptureAll
 from diffusion_probe.engine.runs.keys import RECORDING
 from diffusion_probe.engine.runs.latents import row_keys
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
-from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.seed_search.search import seed_search
 from diffusion_probe.engine.selection.pruning import PruneRule
 from diffusion_probe.probe_models.focus import AttentionFocus
 
@@ -29,11 +30,7 @@ def models():
 
 @pytest.fixture
 def sample(ksampler):
-    def run(model, **options):
-        channels = model.get_model_object("latent_format").latent_channels
-        return ksampler(model, latent=torch.zeros(2, channels, 8, 12), **{"steps": 3, **options})
-
-    return run
+    return lambda model, **options: ksampler(model, **{"steps": 3, **options})
 
 
 def regional_unet(model, times=2, block=None):

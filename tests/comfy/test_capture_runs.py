@@ -8,11 +8,14 @@ import pytest
 import torch
 from comfy_extras.nodes_custom_sampler import BasicGuider, SamplerCustomAdvanced
 from diffusion_probe.dev.random_models import random_conditioning
-from diffusion_probe.engine.capture.capture import attach_probe, captured, score_latent, score_with_previews
+from diffusion_probe.engine.capture import store as capture_store
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import captured, score_latent, score_with_previews
 from diffusion_probe.engine.core.scores import SeedName
 from diffusion_probe.engine.runs import seeds
 from diffusion_probe.engine.runs.keys import RECORDING
 from diffusion_probe.engine.runs.latents import keep_rows, row_keys
+from diffusion_probe.nodes.attach import ProbeScore
 from diffusion_probe.probe_models.preview import PreviewReward
 
 
@@ -256,7 +259,7 @@ def test_records_are_bounded_and_the_least_recently_used_go_first(flux, ksampler
     store.limit_bytes = 1
     newest = ksampler(model, seed=4, steps=2)
     assert len(store) == 2 and captured(model, {"samples": newest})
-    assert store.bytes() == sum(record.bytes() for record in (store.find(key) for key in row_keys(newest)))
+    assert store.size() == sum(record.size() for record in (store.find(key) for key in row_keys(newest)))
 
 
 def test_half_precision_intermediates_find_the_same_records(flux, ksampler, probe):
@@ -276,19 +279,28 @@ def test_kept_rows_carry_their_mask_and_batch_index():
         keep_rows(latent, [4])
 
 
-def test_a_probe_that_decodes_its_rows_decodes_each_once(flux, ksampler):
+def test_a_probe_that_decodes_its_rows_decodes_each_once(flux, ksampler, reward_of):
     decoded = []
 
     def decode(latents):
         decoded.append(len(latents))
         return latents[:, :3].movedim(1, -1).sigmoid()
 
-    model = attach_probe(flux, PreviewReward(decode, lambda images, prompts: images.mean((1, 2, 3)), "a prompt"))
-    scores, images = score_with_previews(model, {"samples": ksampler(model)})
+    reward = reward_of(lambda images, prompts: images.mean((1, 2, 3)))
+    model = attach_probe(flux, PreviewReward(decode, reward, "a prompt"))
+    scores, images, _ = score_with_previews(model, {"samples": ksampler(model)})
     assert sum(decoded) == 2 and scores.values == tuple(images.mean((1, 2, 3)).tolist())
 
 
 def test_a_probe_without_pictures_shows_comfyuis_preview(flux, ksampler, probe):
     model = attach_probe(flux, probe)
-    scores, images = score_with_previews(model, {"samples": ksampler(model)})
+    scores, images, _ = score_with_previews(model, {"samples": ksampler(model)})
     assert len(scores) == 2 and images.shape == (2, 8, 12, 3) and 0 <= images.min() <= images.max() <= 1
+
+
+def test_probe_score_hashes_each_row_of_the_latent_once(flux, ksampler, probe, monkeypatch):
+    model, hashed = attach_probe(flux, probe), []
+    latent = {"samples": ksampler(model)}
+    monkeypatch.setattr(capture_store, "row_keys", lambda samples: hashed.append(len(samples)) or row_keys(samples))
+    ProbeScore.execute(latent, model)
+    assert hashed == [2]

@@ -4,7 +4,8 @@ import pytest
 import torch
 from comfy.ldm.modules.attention import attention_pytorch
 from diffusion_probe.dev.random_models import random_conditioning, random_sdxl
-from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import captured
 
 TOKENS = 12
 BLOCKS = ("input 1 0", "input 3 0", "input 3 1")
@@ -45,7 +46,7 @@ def test_latents_are_bit_identical_with_and_without_a_probe(sdxl, sample, probe)
     assert torch.equal(sample(sdxl), sample(attach_probe(sdxl, probe, "20%, step 2")))
 
 
-def test_maps_equal_the_explicit_softmax_also_of_a_replacement_without_transformer_options(sdxl, sample, probe):
+def test_maps_equal_the_softmax_also_of_a_replacement_without_transformer_options(sdxl, sample, probe):
     softmax = {}
     replaced = explicit_maps(sdxl, softmax)
     model = attach_probe(replaced, probe, "step 1")

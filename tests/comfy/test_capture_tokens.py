@@ -7,12 +7,13 @@ import torch
 from comfy.ldm.modules.attention import optimized_attention
 from comfy_extras.nodes_model_downscale import PatchModelAddDownscale
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
-from diffusion_probe.engine.capture.capture import attach_probe, captured, finished_rows, score_latent
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import captured, finished_rows, score_latent
 from diffusion_probe.engine.core.features import NEEDS
 from diffusion_probe.engine.core.probe import CaptureAll
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
-from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.seed_search.search import seed_search
 from diffusion_probe.probe_models.focus import AttentionFocus
 from torch.nn.functional import adaptive_avg_pool2d
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from diffusion_probe.engine.core.reward import Reward
 from diffusion_probe.engine.core.skill import Skill, combine
 from diffusion_probe.nodes.attach import AttachProbe, ProbeScore
 from diffusion_probe.nodes.probes import CombineProbes
@@ -14,12 +15,12 @@ PREVIEW_SKILL = {"progress": (0.25, 0.5), "correlation": (0.2, 0.7), "spread": (
 LABELS = {"label": "brightness", "heads": ("brightness",), "moments": ("25%", "50%")}
 
 
-class Brightness:
-    """A judge whose previews were measured."""
+class Brightness(Reward):
+    """A reward whose previews were measured."""
 
-    label, preview_skill = "brightness", PREVIEW_SKILL
+    label, preview_skill = "brightness", Skill(**PREVIEW_SKILL)
 
-    def __call__(self, images, prompts):
+    def score(self, images, prompts):
         return images.mean((1, 2, 3))
 
 
@@ -48,7 +49,7 @@ def test_the_mean_has_the_weights_of_the_two_skills_at_that_noise_level(trained,
     (first, second), skill = combine(Skill(**SKILL), Skill(**PREVIEW_SKILL))[0][0], probe.search_skill
     own, judged, both = (torch.tensor(scores_of(given, flux, ksampler)) for given in (trained(), preview, probe))
     torch.testing.assert_close(both, first * own + second * judged)
-    assert skill["correlation"][1] > 0.7 and probe.label == "brightness"
+    assert skill.correlation[1] > 0.7 and probe.label == "brightness"
 
 
 def test_a_judge_whose_previews_nobody_measured_counts_as_on_real_models(trained):
@@ -61,10 +62,10 @@ def test_a_judge_whose_previews_nobody_measured_counts_as_on_real_models(trained
 def test_what_does_not_belong_together_is_refused_with_what_to_connect(trained):
     preview = PreviewReward(decode, Brightness(), "a prompt")
     for given, expected in (
-        ((AttentionFocus(), preview), "Connect Load Probe"),
-        ((trained(), AttentionFocus()), "Connect Preview Reward"),
+        ((AttentionFocus(), preview), "Connect a trained probe"),
+        ((trained(), AttentionFocus()), "Connect a preview reward"),
         ((trained(held_out={}), preview), "Train it again"),
-        ((trained(label="other", heads=("other",)), preview), "Let Preview Reward judge by other"),
+        ((trained(label="other", heads=("other",)), preview), "Connect the reward other to the preview's probe"),
     ):
         with pytest.raises(ValueError, match=expected) as raised:
             CombineProbes.execute(*given)

@@ -15,12 +15,12 @@ import comfy.sample
 import pytest
 import torch
 from comfy_extras.nodes_custom_sampler import RandomNoise, SamplerCustomAdvanced
-from diffusion_probe.engine.capture.taps.stacks import cross_attention
-from diffusion_probe.engine.capture.taps.wrapper import TappedAttention
+from diffusion_probe.engine.capture.hooks.stacks import cross_attention
+from diffusion_probe.engine.capture.hooks.wrapper import AttentionHook
 from diffusion_probe.engine.runs import comfy_versions
 from diffusion_probe.engine.runs.comfy_versions import (
+    embedding_name,
     empty_latent_for,
-    found_embedding,
     keyframe_state,
     on_several_gpus,
 )
@@ -87,7 +87,7 @@ def test_a_guiders_empty_latent_is_scaled_as_sampler_custom_advanced_scales_it(s
     ],
 )
 def test_an_embedding_is_named_by_every_version_of_the_tokenizer(answer, name):
-    assert found_embedding(answer, "asked, cat") == name
+    assert embedding_name(answer, "asked, cat") == name
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def another_packs(func, *args, **kwargs):
 
 
 @pytest.mark.parametrize("previous", [None, another_packs])
-def test_a_tapped_call_reaches_the_kernel_that_the_untapped_call_reaches(monkeypatch, previous):
+def test_a_hooked_call_reaches_the_kernel_that_the_plain_call_reaches(monkeypatch, previous):
     monkeypatch.setattr(attention, "ComfyAttention", PreferredKernel, raising=False)
     call = wrapped_as_in_0_38(attention.attention_basic)
     tensors = [torch.randn(2, 6, 32) for _ in range(3)]
@@ -140,14 +140,14 @@ def test_a_tapped_call_reaches_the_kernel_that_the_untapped_call_reaches(monkeyp
         return call(*tensors, 4, preferred_attention=kernel, transformer_options=options)
 
     kernels = [PreferredKernel(), PreferredKernel(), None, None]
-    stock, tapped = attend(previous, kernels[0]), attend(TappedAttention(previous), kernels[1])
-    assert torch.equal(tapped, stock) and kernels[1].calls == kernels[0].calls == (previous is None)
-    assert torch.equal(attend(TappedAttention(previous), None), attend(previous, None))
+    stock, hooked = attend(previous, kernels[0]), attend(AttentionHook(previous), kernels[1])
+    assert torch.equal(hooked, stock) and kernels[1].calls == kernels[0].calls == (previous is None)
+    assert torch.equal(attend(AttentionHook(previous), None), attend(previous, None))
 
 
-def test_a_tapped_cross_attention_names_the_kernel_of_its_block(small_model, monkeypatch):
-    import diffusion_probe.engine.capture.taps.wrapper as tap
-    from diffusion_probe.engine.capture.taps.families import family_of
+def test_a_hooked_cross_attention_names_the_kernel_of_its_block(small_model, monkeypatch):
+    import diffusion_probe.engine.capture.hooks.wrapper as wrapper
+    from diffusion_probe.engine.capture.hooks.families import family_of
 
     small = small_model("SDXL")
     unet, family = small.model.model.diffusion_model, family_of(small.model)
@@ -156,10 +156,10 @@ def test_a_tapped_cross_attention_names_the_kernel_of_its_block(small_model, mon
         module = cross_attention(unet, block)
         monkeypatch.setattr(module, "comfy_attention", PreferredKernel(), raising=False)
         kernels[block] = module.comfy_attention
-    monkeypatch.setattr(tap, "optimized_attention", wrapped_as_in_0_38(attention.attention_basic))
+    monkeypatch.setattr(wrapper, "optimized_attention", wrapped_as_in_0_38(attention.attention_basic))
     options, q = {}, torch.randn(1, 6, 32)
     with ExitStack() as stack:
-        tap._tap_attention(stack, family, unet, kernels, options)
+        wrapper._hook_attention(stack, family, unet, kernels, options)
         for block, kernel in kernels.items():
             options["patches_replace"]["attn2"][block](q, q, q, {"n_heads": 2, "attn_precision": None})
             assert kernel.calls == 1

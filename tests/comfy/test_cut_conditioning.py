@@ -5,24 +5,18 @@ import pytest
 import torch
 from comfy_execution.graph_utils import ExecutionBlocker
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
-from diffusion_probe.engine.capture.capture import attach_probe, score_latent
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import score_latent
 from diffusion_probe.engine.runs.conditioning import cut_conditioning, what_differs
 from diffusion_probe.nodes.seeds import EarlySeedFilter
 
 import nodes as comfy_nodes
+from support.compare import relative_error
+from support.models import SMALL_UNET, Hinted
+from support.probes import ByRow
 
 KEPT, REJECTED = [1, 3], [0, 2]
 STEPS, CUT = 6, 3
-SMALL_UNET = {"num_res_blocks": [1], "channel_mult": [1], "transformer_depth": [1], "transformer_depth_output": [1, 1]}
-
-
-class ByRow:
-    """Likes rows 1 and 3 best, whatever they hold."""
-
-    name, label, needs, skilled, calibration = "by row", "liking", frozenset({"denoised"}), True, ()
-
-    def score(self, rows):
-        return torch.tensor((0.1, 0.9, 0.2, 0.8)[: len(rows)])
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +44,6 @@ def cut(model, positive, negative, latent, connected=True):
     return output, *(sample(model, *parts[i : i + 2], rows, first=CUT) for i, rows in ((0, kept), (2, rejected)))
 
 
-def error(result, expected):
-    return float((result["samples"] - expected).norm() / expected.norm())
-
-
 def empty(rows=4, channels=16):
     return {"samples": torch.zeros(rows, channels, 8, 12)}
 
@@ -69,19 +59,6 @@ def values(seed, *shape):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-class Hinted(torch.nn.Module):
-    """A ControlNet model whose output depends on the hint of each row, and not on other rows."""
-
-    dtype = torch.float32
-
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.ones(1))
-
-    def forward(self, x, hint, timesteps, context, **extra):
-        return {"input": [20 * values(0, 1, 24, 128) * hint.mean((1, 2, 3))[:, None, None]], "output": []}
-
-
 def controls(hints, kind=comfy.controlnet.ControlNet):
     picture = values(3, hints, 3, 64, 96).abs() * torch.arange(1.0, hints + 1)[:, None, None, None]
     first = kind(Hinted()).set_cond_hint(picture.flip(0), strength=0.3)
@@ -91,9 +68,10 @@ def controls(hints, kind=comfy.controlnet.ControlNet):
 def check(model, positive, negative, latent):
     expected = sample(model, positive, negative, latent)["samples"]
     output, kept, rejected = cut(model, positive, negative, latent)
-    assert error(kept, expected[KEPT]) < 1e-5 and error(rejected, expected[REJECTED]) < 1e-5
+    assert relative_error(kept["samples"], expected[KEPT]) < 1e-5
+    assert relative_error(rejected["samples"], expected[REJECTED]) < 1e-5
     _, wrong, _ = cut(model, positive, negative, latent, connected=False)
-    assert error(wrong, expected[KEPT]) > 1e-4, "other rows' parts change the image"
+    assert relative_error(wrong["samples"], expected[KEPT]) > 1e-4, "other rows' parts change the image"
     return output
 
 
@@ -166,7 +144,7 @@ def test_a_controlnet_of_another_pack_with_a_picture_per_row_is_refused(flux):
     class Unknown(comfy.controlnet.ControlNet):
         pass
 
-    with pytest.raises(ValueError, match="Early Seed Filter: The rows of a Unknown are not known.*Seed Search"):
+    with pytest.raises(ValueError, match="Early Seed Filter: The rows of a Unknown are not known.*Prune or search"):
         sides = {"positive": entry(1, 1, control=controls(4, Unknown))}
         EarlySeedFilter.execute(empty(), score_of(4), 2, "off", 0.0, "keep all", **sides)
     one = entry(1, 1, control=controls(1, Unknown))

@@ -17,7 +17,8 @@ from comfy_extras.nodes_perpneg import PerpNeg
 from comfy_extras.nodes_sag import SelfAttentionGuidance
 from comfy_extras.nodes_video_model import VideoTriangleCFGGuidance
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
-from diffusion_probe.engine.capture.capture import attach_probe, score_latent
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import score_latent
 from diffusion_probe.engine.runs import run_watch
 from diffusion_probe.engine.runs.keys import RECORDING
 from diffusion_probe.engine.runs.latents import row_keys
@@ -27,21 +28,14 @@ from diffusion_probe.nodes.save import row_labels
 from diffusion_probe.nodes.seeds import EarlySeedFilter, SeedBatch
 
 import nodes as comfy_nodes
+from support.compare import relative_error
+from support.models import SMALL_UNET
+from support.probes import ByRow
 
 KEPT, ROWS, STEPS, CUT = [1, 3], 4, 6, 3
 SEEDS = [3, 4, 5, 6]
 SIDES = random_conditioning(1), random_conditioning(2)
-SMALL_UNET = {"num_res_blocks": [1], "channel_mult": [1], "transformer_depth": [1], "transformer_depth_output": [1, 1]}
-NEEDS_MODEL = "connect the MODEL of Attach Probe to the second sampler"
-
-
-class ByRow:
-    """Likes rows 1 and 3 best, whatever they hold."""
-
-    name, label, needs, skilled, calibration = "by row", "liking", frozenset({"denoised"}), True, ()
-
-    def score(self, rows):
-        return torch.tensor((0.1, 0.9, 0.2, 0.8)[: len(rows)])
+NEEDS_MODEL = "connect the MODEL that recorded the first run to the second sampler"
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +64,6 @@ def half(model, latent, **options):
     return probed, scores, output
 
 
-def error(result, expected):
-    return float((result - expected).norm() / expected.norm())
-
-
 def empty(channels, rows=ROWS):
     return {"samples": torch.zeros(rows, channels, 8, 12)}
 
@@ -98,9 +88,9 @@ def test_outside_of_a_mask_the_picture_is_kept_by_the_probed_model(models, famil
     expected = advanced(model, latent, sampler=sampler)["samples"][KEPT]
     probed, scores, output = half(model, latent, sampler=sampler)
     rest = advanced(probed, output[0], first=CUT, sampler=sampler)["samples"]
-    assert error(rest, expected) < 1e-5
+    assert relative_error(rest, expected) < 1e-5
     assert scores.exact_continuation and NEEDS_MODEL in output.ui["text"][0]
-    assert error(advanced(model, output[0], first=CUT, sampler=sampler)["samples"], expected) > 1e-2
+    assert relative_error(advanced(model, output[0], first=CUT, sampler=sampler)["samples"], expected) > 1e-2
 
 
 def test_a_second_cut_of_a_masked_run_is_handed_on_again(models):
@@ -110,7 +100,7 @@ def test_a_second_cut_of_a_masked_run_is_handed_on_again(models):
     probed = attach_probe(model, ByRow(), "step 2")
     first = advanced(probed, latent, last=2)
     second = advanced(probed, first, first=2, last=4)
-    assert error(advanced(probed, second, first=4)["samples"], expected) < 1e-5
+    assert relative_error(advanced(probed, second, first=4)["samples"], expected) < 1e-5
 
 
 @torch.inference_mode()
@@ -127,7 +117,7 @@ def test_sampler_custom_advanced_goes_on_from_a_masked_latent_too(models):
     probed = attach_probe(model, ByRow(), f"step {CUT}")
     cut = custom(probed, noise, sigmas[: CUT + 1], latent)
     rest = custom(probed, DisableNoise.execute()[0], sigmas[CUT:], cut)
-    assert error(rest["samples"], custom(model, noise, sigmas, latent)["samples"]) < 1e-5
+    assert relative_error(rest["samples"], custom(model, noise, sigmas, latent)["samples"]) < 1e-5
 
 
 @pytest.mark.parametrize("family", ["flux", "sdxl"])
@@ -175,7 +165,7 @@ def churned(sampler_name):
 
 NODES = {
     "nothing": (lambda model: model, None),
-    "APG with momentum": (lambda model: APG.execute(model, 1.0, 5.0, -0.5)[0], "APG goes by earlier steps"),
+    "APG with momentum": (lambda model: APG.execute(model, 1.0, 5.0, -0.5)[0], "APG uses earlier steps"),
     "APG without momentum": (lambda model: APG.execute(model, 1.0, 5.0, 0.0)[0], None),
     "PerpNeg": (lambda model: PerpNeg.execute(model, random_conditioning(9), 1.0)[0], "PerpNeg works on all rows"),
     "Mahiro": (lambda model: Mahiro.execute(model)[0], "Mahiro works on all rows"),
@@ -201,9 +191,9 @@ def test_a_reason_is_given_where_a_cut_ends_elsewhere_and_only_there(models, nod
     expected = advanced(build(model), latent, last=2 * STEPS, **options)["samples"][KEPT]
     _, scores, output = half(build(model), latent, **options)
     rest = advanced(build(model), output[0], first=CUT, last=2 * STEPS, **options)["samples"]
-    assert (error(rest, expected) < 1e-5) == (says is None) == scores.exact_continuation
+    assert (relative_error(rest, expected) < 1e-5) == (says is None) == scores.exact_continuation
     if says:
-        assert says in output.ui["text"][0] and "Prune in Flight and Seed Search need no cut." in output.ui["text"][0]
+        assert says in output.ui["text"][0] and "Pruning and seed searches need no cut." in output.ui["text"][0]
         assert says in output.ui["diffusion_probe"][0]["continuation"]
         assert says in row_labels(2, output[2])[0].metadata["cut_note"]
     else:
@@ -226,7 +216,7 @@ def test_a_mask_that_changes_along_the_run_is_said_to_change_with_the_cut(models
     patched = DifferentialDiffusion.execute(model)[0]
     expected = advanced(patched, latent)["samples"][KEPT]
     probed, scores, output = half(patched, latent)
-    assert error(advanced(probed, output[0], first=CUT)["samples"], expected) > 1e-5
+    assert relative_error(advanced(probed, output[0], first=CUT)["samples"], expected) > 1e-5
     assert any("Differential Diffusion" in reason for reason in scores.why_not_cut)
 
 
@@ -245,7 +235,7 @@ def test_a_lora_keyframe_with_guaranteed_steps_is_said_to_count_anew(models, gua
     expected = advanced(model, empty(channels), sides=sides)["samples"][KEPT]
     _, scores, output = half(model, empty(channels), sides=sides)
     rest = advanced(model, output[0], first=CUT, sides=sides)["samples"]
-    assert (error(rest, expected) < 1e-5) == exact == scores.exact_continuation
+    assert (relative_error(rest, expected) < 1e-5) == exact == scores.exact_continuation
 
 
 @torch.inference_mode()
@@ -279,7 +269,7 @@ def test_a_prompt_per_row_is_said_until_it_is_connected(models):
 def test_the_board_says_it_too(models):
     model, channels = models["flux"]
     _, _, output = half(APG.execute(model, 1.0, 5.0, -0.5)[0], empty(channels))
-    assert "APG goes by earlier steps" in output.ui["diffusion_probe_board"][0]["reason"]
+    assert "APG uses earlier steps" in output.ui["diffusion_probe_board"][0]["reason"]
 
 
 def test_a_run_that_is_finished_needs_no_word_about_cuts(models):
@@ -322,7 +312,7 @@ def test_a_reason_is_given_where_a_seed_alone_gives_another_image(models, seed_b
     scores = score_latent(probed, result)
     assert str(scores.seeds[row]) == "4"
     alone = advanced(build(model), {"samples": latent["samples"][:1]}, sampler=sampler, seed=4)["samples"]
-    assert (error(result["samples"][row : row + 1], alone) < 1e-5) == (says is None)
+    assert (relative_error(result["samples"][row : row + 1], alone) < 1e-5) == (says is None)
     labels = row_labels(ROWS, scores)
     if says is None:
         assert scores.why_not_alone == () and "alone_note" not in labels[0].metadata
@@ -355,4 +345,4 @@ def test_a_run_that_cannot_be_watched_goes_on_and_says_that_nothing_is_known(mod
     probed = attach_probe(patched, ByRow(), f"step {CUT}")
     sampled = advanced(probed, empty(channels), last=CUT)
     assert torch.equal(sampled["samples"], expected)
-    assert any("could not be seen" in reason for reason in score_latent(probed, sampled).why_not_cut)
+    assert any("It is not known whether" in reason for reason in score_latent(probed, sampled).why_not_cut)

@@ -13,11 +13,12 @@ import torch
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy_extras.nodes_flux import FluxKVCache
 from diffusion_probe.dev.random_models import SDXL_BASE, SDXL_FIXED, SMALL_MODELS
+from diffusion_probe.engine.capture.attach import attach_probe
 from diffusion_probe.engine.capture.attention_preview import attention_preview
-from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.capture.hooks.families import FAMILIES
+from diffusion_probe.engine.capture.hooks.tokens import Attention, Tokens, text_image
 from diffusion_probe.engine.capture.previews import preview_images
-from diffusion_probe.engine.capture.taps.families import FAMILIES
-from diffusion_probe.engine.capture.taps.tokens import Attention, Tokens, text_image
+from diffusion_probe.engine.capture.read import captured
 from diffusion_probe.engine.core.probe import CaptureAll
 from torch.nn.functional import adaptive_avg_pool2d
 
@@ -220,17 +221,18 @@ def test_the_last_blocks_of_the_encoder_of_real_unets_are_recorded_ten_at_most()
 
 
 @pytest.mark.parametrize("tokens", [12, 18], ids=["same length", "longer negative"])
-def test_prompts_in_one_call_or_in_two_and_rows_together_or_alone_give_the_same_maps(small, probe, tokens, monkeypatch):
+def test_prompts_in_one_or_two_calls_and_rows_together_or_alone_give_the_same_maps(small, probe, tokens, monkeypatch):
     negative = small.prompt(2, tokens=tokens)
     with Watched(small) as watched:
         model = attach_probe(watched.model, probe, "step 1")
-        together = captured(model, {"samples": small.sample(model, negative=negative)})
+        together = captured(model, {"samples": small.sample(model, negative=negative, steps=1)})
         joins = family_joins(small.name, tokens)
         assert max(watched.joined) == (2 if joins else 1)
         watched.joined.clear()
         monkeypatch.setattr(type(small.model), "get_free_memory", lambda *_: 0)
         noise = comfy.sample.prepare_noise(small.empty(2), 5)
-        alone = [small.sample(model, rows=1, negative=negative, noise=noise[row : row + 1]) for row in range(2)]
+        options = {"rows": 1, "steps": 1, "negative": negative}
+        alone = [small.sample(model, noise=noise[row : row + 1], **options) for row in range(2)]
         assert watched.joined == {1}
     for row, latent in zip(together, alone, strict=True):
         (features,) = captured(model, {"samples": latent})
@@ -300,7 +302,7 @@ ACTIVATIONS = {
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_what_learned_probes_read_is_the_blocks_output_at_the_image_the_noisy_latent_and_the_text(small_model, name):
+def test_learned_probes_read_the_blocks_output_the_noisy_latent_and_the_text(small_model, name):
     small, (path, image) = small_model(name), ACTIVATIONS[name]
     outputs = []
 
@@ -325,7 +327,7 @@ def test_what_learned_probes_read_is_the_blocks_output_at_the_image_the_noisy_la
 
 
 def test_a_probe_of_activations_is_refused_where_comfyui_shows_none(small_model):
-    with pytest.raises(ValueError, match="reads an activation, and ComfyUI shows none of HiDream"):
+    with pytest.raises(ValueError, match="reads an activation, and ComfyUI gives no access to those of HiDream"):
         attach_probe(small_model("HiDream").model, CaptureAll())
 
 
@@ -425,12 +427,12 @@ def test_of_several_frames_where_one_is_an_image_nothing_is_captured_and_why(sma
     model = attach_probe(small.model, probe, "step 1")
     latent = small.sample(model, **options)
     assert torch.equal(latent, small.sample(**options))
-    with pytest.raises(ValueError, match="looks at single images, and this latent has 3 frames or layers. Sample an"):
+    with pytest.raises(ValueError, match="reads single images, and this latent has 3 frames or layers. Sample an"):
         captured(model, {"samples": latent})
 
 
 def test_a_video_model_is_refused_with_a_sentence(small_model, probe):
-    with pytest.raises(ValueError, match="is a WAN21, which makes videos, and probes look at images.*TC-Padé Cache"):
+    with pytest.raises(ValueError, match="is a WAN21, which makes videos, and probes read images.*The step cache"):
         attach_probe(small_model("Wan 2.1").model, probe)
 
 

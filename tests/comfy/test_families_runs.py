@@ -8,19 +8,23 @@ import logging
 import pytest
 import torch
 from diffusion_probe.dev.random_models import SMALL_MODELS
-from diffusion_probe.engine.capture.capture import attach_probe, captured, finished_rows, score_latent
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import captured, finished_rows, score_latent
 from diffusion_probe.engine.core.probe import CaptureAll
 from diffusion_probe.engine.runs.seeds import use_seeds
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
-from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.seed_search.search import seed_search
 from diffusion_probe.engine.selection.pruning import PruneRule
 from diffusion_probe.engine.step_cache.config import StepCacheConfig
 from diffusion_probe.engine.step_cache.hook import apply_step_cache
 from diffusion_probe.probe_models.probe_file import load_probe
+from diffusion_probe.training.dataset.labels import Labels
 from diffusion_probe.training.dataset.recorder import FinishedRun, record_run
 from diffusion_probe.training.fitting.fit import Recipe
 from diffusion_probe.training.fitting.probe_training import train_probe
+
+from support.compare import relative_error
 
 IMAGES = ["FLUX", *(name for name in SMALL_MODELS if name != "Wan 2.1")]
 SEEDS = [5, 6, 7]
@@ -30,10 +34,6 @@ STEPS = 4
 @pytest.fixture(params=IMAGES)
 def small(request, small_model):
     return small_model(request.param)
-
-
-def relative_error(result, expected):
-    return float((result - expected).norm() / expected.norm())
 
 
 def test_survivors_of_a_search_are_the_images_that_ksampler_gives_for_their_seeds(small, probe, row_counts):
@@ -59,9 +59,7 @@ def test_rows_that_stay_in_a_pruned_run_end_as_in_the_whole_batch(small, probe, 
     assert row_counts == [6, 6, 2, 2] and relative_error(pruned[kept], whole[kept]) < 1e-5
 
 
-def test_a_cache_that_predicts_nothing_changes_nothing_and_one_that_predicts_leaves_the_probe_its_moment(
-    small, probe, caplog
-):
+def test_a_cache_without_predictions_changes_nothing_and_others_keep_probed_moments(small, probe, caplog):
     caplog.set_level(logging.INFO)
     assert torch.equal(small.sample(apply_step_cache(small.model, StepCacheConfig(interval=1))), small.sample())
     model = apply_step_cache(attach_probe(small.model, probe, "step 5"), StepCacheConfig(interval=3))
@@ -92,7 +90,7 @@ def test_runs_of_other_families_are_recorded_and_a_joint_probe_is_trained_on_the
         latent = small.sample(model, cfg=1.0, seed=number)
         _, moments = finished_rows(model, {"samples": latent})
         labels = {"reward": (0.1 * number, 0.5)}
-        record_run(folder, f"run{number}", FinishedRun(f"prompt {number}", (1, 2), 3, moments, latent, labels))
+        record_run(folder, f"run{number}", FinishedRun(f"prompt {number}", (1, 2), 3, moments, latent, Labels(labels)))
     sizes = {"width": 16, "channels": 8, "looking": 1, "seeing": 1, "layers": 1}
     train_probe(folder, path, Recipe("joint", ("reward",), steps=1, prompts=2, rows=2, network=sizes))
     model = attach_probe(small.model, load_probe(path), "step 1")

@@ -1,6 +1,6 @@
 """Random hostile inputs for every node, called as ComfyUI calls it: each ends in one sentence, and nothing is lost.
 
-What comes over the server's API is in ``test_hostile_server.py``, files are in ``test_hostile_files.py``.
+What comes over the server's API is in ``test_hostile_prompts.py``, files are in ``test_hostile_files.py``.
 """
 
 import inspect
@@ -13,7 +13,9 @@ import torch
 from comfy_api.latest import io
 from comfy_execution.graph import DynamicPrompt
 from diffusion_probe.dev.random_models import random_conditioning
-from diffusion_probe.engine.capture.capture import attach_probe
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.core.probe import Probe
+from diffusion_probe.engine.core.reward import Reward
 from diffusion_probe.engine.core.scores import Scores, SeedName
 from diffusion_probe.engine.core.texts import can_be_logged
 from diffusion_probe.nodes import NODES, train
@@ -22,21 +24,26 @@ from diffusion_probe.nodes.probe_folder import FOLDER
 from diffusion_probe.probe_models.focus import AttentionFocus
 from diffusion_probe.probe_models.preview import PreviewReward
 from diffusion_probe.probe_models.probe_file import load_probe
-from diffusion_probe.training.fitting.choices import recipe_for
+from diffusion_probe.training.fitting.recipe import recipe_for
 
+from support import hostile
+from support.networks import SMALL
 from training.client.paths import PACK_ROOT
 
 BY_NAME = {node.GET_SCHEMA().display_name: node for node in NODES}
-SMALL = {"width": 16, "seeing": 1, "layers": 1}
+JOINT = SMALL["joint"]
 
 
-class Bright:
-    """A reward that reads any prompt."""
+class Bright(Reward):
+    """A reward that reads any prompt, or returns what ``values`` makes of the images."""
 
     label = "brightness"
 
-    def __call__(self, images, prompts):
-        return images.mean((1, 2, 3))
+    def __init__(self, values=lambda images: images.mean((1, 2, 3))):
+        self.values = values
+
+    def score(self, images, prompts):
+        return self.values(images)
 
 
 class Vae:
@@ -64,7 +71,7 @@ def folders(tmp_path, monkeypatch, record, write_probe):
     for name in ("output", "temp", "input"):
         (tmp_path / name).mkdir()
         monkeypatch.setattr(folder_paths, f"get_{name}_directory", lambda name=name: str(tmp_path / name))
-    monkeypatch.setattr(train, "recipe_for", lambda *given, **more: recipe_for(*given, network=SMALL, **more))
+    monkeypatch.setattr(train, "recipe_for", lambda *given, **more: recipe_for(*given, network=JOINT, **more))
     write_probe(probes / "kept.safetensors", blocks=("double 0",))
     record(tmp_path / "output" / "probe_data" / "kept", prompts=20, rows=2)
     return tmp_path
@@ -116,7 +123,7 @@ def rightly(rng, each, right):
     return default if default is not None else max(getattr(each, "min", 0) or 0, 0)
 
 
-def wrongly(rng, each, right, hostile):
+def wrongly(rng, each, right):
     """What may come in there instead: of another socket, a thing that is broken, or anything that JSON holds."""
     kind = rng.randrange(4)
     if kind == 0:
@@ -166,10 +173,10 @@ BROKEN = {
         lambda probe, rng: Gives([1.0, 2.0], name="\ud800" * 3, label="$\n"),
     ],
     "DIFFUSION_PROBE_REWARD": [
-        lambda reward, rng: lambda images, prompts: None,
-        lambda reward, rng: lambda images, prompts: torch.zeros(99),
-        lambda reward, rng: lambda images, prompts: "good",
-        lambda reward, rng: lambda images, prompts: torch.full((len(images),), float("nan")),
+        lambda reward, rng: Bright(lambda images: None),
+        lambda reward, rng: Bright(lambda images: torch.zeros(99)),
+        lambda reward, rng: Bright(lambda images: "good"),
+        lambda reward, rng: Bright(lambda images: torch.full((len(images),), float("nan"))),
     ],
     "DIFFUSION_PROBE_SCORES": [
         lambda scores, rng: Scores((), (), "p", "l", "20%", 1, True),
@@ -185,7 +192,7 @@ BROKEN = {
 }
 
 
-class Gives:
+class Gives(Probe):
     """A probe that gives something."""
 
     needs, skilled, calibration = frozenset({"denoised"}), True, ()
@@ -227,14 +234,14 @@ def state_of(folder):
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_hostile_inputs_of_a_node_end_in_one_sentence_and_harm_no_file(
-    name, right, folders, hostile, draws, monkeypatch, caplog
+    name, right, folders, draws, monkeypatch, caplog
 ):
     node, before = BY_NAME[name], state_of(folders)
     for rng in draws:
         inputs = node.define_schema().inputs
         given = {each.id: rightly(rng, each, right) for each in inputs if not each.optional or rng.random() < 0.5}
         for each in rng.sample(inputs, min(len(inputs), rng.choice((1, 1, 2)))):
-            given[each.id] = wrongly(rng, each, right, hostile)
+            given[each.id] = wrongly(rng, each, right)
         given["extra_pnginfo"] = hostile.value(rng)
         note = {key: str(value)[:60].encode("unicode_escape") for key, value in given.items()}
         try:

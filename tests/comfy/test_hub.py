@@ -1,4 +1,4 @@
-"""Runs that share model calls give what each gives alone, for every sampler."""
+"""Exactness of runs that share model calls, for every sampler."""
 
 import comfy.model_management
 import comfy.sample
@@ -6,8 +6,11 @@ import comfy.samplers
 import pytest
 import torch
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
-from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import captured
 from diffusion_probe.engine.seed_search.hub.hub import Hub
+
+from support.compare import relative_error
 
 SEEDS = [3, 4, 5]
 STEPS = 6
@@ -16,9 +19,10 @@ CUT = 3
 
 @pytest.fixture(scope="module", params=["flux", "sdxl"])
 def model(request):
+    """A small model, smooth enough that dpm_adaptive takes few steps."""
     if request.param == "sdxl":
         return random_sdxl()
-    return random_flux(hidden_size=128, depth=1, depth_single_blocks=1)
+    return random_flux(hidden_size=128, depth=1, depth_single_blocks=1, scale=0.5)
 
 
 @pytest.fixture
@@ -44,10 +48,6 @@ def search(model, alone, cut=CUT, max_rows=0, survivors=1, **options):
     finally:
         hub.close()
     return runs
-
-
-def relative_error(result, expected):
-    return float((result - expected).norm() / expected.norm())
 
 
 @pytest.mark.parametrize("sampler", comfy.samplers.SAMPLER_NAMES)
@@ -112,7 +112,7 @@ def test_only_as_many_rows_share_a_call_as_fit_in_memory(model, alone, forwarded
 
 
 @pytest.mark.parametrize(("sampler", "evaluations"), [("euler", CUT), ("heun", 2 * CUT - 1), ("dpm_2", 2 * CUT)])
-def test_a_place_is_reached_when_all_evaluations_above_its_noise_level_are_done(model, alone, sampler, evaluations):
+def test_a_position_is_reached_after_all_evaluations_above_its_noise_level(model, alone, sampler, evaluations):
     run, *_ = search(model, alone, survivors=0, sampler=sampler, scheduler="normal")
     assert run.evaluations == evaluations
 

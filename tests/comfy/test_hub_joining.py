@@ -1,4 +1,4 @@
-"""Which calls of runs share a model call, what happens when a shared call fails, and what a hub leaves behind."""
+"""Joining of runs' model calls: which share one, failures of a shared call, and the state after a hub is closed."""
 
 import gc
 import weakref
@@ -15,9 +15,11 @@ from diffusion_probe.dev.random_models import random_conditioning, random_flux
 from diffusion_probe.engine.capture import recording
 from diffusion_probe.engine.runs.model_wrappers import ModelCall
 from diffusion_probe.engine.seed_search.hub.batching import joinable
-from diffusion_probe.engine.seed_search.hub.coroutine import PAUSED, Run, leave
+from diffusion_probe.engine.seed_search.hub.coroutine import PAUSED, Run, pause
 from diffusion_probe.engine.seed_search.hub.hub import Hub
 from diffusion_probe.engine.seed_search.looking import Looker
+
+from support.probes import ByRow
 
 STEPS = 4
 
@@ -153,7 +155,7 @@ class Holding:
     ],
     ids=["equal array", "other array", "equal tensor", "other tensor", "other tensors inside", "dataclass"],
 )
-def test_what_another_pack_sets_for_a_run_is_compared_by_value_and_never_joined(model, alone, value, rows):
+def test_options_of_another_pack_are_compared_by_value_and_never_joined(model, alone, value, rows):
     """At CFG 1 a call has one row, so that every tensor ``[1, …]`` looks as if it were of rows."""
     calls, seen = [], []
 
@@ -181,7 +183,7 @@ def call(sigma=1.0, schedule=(1.0,), **given):
     return ModelCall(None, torch.zeros(1, 4, 2, 2), torch.full((1,), sigma), arguments)
 
 
-def test_conds_and_control_outputs_are_joined_whatever_their_values_and_constants_only_if_equal():
+def test_conds_and_controls_are_joined_whatever_their_values_constants_if_equal():
     zero, one = torch.zeros(1, 3), torch.ones(1, 3)
     assert joinable(call(y=zero), call(y=one))
     assert joinable(call(latents=[zero]), call(latents=[one]))
@@ -209,7 +211,7 @@ def test_attention_is_captured_on_the_way_to_a_moment_and_not_to_the_end(
     looks, maps = [], recording.AttentionMaps
     monkeypatch.setattr(recording, "AttentionMaps", lambda *given: looks.append(1) or maps(*given))
     hub = Hub(model)
-    Looker(hub, SimpleNamespace(needs=frozenset({"attention", "denoised"})))
+    Looker(hub, probe)
     run = hub.add(lambda: alone(hub.model, 3, sampler=sampler))
     hub.advance({run: 2})
     before = len(looks)
@@ -224,7 +226,7 @@ def test_a_closed_hub_and_its_latents_go_without_the_garbage_collector(model, al
     gc.disable()
     try:
         hub = Hub(model)
-        Looker(hub, SimpleNamespace(needs=frozenset({"denoised"})))
+        Looker(hub, ByRow())
 
         def breaks(step, x0, x, total_steps):
             raise RuntimeError("broken")
@@ -252,10 +254,10 @@ def test_a_run_has_the_random_numbers_of_its_gpu_for_itself(monkeypatch):
         for _ in range(3):
             state[0] = state[0] + 1
             drawn.append(int(state[0]))
-            leave(PAUSED)
+            pause(PAUSED)
         return drawn
 
-    model_state = SimpleNamespace(patcher=SimpleNamespace(load_device=torch.device("cuda", 0)), in_place=nullcontext)
+    model_state = SimpleNamespace(patcher=SimpleNamespace(load_device=torch.device("cuda", 0)), installed=nullcontext)
     runs = [Run(draws, model_state), Run(draws, model_state)]
     for _ in range(4):
         for run in runs:

@@ -69,7 +69,7 @@ def test_disabled_metadata_leaves_the_file_bare(images, output, monkeypatch):
 
 @pytest.mark.parametrize("prefix", ["../kept", "a/../../kept", "/kept", "%width%/../../kept"])
 def test_a_name_outside_the_output_folder_is_refused_with_the_fix(images, output, prefix):
-    says = "Save Seed Images: .*outside ComfyUI's output folder. Give .*without “..”"
+    says = 'Save Seed Images: .*outside ComfyUI\'s output folder. Give .*without ".."'
     with pytest.raises(ValueError, match=says) as refusal:
         save(images, prefix, scores=SCORES)
     assert str(output) not in str(refusal.value)

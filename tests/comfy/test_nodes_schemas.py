@@ -1,12 +1,15 @@
 """What a user reads about the nodes is complete, in both languages and on the help pages."""
 
+import ast
 import asyncio
 import json
+import re
 
 import pytest
 from diffusion_probe import comfy_entrypoint
 from diffusion_probe.nodes import NODES
 
+from dev import locales_run
 from training.client.paths import PACK_ROOT
 
 IDS = [
@@ -41,6 +44,35 @@ LEAVE_SOMETHING = (
     "DiffusionProbeTrainProbe",
 )
 LANGUAGES = ("en", "zh")
+CURLY = set("\u201c\u201d\u2018\u2019")
+SAME_IN_CHINESE = ("CFG", "CLIP", "Latent", "VAE", "beta")
+DOCUMENTS = "https://github.com/diffusion-probe/diffusion-probe/blob/main/docs/"
+SCHEMAS = {node.GET_SCHEMA().node_id: node.GET_SCHEMA() for node in NODES}
+
+
+def texts_in_code(path) -> list[str]:
+    """All texts in a module but its docstrings."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    texts = (node for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    return [node.value.lower() for node in texts if id(node) not in docstrings]
+
+
+ROOMS = ("engine", "nodes", "probe_models", "testbed", "training")
+MESSAGES = [text for room in ROOMS for path in (PACK_ROOT / room).rglob("*.py") for text in texts_in_code(path)]
+
+
+def page(node: str) -> str:
+    return (PACK_ROOT / "web" / "docs" / f"{node}.md").read_text(encoding="utf-8")
+
+
+def leaves(texts: dict, path: str = "") -> dict[str, str]:
+    """All texts of a locale by their path."""
+    found = {}
+    for name, value in texts.items():
+        here = f"{path}/{name}".strip("/")
+        found |= leaves(value, here) if isinstance(value, dict) else {here: value}
+    return found
 
 
 def locale(language: str, file: str) -> dict:
@@ -67,41 +99,90 @@ def test_every_node_can_be_found_and_understood(schema):
     assert schema.is_output_node == (schema.node_id in LEAVE_SOMETHING)
 
 
-def test_every_input_and_output_has_a_tooltip(schema):
+def test_every_input_and_output_has_a_short_tooltip(schema):
     for socket in [*schema.inputs, *schema.outputs]:
-        assert socket.tooltip and socket.tooltip.endswith("."), socket
+        assert socket.tooltip and socket.tooltip.endswith(".") and len(socket.tooltip) <= 120, socket.tooltip
 
 
-def test_every_node_has_a_help_page_that_names_its_inputs(schema):
-    page = (PACK_ROOT / "web" / "docs" / f"{schema.node_id}.md").read_text(encoding="utf-8")
-    assert page.startswith(f"# {schema.display_name}\n")
-    for socket in schema.inputs:
-        assert f"**{socket.id.replace('_', ' ')}**" in page
-    for heading in ("## Output", "## Example", "## Typical errors"):
-        assert heading in page
+def test_texts_use_straight_quotes_and_words_of_the_glossary(schema):
+    for text in [schema.description, *(socket.tooltip for socket in [*schema.inputs, *schema.outputs])]:
+        assert not set(text) & CURLY, text
+        assert not re.search(r"\b(fate|lies?|became|apart|asked|told|judges?d?)\b", text.replace("the judge's", "")), (
+            text
+        )
+
+
+@pytest.mark.parametrize("node", IDS)
+def test_a_help_page_is_short_and_begins_with_what_matters(node):
+    text = page(node)
+    assert len(text.encode()) <= (4000 if node == "DiffusionProbeSeedSearch" else 2500)
+    title, head, body = re.match(r"# (.+)\n\n## (.+)\n\n(.+)\n", text).groups()
+    assert title == SCHEMAS[node].display_name and head == "In short"
+    assert 1 <= len(re.findall(r"[.?!](?= [A-Z]|$)", body)) <= 3
+    assert re.findall(r"^## (?!The board|Other nodes)(.+)$", text, re.M)[1:] == [
+        "Inputs and outputs", "Example", "Common faults"
+    ]  # fmt: skip
+    assert not set(text) & CURLY
+
+
+@pytest.mark.parametrize("node", IDS)
+def test_a_help_page_speaks_of_inputs_and_outputs_that_exist(node):
+    schema = SCHEMAS[node]
+    inputs = {socket.id.replace("_", " ") for socket in schema.inputs}
+    outputs = {socket.display_name.replace("_", " ") for socket in schema.outputs}
+    section = page(node).partition("## Inputs and outputs")[2].partition("\n## ")[0]
+    for subject in re.findall(r"^- (\*\*.+?)(?::|, with)", section, re.M):
+        allowed = outputs if "(output)" in subject else inputs | outputs
+        assert set(re.findall(r"\*\*(.+?)\*\*", subject)) <= allowed, subject
+
+
+@pytest.mark.parametrize("node", IDS)
+def test_a_help_page_quotes_messages_that_the_pack_can_give(node):
+    faults = page(node).partition("## Common faults")[2]
+    for messages in re.findall(r'^- (".+?")(?::| \(| says?)', faults, re.M):
+        for fragment in re.findall(r'[^"…,]{6,}', messages):
+            assert any(fragment.strip().lower() in message for message in MESSAGES), fragment
+
+
+@pytest.mark.skipif(not (PACK_ROOT / "docs" / "getting-started.md").exists(), reason="the documents are not here")
+@pytest.mark.parametrize("node", IDS)
+def test_a_help_page_links_to_documents_that_exist(node):
+    for link in re.findall(r"\]\((https?:.+?)\)", page(node)):
+        assert link.startswith(DOCUMENTS), link
+        name, _, anchor = link.removeprefix(DOCUMENTS).partition("#")
+        headings = re.findall(r"^#+ (.+)$", (PACK_ROOT / "docs" / name).read_text(encoding="utf-8"), re.M)
+        assert not anchor or anchor in [heading.lower().replace(" ", "-") for heading in headings], link
 
 
 def test_no_help_page_is_left_over():
-    assert sorted(page.stem for page in (PACK_ROOT / "web" / "docs").glob("*.md")) == IDS
+    assert sorted(path.stem for path in (PACK_ROOT / "web" / "docs").glob("*.md")) == IDS
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_locale_names_every_node_input_and_output(schema, language):
-    entry = locale(language, "nodeDefs")[schema.node_id]
-    assert entry["display_name"] and entry["description"]
-    assert list(entry.get("inputs", {})) == [socket.id for socket in schema.inputs]
-    assert list(entry["outputs"]) == [str(number) for number in range(len(schema.outputs))]
-    for text in [*entry.get("inputs", {}).values(), *entry["outputs"].values()]:
-        assert text["name"] and text["tooltip"]
+def test_english_locale_is_what_the_schemas_say():
+    assert locales_run.FILE.read_text(encoding="utf-8") == locales_run.english_texts(), "run python -m dev.locales"
 
 
-def test_english_locale_says_what_the_schema_says(schema):
-    entry = locale("en", "nodeDefs")[schema.node_id]
-    assert (entry["display_name"], entry["description"]) == (schema.display_name, schema.description)
-    for socket in schema.inputs:
-        assert entry["inputs"][socket.id]["tooltip"] == socket.tooltip
-    for number, socket in enumerate(schema.outputs):
-        assert entry["outputs"][str(number)]["tooltip"] == socket.tooltip
+def test_chinese_locale_has_the_same_entries_as_the_english_one():
+    assert list(leaves(locale("zh", "nodeDefs"))) == list(leaves(locale("en", "nodeDefs")))
+
+
+def test_no_chinese_entry_is_left_in_english():
+    english = leaves(locale("en", "nodeDefs"))
+    for path, text in leaves(locale("zh", "nodeDefs")).items():
+        assert re.search("[\u4e00-\u9fff]", text) or (text in SAME_IN_CHINESE and path.endswith("name")), path
+        assert text != english[path] or text in SAME_IN_CHINESE
+
+
+def test_chinese_entries_have_the_numbers_and_options_of_the_english_ones():
+    english, chinese = (leaves(locale(language, "nodeDefs")) for language in LANGUAGES)
+    for path, text in english.items():
+        numbers = [sorted(re.findall(r"\d+(?:\.\d+)?", each)) for each in (text, chinese[path])]
+        assert set(numbers[0]) - set("0123") <= set(numbers[1]), path
+    for node, schema in SCHEMAS.items():
+        for socket in schema.inputs:
+            tooltip = chinese[f"{node}/inputs/{socket.id}/tooltip"]
+            for option in getattr(socket, "options", None) or ():
+                assert (f'"{option}"' in socket.tooltip) == (f'"{option}"' in tooltip), (node, socket.id, option)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -14,7 +14,8 @@ from diffusion_probe.engine.core.marks import NO_MARKS
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
 from diffusion_probe.engine.seed_search.progress import RowProgress
-from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.seed_search.search import SearchOptions, seed_search
+from diffusion_probe.engine.seed_search.watcher import Unwatched
 from diffusion_probe.nodes.attach import AttachProbe, ProbeScore
 from PIL import Image
 
@@ -27,9 +28,8 @@ def model():
 
 
 @pytest.fixture(autouse=True)
-def rgb(monkeypatch, tmp_path):
+def rgb(monkeypatch):
     monkeypatch.setattr(args, "preview_method", LatentPreviewMethod.Latent2RGB)
-    monkeypatch.setattr("folder_paths.get_temp_directory", lambda: str(tmp_path))
 
 
 @pytest.fixture
@@ -166,9 +166,9 @@ def searched(model, probe, board):
     latent = {"samples": torch.zeros(1, 16, 8, 12)}
     prompts = random_conditioning(1), random_conditioning(2)
     found = [ksampler_candidate(seed, STEPS, 2.0, "euler", "simple", *prompts, latent) for seed in range(3)]
-    watcher = SearchBoard(Channel(), model, found, probe) if board else None
+    watcher = SearchBoard(Channel(), model, probe) if board else Unwatched()
     policy = lambda steps: policy_named(ONE_CUT, steps, 3, 1, share=0.5)  # noqa: E731
-    return seed_search(model, found, probe, policy, 1, watcher=watcher), watcher
+    return seed_search(model, found, probe, policy, 1, SearchOptions(watcher=watcher)), watcher
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -176,12 +176,12 @@ def searched(model, probe, board):
 def test_every_tile_of_a_searchs_board_shows_its_own_candidate(model, probe, monkeypatch, kind, shared):
     """And a previewer that raises ends no candidate."""
     expected, before = searched(model, probe, board=True)
-    shown = [small_picture(picture) for picture in preview_images(model, expected.seen)]
-    assert [look.picture for look in before.looks] == shown and len(set(shown)) == 3
+    shown = [small_picture(picture) for picture in preview_images(model, expected.features)]
+    assert [look.picture for look in before.looks.values()] == shown and len(set(shown)) == 3
     installed(monkeypatch, kind, shared)
     result, board = searched(model, probe, board=True)
-    assert [look.picture for look in board.looks] == shown
-    assert torch.equal(result.latents, expected.latents) and not any(fate.failure for fate in result.outcome.fates)
+    assert [look.picture for look in board.looks.values()] == shown
+    assert torch.equal(result.latents, expected.latents) and not any(each.failure for each in result.outcome.candidates)
 
 
 def test_progress_shows_another_candidate_its_own_picture(model, rows, monkeypatch):

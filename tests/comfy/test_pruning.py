@@ -14,7 +14,8 @@ from comfy_extras.nodes_custom_sampler import BasicGuider, SamplerCustomAdvanced
 from comfy_extras.nodes_easycache import EasyCacheNode, LazyCacheNode
 from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
-from diffusion_probe.engine.capture.capture import attach_probe, captured, score_latent
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import captured, score_latent
 from diffusion_probe.engine.runs import seeds
 from diffusion_probe.engine.runs.keys import RECORDING
 from diffusion_probe.engine.selection.pruning import PRUNING_KEY, PruneRule
@@ -23,22 +24,19 @@ from diffusion_probe.nodes.prune import PruneInFlight
 from diffusion_probe.nodes.seeds import EarlySeedFilter
 
 import nodes as comfy_nodes
+from support.compare import relative_error
+from support.models import SMALL_UNET, Hinted
+from support.probes import ByRow
 
 KEPT, DROPPED = [1, 3], [0, 2]
 
 
-class ByRow:
-    """Likes rows 1 and 3 best, whatever they hold, and draws random numbers as a careless probe would."""
-
-    name, label, needs, skilled, calibration = "by row", "liking", frozenset({"denoised"}), True, ()
-    values = (0.1, 0.9, 0.2, 0.8)
+class Drawing(ByRow):
+    """A probe that draws random numbers, as a careless one would."""
 
     def score(self, rows):
         torch.randn(5)
-        return torch.tensor(self.values[: len(rows)])
-
-
-SMALL_UNET = {"num_res_blocks": [1], "channel_mult": [1], "transformer_depth": [1], "transformer_depth_output": [1, 1]}
+        return super().score(rows)
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +50,7 @@ def sdxl():
 
 
 def pruned(model, moment="step 3", rule=None):
-    return attach_probe(model, ByRow(), moment, rule or PruneRule(top_k=2))
-
-
-def relative_error(result, expected):
-    return float((result - expected).norm() / expected.norm())
+    return attach_probe(model, Drawing(), moment, rule or PruneRule(top_k=2))
 
 
 @pytest.fixture
@@ -150,7 +144,7 @@ def test_the_pictures_of_an_inpainting_model_stay_with_their_rows(both):
     assert relative_error(result[KEPT], expected[KEPT]) < 1e-5 and counts[-1] == 4
 
 
-def test_noise_masks_stay_with_their_rows_and_dropped_rows_keep_what_was_not_to_change(small_flux, ksampler):
+def test_noise_masks_stay_with_their_rows_and_dropped_rows_keep_the_held_image(small_flux, ksampler):
     source = torch.randn((4, 16, 8, 12), generator=torch.Generator().manual_seed(1))
     mask = torch.zeros(4, 1, 8, 12)
     for row in range(4):
@@ -163,20 +157,6 @@ def test_noise_masks_stay_with_their_rows_and_dropped_rows_keep_what_was_not_to_
     changed = mask[DROPPED].expand_as(held) > 0
     assert torch.equal(result[DROPPED][changed], held[changed])
     assert torch.allclose(result[DROPPED][~changed], source[DROPPED][~changed], atol=1e-5)
-
-
-class Hinted(torch.nn.Module):
-    """A ControlNet model whose output depends on the hint of each row, and not on other rows."""
-
-    dtype = torch.float32
-
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.ones(1))
-
-    def forward(self, x, hint, timesteps, context, **extra):
-        tokens = torch.randn((1, 24, 128), generator=torch.Generator().manual_seed(0))
-        return {"input": [20 * tokens * hint.mean((1, 2, 3))[:, None, None]], "output": []}
 
 
 @pytest.mark.parametrize("hints", [1, 2, 4])
@@ -290,7 +270,7 @@ def test_nothing_is_pruned_where_the_limits_leave_all(small_flux, both, top_k):
 
 
 def test_an_unskilled_score_prunes_nothing_unless_told_to(small_flux, both, monkeypatch):
-    monkeypatch.setattr(ByRow, "skilled", False)
+    monkeypatch.setattr(Drawing, "skilled", False)
     expected, result, patched, _ = both(small_flux)
     assert torch.equal(result, expected)
     assert "no measured skill" in score_latent(patched, {"samples": result}).note
@@ -318,7 +298,7 @@ def test_a_probe_that_unloads_the_model_does_not_disturb_the_run(small_flux, ksa
     lora = small_flux.clone()
     lora.add_patches({"diffusion_model.single_blocks.0.linear1.weight": ("diff", (torch.randn_like(weight),))}, 1.0)
 
-    class Hungry(ByRow):
+    class Hungry(Drawing):
         def score(self, rows):
             comfy.model_management.unload_all_models()
             return super().score(rows)
@@ -363,9 +343,8 @@ def run_ksampler(model):
     return comfy_nodes.KSampler().sample(model, 5, 7, 2.0, "euler", "simple", *sides, latent)[0]
 
 
-def test_the_filter_takes_the_dropped_rows_out_and_both_nodes_say_so(small_flux, tmp_path, monkeypatch):
-    monkeypatch.setattr("folder_paths.get_temp_directory", lambda: str(tmp_path))
-    model = node(small_flux, ByRow())
+def test_the_filter_takes_the_dropped_rows_out_and_both_nodes_say_so(small_flux):
+    model = node(small_flux, Drawing())
     latent = run_ksampler(model)
     output = ProbeScore.execute(latent, model)
     assert "Prune in Flight at step 3: Kept 2 of 4 (best 2)." in output.ui["text"][0]
@@ -376,9 +355,8 @@ def test_the_filter_takes_the_dropped_rows_out_and_both_nodes_say_so(small_flux,
     assert EarlySeedFilter.execute(latent, output[0], 1, "off", 0.0, "keep all")[0]["batch_index"] == [1]
 
 
-def test_the_filter_skips_on_when_everything_was_dropped(small_flux, tmp_path, monkeypatch):
-    monkeypatch.setattr("folder_paths.get_temp_directory", lambda: str(tmp_path))
-    model = node(small_flux, ByRow(), threshold_on="raw score", threshold=5.0)
+def test_the_filter_skips_on_when_everything_was_dropped(small_flux):
+    model = node(small_flux, Drawing(), threshold_on="raw score", threshold=5.0)
     latent = run_ksampler(model)
     filtered = EarlySeedFilter.execute(latent, ProbeScore.execute(latent, model)[0], 0, "off", 0.0, "keep all")
     assert isinstance(filtered[0], ExecutionBlocker) and "4 had been dropped in flight" in filtered.ui["text"][0]
@@ -387,12 +365,12 @@ def test_the_filter_skips_on_when_everything_was_dropped(small_flux, tmp_path, m
 @pytest.mark.parametrize(
     ("build", "says"),
     [
-        (lambda flux: node(flux, ByRow(), "20%, 40%"), "Prune in Flight: .*are several moments.*Write one"),
-        (lambda flux: node(flux, ByRow(), "soon"), "Prune in Flight: .*is no moment"),
-        (lambda flux: node(flux, ByRow(), top_k=-1), "Prune in Flight: “top_k” is -1. It takes numbers from 0"),
+        (lambda flux: node(flux, Drawing(), "20%, 40%"), "Prune in Flight: .*are several moments.*Write one"),
+        (lambda flux: node(flux, Drawing(), "soon"), "Prune in Flight: .*is no moment"),
+        (lambda flux: node(flux, Drawing(), top_k=-1), 'Prune in Flight: "top_k" is -1. It takes numbers from 0'),
         (
-            lambda flux: node(AttachProbe.execute(flux, ByRow(), "20%")[0], ByRow()),
-            "Prune in Flight: A probe .*already attached.*connect this one",
+            lambda flux: node(AttachProbe.execute(flux, Drawing(), "20%")[0], Drawing()),
+            "Prune in Flight: A probe .*already attached.*Connect this one",
         ),
     ],
 )

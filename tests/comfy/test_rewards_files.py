@@ -11,9 +11,12 @@ from diffusion_probe.dev.random_rewards import (
     write_image_reward,
     write_tensors,
 )
+from diffusion_probe.engine.core.reward import Reward
 from diffusion_probe.engine.rewards import catalog
 from diffusion_probe.nodes.probes import PreviewRewardProbe
 from diffusion_probe.nodes.rewards import LoadRewardModel, ScoreImages
+
+from support import hostile
 
 IMAGES = torch.rand(3, 32, 32, 3, generator=torch.Generator().manual_seed(0))
 
@@ -49,10 +52,10 @@ def test_only_the_file_that_is_missing_is_named(image_reward):
 
 
 def test_the_official_format_and_safetensors_score_the_same(image_reward, reward_models):
-    expected = catalog.load("ImageReward")(IMAGES, ["a cat"])
+    expected = catalog.load("ImageReward").score(IMAGES, ["a cat"])
     (image_reward / "ImageReward.safetensors").unlink()
     write_image_reward(reward_models, name="ImageReward.pt")
-    torch.testing.assert_close(catalog.load("ImageReward")(IMAGES, ["a cat"]), expected)
+    torch.testing.assert_close(catalog.load("ImageReward").score(IMAGES, ["a cat"]), expected)
 
 
 @pytest.mark.parametrize("name", ["ImageReward.pt", "ImageReward.safetensors"])
@@ -75,7 +78,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_a_file_of_anything_but_tensors_by_name_is_refused(image_reward, kind, hostile):
+def test_a_file_of_anything_but_tensors_by_name_is_refused(image_reward, kind):
     (image_reward / "ImageReward.safetensors").unlink()
     torch.save(ODD[kind], image_reward / "ImageReward.pt")
     said = "Load Reward Model: .*ImageReward.pt (holds no tensors by name|can't be read|is another)"
@@ -84,7 +87,7 @@ def test_a_file_of_anything_but_tensors_by_name_is_refused(image_reward, kind, h
     assert hostile.is_sentence(str(refused.value))
 
 
-def test_hostile_tensors_of_a_reward_are_refused_in_one_sentence_or_judge(image_reward, hostile, draws):
+def test_hostile_tensors_of_a_reward_are_refused_in_one_sentence_or_judge(image_reward, draws):
     """One of the tensors is of another shape or type, or is gone; those that tell sizes more often."""
     whole, path = tensors_there(), image_reward / "ImageReward.safetensors"
     telling = [name for name in whole if "embed" in name or "qkv" in name or "intermediate" in name]
@@ -185,13 +188,13 @@ def test_an_unknown_name_lists_the_known_ones():
 def test_images_that_are_none_and_prompts_that_do_not_fit_are_refused(image_reward):
     judge = catalog.load("ImageReward")
     with pytest.raises(ValueError, match="3 images but 2 prompts"):
-        judge(IMAGES, ["a", "b"])
+        judge.score(IMAGES, ["a", "b"])
     with pytest.raises(ValueError, match=r"not \[0, 32, 32, 3\]"):
-        judge(IMAGES[:0], ["a"])
+        judge.score(IMAGES[:0], ["a"])
     with pytest.raises(ValueError, match=r"not \[3, 32, 32\]"):
-        judge(IMAGES[..., 0], ["a"])
+        judge.score(IMAGES[..., 0], ["a"])
     with pytest.raises(ValueError, match="NaN or infinity"):
-        judge(IMAGES * float("nan"), ["a"])
+        judge.score(IMAGES * float("nan"), ["a"])
 
 
 def test_a_damaged_weight_does_not_pass_as_a_score(image_reward):
@@ -199,14 +202,14 @@ def test_a_damaged_weight_does_not_pass_as_a_score(image_reward):
     tensors["mlp.layers.0.bias"][5] = float("nan")
     write_tensors(tensors, image_reward / "ImageReward.safetensors")
     with pytest.raises(ValueError, match="its file is damaged"):
-        catalog.load("ImageReward")(IMAGES, ["a"])
+        catalog.load("ImageReward").score(IMAGES, ["a"])
 
 
 def test_score_images_gives_one_number_per_image_and_the_best(image_reward):
     judge = LoadRewardModel.execute("ImageReward")[0]
     output = ScoreImages.execute(IMAGES, judge, "a cat")
     scores, best, image = output.result
-    assert scores == judge(IMAGES, ["a cat"]).tolist() and len(set(scores)) == 3
+    assert scores == judge.score(IMAGES, ["a cat"]).tolist() and len(set(scores)) == 3
     assert scores[best] == max(scores) and torch.equal(image, IMAGES[best : best + 1])
     assert output.ui["text"][0].splitlines()[:2] == [
         "ImageReward, higher is better",
@@ -221,10 +224,10 @@ def test_an_empty_prompt_is_refused_unless_the_reward_reads_none(image_reward):
     with pytest.raises(ValueError, match="Preview Reward: The prompt is empty"):
         PreviewRewardProbe.execute(SimpleNamespace(decode=None), judge, " ")
 
-    class Looks:
+    class Looks(Reward):
         label, reads_prompt = "looks", False
 
-        def __call__(self, images, prompts):
+        def score(self, images, prompts):
             return images.mean((1, 2, 3))
 
     class Vae:

@@ -127,7 +127,7 @@ def test_image_reward_is_the_blip_of_transformers_and_its_head(reward_models, im
             x = x @ tensors[f"mlp.layers.{layer}.weight"].double().T + tensors[f"mlp.layers.{layer}.bias"].double()
     expected = (x[:, 0] - SCORE_MEAN) / SCORE_STD
     assert expected.std() > 0.05
-    torch.testing.assert_close(judge(images, PROMPTS), expected.float(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(judge.score(images, PROMPTS), expected.float(), rtol=1e-5, atol=1e-6)
     with torch.no_grad():
         exact = judge.patcher.model.double()(seen_pixels.double(), ids)
     torch.testing.assert_close(exact, expected, rtol=1e-12, atol=1e-12)
@@ -162,7 +162,7 @@ def test_clip_rewards_are_the_cosine_of_transformers(reward_models, images, name
     write_clip(model, path.parent, path.name, open_clip_layout(tensors) if layout == "open_clip" else tensors)
     expected = unit(explicit_cosines(model, images, PROMPTS, view), model.logit_scale.exp().item())
     assert expected.std() > 0.005
-    torch.testing.assert_close(catalog.load(name)(images, PROMPTS), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(catalog.load(name).score(images, PROMPTS), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_aesthetic_looks_at_the_image_alone(reward_models, images):
@@ -171,8 +171,8 @@ def test_aesthetic_looks_at_the_image_alone(reward_models, images):
     write_aesthetic_head(reward_models, width=64)
     judge = catalog.load("LAION aesthetic")
     assert not judge.reads_prompt
-    scores = judge(images, PROMPTS)
-    torch.testing.assert_close(scores, judge(images, [""]))
+    scores = judge.score(images, PROMPTS)
+    torch.testing.assert_close(scores, judge.score(images, [""]))
     with torch.no_grad():
         x = model.get_image_features(pixel_values=pixels.centre_crop(images, 28))
         x = getattr(x, "pooler_output", x)
@@ -199,8 +199,8 @@ def test_prompt_and_image_of_the_same_row_are_compared(reward_models):
         model.text_projection.weight.copy_((torch.linalg.pinv(pooled) @ targets).T)
     write_clip(model, reward_models / "PickScore")
     judge = catalog.load("PickScore")
-    right = judge(torch.stack([red, blue]), ["red", "blue"])
-    wrong = judge(torch.stack([red, blue]), ["blue", "red"])
+    right = judge.score(torch.stack([red, blue]), ["red", "blue"])
+    wrong = judge.score(torch.stack([red, blue]), ["blue", "red"])
     assert (right > wrong + 0.1).all()
 
 
@@ -210,20 +210,20 @@ def test_an_image_scores_the_same_alone_and_in_any_batch(reward_models, rows):
     judge = catalog.load("ImageReward")
     images = torch.rand(rows, 33, 47, 3, generator=torch.Generator().manual_seed(rows))
     prompts = [PROMPTS[row % 4] for row in range(rows)]
-    together = judge(images, prompts)
-    alone = torch.cat([judge(images[row : row + 1], [prompts[row]]) for row in range(rows)])
+    together = judge.score(images, prompts)
+    alone = torch.cat([judge.score(images[row : row + 1], [prompts[row]]) for row in range(rows)])
     assert together.shape == (rows,) and together.dtype == torch.float32
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
     order = torch.randperm(rows, generator=torch.Generator().manual_seed(1))
-    shuffled = judge(images[order], [prompts[row] for row in order])
+    shuffled = judge.score(images[order], [prompts[row] for row in order])
     torch.testing.assert_close(shuffled, together[order], rtol=1e-5, atol=1e-6)
 
 
 def test_one_prompt_serves_all_images(reward_models, images):
     write_image_reward(reward_models)
     judge = catalog.load("ImageReward")
-    torch.testing.assert_close(judge(images, ["a cat"]), judge(images, ["a cat"] * 4))
-    assert not torch.equal(judge(images, ["a cat"]), judge(images, ["a dog"]))
+    torch.testing.assert_close(judge.score(images, ["a cat"]), judge.score(images, ["a cat"] * 4))
+    assert not torch.equal(judge.score(images, ["a cat"]), judge.score(images, ["a dog"]))
 
 
 def test_a_score_is_that_of_the_file_that_save_image_writes(reward_models, images, tmp_path):
@@ -232,7 +232,7 @@ def test_a_score_is_that_of_the_file_that_save_image_writes(reward_models, image
     Image.fromarray(np.clip(255.0 * images[0].numpy(), 0, 255).astype(np.uint8)).save(tmp_path / "image.png")
     saved = torch.from_numpy(np.array(Image.open(tmp_path / "image.png")).astype(np.float32) / 255)[None]
     assert not torch.equal(saved, images[:1])
-    assert torch.equal(judge(saved, ["a cat"]), judge(images[:1], ["a cat"]))
+    assert torch.equal(judge.score(saved, ["a cat"]), judge.score(images[:1], ["a cat"]))
 
 
 def test_half_precision_images_and_an_alpha_channel_make_no_difference(reward_models, images):
@@ -240,8 +240,8 @@ def test_half_precision_images_and_an_alpha_channel_make_no_difference(reward_mo
     judge = catalog.load("ImageReward")
     eighths = (images * 8).round() / 8
     opaque = torch.cat([eighths, torch.rand(4, 40, 56, 1)], dim=-1)
-    assert torch.equal(judge(eighths.half(), PROMPTS), judge(eighths, PROMPTS))
-    assert torch.equal(judge(opaque, PROMPTS), judge(eighths, PROMPTS))
+    assert torch.equal(judge.score(eighths.half(), PROMPTS), judge.score(eighths, PROMPTS))
+    assert torch.equal(judge.score(opaque, PROMPTS), judge.score(eighths, PROMPTS))
 
 
 def test_weights_in_half_precision_stay_so_and_score_nearly_the_same(reward_models, images):
@@ -249,11 +249,11 @@ def test_weights_in_half_precision_stay_so_and_score_nearly_the_same(reward_mode
     full = catalog.load("ImageReward")
     path = reward_models / "ImageReward" / "ImageReward.safetensors"
     half = {name: tensor.half().clone() for name, tensor in full.patcher.model.state_dict().items()}
-    expected = full(images, PROMPTS)
+    expected = full.score(images, PROMPTS)
     write_tensors(half, path)
     judge = catalog.load("ImageReward")
     assert {tensor.dtype for tensor in judge.patcher.model.state_dict().values()} == {torch.float16}
-    torch.testing.assert_close(judge(images, PROMPTS), expected, rtol=0.05, atol=0.02)
+    torch.testing.assert_close(judge.score(images, PROMPTS), expected, rtol=0.05, atol=0.02)
 
 
 def test_comfyui_loads_and_unloads_the_reward_and_nothing_else_stays(reward_models, images):
@@ -261,10 +261,10 @@ def test_comfyui_loads_and_unloads_the_reward_and_nothing_else_stays(reward_mode
     judge = catalog.load("ImageReward")
     before = {name: tensor.clone() for name, tensor in judge.patcher.model.state_dict().items()}
     loaded = len(comfy.model_management.current_loaded_models)
-    first = judge(images, PROMPTS)
+    first = judge.score(images, PROMPTS)
     assert len(comfy.model_management.current_loaded_models) == loaded + 1
     comfy.model_management.unload_all_models()
-    assert torch.equal(judge(images, PROMPTS), first)
+    assert torch.equal(judge.score(images, PROMPTS), first)
     after = judge.patcher.model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not any(tensor.requires_grad for tensor in after.values())

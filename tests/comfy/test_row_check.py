@@ -1,4 +1,4 @@
-"""The net under joined calls tells rounding from rows that change each other, in every precision."""
+"""Check of joined calls: it tells rounding from rows that change each other, in every precision."""
 
 import pytest
 import torch

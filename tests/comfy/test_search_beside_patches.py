@@ -1,4 +1,4 @@
-"""Seeds searched on a MODEL with other nodes' code are what the stock KSampler gives, or the search says why not."""
+"""Searches on a MODEL with other nodes' code: exact as the stock KSampler, or an error that says why not."""
 
 import gc
 import types
@@ -21,11 +21,13 @@ from comfy_extras.nodes_tomesd import TomePatchModel
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
 from diffusion_probe.engine.seed_search.candidates import guider_candidate, ksampler_candidate
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
-from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.seed_search.search import SearchOptions, seed_search
 from diffusion_probe.engine.step_cache.config import StepCacheConfig
 from diffusion_probe.engine.step_cache.hook import apply_step_cache
 
 import nodes as comfy_nodes
+from support.compare import relative_error
+from support.probes import MeanOfX0
 
 SEEDS = [5, 6, 7]
 TOP = 0.98
@@ -50,7 +52,7 @@ class Bench:
         def policy(steps):
             return policy_named(ONE_CUT, steps, len(candidates), survivors, share=0.5)
 
-        return seed_search(model, candidates, probe, policy, survivors, **options)
+        return seed_search(model, candidates, probe, policy, survivors, SearchOptions(**options))
 
     def check(self, patched, probe, acts=True, **options):
         """Survivors are KSampler's, and the patch changes the image; the search's result."""
@@ -62,16 +64,10 @@ class Bench:
 
 
 @pytest.fixture
-def probe():
+def probe(monkeypatch):
     """A probe that reads x0 alone: other packs' caches skip evaluations of attention."""
-    return types.SimpleNamespace(
-        name="mean of x0", label="mean", needs=frozenset({"denoised"}), skilled=True, calibration=(),
-        score=lambda rows: torch.stack([row.denoised.mean() for row in rows]),
-    )  # fmt: skip
-
-
-def relative_error(result, expected):
-    return float((result - expected).norm() / expected.norm())
+    monkeypatch.setattr(MeanOfX0, "needs", frozenset({"denoised"}))
+    return MeanOfX0()
 
 
 @pytest.fixture
@@ -208,7 +204,7 @@ MEMORIES = [
 
 
 @pytest.mark.parametrize("memory", MEMORIES, ids=lambda memory: memory.__name__)
-def test_guidance_with_memory_remembers_each_candidate_apart(flux, probe, memory):
+def test_guidance_with_memory_remembers_each_candidate_separately(flux, probe, memory):
     post_cfg = memory()
     result = flux.check(lambda: patched(flux.model, post_cfg=post_cfg), probe)
     assert not any("of its own" in warning for warning in result.outcome.warnings), "it is outside of the model call"
@@ -254,7 +250,7 @@ def test_state_that_cannot_be_found_refuses_the_search_and_names_the_node(flux, 
         kept.average = given["denoised"] if is_first(given) else (kept.average + given["denoised"]) / 2
         return kept.average
 
-    with mock.patch.dict("sys.modules", modules), pytest.raises(ValueError, match="disturb each other: with “.*test_"):
+    with mock.patch.dict("sys.modules", modules), pytest.raises(ValueError, match='disturb each other: with ".*test_'):
         flux.search(patched(flux.model, post_cfg=post_cfg), probe)
     assert flux.model.model.current_patcher is None
 
@@ -316,12 +312,12 @@ def test_random_numbers_drawn_inside_of_the_model_are_each_candidates_own(probe,
     assert any("draws random numbers" in warning for warning in result.outcome.warnings) != rows["max_rows"]
 
 
-def test_rows_that_change_each_other_are_computed_alone_and_the_node_is_named(flux, probe):
+def test_rows_that_change_each_other_are_computed_singly_and_the_node_is_named(flux, probe):
     def coupled(executor, x, *args, **kwargs):
         return executor(x, *args, **kwargs) + 0.05 * x.mean(0, keepdim=True)
 
     result = flux.check(lambda: patched(flux.model, forward=coupled), probe)
-    assert any("computes rows of one call otherwise" in warning for warning in result.outcome.warnings)
+    assert any("computes rows of one call differently" in warning for warning in result.outcome.warnings)
     assert any("test_search_beside_patches" in warning for warning in result.outcome.warnings)
 
 
@@ -341,7 +337,7 @@ def test_a_patch_that_begins_later_is_compared_when_runs_go_on_after_a_look(flux
         return out + (0.05 * x.mean(0, keepdim=True) if float(timestep[0]) < 0.5 else 0)
 
     result = flux.check(lambda: patched(flux.model, forward=coupled), probe)
-    assert any("otherwise" in warning for warning in result.outcome.warnings)
+    assert any("differently from single rows" in warning for warning in result.outcome.warnings)
 
 
 def test_rows_spent_on_checks_are_reported_and_belong_to_no_candidate(flux, probe):
@@ -354,8 +350,8 @@ def test_rows_spent_on_checks_are_reported_and_belong_to_no_candidate(flux, prob
     outcome = flux.search(patched(flux.model, forward=count), probe).outcome
     assert sum(calls) == outcome.model_rows and outcome.check_rows > 0
     plain = flux.search(flux.model, probe).outcome
-    assert plain.check_rows == 0 and [fate.model_rows for fate in plain.fates] == [
-        fate.model_rows for fate in outcome.fates
+    assert plain.check_rows == 0 and [each.model_rows for each in plain.candidates] == [
+        each.model_rows for each in outcome.candidates
     ]
     assert max(calls) == 2 * len(SEEDS), "a log is no reason to compute candidates alone"
 
@@ -395,14 +391,14 @@ def test_a_cache_of_another_pack_keeps_to_each_candidate(flux, probe, rows):
     assert torch.equal(flux.alone(flux.model), plain), "a later KSampler is undisturbed"
 
 
-def test_a_method_replaced_while_searching_is_put_back_and_said(flux, probe):
+def test_a_method_replaced_while_searching_is_restored_and_reported(flux, probe):
     network, plain = flux.model.model.diffusion_model, flux.alone(flux.model)
     result = flux.search(block_cache(flux.model, replace_for_good=True), probe)
     assert "forward_orig" not in vars(network) and torch.equal(flux.alone(flux.model), plain)
     assert any("replaced forward_orig" in warning for warning in result.outcome.warnings)
 
 
-def test_a_blocks_method_replaced_by_an_interrupted_search_is_put_back(flux, probe):
+def test_a_blocks_method_replaced_by_an_interrupted_search_is_restored(flux, probe):
     block = flux.model.model.diffusion_model.double_blocks[0]
 
     def wrapper(apply_model, given):
@@ -483,6 +479,6 @@ def test_logs_and_counters_of_a_node_hold_what_all_runs_added(flux, probe):
         return given["denoised"]
 
     outcome = flux.search(patched(flux.model, post_cfg=post_cfg), probe).outcome
-    spent = sum(fate.evaluations for fate in outcome.fates)
+    spent = sum(each.evaluations for each in outcome.candidates)
     assert len(log) == counter["calls"] == spent + 2, "the rehearsal made two"
     assert kinds == {1}

@@ -1,4 +1,4 @@
-"""Whatever a workflow has between model and sampler: survivors equal the stock KSampler of their seed."""
+"""Survivors equal the stock KSampler of their seed, whatever a workflow has between model and sampler."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,9 +15,10 @@ from comfy.patcher_extension import WrappersMP
 from diffusion_probe.dev.random_models import SDXL_FIXED, SMALL_SDXL, random_conditioning, random_flux, random_sdxl
 from diffusion_probe.engine.seed_search.candidates import guider_candidate, ksampler_candidate
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
-from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.seed_search.search import SearchOptions, seed_search
 
 import nodes as comfy_nodes
+from support.compare import relative_error
 
 SEEDS = [5, 6, 7]
 
@@ -60,11 +61,9 @@ def one_cut(candidates, survivors):
 
 @torch.inference_mode()
 def searched(model, candidates, probe, survivors=2, **options):
-    return seed_search(model, candidates, probe, one_cut(len(candidates), survivors), survivors, **options)
-
-
-def relative_error(result, expected):
-    return float((result - expected).norm() / expected.norm())
+    return seed_search(
+        model, candidates, probe, one_cut(len(candidates), survivors), survivors, SearchOptions(**options)
+    )
 
 
 def check(workflow, probe, same_calls=True):

@@ -1,4 +1,4 @@
-"""A search on a small random FLUX: what it spends, what it reports, and what happens when things go wrong."""
+"""Searches on a small random FLUX: their costs, reports and errors."""
 
 import json
 import math
@@ -14,13 +14,14 @@ import torch
 from comfy.nested_tensor import NestedTensor
 from comfy.patcher_extension import WrappersMP
 from diffusion_probe.dev.random_models import random_conditioning, random_flux
+from diffusion_probe.engine.core.probe import Probe
 from diffusion_probe.engine.runs.loaded import loaded_again
 from diffusion_probe.engine.runs.seeds import use_seeds
 from diffusion_probe.engine.seed_search.candidates import Candidate, ksampler_candidate
 from diffusion_probe.engine.seed_search.outcome import outcome_report, outcome_text
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, POLICIES, policy_named
-from diffusion_probe.engine.seed_search.result import candidate_pictures
-from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.seed_search.result import FinalReward, candidate_pictures
+from diffusion_probe.engine.seed_search.search import SearchOptions, seed_search
 from diffusion_probe.probe_models.preview import PreviewReward
 
 import nodes as comfy_nodes
@@ -51,7 +52,9 @@ def policy(count, survivors=1, name=ONE_CUT, share=0.5, **options):
 
 @torch.inference_mode()
 def run(model, found, probe, survivors=1, chosen=None, **options):
-    return seed_search(model, found, probe, chosen or policy(len(found), survivors), survivors, **options)
+    return seed_search(
+        model, found, probe, chosen or policy(len(found), survivors), survivors, SearchOptions(**options)
+    )
 
 
 @torch.inference_mode()
@@ -65,13 +68,13 @@ def same(latent, expected):
 
 
 def failures(result):
-    return {fate.seed: fate.failure for fate in result.outcome.fates if fate.failure}
+    return {each.seed: each.failure for each in result.outcome.candidates if each.failure}
 
 
 def test_one_cut_costs_what_is_promised_and_keeps_the_best(model, probe):
     result = run(model, candidates(5), probe, survivors=2)
     assert result.outcome.model_rows == 2 * (5 * 3 + 2 * 3)
-    scores = [fate.scores[0][1] for fate in result.outcome.fates]
+    scores = [each.scores[0][1] for each in result.outcome.candidates]
     assert [scores[row] for row in result.survivors] == sorted(scores, reverse=True)[:2]
     assert all(same(latent[None], alone(model, row)) for latent, row in zip(result.latents, result.survivors))
     found = result.outcome.scores()
@@ -108,7 +111,7 @@ def test_one_candidate_is_a_plain_run(model, probe):
 
 def test_more_survivors_than_candidates_finishes_all_and_orders_them(model, probe):
     result = run(model, candidates(3), probe, survivors=7)
-    scores = [result.outcome.fates[row].scores[-1][1] for row in result.survivors]
+    scores = [result.outcome.candidates[row].scores[-1][1] for row in result.survivors]
     assert len(scores) == 3 and scores == sorted(scores, reverse=True)
 
 
@@ -137,28 +140,28 @@ def test_wordings_of_other_lengths_are_searched_together(model, probe):
     assert "seed 1 of prompt 2" in outcome_text(result.outcome)
 
 
-def test_a_judge_orders_the_finished(model, probe):
+def test_a_final_reward_orders_the_finished(model, probe):
     plain = run(model, candidates(4), probe, survivors=3)
-    judged = run(
-        model, candidates(4), probe, 2, policy(4, 3), judge=lambda rows: -torch.stack([r.denoised.mean() for r in rows])
-    )
+    darkness = FinalReward(lambda rows: -torch.stack([row.denoised.mean() for row in rows]))
+    ordered = run(model, candidates(4), probe, 2, policy(4, 3), final_reward=darkness)
     means = {row: float(latent.mean()) for latent, row in zip(plain.latents, plain.survivors, strict=True)}
-    assert judged.survivors == sorted(means, key=means.get)[:2]
-    assert "judged" in outcome_text(judged.outcome)
+    assert ordered.survivors == sorted(means, key=means.get)[:2]
+    assert ", reward " in outcome_text(ordered.outcome)
 
 
 def test_kept_scores_are_of_the_survivors_in_the_order_of_their_latents(model, probe):
     result = run(model, candidates(4), probe, survivors=2)
     kept = result.outcome.kept_scores()
     assert [name.seed for name in kept.seeds] == result.survivors and kept.label == "mean"
-    assert list(kept.values) == [result.outcome.fates[row].scores[-1][1] for row in result.survivors]
-    judged = run(model, candidates(4), probe, 2, policy(4, 3), judge=lambda rows: -means(rows), judge_label="darkness")
-    kept = judged.outcome.kept_scores()
-    assert torch.allclose(torch.tensor(kept.values), -judged.latents.mean((1, 2, 3)), atol=1e-5)
-    assert kept.label == "darkness" and [name.seed for name in kept.seeds] == judged.survivors
-    ends = dict(zip((name.seed for name in judged.outcome.scores().seeds), judged.outcome.scores().dropped_at))
+    assert list(kept.values) == [result.outcome.candidates[row].scores[-1][1] for row in result.survivors]
+    darkness = FinalReward(lambda rows: -means(rows), "darkness")
+    ordered = run(model, candidates(4), probe, 2, policy(4, 3), final_reward=darkness)
+    kept = ordered.outcome.kept_scores()
+    assert torch.allclose(torch.tensor(kept.values), -ordered.latents.mean((1, 2, 3)), atol=1e-5)
+    assert kept.label == "darkness" and [name.seed for name in kept.seeds] == ordered.survivors
+    ends = dict(zip((name.seed for name in ordered.outcome.scores().seeds), ordered.outcome.scores().dropped_at))
     assert sorted(map(str, ends.values())) == ["None", "None", "step 3", "the end"]  # one was finished in vain
-    assert "finished, not kept" in outcome_text(judged.outcome)
+    assert "finished, not kept" in outcome_text(ordered.outcome)
 
 
 def means(rows):
@@ -170,11 +173,11 @@ def test_survivors_without_a_score_are_named_all_the_same(model, probe):
     assert [name.seed for name in kept.seeds] == [0, 1] and all(map(math.isnan, kept.values))
 
 
-def test_pictures_are_what_the_probe_judged_best_first(model):
+def test_pictures_are_what_the_probe_decoded_best_first(model, reward_of):
     def decode(latents):
         return latents[:, :3].movedim(1, -1).sigmoid()
 
-    brightness = PreviewReward(decode, lambda images, prompts: images.mean((1, 2, 3)), "a lamp")
+    brightness = PreviewReward(decode, reward_of(lambda images, prompts: images.mean((1, 2, 3))), "a lamp")
     result = run(model, candidates(4), brightness)
     pictures = candidate_pictures(model, result)
     means = pictures.mean((1, 2, 3)).tolist()
@@ -185,7 +188,7 @@ def test_a_probe_without_pictures_shows_latent_previews(model, probe):
     assert len(candidate_pictures(model, run(model, candidates(3), probe))) == 3
 
 
-def test_candidates_that_all_fail_at_their_start_are_one_message_and_leave_the_model_clean(model, probe):
+def test_candidates_that_all_fail_at_their_start_are_one_message_on_a_clean_model(model, probe):
     def sample(model, callback):
         raise RuntimeError("the conditioning is of another model")
 
@@ -256,7 +259,7 @@ def test_out_of_memory_makes_calls_smaller_and_warns(model, probe):
     result = run(small, candidates(8), probe)
     assert not failures(result) and same(result.latents, alone(model, result.survivors[0]))
     assert sum(rows > 5 for rows in seen) <= 2  # it doesn't run into it again
-    assert sum(fate.model_rows for fate in result.outcome.fates) == 2 * (8 * 3 + 3)
+    assert sum(each.model_rows for each in result.outcome.candidates) == 2 * (8 * 3 + 3)
     assert any("Out of memory at 16 rows" in warning for warning in result.outcome.warnings)
     assert "Out of memory" in outcome_text(result.outcome)
 
@@ -333,7 +336,7 @@ class Interrupted:
             raise comfy.model_management.InterruptProcessingException()
 
 
-@pytest.mark.parametrize("stage", ["first call", "before the moment", "at the score", "after it", "at the judge"])
+@pytest.mark.parametrize("stage", ["first call", "before the moment", "at the score", "after it", "at the reward"])
 def test_an_interrupt_at_any_stage_stops_everything_and_leaves_the_model_clean(model, probe, stage, monkeypatch):
     started, ended = [], []
 
@@ -345,7 +348,7 @@ def test_an_interrupt_at_any_stage_stops_everything_and_leaves_the_model_clean(m
             ended.append(sys.exc_info()[0])
 
     watched = with_wrapper(model, WrappersMP.OUTER_SAMPLE, outer)
-    judge = None
+    reward = None
     if stage in ("first call", "before the moment", "after it"):
         stop = Interrupted({"first call": 0, "before the moment": 2, "after it": 4}[stage])
         monkeypatch.setattr(comfy.model_management, "throw_exception_if_processing_interrupted", stop)
@@ -353,9 +356,9 @@ def test_an_interrupt_at_any_stage_stops_everything_and_leaves_the_model_clean(m
     elif stage == "at the score":
         monkeypatch.setattr(type(probe), "score", Interrupted(0))
     else:
-        judge = Interrupted(0)
+        reward = FinalReward(Interrupted(0))
     with pytest.raises(comfy.model_management.InterruptProcessingException):
-        run(watched, candidates(3), probe, judge=judge)
+        run(watched, candidates(3), probe, final_reward=reward)
     monkeypatch.undo()
     assert len(ended) == len(started) >= 1  # every run was unwound, the rehearsal's too
     assert model.model.current_patcher is None
@@ -389,7 +392,7 @@ def test_a_policy_that_sends_candidates_backwards_is_refused(model, probe):
         run(model, candidates(2), probe, chosen=lambda steps: Backwards())
 
 
-class ByMean:
+class ByMean(Probe):
     """Scores x0, and does something before."""
 
     name, label, needs, skilled, calibration = "by mean", "mean", frozenset({"denoised"}), True, ()
@@ -422,7 +425,7 @@ def test_control_nets_are_loaded_again_too(monkeypatch):
 
 
 def test_a_model_from_seed_batch_is_refused(model, probe):
-    with pytest.raises(ValueError, match="Connect the MODEL from before Seed Batch"):
+    with pytest.raises(ValueError, match="Connect the MODEL from before the seeds"):
         run(use_seeds(model, [1, 2, 3]), candidates(3), probe)
 
 
@@ -463,10 +466,10 @@ def test_an_evaluation_that_a_cache_skipped_is_the_reason(model):
         run(lazy, candidates(3), ByMean())
 
 
-def test_a_run_that_a_cache_takes_past_its_moments_is_finished_and_says_that_it_has_no_score(model):
+def test_a_run_whose_moments_a_cache_skipped_is_finished_and_said_to_have_no_score(model):
     lazy = with_wrapper(model, WrappersMP.PREDICT_NOISE, skipping(1, STEPS))
     result = run(lazy, candidates(3), ByMean())
-    assert result.survivors == [0] and "not scored at step 3" in result.outcome.fates[0].remark
+    assert result.survivors == [0] and "not scored at step 3" in result.outcome.candidates[0].remark
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -476,13 +479,13 @@ def test_a_score_that_is_nan_drops_its_candidate_and_says_so(model, name):
             return torch.tensor([float("nan") if len(rows) > 1 else 1.0] + [1.0] * (len(rows) - 1))
 
     result = run(model, candidates(4), Nan(), chosen=policy(4, 1, name, budget=4 * STEPS))
-    remarks = [fate.remark for fate in result.outcome.fates if fate.remark]
+    remarks = [each.remark for each in result.outcome.candidates if each.remark]
     assert remarks and all("its score is nan" in remark for remark in remarks)
     assert json.dumps(outcome_report(result.outcome), allow_nan=False)
     assert "not scored at step" in outcome_text(result.outcome)
 
 
-def test_one_preview_that_cant_be_decoded_leaves_the_others_their_scores(model):
+def test_one_preview_that_cant_be_decoded_leaves_the_others_their_scores(model, reward_of):
     worst = float("-inf")
 
     def decode(latents):
@@ -490,27 +493,27 @@ def test_one_preview_that_cant_be_decoded_leaves_the_others_their_scores(model):
         images[(latents - worst).abs().amax((1, 2, 3)) == 0] = float("nan")
         return images
 
-    brightness = PreviewReward(decode, lambda images, prompts: images.mean((1, 2, 3)), "a lamp")
+    brightness = PreviewReward(decode, reward_of(lambda images, prompts: images.mean((1, 2, 3))), "a lamp")
     plain = run(model, candidates(4), brightness)
-    worst = plain.seen[2].denoised
+    worst = plain.features[2].denoised
     result = run(model, candidates(4), brightness, survivors=4)
-    assert sorted(result.survivors) == [0, 1, 3] and "NaN" in result.outcome.fates[2].remark
+    assert sorted(result.survivors) == [0, 1, 3] and "NaN" in result.outcome.candidates[2].remark
     assert len(candidate_pictures(model, result)) == 3
 
 
-def test_finished_images_are_kept_whatever_the_judge_does(model, probe):
+def test_finished_images_are_kept_whatever_the_reward_model_does(model, probe):
     plain = run(model, candidates(3), probe, survivors=3)
     bad = plain.survivors[0]
     (latent,) = plain.latents[:1]
 
-    def judge(rows):
+    def score(rows):
         if any(same(row.denoised, latent) for row in rows):
             raise RuntimeError("the reward model is broken")
         return means(rows)
 
-    result = run(model, candidates(3), probe, 3, judge=judge)
+    result = run(model, candidates(3), probe, 3, final_reward=FinalReward(score))
     assert sorted(result.survivors) == [0, 1, 2] and result.survivors[-1] == bad
-    assert result.outcome.fates[bad].remark == "not judged: the reward model is broken"
+    assert result.outcome.candidates[bad].remark == "no reward: the reward model is broken"
     assert math.isnan(result.outcome.kept_scores().values[-1])
 
 

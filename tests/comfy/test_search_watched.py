@@ -1,15 +1,15 @@
-"""A search that somebody watches and steers, on a small random FLUX."""
+"""Watchers of a search: the order of its events, and what marks do, on a small random FLUX."""
 
 from types import SimpleNamespace
 
 import pytest
 import torch
 from diffusion_probe.dev.random_models import random_conditioning, random_flux
-from diffusion_probe.engine.board import place
+from diffusion_probe.engine.board import address
 from diffusion_probe.engine.core.marks import NO_MARKS
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
 from diffusion_probe.engine.seed_search.policies.by_name import POLICIES, policy_named
-from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.seed_search.search import SearchOptions, seed_search
 
 import nodes as comfy_nodes
 
@@ -23,24 +23,24 @@ def model():
 
 
 class Watching:
-    """Takes down what it is told; ``on_hold`` may mark."""
+    """A watcher that keeps the events in their order; ``mark`` may mark at the last cut."""
 
-    def __init__(self, on_hold=lambda watching: None):
-        self.marks, self.on_hold = NO_MARKS, on_hold
-        self.told, self.scores = [], {}
+    def __init__(self, mark=lambda watching: None):
+        self.marks, self.mark = NO_MARKS, mark
+        self.events, self.scores = [], {}
 
-    def looked(self, moment, seen, pictures, scores):
-        assert all(features.denoised is not None for features in seen.values())
-        self.scores |= scores
-        self.told.append(("looked", moment, sorted(seen)))
+    def on_scores(self, state, numbers):
+        seen = [state.candidates[number] for number in numbers]
+        assert all(each.features.denoised is not None for each in seen)
+        self.scores |= {number: each.last_score[1] for number, each in zip(numbers, seen) if each.last_score}
+        self.events.append(("scores", sorted(numbers)))
 
-    def decided(self, goals, state):
-        self.told.append(("decided", dict(goals)))
+    def on_goals(self, state, goals):
+        self.events.append(("goals", dict(goals)))
 
-    def hold(self, goals, state):
-        before = dict(goals())
-        self.told.append(("hold", before))
-        self.on_hold(self)
+    def on_last_cut(self, state, goals):
+        self.events.append(("last cut", dict(goals())))
+        self.mark(self)
         self.after = dict(goals())
 
 
@@ -51,7 +51,7 @@ def search(model, probe, watcher, name="one cut", count=4, survivors=1, positive
         for seed in range(count)
     ]
     policy = lambda steps: policy_named(name, steps, count, survivors, 4 * STEPS, target=1e9, share=0.5)  # noqa: E731
-    return seed_search(model, found, probe, policy, survivors, watcher=watcher)
+    return seed_search(model, found, probe, policy, survivors, SearchOptions(watcher=watcher))
 
 
 @torch.inference_mode()
@@ -65,22 +65,22 @@ def worst(watching):
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_it_is_held_once_after_the_last_cut_and_told_every_look_before(model, probe, name):
+def test_the_last_cut_comes_once_and_after_all_scores_before_it(model, probe, name):
     watching = Watching()
     result = search(model, probe, watching, name)
-    kinds = [event[0] for event in watching.told]
-    assert kinds.count("hold") == 1 and kinds.index("looked") < kinds.index("hold")
+    kinds = [event[0] for event in watching.events]
+    assert kinds.count("last cut") == 1 and kinds.index("scores") < kinds.index("last cut")
     assert set(watching.after) >= set(result.survivors) or name == "sequential"
     assert set(watching.after.values()) == {STEPS}
-    looks = {row for event in watching.told if event[0] == "looked" for row in event[2]}
-    assert looks == {row for row, fate in enumerate(result.outcome.fates) if fate.scores}
+    scored = {row for kind, rows in watching.events if kind == "scores" for row in rows}
+    assert scored == {row for row, each in enumerate(result.outcome.candidates) if each.scores}
 
 
 def test_who_is_pinned_while_it_is_held_is_finished_as_ksampler_would(model, probe):
     watching = Watching(lambda it: setattr(it, "marks", it.marks.pin(worst(it))))
     result = search(model, probe, watching)
     (survivor,) = result.survivors
-    assert survivor == worst(watching) and result.outcome.fates[survivor].mark == "pinned"
+    assert survivor == worst(watching) and result.outcome.candidates[survivor].mark == "pinned"
     expected = alone(model, survivor)
     assert float((result.latents - expected).norm() / expected.norm()) < 1e-5
     assert result.outcome.model_rows == 2 * (4 * 3 + 3)  # nobody else was finished
@@ -90,10 +90,10 @@ def test_the_next_best_is_finished_for_a_discarded_one(model, probe):
     watching = Watching(lambda it: setattr(it, "marks", it.marks.discard(max(it.scores, key=it.scores.get))))
     result = search(model, probe, watching)
     ranked = sorted(watching.scores, key=watching.scores.get, reverse=True)
-    assert result.survivors == [ranked[1]] and not result.outcome.fates[ranked[0]].finished
+    assert result.survivors == [ranked[1]] and not result.outcome.candidates[ranked[0]].finished
 
 
-def test_a_search_whose_every_candidate_is_discarded_says_so_and_leaves_the_model_clean(model, probe):
+def test_a_search_with_every_candidate_discarded_says_so_and_leaves_a_clean_model(model, probe):
     def discard_all(it):
         for row in range(4):
             it.marks = it.marks.discard(row)
@@ -105,8 +105,8 @@ def test_a_search_whose_every_candidate_is_discarded_says_so_and_leaves_the_mode
 
 def test_that_one_was_discarded_does_not_hide_why_the_others_failed(model, probe):
     class Discarding(Watching):
-        def looked(self, *told):
-            super().looked(*told)
+        def on_scores(self, *event):
+            super().on_scores(*event)
             self.marks = self.marks.discard(0)
 
     def broken_but_one(seed):
@@ -125,7 +125,7 @@ def test_a_prompt_that_was_queued_without_its_workflow_has_a_board(extra, monkey
         prompt_queue=SimpleNamespace(get_current_queue_volatile=lambda: ([(0, "p", {}, extra, [])], [])),
     )
     shown = SimpleNamespace(dynprompt=SimpleNamespace(get_display_node_id=lambda node: node))
-    monkeypatch.setattr(place, "server", lambda: running)
-    monkeypatch.setattr(place, "get_executing_context", lambda: SimpleNamespace(prompt_id="p", node_id="7"))
-    monkeypatch.setattr(place, "get_progress_state", lambda: shown)
-    assert place.running_place() == ("p", "7", "7", "", "me")
+    monkeypatch.setattr(address, "server", lambda: running)
+    monkeypatch.setattr(address, "get_executing_context", lambda: SimpleNamespace(prompt_id="p", node_id="7"))
+    monkeypatch.setattr(address, "get_progress_state", lambda: shown)
+    assert address.running_address() == ("p", "7", "7", "", "me")

@@ -7,7 +7,8 @@ import pytest
 import torch
 from comfy_extras.nodes_custom_sampler import BasicGuider, RandomNoise, SamplerCustomAdvanced
 from diffusion_probe.dev.random_models import random_conditioning, random_flux
-from diffusion_probe.engine.capture.capture import attach_probe, score_latent
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import score_latent
 from diffusion_probe.engine.core.scores import SeedName
 from diffusion_probe.engine.core.seed_list import LARGEST_SEED, MOST_SEEDS
 from diffusion_probe.engine.runs.keys import RECORDING
@@ -17,7 +18,7 @@ from diffusion_probe.engine.runs.seeds import BatchSeed, batch_noise, use_seeds
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
 from diffusion_probe.engine.seed_search.outcome import outcome_text
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
-from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.seed_search.search import seed_search
 from diffusion_probe.engine.selection.naming import row_labels
 from diffusion_probe.engine.selection.pruning import PruneRule
 

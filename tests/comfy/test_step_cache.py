@@ -13,13 +13,14 @@ from comfy.patcher_extension import WrappersMP
 from comfy_api.torch_helpers import set_torch_compile_wrapper
 from comfy_extras.nodes_easycache import EasyCacheNode
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
-from diffusion_probe.engine.capture.capture import attach_probe, captured, score_latent
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import captured, score_latent
 from diffusion_probe.engine.runs.keys import STEP_CACHE
 from diffusion_probe.engine.runs.model_wrappers import ModelCall
 from diffusion_probe.engine.seed_search.candidates import Candidate
 from diffusion_probe.engine.seed_search.hub.hub import Hub
 from diffusion_probe.engine.seed_search.policies.schedules import Cuts
-from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.seed_search.search import seed_search
 from diffusion_probe.engine.selection.pruning import PruneRule
 from diffusion_probe.engine.step_cache import hook
 from diffusion_probe.engine.step_cache.blocks import JOB
@@ -28,9 +29,8 @@ from diffusion_probe.engine.step_cache.hook import apply_step_cache
 from diffusion_probe.engine.step_cache.state import CacheRun
 from diffusion_probe.nodes.cache import TCPadeCache
 
-from benchmarks import candidates
-from benchmarks.peers import PUBLISHED, EvaluationCounter, unbounded
-from benchmarks.step_cache import Bench, relative
+from support.compare import relative_error
+from support.counting import EvaluationCounter
 
 STEPS = 12
 COMPUTED = [0, 1, 2, 3, 4, 5, 7, 9, 11]
@@ -48,10 +48,6 @@ def small():
 def log(caplog):
     caplog.set_level(logging.INFO)
     return lambda: [r.getMessage() for r in caplog.records if r.getMessage().startswith("TC-Padé Cache")]
-
-
-def relative_error(result, expected):
-    return float((result - expected).norm() / expected.norm())
 
 
 def options_of(model):
@@ -190,13 +186,13 @@ def test_every_sampler_runs_with_the_cache_and_rough_ones_reuse(small, ksampler,
 def test_a_sampler_that_judges_its_steps_gets_every_evaluation_computed(log):
     sampler, sigmas = comfy.samplers.sampler_object("dpm_adaptive"), torch.linspace(1, 0, 21)
     passed_on = hook.StepCache(StepCacheConfig())(lambda *args: args, "noise", "latent", sampler, sigmas)
-    assert passed_on == ("noise", "latent", sampler, sigmas) and "judges its steps" in log()[0]
+    assert passed_on == ("noise", "latent", sampler, sigmas) and "chooses its steps" in log()[0]
 
 
 # -- beside others on the same MODEL --------------------------------------------------------------------
 
 
-def test_another_packs_wrapper_is_called_for_computed_evaluations_only_and_its_change_is_kept(small, ksampler):
+def test_another_packs_wrapper_changes_computed_evaluations_only(small, ksampler):
     calls = []
 
     def brighter(executor, *args, **kwargs):
@@ -258,9 +254,7 @@ def test_runs_of_a_hub_have_anchors_of_their_own_and_predicted_steps_cost_no_row
 
 @pytest.mark.parametrize("space", ["output", "blocks"])
 @pytest.mark.parametrize("cuts", [Cuts(3, (6,), (1,)), Cuts(3, (5, 8), (2, 1))], ids=["one cut", "two cuts"])
-def test_candidates_of_a_search_are_computed_until_their_last_look_and_predicted_only_afterwards(
-    small, ksampler, probe, space, cuts
-):
+def test_candidates_of_a_search_are_predicted_only_after_their_last_look(small, ksampler, probe, space, cuts):
     """Alone, the cache would predict from the fifth evaluation on."""
     seeds, last = (3, 4, 5), cuts.at[-1]
     calls = []
@@ -277,22 +271,22 @@ def test_candidates_of_a_search_are_computed_until_their_last_look_and_predicted
     model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "count", count)
     result = seed_search(model, [candidate(seed) for seed in seeds], probe, lambda steps: cuts)
     exact = attach_probe(small, probe, ", ".join(f"step {step}" for step in cuts.at))
-    for seed, seen, fate in zip(seeds, result.seen, result.outcome.fates, strict=True):
+    for seed, seen, ended in zip(seeds, result.features, result.outcome.candidates, strict=True):
         latent = {"samples": ksampler(exact, rows=1, seed=seed)}
-        for step, score in fate.scores:
+        for step, score in ended.scores:
             (row,) = captured(exact, latent, f"step {step}")
             assert score == pytest.approx(float(probe.score([row])[0]), rel=1e-5)
-        (row,) = captured(exact, latent, f"step {fate.scores[-1][0]}")
+        (row,) = captured(exact, latent, f"step {ended.scores[-1][0]}")
         assert relative_error(seen.denoised, row.denoised) < 1e-5
     (survivor,) = result.survivors
     later = apply_step_cache(small, StepCacheConfig(interval=3, space=space, start=last / STEPS))
     assert relative_error(result.latents, ksampler(later, rows=1, seed=seeds[survivor])) < 1e-5
     if space == "output":
-        dropped = [fate.model_rows for row, fate in enumerate(result.outcome.fates) if row != survivor]
+        dropped = [each.model_rows for row, each in enumerate(result.outcome.candidates) if row != survivor]
         assert sorted(dropped) == sorted(2 * goal for goal in (cuts.at[0], last))
         counter = EvaluationCounter()
         ksampler(counter.on(later), rows=1)
-        assert result.outcome.fates[survivor].model_rows == 2 * counter.computed < 2 * STEPS
+        assert result.outcome.candidates[survivor].model_rows == 2 * counter.computed < 2 * STEPS
         assert sum(calls) == result.outcome.model_rows
 
 
@@ -335,7 +329,7 @@ def test_an_entry_that_guidance_runs_twice_is_predicted_twice(small, ksampler, l
     assert relative_error(ksampler(reuse), full) < 0.2
 
 
-def test_a_compiled_model_gives_what_it_gives_uncompiled_also_if_blocks_are_asked_for(small, ksampler, log):
+def test_a_compiled_model_gives_what_it_gives_uncompiled_with_space_blocks_too(small, ksampler, log):
     compiled = small.clone()
     set_torch_compile_wrapper(compiled, backend="eager")
     result = ksampler(apply_step_cache(compiled, StepCacheConfig(interval=2, space="blocks")), rows=1)
@@ -431,7 +425,7 @@ def test_another_packs_block_replacement_stays_in_place(small, ksampler):
 
 
 def test_block_space_is_for_flux_only_and_one_cache_is_enough(small):
-    with pytest.raises(ValueError, match='is a SDXL.*Take "output"'):
+    with pytest.raises(ValueError, match='is a SDXL.*Choose "output"'):
         apply_step_cache(random_sdxl(), StepCacheConfig(space="blocks"))
     with pytest.raises(ValueError, match="already"):
         apply_step_cache(apply_step_cache(small, StepCacheConfig()), StepCacheConfig())
@@ -453,20 +447,3 @@ def test_the_node_follows_its_preset_and_names_itself_in_errors(small, ksampler,
         node(small, start=0.9, end=0.3)
     with pytest.raises(ValueError, match="^TC-Padé Cache: This MODEL has a"):
         node(node(small).args[0])
-
-
-@pytest.mark.long
-def test_on_the_trained_testbed_pade_beats_reuse_and_the_published_formula_does_not():
-    """Median over training prompts: single images may tip over to another composition."""
-    testbed = candidates.Testbed.load("flux")
-    bench = Bench(testbed, testbed.prompts(6, 3, "train"), range(50, 56))
-    full = bench.sample(testbed.model, 20).latents
-    error = {
-        name: float(relative(bench.sample(apply_step_cache(testbed.model, config), 20).latents, full, 0).median())
-        for name, config in {
-            "reuse": StepCacheConfig(predictor="reuse"),
-            "pade11": StepCacheConfig(),
-            "published": unbounded(PUBLISHED, 3),
-        }.items()
-    }
-    assert error["pade11"] < 0.7 * error["reuse"] and error["published"] > error["reuse"], error

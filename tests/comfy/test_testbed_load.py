@@ -9,7 +9,8 @@ import pytest
 import torch
 from comfy_extras.nodes_clip_sdxl import CLIPTextEncodeSDXL
 from diffusion_probe.dev.testbed_training.train import FAMILIES
-from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.read import captured
 from diffusion_probe.nodes.testbed import LoadTestbedModel
 from diffusion_probe.probe_models.focus import AttentionFocus
 from diffusion_probe.probe_models.preview import PreviewReward
@@ -165,7 +166,7 @@ def test_the_trained_sdxl_obeys_words_that_its_noise_knows_nothing_of(sdxl):
     colours = list(scenes.COLOURS)
     prompts = [f"a large {colour} square" for colour in colours for _ in range(2)]
     images = sample.sample_images(*sdxl, prompts, [1, 2] * len(colours), steps=12)
-    right = [parts.presence and parts.colour for parts in scorer.score_parts(images, prompts)]
+    right = [parts.presence and parts.colour for parts in scorer.criteria_of(images, prompts)]
     assert sum(right) >= 9  # of 12
 
 

@@ -8,7 +8,7 @@ from diffusion_probe.dev.testbed_training import autoencoder, train
 from diffusion_probe.dev.testbed_training.autograd import differentiable
 from diffusion_probe.dev.testbed_training.text_training import TextEncoder
 from diffusion_probe.testbed import flux, sdxl, text
-from diffusion_probe.training.fitting.stage import Stage, generator_for
+from diffusion_probe.training.fitting.stage import Plan, Stage, generator_for
 
 PROMPTS = ["a small red circle above a large blue square", "a green cross", ""]
 
@@ -140,7 +140,7 @@ def test_the_text_encoder_of_training_equals_stock_clip(side):
 
 
 @pytest.mark.parametrize("side", [text.FLUX_TEXT, text.SDXL_TEXT], ids=["flux", "sdxl"])
-def test_only_used_rows_of_the_token_tables_are_shipped_and_others_take_the_unknown_one(side):
+def test_only_used_rows_of_token_tables_are_shipped_and_others_take_the_unknown_one(side):
     tensors, metadata = TextEncoder(side).export()
     ids, unknown = tensors["token_ids"].tolist(), int(metadata["unknown_row"])
     clip = text.build_clip(tensors, metadata)
@@ -168,7 +168,7 @@ def _stage(path, steps=6, matrix_rate=0.0, **settings):
         convolution, linear = module["blocks"]
         return linear(convolution(images)).square().mean()
 
-    return Stage(path, module, loss_of, steps, 0.1, settings, average=0.5, matrix_rate=matrix_rate)
+    return Stage(path, module, loss_of, Plan(steps, 0.1, matrix_rate, average=0.5), settings)
 
 
 @pytest.mark.parametrize("matrix_rate", [0.0, 0.1])
@@ -191,7 +191,7 @@ def test_muon_moves_a_convolution_as_it_moves_the_same_weights_as_a_matrix(tmp_p
         module = torch.nn.ModuleDict({"blocks": torch.nn.ModuleList([layer])})
         inputs = torch.randn(5, 8, generator=generator_for(0, 1)).view(5, *layer.weight.shape[1:])
         path = tmp_path / f"{len(after)}.safetensors"
-        Stage(path, module, lambda _: layer(inputs).square().mean(), 3, 0.1, {}, matrix_rate=0.1).run()  # noqa: B023
+        Stage(path, module, lambda _: layer(inputs).square().mean(), Plan(3, 0.1, 0.1), {}).run()  # noqa: B023
         after.append(layer.weight.detach().view(3, 8))
     assert torch.allclose(*after, atol=1e-5) and not torch.allclose(after[0], weight, atol=1e-3)
 

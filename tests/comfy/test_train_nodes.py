@@ -9,15 +9,15 @@ import folder_paths
 import numpy as np
 import pytest
 import torch
+from diffusion_probe.engine.core.files import locked
 from diffusion_probe.nodes import probe_folder, train
 from diffusion_probe.nodes.evaluate import EvaluateProbe
 from diffusion_probe.nodes.probe_folder import FOLDER, new_probe_path, probe_names, probe_path
 from diffusion_probe.nodes.probes import AttentionFocusProbe, LoadProbe
 from diffusion_probe.nodes.train import TrainProbe
-from diffusion_probe.training.fitting.choices import recipe_for
-from diffusion_probe.training.fitting.probe_training import only_one
+from diffusion_probe.training.fitting.recipe import recipe_for
 
-SMALL = {"width": 16, "seeing": 1, "layers": 1}
+from support.networks import SMALL
 
 
 @pytest.fixture
@@ -29,7 +29,8 @@ def probes(tmp_path, monkeypatch):
     monkeypatch.setitem(folder_paths.folder_names_and_paths, FOLDER, ([str(folder)], extensions))
     for name in ("output", "temp"):
         monkeypatch.setattr(folder_paths, f"get_{name}_directory", lambda name=name: str(tmp_path / name))
-    monkeypatch.setattr(train, "recipe_for", lambda *given, **more: recipe_for(*given, network=SMALL, **more))
+    quick = {"network": SMALL["joint"], "prompts": 4}
+    monkeypatch.setattr(train, "recipe_for", lambda *given, **more: recipe_for(*given, **quick, **more))
     return folder
 
 
@@ -105,7 +106,7 @@ def test_an_interrupt_keeps_the_best_so_far_says_so_and_the_same_again_goes_on(
     assert trained(steps=5).result[0].name == "my-probe"
     assert shown[0][0] == 4  # three were done
     left = sorted(path.name for path in probes.iterdir())
-    assert left == [".my-probe.training", "my-probe.png", "my-probe.safetensors"]
+    assert left == [".my-probe.safetensors.lock", "my-probe.png", "my-probe.safetensors"]
 
 
 def test_who_stops_at_once_loses_no_file_that_would_have_been_replaced(probes, data, shown, monkeypatch, write_probe):
@@ -192,8 +193,8 @@ def test_probes_that_come_with_the_pack_are_listed_and_found(probes, tmp_path, m
 WRONG = {
     "no dataset": ({"dataset": "none"}, "none holds no dataset"),
     "a dataset elsewhere": ({"dataset": "../mine"}, "is no name of a dataset"),
-    "a name that no folder has": ({"dataset": "a\0b"}, r"“a\\x00b” is no name of a dataset"),
-    "an unknown label": ({"labels": "beauty"}, "no label “beauty”.*it has reward, other"),
+    "a name that no folder has": ({"dataset": "a\0b"}, r"\"a\\x00b\" is no name of a dataset"),
+    "an unknown label": ({"labels": "beauty"}, 'no label "beauty".*it has reward, other'),
     "too many labels": ({"labels": "a,b,c,d"}, "at most 3 heads"),
     "no GPU": ({"device": "gpu"}, "ComfyUI uses no GPU"),
 }
@@ -211,26 +212,27 @@ def test_a_report_that_cannot_be_drawn_leaves_the_file_that_it_would_replace(pro
     write_probe(probes / "my-probe.safetensors")
     before = (probes / "my-probe.safetensors").read_bytes()
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ValueError, match="Train Probe: Reports are drawn by matplotlib"):
+    with pytest.raises(ValueError, match="Train Probe: Matplotlib is not installed.*pip install -r requirements.txt"):
         trained(if_exists="replace")
     assert (probes / "my-probe.safetensors").read_bytes() == before
 
 
 def test_two_trainings_into_one_file_are_refused(probes, data):
-    with only_one(probes / "my-probe.safetensors"), pytest.raises(ValueError, match="Train Probe: Another training is"):
+    path = probes / "my-probe.safetensors"
+    with locked(path), pytest.raises(ValueError, match="Train Probe: Another process is writing my-probe"):
         trained()
 
 
 def test_a_probe_without_training_cannot_be_evaluated(data):
     with pytest.raises(
-        ValueError, match="Evaluate Probe: “attention focus” was not trained.*Load Probe or Train Probe"
+        ValueError, match='Evaluate Probe: "attention focus" was not trained.*Load Probe or Train Probe'
     ):
         EvaluateProbe.execute(AttentionFocusProbe.execute()[0], "mine", 0, "cpu")
 
 
 def test_an_evaluation_of_another_family_is_refused_by_name(probes, data, write_probe):
     write_probe(probes / "eyes.safetensors", family="SDXL")
-    with pytest.raises(ValueError, match="Evaluate Probe: “eyes” was trained for SDXL.*recorded with FLUX"):
+    with pytest.raises(ValueError, match='Evaluate Probe: "eyes" was trained for SDXL.*recorded with FLUX'):
         EvaluateProbe.execute(LoadProbe.execute("eyes.safetensors")[0], "mine", 0, "cpu")
 
 

@@ -3,8 +3,9 @@
 import pytest
 import torch
 from diffusion_probe.dev.random_models import random_conditioning
-from diffusion_probe.engine.capture.capture import attach_probe, captured
+from diffusion_probe.engine.capture.attach import attach_probe
 from diffusion_probe.engine.capture.prompt.encode import KEY
+from diffusion_probe.engine.capture.read import captured
 
 import nodes as comfy_nodes
 

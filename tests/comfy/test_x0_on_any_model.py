@@ -11,11 +11,12 @@ import comfy.supported_models as families
 import pytest
 import torch
 from diffusion_probe.dev.random_models import SDXL_FIXED, SMALL_MODELS, SMALL_SDXL, random_conditioning, random_of
-from diffusion_probe.engine.capture.capture import captured
+from diffusion_probe.engine.capture.read import captured
+from diffusion_probe.engine.core.reward import Reward
 from diffusion_probe.engine.runs.keys import RECORDING
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
-from diffusion_probe.engine.seed_search.run import seed_search
+from diffusion_probe.engine.seed_search.search import seed_search
 from diffusion_probe.nodes.attach import AttachProbe, ProbeScore
 from diffusion_probe.nodes.prune import PruneInFlight
 from diffusion_probe.nodes.record import AttachRecorder
@@ -123,11 +124,6 @@ def no_model_is_left():
     built.cache_clear()
 
 
-@pytest.fixture(autouse=True)
-def previews_in(tmp_path, monkeypatch):
-    monkeypatch.setattr("folder_paths.get_temp_directory", lambda: str(tmp_path))
-
-
 def prompt(name, seed):
     [[context, entry]] = random_conditioning(seed, tokens=77 if name == "Hunyuan-DiT" else 12)
     if name == "Hunyuan-DiT":
@@ -156,13 +152,20 @@ def sample(name, model, seed=5, rows=ROWS, callback=None):
     )  # fmt: skip
 
 
+class Brightness(Reward):
+    label = "brightness"
+
+    def score(self, images, prompts):
+        return images.mean((1, 2, 3))
+
+
 def probe():
-    """Preview Reward with a VAE and a judge that are quick: the row whose latents lie highest is the best."""
+    """Preview Reward with a quick VAE and reward: the row of the largest latents is the best."""
 
     def decode(latents):
         return latents.flatten(1, -3)[:, :3].movedim(1, -1).div(10).sigmoid()
 
-    return PreviewReward(decode, lambda images, prompts: images.mean((1, 2, 3)), "a prompt", "brightness")
+    return PreviewReward(decode, Brightness(), "a prompt")
 
 
 def test_a_probe_of_x0_scores_a_run_and_changes_nothing_of_it(name):
@@ -191,7 +194,7 @@ def test_rows_of_any_model_are_pruned_in_flight(name):
     scores = ProbeScore.execute({"samples": pruned}, model)[0]
     (kept,) = [row for row in range(ROWS) if scores.dropped_at[row] is None]
     assert (pruned[kept] - whole[kept]).norm() / whole[kept].norm() < 1e-5
-    assert sum(rows) == 2 * (ROWS * 2 + 1 * 2) and model.get_attachment(RECORDING).store.bytes() > 0
+    assert sum(rows) == 2 * (ROWS * 2 + 1 * 2) and model.get_attachment(RECORDING).store.size() > 0
 
 
 def test_seeds_of_any_model_are_searched_by_x0(name):
@@ -215,7 +218,7 @@ def test_a_probe_of_attention_is_refused_with_what_works_instead(name, node):
         "Attach Recorder": lambda model: AttachRecorder.execute(model, "20%"),
     }[node]
     kind = type(built(name).model).__name__
-    with pytest.raises(ValueError, match=f"{node}: This MODEL is a {kind}, whose attention layout.* Preview Reward"):
+    with pytest.raises(ValueError, match=f"{node}: This MODEL is a {kind}, whose attention layout.* preview reward"):
         execute(built(name))
 
 
@@ -230,6 +233,6 @@ def test_models_that_make_no_images_are_refused_whatever_a_probe_reads(kinds, ma
     for kind in kinds:
         model = built("AuraFlow").clone()
         model.model = object.__new__(getattr(comfy.model_base, kind))
-        with pytest.raises(ValueError, match=f"is a {kind}, which makes {makes}, and probes look at images"):
+        with pytest.raises(ValueError, match=f"is a {kind}, which makes {makes}, and probes read images"):
             AttachProbe.execute(model, probe(), "20%")
         model.model = built("AuraFlow").model

@@ -1,1 +1,1 @@
-"""What talks to a ComfyUI server, or imports the pack without one."""
+"""Client of a ComfyUI server that records workflows, and the import of the pack outside of a server."""

@@ -1,4 +1,4 @@
-"""The one way to import the pack and ComfyUI outside ComfyUI's server.
+"""Import of the pack and of ComfyUI outside of ComfyUI's server.
 
 Both have something called ``nodes``: the pack a folder, ComfyUI a module. With the pack's root on
 ``sys.path``, ``import nodes`` inside ComfyUI would find the folder. So the root is taken off the
@@ -16,7 +16,7 @@ PACKAGE = "diffusion_probe"
 
 
 def use_pack() -> None:
-    """Make ``import diffusion_probe`` find this pack, without ComfyUI. Idempotent."""
+    """Make ``import diffusion_probe`` find this pack, without ComfyUI; a second call does nothing."""
     if PACKAGE in sys.modules:
         return
     here = os.path.realpath(PACK_ROOT)
@@ -61,7 +61,7 @@ def use_comfy() -> None:
 
 
 def device_arguments() -> list[str]:
-    """ComfyUI's arguments for this machine's device: none on a GPU, ``--cpu`` without one."""
+    """Return ComfyUI's arguments for this machine's device: none on a GPU, ``--cpu`` without one."""
     import torch
 
     gpu = torch.cuda.is_available() or torch.backends.mps.is_available() or torch.xpu.is_available()

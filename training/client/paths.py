@@ -1,4 +1,4 @@
-"""Where things lie, decided once. Standard library only, so that set-up can use it."""
+"""Paths of the pack, of ComfyUI and of what development makes. Standard library only, so that set-up can use it."""
 
 import os
 from pathlib import Path
@@ -11,14 +11,14 @@ OUTPUT = PACK_ROOT / "output"
 
 
 def comfyui_path() -> Path:
-    """The ComfyUI tree in use.
+    """Return the ComfyUI tree in use.
 
     ``COMFYUI_PATH`` if it is set; else the installation whose ``custom_nodes`` holds this pack;
     else the one that set-up unpacked.
     """
-    given = os.environ.get("COMFYUI_PATH")
-    if given:
-        return Path(given).expanduser().resolve()
+    chosen = os.environ.get("COMFYUI_PATH")
+    if chosen:
+        return Path(chosen).expanduser().resolve()
     custom_nodes = PACK_ROOT.parent
     if custom_nodes.name == "custom_nodes" and (custom_nodes.parent / "main.py").is_file():
         return custom_nodes.parent

@@ -1,4 +1,4 @@
-"""``python -m training record``: many runs of a workflow on a ComfyUI that is running, with its own nodes."""
+"""Command ``python -m training record``: many runs of a workflow on a ComfyUI that is running."""
 
 import argparse
 import json
@@ -19,52 +19,60 @@ from .server import ComfyClient, PromptError
 from .workflow import load_prompt
 
 FIRST_RUNS = 2
-"""By which time and disk are estimated; the first also loads the models."""
+"""Number of runs after which time and disk space are estimated, by the last one; the first also loads the models."""
 
 FAILURES_IN_A_ROW = 3
+"""Number of failed runs after which a recording stops, if none between them was recorded."""
 
 SILENCE = 3600
-"""Seconds without any event after which a server counts as hung: one step of a large model, or prompts of
-others that come first, may take long."""
+"""Seconds without an event after which a server counts as hung: one step of a large model, or prompts that were queued
+before, may take long."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of the subcommand ``record``."""
+    """Add the options of the command ``record``."""
     parser.add_argument("workflow", type=Path, help="a saved workflow (UI or API format) with one Record Probe Data")
-    parser.add_argument("--prompts", type=Path, required=True, help="one a line, or JSON Lines with prompt and seeds")
-    parser.add_argument("--seeds", type=int, default=8, help="per prompt, where its line names none (default 8)")
     parser.add_argument(
-        "--first-seed", type=int, default=0, help="added to each prompt's own seeds: 8 more give 8 others"
+        "--prompts", type=Path, required=True, help="file of prompts: one a line, or JSON Lines with prompt and seeds"
     )
-    parser.add_argument("--dataset", default="", help="its name; default: the one in the workflow")
+    parser.add_argument(
+        "--seeds", type=int, default=8, help="number of seeds of each prompt that has none in the file (default: 8)"
+    )
+    parser.add_argument(
+        "--first-seed",
+        type=int,
+        default=0,
+        help="number that is added to the seeds of each prompt; after 8 seeds, 8 gives 8 others (default: 0)",
+    )
+    parser.add_argument("--dataset", default="", help="name of the dataset (default: the one in the workflow)")
     parser.add_argument("--server", default="http://127.0.0.1:8188", help="where ComfyUI runs (default: %(default)s)")
-    parser.add_argument("--yes", action="store_true", help="don't ask after the estimate")
+    parser.add_argument("--yes", action="store_true", help="go on after the estimate of time and disk space, unasked")
     parser.set_defaults(run=record)
 
 
-def record(given: argparse.Namespace) -> None:
-    """Record what isn't there yet.
+def record(options: argparse.Namespace) -> None:
+    """Record the runs that the dataset doesn't have yet.
 
     Raises:
         SystemExit: with a message, whenever not everything was recorded.
     """
-    with _as_messages(given.server):
-        if given.seeds < 1:
-            raise ValueError(f"--seeds {given.seeds}: at least one seed per prompt")
-        lines = read_prompts(given.prompts)
-        with ComfyClient(given.server, timeout=SILENCE) as client:
-            template = Template(_workflow(client, given.workflow), given.dataset)
+    with _as_messages(options.server):
+        if options.seeds < 1:
+            raise ValueError(f"--seeds {options.seeds}: at least one seed per prompt")
+        lines = read_prompts(options.prompts)
+        with ComfyClient(options.server, timeout=SILENCE) as client:
+            template = Template(_workflow(client, options.workflow), options.dataset)
             recording = Recording(client, template)
-            jobs = recording.missing(list(template.jobs(lines, given.seeds, given.first_seed)))
-            recording.run(jobs, ask=not given.yes)
+            jobs = recording.missing(list(template.jobs(lines, options.seeds, options.first_seed)))
+            recording.run(jobs, ask=not options.yes)
 
 
 @dataclass
 class Recording:
-    """Runs of a template on a server.
+    """Recording of a template's runs on a server.
 
     Attributes:
-        failed: the runs that gave an error, each with it.
+        failed: the runs that failed, each with its error.
     """
 
     client: ComfyClient
@@ -74,7 +82,7 @@ class Recording:
         self.failed: list[tuple[Job, str]] = []
 
     def missing(self, jobs: Sequence[Job]) -> list[Job]:
-        """Those of some runs that the dataset doesn't have."""
+        """Return the runs that the dataset doesn't have."""
         folder = f"{FOLDER}/{self.template.dataset}/{RUNS}"
         looking = tqdm(jobs, desc="looking what is there", unit="run", leave=False)
         missing = [job for job in looking if not self.client.has_output(f"{job.key}.safetensors", folder)]
@@ -82,7 +90,7 @@ class Recording:
         return missing
 
     def run(self, jobs: Sequence[Job], ask: bool) -> None:
-        """Record them one after the other.
+        """Record runs one after another.
 
         Raises:
             SystemExit: stopped at the estimate, or something failed; the message says what and how to go on.
@@ -99,7 +107,7 @@ class Recording:
                 except PromptError as error:
                     in_a_row += 1
                     self.failed.append((job, str(error)))
-                    bar.write(f"“{job.prompt}”, seeds {', '.join(map(str, job.seeds))}: {error}")
+                    bar.write(f'"{job.prompt}", seeds {", ".join(map(str, job.seeds))}: {error}')
                     if (
                         not last
                         or in_a_row == FAILURES_IN_A_ROW
@@ -122,7 +130,7 @@ class Recording:
             print(f"{self.template.dataset}: {last['runs']} runs, {last['bytes'] / 1e6:.0f} MB.")
 
     def _run(self, job: Job) -> dict[str, Any]:
-        """The report of Record Probe Data."""
+        """Record one run, and return the report of Record Probe Data."""
         prompt_id = self.client.queue(self.template.fill(job.prompt, job.seeds))
         try:
             for _ in self.client.events(prompt_id):
@@ -132,7 +140,7 @@ class Recording:
             raise
         shown = self.client.outputs(prompt_id).get(self.template.record)
         if shown is None:
-            raise PromptError("ComfyUI doesn't say what became of the run: its history was cleared meanwhile.")
+            raise PromptError("ComfyUI doesn't say how the run ended: its history was cleared meanwhile.")
         report = shown["diffusion_probe"][0]
         if report["key"] != job.key:
             raise PromptError(
@@ -143,11 +151,12 @@ class Recording:
 
 
 def estimate(runs: int, seconds: float, report: dict[str, Any]) -> str:
-    """What so many more runs will cost, by the last one.
+    """Estimate time and disk space of more runs.
 
     Args:
-        seconds: that it took.
-        report: of Record Probe Data.
+        runs: how many.
+        seconds: that the last run took.
+        report: of Record Probe Data on the last run.
     """
     need, free = runs * report["run_bytes"], report["free_bytes"]
     text = (
@@ -181,7 +190,7 @@ def _workflow(client: ComfyClient, path: Path) -> dict[str, dict[str, Any]]:
 
 @contextmanager
 def _as_messages(server: str) -> Iterator[None]:
-    """End with one message, whatever went wrong."""
+    """Turn all errors into an end of the program with one message."""
     again = "What was recorded is kept: run the same command again, and it goes on."
     try:
         yield

@@ -1,4 +1,4 @@
-"""A thin client of a running ComfyUI server: queue a prompt, follow its events, fetch the results."""
+"""Client of a running ComfyUI server: it queues prompts, follows their events and fetches the results."""
 
 import asyncio
 import contextlib
@@ -24,11 +24,11 @@ _CLOSED = {"type": "closed", "data": {}}
 
 
 class PromptError(RuntimeError):
-    """A prompt was refused or failed. The message names each node and the cause.
+    """Error of a prompt that was refused or failed. The message names each node and the cause.
 
     Attributes:
-        details: ComfyUI's own account: ``node_errors`` of a refused prompt, else the event.
-        interrupted: it was stopped by an interrupt, nothing is wrong with it.
+        details: ComfyUI's own description: ``node_errors`` of a refused prompt, else the event.
+        interrupted: whether the prompt was interrupted, so that nothing is wrong with it.
     """
 
     def __init__(self, message: str, details: dict | None = None, interrupted: bool = False):
@@ -38,10 +38,10 @@ class PromptError(RuntimeError):
 
 
 class ComfyClient:
-    """One client id with its event stream. Use as a context manager, or call :meth:`close`.
+    """Connection to a server with a client id and its event stream; a context manager, or call :meth:`close`.
 
     Args:
-        url: the server's, e.g. ``http://127.0.0.1:8188``.
+        url: of the server, e.g. ``http://127.0.0.1:8188``.
         timeout: seconds without any event after which :meth:`events` gives up.
     """
 
@@ -72,7 +72,7 @@ class ComfyClient:
         self._thread.join(10)
 
     def queue(self, prompt: Prompt, client_id: str | None = None) -> str:
-        """Queue a prompt in API format; its prompt id.
+        """Queue a prompt in API format, and return its prompt id.
 
         Raises:
             PromptError: ComfyUI refuses it, wholly or one of its outputs.
@@ -86,7 +86,7 @@ class ComfyClient:
         return answer["prompt_id"]
 
     def events(self, prompt_id: str) -> Iterator[Event]:
-        """The events of one prompt, ``{"type": …, "data": …}``, until the server is done with it.
+        """Yield the events of one prompt, ``{"type": …, "data": …}``, until the server is done with it.
 
         Follows prompts queued under this client's id. Events of other prompts are dropped, so read
         the prompts in the order in which they were queued.
@@ -111,7 +111,7 @@ class ComfyClient:
                 return
 
     def run(self, prompt: Prompt, on_event: Callable[[Event], None] | None = None) -> dict[str, dict]:
-        """Queue a prompt, wait for its end; the ``ui`` outputs by node id.
+        """Queue a prompt, wait for its end, and return the ``ui`` outputs by node id.
 
         Raises:
             PromptError: it was refused, it failed, or it was interrupted.
@@ -123,7 +123,7 @@ class ComfyClient:
         return self.outputs(prompt_id)
 
     def outputs(self, prompt_id: str) -> dict[str, dict]:
-        """The ``ui`` outputs of a finished prompt by node id; raises :class:`PromptError` if it failed."""
+        """Return the ``ui`` outputs of a finished prompt by node id; raise :class:`PromptError` if it failed."""
         entry = self.history(prompt_id)
         status = entry.get("status", {})
         if status.get("status_str") == "error":
@@ -131,24 +131,24 @@ class ComfyClient:
         return entry.get("outputs", {})
 
     def history(self, prompt_id: str) -> dict:
-        """The history entry (``prompt``, ``outputs``, ``status``), empty while it is not finished."""
+        """Return a prompt's history entry (``prompt``, ``outputs``, ``status``), empty until the prompt is finished."""
         return self._get_json(f"/history/{prompt_id}").get(prompt_id, {})
 
     def object_info(self) -> dict[str, dict]:
-        """The schemas of all registered nodes by type."""
+        """Return the schemas of all registered nodes by type."""
         return self._get_json("/object_info")
 
     def interrupt(self, prompt_id: str | None = None) -> None:
-        """Interrupt that prompt if it is running, or whatever is running."""
+        """Interrupt a prompt if it is running; None: whatever is running."""
         self._post("/interrupt", {"prompt_id": prompt_id} if prompt_id else {})
 
     def view(self, image: dict[str, str]) -> bytes:
-        """The file of one ``{"filename", "subfolder", "type"}`` entry of an output."""
+        """Fetch the file of one ``{"filename", "subfolder", "type"}`` entry of an output."""
         fields = {key: image.get(key, "") for key in ("filename", "subfolder", "type")}
         return self._get(f"/view?{urllib.parse.urlencode(fields)}")
 
     def has_output(self, name: str, subfolder: str) -> bool:
-        """Whether there is a file of that name in a subfolder of the server's output folder."""
+        """Return whether a file of that name is in a subfolder of the server's output folder."""
         fields = urllib.parse.urlencode({"filename": name, "subfolder": subfolder, "type": "output"})
         try:
             with _OPENER.open(urllib.request.Request(f"{self.url}/view?{fields}", method="HEAD"), timeout=120):
@@ -159,7 +159,7 @@ class ComfyClient:
             return False
 
     def upload(self, path: Path, subfolder: str = "") -> str:
-        """Put an image into the server's input folder; the name to give to Load Image."""
+        """Put an image into the server's input folder, and return the name for Load Image."""
         return asyncio.run(self._upload(Path(path), subfolder))
 
     async def _upload(self, path: Path, subfolder: str) -> str:
@@ -169,7 +169,7 @@ class ComfyClient:
             async with session.post(f"{self.url}/upload/image", data=form) as answer:
                 answer.raise_for_status()
                 stored = await answer.json()
-        return "/".join(part for part in (stored["subfolder"], stored["name"]) if part)
+        return "/".join(name for name in (stored["subfolder"], stored["name"]) if name)
 
     def _get(self, path: str) -> bytes:
         with _OPENER.open(self.url + path, timeout=120) as answer:
@@ -211,7 +211,7 @@ class ComfyClient:
 
 
 def describe_refusal(answer: dict, prompt: Prompt) -> str:
-    """One message from the answer to a refused prompt: every node with every cause."""
+    """Make one message of the answer to a refused prompt: every node with every cause."""
     lines = []
     for node_id, node in answer.get("node_errors", {}).items():
         name = node.get("class_type") or prompt.get(node_id, {}).get("class_type", "?")
@@ -221,12 +221,12 @@ def describe_refusal(answer: dict, prompt: Prompt) -> str:
     if not lines:
         error = answer.get("error", {})
         error = error if isinstance(error, dict) else {"message": str(error)}
-        lines = [" ".join(part for part in (error.get("message"), error.get("details")) if part)]
+        lines = [" ".join(text for text in (error.get("message"), error.get("details")) if text)]
     return "ComfyUI refused the workflow. " + "; ".join(lines)
 
 
 def _failure(messages: list[list]) -> PromptError:
-    """The exception for the status messages of a failed history entry."""
+    """Make the exception for the status messages of a failed history entry."""
     for kind, data in messages:
         where = f"{data.get('node_type')} (node {data.get('node_id')})"
         if kind == "execution_interrupted":

@@ -1,6 +1,6 @@
-"""From a workflow as the frontend saves it to a prompt as the server takes it.
+"""Conversion of a workflow as the frontend saves it to a prompt as the server takes it.
 
-What the frontend does when Run is pressed: subgraphs are opened, widget values, saved as a bare list, are given
+It does what the frontend does when Run is pressed: subgraphs are opened; widget values, saved as a bare list, get
 their names; links become ``[node id, output]``; notes, reroutes and primitives vanish; muted nodes are left out
 and bypassed ones passed through. The result runs without a browser.
 """
@@ -18,17 +18,20 @@ from .workflow_texts import choose, fill
 Prompt = dict[str, dict[str, Any]]
 
 GROUPS = ("workflow/", "workflow>")
-"""How the types of group nodes begin."""
+"""Beginnings of the types of group nodes."""
 
 FILE_NAME = "filename_prefix"
-"""The widget in which the frontend fills in dates and other widgets' values."""
+"""Name of the widget in which the frontend fills in dates and other widgets' values."""
 
 NAME_IN_TEXTS = "Node name for S&R"
-"""A property of nodes: what texts call them; by default their type."""
+"""Property of nodes with the name that texts have for them; by default that is their type."""
+
+
+_MISSING = object()
 
 
 class WorkflowError(ValueError):
-    """A workflow can't be turned into a prompt; the message names the node and the fix."""
+    """Error of a workflow that can't be turned into a prompt; the message names the node and the fix."""
 
 
 def load_prompt(path: Path, object_info: dict[str, dict]) -> Prompt:
@@ -90,8 +93,8 @@ class _Conversion:
 
     def _entry(self, node: Node) -> dict:
         inputs = {name: _literal(value) for name, value in self._widgets(node).items()}
-        for place, slot in enumerate(node.slots):
-            source = self.sources.of_input(node, place)
+        for number, slot in enumerate(node.slots):
+            source = self.sources.of_input(node, number)
             if isinstance(source, Output):
                 inputs[slot.name] = [source.node, source.slot]
             elif isinstance(source, Value):
@@ -111,7 +114,7 @@ class _Conversion:
         return values
 
     def _from_primitive(self, node: Node, name: str, own: Any) -> Any:
-        """The value of the primitive that is linked to a widget, or its own."""
+        """Return the value of the primitive that is linked to a widget, else the widget's own."""
         link = next((node.graph.links.get(slot.link) for slot in node.slots if slot.name == name), None)
         primitive = node.siblings.get(link.origin) if link else None
         if primitive is None or primitive.type != PRIMITIVE or not primitive.saved.get("widgets_values"):
@@ -119,12 +122,14 @@ class _Conversion:
         return self.promoted.widget(primitive, "value", primitive.saved["widgets_values"][0])
 
     def _by_name(self, called: str, name: str) -> str | None:
-        """The value of a widget of the first node that is called so, as a text."""
+        """Return the value of a widget of the first node of a name, as a text; None if there is none."""
         known = [node for node in self.nodes if node.definition is not None]
-        found = [node for node in known if _name_in_texts(node) == called]
-        found = found or [node for node in known if node.saved.get("title") == called]
-        values = [widget.value for node in found[:1] for widget in node.widgets if widget.name == name]
-        return str(values[0]) if values else None
+        named = [node for node in known if _name_in_texts(node) == called]
+        named = named or [node for node in known if node.saved.get("title") == called]
+        if not named:
+            return None
+        value = next((widget.value for widget in named[0].widgets if widget.name == name), _MISSING)
+        return None if value is _MISSING else str(value)
 
 
 def _name_in_texts(node: Node) -> str:
@@ -132,5 +137,5 @@ def _name_in_texts(node: Node) -> str:
 
 
 def _literal(value: Any) -> Any:
-    """A list as a value would be taken for a link."""
+    """Wrap a value that is a list, which would be taken for a link."""
     return {"__value__": value} if isinstance(value, list) else value

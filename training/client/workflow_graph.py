@@ -1,4 +1,4 @@
-"""The graphs of a saved workflow: every node at its place, subgraphs opened as often as they are used."""
+"""Graphs of a saved workflow, with subgraphs opened as often as they are used."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,15 +11,15 @@ MUTED, BYPASSED = 2, 4  # LiteGraph's node modes
 NOTES = {"Note", "MarkdownNote"}
 REROUTE, PRIMITIVE = "Reroute", "PrimitiveNode"
 VIRTUAL = {*NOTES, REROUTE, PRIMITIVE}
-"""Nodes that the frontend alone knows."""
+"""Types of nodes that the frontend alone knows."""
 
 INPUTS, OUTPUTS = "-10", "-20"
-"""As whose links a subgraph's own inputs and outputs appear in it."""
+"""Node ids that a subgraph's own inputs and outputs have in its links."""
 
 
 @dataclass(frozen=True)
 class Link:
-    """From an output, by its number, to one of the inputs of another node, which knows the link's id."""
+    """Link from an output, by its number, to an input of another node, which knows the link's id."""
 
     origin: str
     origin_slot: int
@@ -30,9 +30,9 @@ class Graph:
     """The workflow itself or one subgraph, as it is saved.
 
     Attributes:
-        nodes: as saved, by id.
-        links: by id.
-        inputs, outputs: a subgraph's own slots, as saved.
+        nodes: saved nodes by id.
+        links: links by id.
+        inputs, outputs: own slots of a subgraph, as saved.
     """
 
     def __init__(self, saved: dict[str, Any]):
@@ -42,13 +42,13 @@ class Graph:
         self.outputs: list[dict] = saved.get("outputs") or []
 
     def first_link(self, slot: dict) -> Link | None:
-        """The first link of one of the subgraph's own slots that is there."""
-        there = (self.links[number] for number in slot.get("linkIds") or () if number in self.links)
-        return next(there, None)
+        """Return the first existing link of one of the subgraph's own slots."""
+        existing = (self.links[number] for number in slot.get("linkIds") or () if number in self.links)
+        return next(existing, None)
 
 
 def _link(link: list | dict) -> tuple[Any, Link]:
-    """The id of a link and the link, in either of the formats that exist."""
+    """Read the id of a link and the link, in either of the formats that exist."""
     if isinstance(link, dict):
         number, origin, slot, target = (link.get(key) for key in ("id", "origin_id", "origin_slot", "target_id"))
     else:
@@ -58,15 +58,16 @@ def _link(link: list | dict) -> tuple[Any, Link]:
 
 @dataclass(eq=False)
 class Node:
-    """A node at its place: one in a subgraph is there once for each use of the subgraph.
+    """Node of the opened workflow; one in a subgraph exists once for each use of the subgraph.
 
     Attributes:
         saved: its entry in the file.
-        graph: where it is.
-        definition: what ``/object_info`` says of its type; None for a subgraph, and for what is not installed.
-        subgraph: what it stands for, if it is a use of one.
+        graph: that it is in.
+        definition: entry of its type in ``/object_info``; None for a subgraph, and for a type that is not installed.
+        subgraph: the subgraph that it is a use of.
         host: the use of a subgraph that it is in.
         inside: the nodes of its subgraph, by id.
+        siblings: all nodes of its graph, by id.
     """
 
     saved: dict[str, Any]
@@ -79,26 +80,28 @@ class Node:
 
     @cached_property
     def id(self) -> str:
-        """The ids on the way to it: ``"12:7:5"``."""
+        """Id in the prompt: the ids of its hosts and its own, ``"12:7:5"``."""
         own = str(self.saved["id"])
         return own if self.host is None else f"{self.host.id}:{own}"
 
     @property
     def type(self) -> str:
+        """Type of the node, or id of the subgraph that it uses."""
         return self.saved["type"]
 
     @property
     def mode(self) -> int:
+        """LiteGraph's mode."""
         return self.saved.get("mode") or 0
 
     @property
     def runs(self) -> bool:
-        """Whether the server gets it."""
+        """Whether the node is part of the prompt."""
         return self.subgraph is None and self.type not in VIRTUAL and self.mode not in (MUTED, BYPASSED)
 
     @cached_property
     def slots(self) -> list[Slot]:
-        """Its inputs in the frontend's order, with their links."""
+        """Inputs in the frontend's order, with their links."""
         if self.subgraph is not None:
             links = {slot["name"]: slot.get("link") for slot in self.saved.get("inputs") or ()}
             return [Slot(own["name"], str(own["type"]), links.get(own["name"])) for own in self.subgraph.inputs]
@@ -106,13 +109,13 @@ class Node:
 
     @cached_property
     def widgets(self) -> list[Widget]:
-        """With the values that are saved in it."""
+        """Widgets with the values that are saved in the node."""
         if self.definition is None:
             return []
         return saved_widgets(self.definition, self.saved.get("widgets_values"), self.type)
 
     def output_type(self, slot: int) -> str:
-        """What an output carries."""
+        """Return the type of an output."""
         if self.subgraph is not None:
             return str(self.subgraph.outputs[slot]["type"])
         defined = (self.definition or {}).get("output") or ()
@@ -123,19 +126,19 @@ class Node:
 
 
 def opened(workflow: dict[str, Any], info: dict[str, dict]) -> Iterator[Node]:
-    """All nodes of a workflow, those of muted and bypassed subgraphs left out.
+    """Yield all nodes of a workflow but those of muted and bypassed subgraphs.
 
     Args:
-        workflow: as it is saved.
+        workflow: as saved.
         info: the server's answer to ``/object_info``.
 
     Raises:
-        RecursionError: a subgraph that is inside of itself.
+        RecursionError: a subgraph is inside of itself.
     """
     definitions = (workflow.get("definitions") or {}).get("subgraphs") or []
     subgraphs = {saved["id"]: Graph(saved) for saved in definitions}
 
-    def place(graph: Graph, host: Node | None, above: tuple[str, ...]) -> Iterator[Node]:
+    def nodes_of(graph: Graph, host: Node | None, above: tuple[str, ...]) -> Iterator[Node]:
         siblings: dict[str, Node] = {} if host is None else host.inside
         for number, saved in graph.nodes.items():
             kind = saved["type"]
@@ -146,6 +149,6 @@ def opened(workflow: dict[str, Any], info: dict[str, dict]) -> Iterator[Node]:
                 continue
             if kind in above:
                 raise RecursionError(node.id)
-            yield from place(node.subgraph, node, (*above, kind))
+            yield from nodes_of(node.subgraph, node, (*above, kind))
 
-    yield from place(Graph(workflow), None, ())
+    yield from nodes_of(Graph(workflow), None, ())

@@ -1,4 +1,4 @@
-"""The widgets inside that the use of a subgraph shows, and the values that it keeps for them."""
+"""Promoted widgets: those inside of a subgraph that a use of it shows, and the values that it keeps for them."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,22 +6,22 @@ from typing import Any
 from .workflow_graph import PRIMITIVE, Node
 
 PROXIES = "proxyWidgets"
-"""A property in files of 2025: the widgets shown, each as a node inside and a name, in the order of the values."""
+"""Property in files of 2025: the promoted widgets, each as a node inside and a name, in the order of the values."""
 
 FAILED = "proxyWidgetErrorQuarantine"
-"""A property: values of such widgets that the frontend kept because it could not place them."""
+"""Property with values of such widgets for which the frontend found no widget."""
 
 OWN = "-1"
-"""As whose widgets those properties name the inputs of the subgraph itself."""
+"""Node id that those properties have for the inputs of the subgraph itself."""
 
 
 @dataclass
 class _Values:
-    """What one use of a subgraph sets.
+    """Values that one use of a subgraph sets.
 
     Attributes:
-        inputs: by the number of its input.
-        inside: by node inside and name, of widgets that are no input of the subgraph.
+        inputs: values by number of the input.
+        inside: values of widgets that are no input of the subgraph, by node inside and name.
     """
 
     inputs: dict[int, Any] = field(default_factory=dict)
@@ -29,31 +29,31 @@ class _Values:
 
 
 class Promoted:
-    """The values of all widgets of a workflow, as far as uses of subgraphs decide them."""
+    """Values of all widgets of a workflow, as far as uses of subgraphs decide them."""
 
     def __init__(self) -> None:
         self._known: dict[Node, _Values] = {}
 
     def widget(self, node: Node, name: str, saved: Any) -> Any:
-        """The value of a node's widget, of which ``saved`` is its own."""
+        """Return the value of a node's widget, ``saved`` if no use of a subgraph sets it."""
         inside = self._values(node.host).inside if node.host is not None else {}
         return inside.get((str(node.saved["id"]), name), saved)
 
     def shown(self, host: Node, slot: int) -> tuple[Node, str] | None:
-        """The widget, as node inside and name, that an input of a use of a subgraph shows; None if it shows none."""
+        """Find the widget that an input of a use of a subgraph shows, as node inside and name; else None."""
         own = host.subgraph.inputs[slot]
         for number in own.get("linkIds") or ():
             link = host.subgraph.links.get(number)
             target = host.inside.get(link.target) if link else None
-            places = [at for at, there in enumerate(target.slots) if there.link == number] if target else ()
-            for at in places:
-                there = target.slots[at]
-                if there.widget if target.subgraph is None else self.shown(target, at) is not None:
-                    return target, there.name
+            for at, linked in enumerate(target.slots if target else ()):
+                if linked.link != number:
+                    continue
+                if linked.widget if target.subgraph is None else self.shown(target, at) is not None:
+                    return target, linked.name
         return None
 
     def at(self, host: Node, slot: int) -> Any:
-        """The value of the widget that an input of a use of a subgraph shows."""
+        """Return the value of the widget that an input of a use of a subgraph shows."""
         name = host.slots[slot].name
         return self.widget(host, name, self._values(host).inputs[slot])
 
@@ -67,34 +67,33 @@ class Promoted:
         saved = saved if isinstance(saved, list) else []
         shown = {slot: source for slot in range(len(host.slots)) if (source := self.shown(host, slot)) is not None}
         values = _Values()
-        for place, (slot, source) in enumerate(shown.items()):
-            given = saved[place] if place < len(saved) else None
-            values.inputs[slot] = self._own(*source) if given is None else given
-        proxies = _entries(host, PROXIES)
-        for place, (number, name) in enumerate(proxies):
-            if place < len(saved) and saved[place] is not None:
-                self._place(host, shown, values, number, name, saved[place])
-        for number, name, given in _failed(host):
+        for position, (slot, source) in enumerate(shown.items()):
+            value = saved[position] if position < len(saved) else None
+            values.inputs[slot] = self._own(*source) if value is None else value
+        for (number, name), value in zip(_entries(host, PROXIES), saved):
+            if value is not None:
+                self._set(host, shown, values, number, name, value)
+        for number, name, value in _failed(host):
             if number == OWN:
-                self._place(host, shown, values, number, name, given)
+                self._set(host, shown, values, number, name, value)
         return values
 
     def _own(self, node: Node, name: str) -> Any:
-        """The value of a widget inside, before any use of its subgraph."""
+        """Return the value of a widget inside, before any use of its subgraph."""
         if node.subgraph is not None:
             return self._values(node).inputs[next(slot for slot, own in enumerate(node.slots) if own.name == name)]
         return next((widget.value for widget in node.widgets if widget.name == name), None)
 
     @staticmethod
-    def _place(host: Node, shown: dict, values: _Values, number: str, name: str, given: Any) -> None:
-        """Put one value where it belongs: an input that shows this widget, or the widget itself."""
+    def _set(host: Node, shown: dict, values: _Values, number: str, name: str, value: Any) -> None:
+        """Set the value of an input that shows a widget, or of the widget itself."""
         names = {(OWN, host.slots[slot].name): slot for slot in shown}
         names |= {(str(node.saved["id"]), widget): slot for slot, (node, widget) in shown.items()}
         if (number, name) in names:
-            values.inputs[names[number, name]] = given
+            values.inputs[names[number, name]] = value
         elif number in host.inside:
             primitive = host.inside[number].type == PRIMITIVE
-            values.inside[number, "value" if primitive else name.rsplit(": ", 1)[-1]] = given
+            values.inside[number, "value" if primitive else name.rsplit(": ", 1)[-1]] = value
 
 
 def _entries(host: Node, name: str) -> list[tuple[str, str]]:

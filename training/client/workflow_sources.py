@@ -1,7 +1,7 @@
-"""What feeds an input, as the frontend finds it when Run is pressed.
+"""Sources of inputs, as the frontend finds them when Run is pressed.
 
 Links are followed through reroutes, bypassed nodes and the borders of subgraphs: to an output of a
-node that the server gets, or to a value that a use of a subgraph sets.
+node of the prompt, or to a value that a use of a subgraph sets.
 """
 
 from dataclasses import dataclass
@@ -11,11 +11,12 @@ from .workflow_graph import BYPASSED, INPUTS, MUTED, REROUTE, Node
 from .workflow_promoted import Promoted
 
 ANY = ("*", "", "0")
+"""Types that fit every other."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """An output of a node that runs."""
+    """Output of a node of the prompt."""
 
     node: str
     slot: int
@@ -23,7 +24,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Value:
-    """What a use of a subgraph says that an input is."""
+    """Value that a use of a subgraph sets for an input."""
 
     value: Any
 
@@ -32,21 +33,21 @@ Source = Output | Value | None
 
 
 class Sources:
-    """Finds what feeds the inputs of a workflow's nodes.
+    """Sources of the inputs of a workflow's nodes.
 
     Args:
-        promoted: the values that uses of subgraphs set.
+        promoted: values that uses of subgraphs set.
     """
 
     def __init__(self, promoted: Promoted):
         self.promoted = promoted
 
     def of_input(self, node: Node, slot: int, wanted: str = "") -> Source:
-        """What feeds an input; None if nothing does.
+        """Find the source of an input; None if it has none.
 
         Args:
             slot: number of the input among ``node.slots``.
-            wanted: the type that is asked for, where another node asks through this one.
+            wanted: type of the input that this one is passed on to, if it is passed on.
 
         Raises:
             RecursionError: the links go in a circle.
@@ -90,24 +91,24 @@ class Sources:
 
 
 def passed_through(node: Node, output: int, wanted: str) -> int | None:
-    """The input that a bypassed node passes on as one of its outputs.
+    """Choose the input that a bypassed node passes on as one of its outputs.
 
-    The one at the same place if it fits, else the first of exactly that type, else the first that fits.
+    The one of the same number if it fits, else the first of exactly that type, else the first that fits.
 
     Args:
-        wanted: the type that the next node asks for.
+        wanted: type of the next node's input.
     """
     types = [slot.type for slot in node.slots]
     if wanted in ANY:
         return (output if output < len(types) else 0) if types else None
-    given = node.output_type(output)
-    fitting = [number for number, kind in enumerate(types) if fits(kind, given) and fits(kind, wanted)]
+    offered = node.output_type(output)
+    fitting = [number for number, kind in enumerate(types) if fits(kind, offered) and fits(kind, wanted)]
     if output in fitting:
         return output
     return types.index(wanted) if wanted in types else next(iter(fitting), None)
 
 
 def fits(one: str, other: str) -> bool:
-    """Whether LiteGraph connects these types; each may be several, after commas."""
+    """Return whether LiteGraph connects two types; each may be several with commas between them."""
     kinds = [set(kind.lower().split(",")) for kind in (one, other)]
     return any(kind & set(ANY) for kind in kinds) or bool(kinds[0] & kinds[1])

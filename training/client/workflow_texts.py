@@ -1,4 +1,4 @@
-"""What the frontend makes of texts in widgets before it sends them: choices, comments, and names in file names."""
+"""Texts in widgets as the frontend sends them: choices are made, comments removed, file names filled in."""
 
 import re
 from collections.abc import Callable
@@ -12,7 +12,7 @@ DATE_PART = re.compile(r"yyyy|yy?|MM?|dd?|hh?|mm?|ss?")
 
 
 def choose(text: str) -> str:
-    """A text without its comments, and with a choice made for each ``{a|b}``: the first, where the frontend draws one.
+    """Remove comments, and take the first choice of each ``{a|b}``, where the frontend draws one at random.
 
     So a workflow is the same prompt each time.
     """
@@ -20,25 +20,25 @@ def choose(text: str) -> str:
 
 
 def _chosen(text: str) -> str:
-    parts, place = [], 0
-    while place < len(text):
-        if text[place] == "{":
-            first, place = _first_choice(text, place + 1)
-            parts.append(_chosen(first))
+    chosen, position = [], 0
+    while position < len(text):
+        if text[position] == "{":
+            first, position = _first_choice(text, position + 1)
+            chosen.append(_chosen(first))
             continue
-        length = 2 if text[place] == "\\" else 1
-        parts.append(text[place : place + length])
-        place += length
-    return "".join(parts)
+        length = 2 if text[position] == "\\" else 1
+        chosen.append(text[position : position + length])
+        position += length
+    return "".join(chosen)
 
 
 def _first_choice(text: str, start: int) -> tuple[str, int]:
-    """The first of the choices that begin at ``start``, and the place behind the last."""
-    depth, end, place = 0, None, start
-    while place < len(text):
-        letter = text[place]
+    """Return the first of the choices that begin at ``start``, and the position behind the last."""
+    depth, end, position = 0, None, start
+    while position < len(text):
+        letter = text[position]
         if letter == "\\":
-            place += 1
+            position += 1
         elif letter == "{":
             depth += 1
         elif letter == "}":
@@ -46,24 +46,24 @@ def _first_choice(text: str, start: int) -> tuple[str, int]:
                 break
             depth -= 1
         elif letter == "|" and not depth and end is None:
-            end = place
-        place += 1
-    return text[start : place if end is None else end], min(place, len(text)) + 1
+            end = position
+        position += 1
+    return text[start : position if end is None else end], min(position, len(text)) + 1
 
 
 def fill(text: str, widget: Callable[[str, str], str | None], now: datetime) -> str:
-    """A file name with ``%date:yyyy-MM-dd%`` and ``%Node.widget%`` filled in.
+    """Fill ``%date:yyyy-MM-dd%`` and ``%Node.widget%`` in a file name.
 
     Args:
-        widget: the value of a node's widget, by title and name; None if there is none.
-        now: the time that is written.
+        widget: returns the value of a node's widget by title and name, None if there is none.
+        now: time for the dates.
     """
 
     def filled(match: re.Match) -> str:
-        parts = match[1].split(".")
-        if len(parts) != 2:
-            return _date(parts[0].removeprefix("date:"), now) if parts[0].startswith("date:") else match[0]
-        value = widget(*parts)
+        names = match[1].split(".")
+        if len(names) != 2:
+            return _date(names[0].removeprefix("date:"), now) if names[0].startswith("date:") else match[0]
+        value = widget(*names)
         return match[0] if value is None else UNSAFE.sub("_", value)
 
     return REPLACED.sub(filled, text)

@@ -1,4 +1,4 @@
-"""What a node type's inputs are in the frontend: sockets, and widgets whose values a file saves as a bare list.
+"""Inputs of a node type in the frontend: sockets, and widgets, whose values a file saves as a bare list.
 
 The order of both follows from ``/object_info``. Widgets that exist in a browser alone (cameras, 3D viewers) keep
 the value that was saved last, if ``/object_info`` has an input for them.
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Spec = list
-"""One input in ``/object_info``: its type, or the list of its options; and, if there are any, its settings."""
+"""Specification of an input in ``/object_info``: its type, or the list of its options; and its settings, if any."""
 
 DYNAMIC_COMBO, AUTOGROW, MATCHED = "COMFY_DYNAMICCOMBO_V3", "COMFY_AUTOGROW_V3", "COMFY_MATCHTYPE_V3"
 WIDGET_DEFAULTS = {
@@ -17,25 +17,25 @@ WIDGET_DEFAULTS = {
     "COLORS": [], "CURVE": None, "BOUNDING_BOX": None, "BOUNDING_BOXES": [], "PAINTER": "", "RANGE": None,
     "MARKDOWN": "", "TEXTAREA": "", "LOAD_3D": "", "WEBCAM": "",
 }  # fmt: skip
-"""Types of inputs that are widgets, each with the value of one that has no default."""
+"""Values of widgets without a default, by the types of inputs that are widgets."""
 
 UNSAVED = {"IMAGECOMPARE": ["", ""]}
-"""Types of widgets whose value is sent and never saved."""
+"""Values of widgets that are sent and never saved, by type."""
 
 SEEDS = ("seed", "noise_seed")
 CONTROL_WORDS = {"fixed", "increment", "increment-wrap", "decrement", "randomize"}
 CUSTOM_COMBO = "CustomCombo"
 CONTROLLED = ("KSampler", "KSamplerAdvanced")
-"""Whose samplers older files call by the name of their function."""
+"""Types of nodes for whose samplers older files have the name of a function."""
 
 
 @dataclass(frozen=True)
 class Slot:
-    """An input that a link can come to.
+    """Input that a link can lead to.
 
     Attributes:
         link: id of its link, None without one.
-        widget: whether it is a widget, too.
+        widget: whether it is a widget as well.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Widget:
-    """A widget that the server is told of.
+    """Widget whose value is part of the prompt.
 
     Attributes:
         chosen_text: whether the frontend reads ``{a|b}`` in it as a choice.
@@ -58,11 +58,11 @@ class Widget:
 
 
 def saved_widgets(definition: dict[str, Any], saved: list | dict | None, kind: str) -> list[Widget]:
-    """The widgets of a node with the values that a file has for them, in order.
+    """Return the widgets of a node with their values in a file, in order.
 
     Args:
-        definition: of its type, from ``/object_info``.
-        saved: its ``widgets_values``; some packs save them by name. What is missing has its default.
+        definition: entry of its type in ``/object_info``.
+        saved: its ``widgets_values``; some packs save them by name. Values that are missing are the defaults.
         kind: its type.
     """
     values = _ByName(saved) if isinstance(saved, dict) else _InOrder(_without_forced(definition, list(saved or ())))
@@ -83,7 +83,7 @@ def saved_widgets(definition: dict[str, Any], saved: list | dict | None, kind: s
 
 
 def _options(choice: Any, rest: list) -> list[Widget]:
-    """What a Custom Combo sends besides its choice: the options that a user wrote into it, and which is chosen."""
+    """Return the other widgets of a Custom Combo: the number of its choice, and the options that a user wrote."""
     options = rest[1:]
     chosen = options.index(choice) if choice in options else -1
     named = [Widget(f"option{number}", option) for number, option in enumerate(options, 1)]
@@ -91,10 +91,10 @@ def _options(choice: Any, rest: list) -> list[Widget]:
 
 
 def slots(definition: dict[str, Any] | None, saved: list[dict]) -> list[Slot]:
-    """The inputs of a node in the frontend's order: sockets, then widgets, then what only the file knows.
+    """Return the inputs of a node in the frontend's order: sockets, then widgets, then inputs that only the file has.
 
     Args:
-        definition: of its type; None if that isn't installed.
+        definition: entry of its type in ``/object_info``; None if that isn't installed.
         saved: its ``inputs``.
     """
     links = {slot["name"]: slot.get("link") for slot in saved}
@@ -109,7 +109,7 @@ def slots(definition: dict[str, Any] | None, saved: list[dict]) -> list[Slot]:
 
 
 class _ByName:
-    """Values of a file that has a name for each."""
+    """Values of a file that saves them by name."""
 
     def __init__(self, values: dict):
         self.values = values
@@ -121,34 +121,34 @@ class _ByName:
         return []
 
     def skip_control(self, name: str, spec: Spec) -> None:
-        """It has a name of its own."""
+        """Do nothing: that value has a name of its own."""
 
 
 class _InOrder:
-    """Values of a file, taken one after the other."""
+    """Values of a file that saves them in order."""
 
     def __init__(self, values: list):
-        self.values, self.place = values, 0
+        self.values, self.position = values, 0
 
     def take(self, name: str, default: Any) -> Any:
-        self.place += 1
-        value = self.values[self.place - 1] if self.place <= len(self.values) else default
+        self.position += 1
+        value = self.values[self.position - 1] if self.position <= len(self.values) else default
         return default if value is None else value
 
     def rest(self) -> list:
-        return self.values[self.place :]
+        return self.values[self.position :]
 
     def skip_control(self, name: str, spec: Spec) -> None:
-        """Pass over the value of "control after generate", which files of 2023 save as true or false, or not at all."""
-        if _has_control(name, spec) and self.place < len(self.values):
-            value = self.values[self.place]
-            self.place += value is None or isinstance(value, bool) or value in CONTROL_WORDS
+        """Skip the value of "control after generate", which files of 2023 save as true or false, or not at all."""
+        if _has_control(name, spec) and self.position < len(self.values):
+            value = self.values[self.position]
+            self.position += value is None or isinstance(value, bool) or value in CONTROL_WORDS
             if _is_combo(spec):
-                self.place += 1  # its filter
+                self.position += 1  # its filter
 
 
 def _without_forced(definition: dict[str, Any], values: list) -> list:
-    """Leave out what older frontends saved for inputs that were made sockets, if they did."""
+    """Remove what older frontends saved for inputs that were made sockets, if they did."""
     forced = []
     for _, spec in _inputs(definition):
         settings = _settings(spec)
@@ -161,7 +161,7 @@ def _without_forced(definition: dict[str, Any], values: list) -> list:
 
 
 def _inputs(definition: dict[str, Any]) -> Iterator[tuple[str, Spec]]:
-    """Name and specification of every input in the order of the definition."""
+    """Yield name and specification of every input in the order of the definition."""
     order = definition.get("input_order") or {}
     for group in ("required", "optional"):
         specs = definition["input"].get(group) or {}
@@ -197,7 +197,7 @@ def _is_chosen(spec: Spec) -> bool:
 
 
 def _has_control(name: str, spec: Spec) -> bool:
-    """Does the frontend put a "control after generate" widget behind this one?"""
+    """Return whether the frontend puts a widget "control after generate" behind this one."""
     kind = _settings(spec).get("widgetType", _type(spec))
     by_name = kind == "INT" and name in SEEDS
     return kind in ("INT", "COMBO") and bool(_settings(spec).get("control_after_generate", by_name))

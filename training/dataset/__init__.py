@@ -1,1 +1,1 @@
-"""Recorded runs on disk: how they are written, read, checked and put into batches."""
+"""Datasets of recorded runs: written, read, checked, labelled and put into batches."""

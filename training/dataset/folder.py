@@ -1,8 +1,8 @@
-"""Recorded runs in a folder: what it holds, and how it is read.
+"""Dataset of recorded runs in a folder.
 
-One file per sampler run, ``runs/KEY.safetensors``: the rows of one prompt, each of its own seed, as
-probes saw them at several moments, and what became of them. ``runs-*.jsonl``, one for each process that
-wrote, list the finished ones in readable form; ``dataset.json`` says what all have in common.
+It has one file per sampler run, ``runs/KEY.safetensors``: the rows of one prompt, each of its own seed, with
+the features of several moments and labels. ``runs-*.jsonl``, one for each process that wrote, list the recorded runs in
+readable form; ``dataset.json`` holds what all have in common.
 """
 
 import hashlib
@@ -24,49 +24,52 @@ from .run_file import Shapes, channels, read_run, why_not_of
 from .run_record import RunRecord
 
 FOLDER = "probe_data"
-"""Where ComfyUI keeps datasets, below its output folder."""
+"""Folder of the datasets, in ComfyUI's output folder."""
 
 RUNS = "runs"
+"""Folder of the runs' files in that of a dataset."""
+
 VALIDATION_ONE_IN = 10
+"""Share of the prompts that are kept for validation: one in so many."""
 
 GRIDS = ("final", "0.maps", "0.activation", "0.latent", "0.denoised")
-"""Tensors whose height and width tell runs of one size from those of another."""
+"""Names of the tensors whose height and width are the size of a run."""
 
 
 def run_key(prompt: str, *settings: Any) -> str:
-    """The key of a run."""
+    """Return the key of a run of a prompt with certain settings."""
     return hashlib.sha256(json.dumps([prompt, *settings], sort_keys=True, default=str).encode()).hexdigest()[:20]
 
 
 def run_path(folder: Path, key: str) -> Path:
-    """The file of a run; it is there once the run was recorded."""
+    """Return the path of a run's file, which is there once the run was recorded."""
     return folder / RUNS / f"{key}.safetensors"
 
 
 def is_validation(prompt: str) -> bool:
-    """Whether a recorded prompt is kept for validation: by its content, so that no split ever mixes."""
+    """Return whether a recorded prompt is kept for validation: its text decides, so that no split ever mixes."""
     digest = hashlib.sha256(f"validation {prompt}".encode()).digest()
     return int.from_bytes(digest[:4], "big") % VALIDATION_ONE_IN == 0
 
 
 def prompt_digest(prompt: str) -> int:
-    """A number that stands for a recorded prompt, 0 … 2³¹ - 1."""
+    """Return a digest of a recorded prompt, 0 … 2³¹ - 1."""
     return int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:4], "big") >> 1
 
 
 class Dataset:
-    """The recorded runs of a folder.
+    """Recorded runs of a folder.
 
     Args:
-        folder: where a recording wrote.
+        folder: that a recording wrote to.
 
     Attributes:
-        header: what the runs have in common.
-        runs: all whose file can be used, in the order of their files.
-        damaged: names of the files that can't, or are copies, each with why.
+        header: properties that all runs share.
+        runs: those whose file can be used, in the order of their files.
+        damaged: names of the files that can't be used or are copies, with the reason.
 
     Raises:
-        ValueError: no dataset, a newer format, or not one run that can be used; the message says what to do.
+        ValueError: no dataset, a newer format, or no run that can be used; the message says what to do.
     """
 
     def __init__(self, folder: Path):
@@ -80,11 +83,11 @@ class Dataset:
         for missing in sorted(listed - {run.key for run in self.runs}):
             self.damaged.setdefault(f"{missing}.safetensors", "it is listed, but not there")
         if self.damaged:
-            some = "; ".join(f"{plain(name, 255)}: {plain(why, 255)}" for name, why in list(self.damaged.items())[:3])
+            first = "; ".join(f"{plain(name, 255)}: {plain(why, 255)}" for name, why in list(self.damaged.items())[:3])
             logging.warning(
                 f"Dataset {self.folder.name}: {len(self.damaged)} of {len(self.runs) + len(self.damaged)} "
-                f"recorded runs can't be used and are left out ({some}). Delete these files, and record again what you "
-                "miss of them."
+                f"recorded runs can't be used and are left out ({first}). Delete these files, and record again what "
+                "you miss of them."
             )
         if not self.runs:
             raise ValueError(
@@ -93,7 +96,7 @@ class Dataset:
             )
 
     def _read(self) -> Iterator[tuple[RunRecord, Shapes]]:
-        """The runs that hold together, and what their files hold; the others are noted as damaged."""
+        """Yield the consistent runs and the shapes of their tensors; note the other files as damaged."""
         for path in sorted((self.folder / RUNS).glob("[!.]*.safetensors")):
             try:
                 run, shapes = read_run(path)
@@ -102,16 +105,16 @@ class Dataset:
             except (ValueError, SafetensorError, OSError) as error:
                 self.damaged[path.name] = str(error).splitlines()[0]
             else:
-                grids = [(name, *shape[-2:]) for name, shape in shapes.items() if name in GRIDS]
+                grids = [(name, shape[-2], shape[-1]) for name, shape in shapes.items() if name in GRIDS]
                 yield replace(run, grids=tuple(sorted(grids)), file=path.name), shapes
 
-    def _add_alike(self, found: Sequence[tuple[RunRecord, Shapes]]) -> None:
-        """The runs that can be learnt from together: with the dataset's label, and of as many channels as most."""
-        if not found:
+    def _add_alike(self, read: Sequence[tuple[RunRecord, Shapes]]) -> None:
+        """Add the runs that can be learnt from together: with the dataset's label, and the most common channels."""
+        if not read:
             return
-        usual = _most_common(channels(shapes) for _, shapes in found)
-        label = self.header.label or _most_common(next(iter(run.labels)) for run, _ in found)
-        for run, shapes in found:
+        usual = _most_common(channels(shapes) for _, shapes in read)
+        label = self.header.label or _most_common(next(iter(run.labels)) for run, _ in read)
+        for run, shapes in read:
             if label not in run.labels:
                 self.damaged[run.file] = f"it lacks the label {quoted(label)}"
             elif channels(shapes) != usual:
@@ -120,7 +123,7 @@ class Dataset:
                 self.runs.append(run)
 
     def _leave_copies_out(self) -> None:
-        """A run counts once: of files with one content or key that which is named after its key."""
+        """Remove copies, files with the content or key of another; the file that is named after its key stays."""
         kept: dict[str, RunRecord] = {}
         for run in sorted(self.runs, key=lambda run: run.file != f"{run.key}.safetensors"):
             twin = kept.get(run.content()) or kept.get(run.key)
@@ -131,15 +134,15 @@ class Dataset:
         self.runs = [run for run in self.runs if run.file not in self.damaged]
 
     def split(self) -> tuple[list[RunRecord], list[RunRecord]]:
-        """Runs for training and for validation, no prompt in both."""
+        """Return the runs for training and those for validation, with no prompt in both."""
         validation = [run for run in self.runs if is_validation(run.prompt)]
         return [run for run in self.runs if not is_validation(run.prompt)], validation
 
     def load(self, run: RunRecord, names: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """The tensors of a run by name, all or those named: see ``writing.run_tensors``.
+        """Read tensors of a run, see ``writing.run_tensors``, all or those with the names in ``names``.
 
         Raises:
-            ValueError: they hold NaN or infinity, or the file has changed since; the message names it.
+            ValueError: they hold NaN or infinity, or the file has changed; the message names it.
         """
         path = self.folder / RUNS / run.file
         try:
@@ -159,7 +162,7 @@ def _most_common(values: Iterable[Any]) -> Any:
 
 
 def listed_keys(folder: Path) -> set[str]:
-    """Keys of the runs that the lists of a dataset name; a line that was cut off counts as none."""
+    """Return the keys of the runs in the lists of a dataset; a line that was cut off counts as none."""
     keys = set()
     for path in folder.glob("runs-*.jsonl"):
         for line in path.read_bytes().split(b"\n")[:-1]:

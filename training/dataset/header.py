@@ -1,4 +1,4 @@
-"""What all runs of a dataset have in common, as ``dataset.json`` says it."""
+"""Header of a dataset, ``dataset.json``: properties that all of its runs share."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,14 +13,14 @@ HEADER = "dataset.json"
 
 @dataclass(frozen=True)
 class Header:
-    """What all runs of a dataset have in common.
+    """Properties that all runs of a dataset share.
 
     Attributes:
-        family: as ``Features.family``.
-        blocks: whose maps were recorded, names as in ``Features.blocks``.
-        activation_channels: of the projected activation, 0 if none was recorded.
-        model: which model, for people.
-        label: the unit of the first label of every run; empty where nobody said.
+        family: of the model, as ``Features.family``.
+        blocks: names of the recorded attention blocks, as in ``Features.blocks``.
+        activation_channels: channels of the projected activation, 0 if none was recorded.
+        model: name of the model, for people.
+        label: unit of the first label of every run; empty where it isn't known.
     """
 
     family: str
@@ -31,7 +31,7 @@ class Header:
 
 
 def read_header(folder: Path) -> Header:
-    """What the runs of a dataset have in common.
+    """Read the header of a dataset.
 
     Raises:
         ValueError: the folder holds no dataset, or one of a newer format.
@@ -53,7 +53,7 @@ def read_header(folder: Path) -> Header:
             raise ValueError("it holds what this version doesn't know")
         header = Header(**{**values, "blocks": _names(values.get("blocks"))})
     except TypeError as error:
-        raise _damaged(folder, "parts are missing") from error
+        raise _damaged(folder, "fields are missing") from error
     except ValueError as error:
         raise _damaged(folder, error) from error
     texts = (header.family, header.model, header.label)

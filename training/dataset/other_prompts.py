@@ -1,58 +1,113 @@
-"""Prompts to judge images by besides their own: cheap beside making them, and it teaches what words look like."""
+"""Rows of a batch under prompts that they were not sampled from, where the recording scored their images by these."""
 
-import random
-from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
 
-from safetensors import SafetensorError
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from ...engine.core.prompt_words import word_spans
-from .folder import RUNS
-from .prompt_parts import prompt_parts
-from .run_file import read_record
+from ...engine.core.features import ATTENTION, DENOISED, LATENT
+from ...probe_models.inputs import Inputs, network_inputs, stacked
+from .folder import Dataset
+from .run_record import RunRecord
 
-OTHERS = 3
-"""Other prompts of either kind that a reward model judges images by, out of so many ``CANDIDATES``."""
+PHRASES_PER_PROMPT = 3
+"""Number of phrases that are drawn for each whole prompt."""
 
-CANDIDATES = 200
+Row = tuple[RunRecord, int]
+"""A run, and the number of one of its rows."""
 
 
-def other_prompts(prompt: str, pool: Sequence[str], each: int = OTHERS) -> list[str]:
-    """Prompts to judge the same images by: some at random, and some that share the most words with ``prompt``.
+@dataclass(frozen=True)
+class OtherPrompts:
+    """Prompts that groups of rows were not sampled from, equally many for each group, with the rows' labels.
 
-    The same ones for the same prompt and pool; only from the pool, so from the training split.
+    Attributes:
+        inputs: the prompts, one after another for each group: ``[groups * prompts]`` rows of percent, text, spelling
+            and present, no features of images.
+        labels: of the rows under each prompt, ``[groups, prompts, rows]``, of the first label.
+        own: ``[groups, prompts, words]``, the number of each word among those of the rows' own prompt, -1 where it
+            is none of them.
+    """
+
+    inputs: Inputs
+    labels: Tensor
+    own: Tensor
+
+    def to(self, device: torch.device) -> "OtherPrompts":
+        """Return the same on a device."""
+        return OtherPrompts(self.inputs.to(device), self.labels.to(device), self.own.to(device))
+
+
+class OtherPromptDraws:
+    """Draws of other prompts for the groups of a batch.
 
     Args:
-        each: how many of either kind.
+        dataset: holds the runs.
+        runs: their prompts and phrases may be drawn.
+        needs: features that the network reads. Without latents it can tell no more than phrases of the row's own
+            prompt, whose words have maps.
+        label: unit of the score.
+        use_words: False: words have no maps of their own.
     """
-    rng = random.Random(prompt)
-    drawn = [other for other in rng.sample(pool, min(len(pool), CANDIDATES)) if other != prompt]
-    words = Counter(prompt.split())
-    alike = sorted(drawn[each:], key=lambda other: -(words & Counter(other.split())).total())
-    return drawn[:each] + alike[:each]
+
+    def __init__(self, dataset: Dataset, runs: Sequence[RunRecord], needs: frozenset[str], label: str, use_words: bool):
+        self.dataset, self.label, self.use_words = dataset, label, use_words
+        self.sees_image, self.sees_words = bool(needs & {LATENT, DENOISED}), ATTENTION in needs and use_words
+        self.by_prompt = {run.prompt: run for run in runs}
+        self.by_phrase = {phrase: run for run in runs for phrase in run.phrases}
+
+    def draw(
+        self, generator: torch.Generator, groups: Sequence[Sequence[Row]], percents: Sequence[float], count: int
+    ) -> tuple[OtherPrompts, ...]:
+        """Draw at most ``count`` whole prompts and ``PHRASES_PER_PROMPT * count`` phrases for each group of rows.
+
+        The longest phrases of a row's own prompt come first: they say where things are relative to each other.
+
+        Args:
+            percents: noise level of each group.
+        """
+        scored = [_shuffled(self._scored_by(rows), generator) for rows in groups]
+        for prompts, rows in zip(scored, groups):
+            lengths = {phrase: len(words) for phrase, words in rows[0][0].phrases.items()}
+            prompts.sort(key=lambda prompt, lengths=lengths: -lengths.get(prompt, 0))  # type: ignore[misc]
+        draws = []
+        for known, most in ((self.by_phrase, PHRASES_PER_PROMPT * count), (self.by_prompt, count)):
+            drawn = [[prompt for prompt in prompts if prompt in known][:most] for prompts in scored]
+            if any(drawn):
+                draws.append(self._read(groups, percents, drawn))
+        return tuple(draws)
+
+    def _scored_by(self, rows: Sequence[Row]) -> set[str]:
+        """Return the prompts by which all of these rows were scored, and that the network can tell from each other."""
+        scored = set.intersection(*(set(run.others) for run, _ in rows))
+        if self.sees_image:
+            return scored
+        return scored & set(rows[0][0].phrases) if self.sees_words else set()
+
+    def _read(
+        self, groups: Sequence[Sequence[Row]], percents: Sequence[float], drawn: Sequence[Sequence[str]]
+    ) -> OtherPrompts:
+        """Read drawn prompts; a group with fewer of them than another gets its own prompt for the missing ones."""
+        count = max(map(len, drawn))
+        inputs, labels, own_words = [], [], []
+        for rows, percent, prompts in zip(groups, percents, drawn):
+            own = rows[0][0]
+            for prompt in [*prompts, *[own.prompt] * (count - len(prompts))]:
+                run = own if prompt in own.phrases else self.by_phrase.get(prompt) or self.by_prompt[prompt]
+                numbers = list(run.phrases.get(prompt, range(len(run.words))))
+                text = self.dataset.load(run, ["text"])["text"][numbers]
+                inputs.append(network_inputs({"text": text}, [run.words[number] for number in numbers], [percent]))
+                shared = self.use_words and run.prompt == own.prompt
+                own_words.append(torch.tensor(numbers if shared else [-1] * len(numbers)))
+            labels += [[run.others[prompt][row] for run, row in rows] for prompt in prompts]
+            labels += [[run.labels[self.label][row] for run, row in rows]] * (count - len(prompts))
+        numbered = pad_sequence(own_words, batch_first=True, padding_value=-1)
+        shape = (len(groups), count)
+        return OtherPrompts(stacked(inputs), torch.tensor(labels).unflatten(0, shape), numbered.unflatten(0, shape))
 
 
-def other_parts(prompt: str, pool: Sequence[str], count: int = 2 * OTHERS) -> list[str]:
-    """Parts of so many other prompts, a random one of each; the same ones for the same prompt and pool.
-
-    A short phrase is where looking at images is learnt first: all of its words are about one thing.
-    """
-    rng = random.Random(f"parts {prompt}")
-    found = []
-    for other in rng.sample(pool, min(len(pool), count)):
-        parts = prompt_parts(other, len(word_spans(other)))
-        found += [rng.choice(sorted(parts))] if parts and other != prompt else []
-    return list(dict.fromkeys(found))
-
-
-def recorded_prompts(folder: Path) -> list[str]:
-    """Some of the prompts that a dataset has, of as many runs as there are ``CANDIDATES``."""
-    files = sorted((folder / RUNS).glob("[!.]*.safetensors"))
-    found = []
-    for path in random.Random(len(files)).sample(files, min(len(files), CANDIDATES)):
-        try:
-            found.append(read_record(path).prompt)
-        except (ValueError, SafetensorError, OSError):
-            continue  # who reads the dataset is told
-    return list(dict.fromkeys(found))
+def _shuffled(prompts: Set[str], generator: torch.Generator) -> list[str]:
+    ordered = sorted(prompts)
+    return [ordered[number] for number in torch.randperm(len(ordered), generator=generator).tolist()]

@@ -1,7 +1,7 @@
-"""The fixed projection of activations to few channels, which a dataset holds and a probe file brings along.
+"""Projection of activations to few channels, which a dataset and the probes trained on it hold.
 
 Probe-Select's released code takes a singular value decomposition of each sample, whose signs and order
-are arbitrary; here it is one for all, the principal axes of the first activations that are recorded.
+are arbitrary. Here all samples have one projection: the principal axes of the first activations that are recorded.
 """
 
 from pathlib import Path
@@ -15,18 +15,18 @@ from .header import HEADER
 from .writing import PROJECTION, write_once
 
 CHANNELS = 48
-"""As in Probe-Select."""
+"""Number of channels that are kept, as in Probe-Select."""
 
 
 def fit_projection(activations: Tensor, channels: int = CHANNELS) -> Tensor:
-    """Principal axes of activations, scaled to unit variance.
+    """Compute the principal axes of activations, scaled to unit variance.
 
     Args:
         activations: ``[rows, channels, height, width]``.
-        channels: how many axes; all if the activations have fewer.
+        channels: number of axes; all if the activations have fewer.
 
     Returns:
-        float32 ``[axes, channels]``, by falling variance; of each axis the largest entry is positive.
+        float32 ``[axes, channels]``, by falling variance; the largest entry of each axis is positive.
     """
     tokens = activations.float().movedim(1, -1).flatten(0, -2)
     variance, axes = torch.linalg.eigh(torch.cov(tokens.T).double())
@@ -36,10 +36,10 @@ def fit_projection(activations: Tensor, channels: int = CHANNELS) -> Tensor:
 
 
 def dataset_projection(folder: Path) -> Tensor | None:
-    """The projection of a dataset, None where nothing was recorded yet.
+    """Read the projection of a dataset, None where nothing was recorded yet.
 
     Raises:
-        ValueError: it is damaged or gone.
+        ValueError: it is damaged or missing.
     """
     path = folder / PROJECTION
     if not path.exists():
@@ -62,12 +62,12 @@ def dataset_projection(folder: Path) -> Tensor | None:
 
 
 def keep_projection(folder: Path, fitted: Tensor) -> Tensor:
-    """Make a projection that of a dataset, and return the one that it has now.
+    """Write the projection of a dataset unless it has one, and return the one that it has now.
 
-    Several processes may come first at once: all get what the first of them kept.
+    Of several processes that do so at once, all get what the first of them wrote.
 
     Raises:
-        ValueError: what was kept is damaged.
+        ValueError: the dataset's projection is damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_once(folder / PROJECTION, save({"activation": fitted}))
@@ -78,7 +78,7 @@ def require_width(projection: Tensor, folder: Path, channels: int) -> None:
     """Refuse activations of another width than those that a dataset was recorded with.
 
     Raises:
-        ValueError: says what to do.
+        ValueError: the widths differ; the message says what to do.
     """
     if channels != projection.shape[1]:
         raise ValueError(

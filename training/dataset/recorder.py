@@ -1,8 +1,9 @@
-"""One finished run into a dataset: checked, its activations projected, written."""
+"""Recorder of finished runs: it checks a run, projects its activations and writes it into a dataset."""
 
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ...engine.core.features import Features, project_channels
 from ...engine.core.json_text import storable
 from .folder import RUNS, run_path
 from .header import HEADER, Header, read_header
+from .labels import Labels
 from .projection import dataset_projection, fit_projection, keep_projection, require_width
 from .run_file import why_no_record
 from .run_record import RunRecord
@@ -21,16 +23,17 @@ from .writing import DatasetWriter, recorded_moments, run_tensors, word_names
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What became of one sampler run.
+    """A sampler run that has ended, with all that a dataset keeps of it.
 
     Attributes:
         prompt: its text.
         seeds: of the rows.
         steps: of its schedule.
-        moments: for each moment the features of the rows, with all channels of the activation.
+        moments: features of the rows, for each moment, with all channels of the activation.
         final: the finished latents, ``[rows, channels, height, width]``.
-        labels, others, parts, settings: as in ``RunRecord``.
-        model: which model, for people.
+        labels: of the rows.
+        model: name of the model, for people.
+        settings: other values of interest to people.
     """
 
     prompt: str
@@ -38,15 +41,13 @@ class FinishedRun:
     steps: int
     moments: Sequence[Sequence[Features]]
     final: Tensor
-    labels: Mapping[str, Sequence[float]]
-    others: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    parts: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    labels: Labels
     model: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def record_run(folder: Path, key: str, run: FinishedRun) -> None:
-    """Write a run; the first of a dataset also decides its projection.
+    """Write a run into a dataset; the first run of a dataset also decides its projection.
 
     Raises:
         ValueError: labels or features with NaN or infinity, or that half precision can't hold, or the dataset is of
@@ -56,7 +57,7 @@ def record_run(folder: Path, key: str, run: FinishedRun) -> None:
     _require_numbers(run)
     record = _record(key, run)
     projection, first, tensors = _projected(folder, run)
-    header = Header(first.family, first.blocks, len(projection), run.model, next(iter(run.labels)))
+    header = Header(first.family, first.blocks, len(projection), run.model, next(iter(run.labels.own)))
     DatasetWriter(folder, header).add(record, tensors)
 
 
@@ -68,9 +69,9 @@ def _record(key: str, run: FinishedRun) -> RunRecord:
         steps=run.steps,
         words=word_names(run.moments[0][0]),
         moments=recorded_moments(run.moments),
-        labels={label: tuple(values) for label, values in run.labels.items()},
-        others={prompt: tuple(values) for prompt, values in run.others.items()},
-        parts={part: tuple(words) for part, words in run.parts.items()},
+        labels={label: tuple(values) for label, values in run.labels.own.items()},
+        others={prompt: tuple(values) for prompt, values in run.labels.others.items()},
+        phrases={phrase: tuple(words) for phrase, words in run.labels.phrases.items()},
         settings=storable(dict(run.settings)),
     )
     if why := why_no_record(record):
@@ -79,23 +80,26 @@ def _record(key: str, run: FinishedRun) -> RunRecord:
 
 
 def _projected(folder: Path, run: FinishedRun) -> tuple[Tensor, Features, dict[str, Tensor]]:
-    """A dataset's projection, a run's first features with it, and what is kept of the run. Of a new dataset the
-    projection is written, once all is known to be fit to be kept."""
-    seen = torch.stack([row.activation for rows in run.moments for row in rows])
-    there = dataset_projection(folder)
-    projection = fit_projection(seen) if there is None else there
+    """Project a run's activations, and return the dataset's projection, the first features and the tensors to keep.
+
+    The projection of a new dataset is written once the tensors are known to be fit to be kept.
+    """
+    activations = torch.stack([row.activation for rows in run.moments for row in rows])
+    existing = dataset_projection(folder)
+    projection = fit_projection(activations) if existing is None else existing
     while True:
-        require_width(projection, folder, seen.shape[1])
-        moments = [
-            [replace(row, activation=project_channels(row.activation, projection).half()) for row in rows]
-            for rows in run.moments
-        ]
+        require_width(projection, folder, activations.shape[1])
+        moments = [[_with_projection(row, projection) for row in rows] for rows in run.moments]
         tensors = run_tensors(moments, run.final)
         _require_half(tensors)
-        kept = there if there is not None else keep_projection(folder, projection)
+        kept = existing if existing is not None else keep_projection(folder, projection)
         if torch.equal(kept, projection):
             return projection, moments[0][0], tensors
-        projection = there = kept  # another process was first
+        projection = existing = kept  # another process was first
+
+
+def _with_projection(row: Features, projection: Tensor) -> Features:
+    return replace(row, activation=project_channels(row.activation, projection).half())
 
 
 def _require_half(tensors: Mapping[str, Tensor]) -> None:
@@ -109,10 +113,10 @@ def _require_half(tensors: Mapping[str, Tensor]) -> None:
 
 
 def require_sound(folder: Path) -> None:
-    """Nothing, if a run can be added to a dataset, which may not be there yet: asked before anything is sampled.
+    """Refuse a dataset that no run can be added to; one that isn't there yet is accepted.
 
     Raises:
-        ValueError: what all runs have in common is damaged or gone.
+        ValueError: its header or its projection is damaged or missing.
     """
     if (folder / HEADER).exists():
         read_header(folder)
@@ -120,7 +124,7 @@ def require_sound(folder: Path) -> None:
 
 
 def dataset_size(folder: Path, key: str) -> dict[str, int]:
-    """Bytes of a run and of all, how many there are, and how many bytes are free where they lie."""
+    """Return the bytes of a run and of all runs, the number of runs, and the bytes that are free on their disk."""
     sizes = [path.stat().st_size for path in (folder / RUNS).glob("[!.]*.safetensors")]
     return {
         "run_bytes": run_path(folder, key).stat().st_size,
@@ -131,7 +135,7 @@ def dataset_size(folder: Path, key: str) -> dict[str, int]:
 
 
 def _require_numbers(run: FinishedRun) -> None:
-    for label, values in (*run.labels.items(), *run.others.items()):
+    for label, values in (*run.labels.own.items(), *run.labels.others.items()):
         if len(values) != len(run.seeds):
             raise ValueError(
                 f"{len(values)} images for {len(run.seeds)} rows of the latent. Decode the same latent that is "
@@ -143,9 +147,9 @@ def _require_numbers(run: FinishedRun) -> None:
                 f"{label} gave no number for images {wrong} (counted from 0), so nothing of this run was recorded. "
                 "Look at these images: black ones come from a VAE in half precision, run it in fp32."
             )
-    tensors = [row.activation for rows in run.moments for row in rows] + [run.final]
-    tensors += [tensor for rows in run.moments for row in rows for tensor in (row.denoised, row.latent)]
-    tensors += [row.text for row in run.moments[0][:1] if row.text is not None]
+    tensors = [run.final, *(row.text for row in run.moments[0][:1] if row.text is not None)]
+    for row in chain.from_iterable(run.moments):
+        tensors += [row.activation, row.denoised, row.latent]
     if not all(tensor.isfinite().all() for tensor in tensors):
         raise ValueError(
             "the model gave NaN or infinity in this run, so nothing of it was recorded. "

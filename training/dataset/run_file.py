@@ -1,5 +1,7 @@
-"""One run's file: what it says and holds, and whether that holds together. A file that doesn't is left out by name,
-or it would spoil a training with all the others."""
+"""Files of recorded runs, and checks of whether record and tensors fit together.
+
+A file with an inconsistency is left out of its dataset by name, as it would spoil a training with all other files.
+"""
 
 import math
 from collections.abc import Callable, Mapping
@@ -14,24 +16,24 @@ from .header import Header
 from .run_record import METADATA, RunRecord
 
 Shapes = Mapping[str, tuple[int, ...]]
-"""Of the tensors in a file, by name."""
+"""Shapes of the tensors in a file, by name."""
 
 NUMBERS = ("F16", "F32", "F64", "BF16")
-"""Types of tensors that can be learnt from, as safetensors names them."""
+"""Data types of tensors of real numbers, as safetensors names them."""
 
 
 def read_record(path: Path) -> RunRecord:
-    """The record in a run's file.
+    """Read the record in a run's file.
 
     Raises:
         ValueError: another kind of file, a newer format, or values that no recorder writes.
-        SafetensorError, OSError: it is damaged or not there.
+        SafetensorError, OSError: the file is damaged or missing.
     """
     return read_run(path)[0]
 
 
 def read_run(path: Path) -> tuple[RunRecord, dict[str, tuple[int, ...]]]:
-    """The record in a run's file, and the shapes of its tensors; errors as :func:`read_record`."""
+    """Read the record in a run's file and the shapes of its tensors; errors as :func:`read_record`."""
     with safe_open(str(path), "pt") as file:
         text = (file.metadata() or {}).get(METADATA)
         if text is None:
@@ -48,7 +50,7 @@ def read_run(path: Path) -> tuple[RunRecord, dict[str, tuple[int, ...]]]:
 
 
 def why_no_record(run: RunRecord) -> str | None:
-    """What of a record isn't as recorders write it, None if all is."""
+    """Return what in a record isn't as recorders write it, None if everything is."""
     rows = len(run.seeds)
     checks = {
         "key": _text(run.key) and can_be_made(run.key) and parts_of(run.key) == (run.key,) and run.key[0] != ".",
@@ -59,7 +61,7 @@ def why_no_record(run: RunRecord) -> str | None:
         "moments": bool(run.moments) and all(map(_is_moment, run.moments)),
         "labels": bool(run.labels) and _by_name(run.labels, lambda values: _numbers(values, rows)),
         "others": _by_name(run.others, lambda values: _numbers(values, rows)),
-        "parts": _by_name(run.parts, lambda words: _places(words, len(run.words))),
+        "parts": _by_name(run.phrases, lambda words: _word_numbers(words, len(run.words))),
         "settings": isinstance(run.settings, dict),
     }
     wrong = [name for name, right in checks.items() if not right]
@@ -67,7 +69,7 @@ def why_no_record(run: RunRecord) -> str | None:
 
 
 def why_not_of(header: Header, run: RunRecord, shapes: Shapes) -> str | None:
-    """Why a run is none of a dataset's, by its record and what its file holds; None if it is one."""
+    """Return why the file of a run doesn't fit a dataset, None if it does."""
     wanted: dict[str, tuple[int | None, ...]] = {"text": (len(run.words), None), "final": (len(run.seeds), *3 * [None])}
     for number in range(len(run.moments)):
         rows, kept = len(run.seeds), f"{number}."
@@ -78,21 +80,21 @@ def why_not_of(header: Header, run: RunRecord, shapes: Shapes) -> str | None:
             kept + "denoised": (rows, None, None, None),
         }
     for name, shape in wanted.items():
-        there = shapes.get(name)
-        if there is None:
+        actual = shapes.get(name)
+        if actual is None:
             return f"it lacks the tensor {name}"
-        if not _fits(there, shape):
-            return f"its tensor {name} has shape {list(there)}, and the record says {_shown(shape)}"
+        if not _fits(actual, shape):
+            return f"its tensor {name} has shape {list(actual)}, and the record says {_shown(shape)}"
     return _why_uneven(len(run.moments), shapes)
 
 
 def channels(shapes: Shapes) -> tuple[int, ...]:
-    """What has to be equal in all runs of a dataset that are learnt from together, and no header says."""
+    """Return the numbers of channels that all runs of a training share, and that no header holds."""
     return shapes["text"][-1], shapes["final"][1], shapes["0.latent"][1]
 
 
 def _why_uneven(moments: int, shapes: Shapes) -> str | None:
-    """Moments of one run are of one size, and its latents of the size that came out."""
+    """Return which tensors of a run differ in size though they shouldn't, None if none do."""
     for number in range(moments):
         if any(shapes[f"{number}.{name}"] != shapes[f"0.{name}"] for name in ("maps", "activation", "latent")):
             return f"its moments 0 and {number} differ in size"
@@ -103,10 +105,9 @@ def _why_uneven(moments: int, shapes: Shapes) -> str | None:
     return None
 
 
-def _fits(there: tuple[int, ...], shape: tuple[int | None, ...]) -> bool:
-    return len(there) == len(shape) and all(
-        found > 0 and wanted in (None, found) for found, wanted in zip(there, shape, strict=True)
-    )
+def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    sizes = zip(shape, wanted)
+    return len(shape) == len(wanted) and all(size > 0 and expected in (None, size) for size, expected in sizes)
 
 
 def _shown(shape: tuple[int | None, ...]) -> str:
@@ -129,7 +130,7 @@ def _numbers(values: Any, count: int) -> bool:
     return isinstance(values, tuple) and len(values) == count and all(map(_number, values))
 
 
-def _places(words: Any, count: int) -> bool:
+def _word_numbers(words: Any, count: int) -> bool:
     return isinstance(words, tuple) and len(words) > 0 and all(_count(word) and word < count for word in words)
 
 

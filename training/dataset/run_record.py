@@ -1,4 +1,4 @@
-"""What a run's file says of it: one line of JSON in the metadata of its tensors, and the shapes of these."""
+"""The record of a run: one line of JSON in the metadata of its file and in the list of the dataset."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ METADATA = "diffusion_probe_run"
 
 @dataclass(frozen=True)
 class RecordedMoment:
-    """Which evaluation, and its noise level, as in ``Features``."""
+    """Number and noise level of a captured evaluation, as in ``Features``."""
 
     step: int
     sigma: float
@@ -22,22 +22,20 @@ class RecordedMoment:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One sampler run: rows of one prompt.
+    """A recorded sampler run: rows of one prompt.
 
     Attributes:
-        key: names the run; of the same prompt, seeds and settings always the same.
+        key: name of the run; the same prompt, seeds and settings have the same.
         prompt: its text.
         seeds: of the rows.
-        steps: of the whole run.
-        words: what the words of the maps are called.
-        moments: at which it was looked at, in order.
-        labels: by unit, one number per row: what became of it. The first is what probes learn.
-        others: the first label of the same images, had other prompts been meant; one number per row.
-            Judging an image costs little beside making it, and teaches what words look like.
-        parts: those of the others that are parts of the prompt, and which of its words each has.
-        settings: anything else of interest to people.
-        grids: height and width of what is kept of it, by name; known of runs that were read.
-        file: the name of its file, known of runs that were read; whoever copies or moves files may give another.
+        steps: evaluations of the whole run.
+        words: names of the words of the maps.
+        moments: captured moments, in order.
+        labels, others, phrases: see ``labels.Labels``. Files call the phrases "parts".
+        settings: other values of interest to people.
+        grids: height and width of the run's tensors, by name; empty for a run that wasn't read from a file.
+        file: name of its file, empty for a run that wasn't read from one. Copied or moved files may have another
+            name than the key.
     """
 
     key: str
@@ -48,18 +46,18 @@ class RunRecord:
     moments: tuple[RecordedMoment, ...]
     labels: dict[str, tuple[float, ...]]
     others: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    parts: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    phrases: dict[str, tuple[int, ...]] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     grids: tuple[tuple[str, int, int], ...] = ()
     file: str = ""
 
     def to_json(self) -> str:
-        """One line."""
-        values = {name: value for name, value in asdict(self).items() if name not in ("grids", "file")}
+        """Return the record as one line of JSON."""
+        values = {_in_file(name): value for name, value in asdict(self).items() if name not in ("grids", "file")}
         return json.dumps({"format": FORMAT, **values}, allow_nan=False)
 
     def content(self) -> str:
-        """A digest of all that the record says but its key: of a copy the same, whatever its file and key are."""
+        """Return a digest of the record without its key: copies have the same, whatever their file and key are."""
         values = replace(self, key="").to_json()
         return hashlib.sha256(values.encode()).hexdigest()
 
@@ -73,22 +71,28 @@ class RunRecord:
         values = versioned(read_json(text), "it is no record of a run", "; update the pack")
         try:
             moments = tuple(RecordedMoment(**moment) for moment in values.pop("moments"))
-            labels, others, parts = (
-                {name: tuple(numbers) for name, numbers in values.pop(part, {}).items()}
-                for part in ("labels", "others", "parts")
-            )
-            lists = {name: tuple(values.pop(name)) for name in ("seeds", "words")}
-            return cls(moments=moments, labels=labels, others=others, parts=parts, **lists, **values, grids=(), file="")
+            values |= {name: tuple(values[name]) for name in ("seeds", "words")}
+            values |= {name: _tuples(values.pop(_in_file(name), {})) for name in ("labels", "others", "phrases")}
+            return cls(moments=moments, **values, grids=(), file="")
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError("it is no record of a run: parts are missing, unknown or of another kind") from error
+            raise ValueError("it is no record of a run: fields are missing, unknown or of another kind") from error
+
+
+def _in_file(name: str) -> str:
+    """Return the name that files have for a field."""
+    return "parts" if name == "phrases" else name
+
+
+def _tuples(values: dict[str, list]) -> dict[str, tuple]:
+    return {name: tuple(numbers) for name, numbers in values.items()}
 
 
 def versioned(values: Any, what: str, advice: str) -> dict[str, Any]:
-    """A JSON object without its format.
+    """Return a JSON object without its format version.
 
     Args:
-        what: what is wrong of a value that has none.
-        advice: what to do about a newer one.
+        what: start of the error for a value without one.
+        advice: end of the error for a newer one.
 
     Raises:
         ValueError: it has no format, or one that this version doesn't read.

@@ -1,7 +1,7 @@
-"""What makes two recorded runs the same: the nodes that lead to a Record Probe Data, and the prompt.
+"""Keys of recorded runs, made of the nodes that lead to a Record Probe Data, and the prompt.
 
-The node asks before anything is sampled, and a client before anything is queued, whether a run is there
-already; so the key is made of what both know, the workflow in API format.
+The node looks for a run with the key before anything is sampled, and a client before anything is queued; so the key is
+made of what both know, the workflow in API format.
 """
 
 import hashlib
@@ -13,16 +13,17 @@ from .folder import run_key
 
 NODE = "DiffusionProbeRecord"
 NOT_PART_OF_A_RUN = ("dataset", "prompt")
-"""Inputs of Record Probe Data that say where a run is kept, and its text, which counts by itself."""
+"""Inputs of Record Probe Data that don't count as settings of a run: its dataset, and its prompt, which is in the key
+anyway."""
 
 
 def workflow_key(node_of: Callable[[str], dict[str, Any]], number: str, prompt: str) -> str:
-    """The key of the run that a Record Probe Data takes.
+    """Compute the key of the run that a Record Probe Data records.
 
     Args:
-        node_of: gives the node of an id, ``{"class_type", "inputs"}``.
+        node_of: returns the node of an id, ``{"class_type", "inputs"}``.
         number: id of the Record Probe Data.
-        prompt: the text that it is given.
+        prompt: its input of that name.
     """
     own = {name: value for name, value in node_of(number)["inputs"].items() if name not in NOT_PART_OF_A_RUN}
     digests: dict[str, str] = {}
@@ -30,20 +31,20 @@ def workflow_key(node_of: Callable[[str], dict[str, Any]], number: str, prompt: 
 
 
 def nodes_before(node_of: Callable[[str], dict[str, Any]], number: str) -> dict[str, dict[str, Any]]:
-    """The nodes that lead to one, with it, by id: as little of a workflow as can be queued to run it again."""
-    found: dict[str, dict[str, Any]] = {}
+    """Return a node and all that lead to it, by id: as little of a workflow as can be queued to run it again."""
+    nodes: dict[str, dict[str, Any]] = {}
     waiting = [number]
     while waiting:
         at = waiting.pop()
-        if at not in found:
+        if at not in nodes:
             node = node_of(at)
-            found[at] = {"class_type": node["class_type"], "inputs": dict(node["inputs"])}
+            nodes[at] = {"class_type": node["class_type"], "inputs": dict(node["inputs"])}
             waiting += [value[0] for value in node["inputs"].values() if is_link(value)]
-    return found
+    return nodes
 
 
 def is_link(value: Any) -> bool:
-    """Whether the value of an input is ``[id, number of the output]``."""
+    """Return whether the value of an input is a link, ``[id, number of the output]``."""
     return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int)
 
 
@@ -55,7 +56,7 @@ def _value(node_of: Callable[[str], dict[str, Any]], value: Any, digests: dict[s
 
 
 def _digest(node_of: Callable[[str], dict[str, Any]], number: str, digests: dict[str, str]) -> str:
-    """A node's type and inputs, and those of all before it; ids don't count."""
+    """Compute a digest of a node's type and inputs and those of all nodes before it, without their ids."""
     if number not in digests:
         node = node_of(number)
         inputs = [[name, _value(node_of, value, digests)] for name, value in sorted(node["inputs"].items())]

@@ -1,4 +1,4 @@
-"""Writing recorded runs, so that nothing written is ever lost and nothing half-written ever read."""
+"""Writer of recorded runs. What was written is never lost, and nothing half-written is ever read."""
 
 import errno
 import json
@@ -12,12 +12,12 @@ from pathlib import Path
 from uuid import uuid4
 
 import torch
-from filelock import FileLock, Timeout
 from safetensors.torch import save
 from torch import Tensor
 
-from ...engine.core.features import ALL_TEXT, Features, as_image, on_grid
-from ...engine.core.files import replace_file, unfinished_file
+from ...engine.core.features import NEEDS, Features, as_image, on_grid
+from ...engine.core.files import LOCK, locked, replace_file
+from ...probe_models.inputs import row_tensors
 from .folder import RUNS, run_path
 from .header import HEADER, Header, read_header
 from .run_record import FORMAT, METADATA, RecordedMoment, RunRecord
@@ -25,23 +25,22 @@ from .run_record import FORMAT, METADATA, RecordedMoment, RunRecord
 PROJECTION = "projection.safetensors"
 DISK_FULL = "the disk is full"
 UNFINISHED = (f".{HEADER}.*", f".{PROJECTION}.*", f"{RUNS}/.*.safetensors", f"{RUNS}/.*.safetensors.*")
-LOCK = ".lock"
 UNFINISHED_SECONDS = 3600
-"""Older files with unfinished names are left by a process that was killed."""
+"""Age from which a file with an unfinished name counts as left by a process that was killed."""
 
 THIS_PROCESS = uuid4().hex[:12]
-"""Each process has a list of its own, because two may not write to one file."""
+"""Name of this process in that of its list of runs: two processes may not write to one list."""
 
 LOCK_SECONDS = 10
-"""How long one waits for another that has the lock, which it needs for microseconds."""
+"""Seconds to wait for another process that writes a file once, which takes milliseconds."""
 
 
 class DatasetWriter:
-    """Adds runs to a dataset, which other processes may be adding to as well.
+    """Writer of runs into a dataset, into which other processes may be writing as well.
 
     Args:
-        folder: made if it isn't there.
-        header: what every run will have in common.
+        folder: of the dataset, made if it isn't there.
+        header: properties that all runs of the dataset share.
 
     Raises:
         ValueError: the folder holds runs of another kind; the message says what differs.
@@ -82,7 +81,7 @@ class DatasetWriter:
 
 @contextmanager
 def _nothing_lost(folder: Path) -> Iterator[None]:
-    """Say of an error in writing what it means for the recording."""
+    """Turn an error in writing into one that says what it means for the recording."""
     try:
         yield
     except OSError as error:
@@ -96,7 +95,7 @@ def _nothing_lost(folder: Path) -> Iterator[None]:
 
 
 def _remove_unfinished(folder: Path) -> None:
-    """Remove what killed processes left, and none of the other hidden files that a user may keep there."""
+    """Remove files that killed processes left, and none of the other hidden files that a user may keep there."""
     for left in (path for pattern in UNFINISHED for path in folder.glob(pattern)):
         with suppress(OSError):  # another process has just finished it
             if left.suffix != LOCK and time.time() - left.stat().st_mtime > UNFINISHED_SECONDS:
@@ -104,28 +103,18 @@ def _remove_unfinished(folder: Path) -> None:
 
 
 def write_once(path: Path, content: bytes) -> bool:
-    """Write a file that several processes may want to be first to write; whether this one was."""
-    with unfinished_file(path, lambda unfinished: _write(unfinished, content)) as unfinished:
-        try:
-            os.link(unfinished, path)
-        except FileExistsError:
+    """Write a file unless it is there, and return whether this call wrote it; of several processes one does.
+
+    Raises:
+        ValueError: another process has held the file's lock for ``LOCK_SECONDS``.
+    """
+    if path.exists():
+        return False
+    with locked(path, LOCK_SECONDS):
+        if path.exists():
             return False
-        except OSError:
-            return _rename_once(unfinished, path)
+        replace_file(path, lambda unfinished: _write(unfinished, content))
         return True
-
-
-def _rename_once(unfinished: Path, path: Path) -> bool:
-    """Where a file system has no links: whoever gets the lock gives the file its name."""
-    lock = path.with_name(f".{path.name}{LOCK}")
-    try:
-        with FileLock(lock, timeout=LOCK_SECONDS):
-            if path.exists():
-                return False
-            os.replace(unfinished, path)
-            return True
-    except Timeout:
-        raise OSError(errno.EBUSY, f"another recording has held {lock} for {LOCK_SECONDS} s") from None
 
 
 def _append_line(path: Path, line: bytes) -> None:
@@ -144,34 +133,31 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def run_tensors(moments: Sequence[Sequence[Features]], final: Tensor) -> dict[str, Tensor]:
-    """What is kept of a run, by name; all float16.
+    """Return the tensors that a dataset keeps of a run, all float16: what networks read, and the finished latents.
 
     Args:
-        moments: for each moment, the rows.
+        moments: features of the rows, for each moment.
         final: the finished latents ``[rows, channels, ...]``, as ``Features.denoised``.
 
     Returns:
-        ``text`` ``[words, channels]``: mean embedding of each word; ``final`` ``[rows, ...]`` on the grid
-        of ``features.on_grid``; and for the n-th moment ``n.maps`` ``[rows, blocks, words, height, width]``,
-        ``n.activation``, ``n.latent``, ``n.denoised`` ``[rows, channels, height, width]``.
+        ``text`` ``[words, channels]``, which all rows and moments share; ``final`` ``[rows, channels, height, width]``;
+        and for the n-th moment the other tensors of ``inputs.row_tensors``, ``n.maps`` and so on, with an axis of rows
+        before the others.
     """
-    tensors = {
-        "text": moments[0][0].word_embeddings().half(),
-        "final": on_grid(torch.stack([as_image(row) for row in final.float()])).half().cpu(),
-    }
+    tensors = {"final": on_grid(torch.stack([as_image(row) for row in final.float()])).half().cpu()}
     for number, rows in enumerate(moments):
-        tensors[f"{number}.maps"] = torch.stack([row.word_maps().half() for row in rows])
-        tensors[f"{number}.activation"] = torch.stack([row.activation for row in rows])
-        tensors[f"{number}.latent"] = torch.stack([row.latent for row in rows])
-        tensors[f"{number}.denoised"] = torch.stack([on_grid(as_image(row.denoised)).half() for row in rows])
+        read = [row_tensors(row, frozenset(NEEDS)) for row in rows]
+        tensors.setdefault("text", read[0]["text"].half())
+        for name in read[0].keys() - {"text"}:
+            tensors[f"{number}.{name}"] = torch.stack([row[name].half() for row in read])
     return tensors
 
 
 def recorded_moments(moments: Sequence[Sequence[Features]]) -> tuple[RecordedMoment, ...]:
-    """Of :func:`run_tensors`' moments."""
+    """Return number and noise level of the moments of :func:`run_tensors`."""
     return tuple(RecordedMoment(rows[0].step, rows[0].sigma, rows[0].percent) for rows in moments)
 
 
 def word_names(row: Features) -> tuple[str, ...]:
-    """What the words of the maps are called."""
-    return tuple(word.name for word in row.words) or (ALL_TEXT,)
+    """Return the names of a row's words, as a dataset keeps them."""
+    return tuple(word.name for word in row.text_words())

@@ -1,1 +1,1 @@
-"""Training a probe on a dataset: networks' losses, optimisers, checkpoints, and what its file says of it."""
+"""Training of probes on a dataset: recipes, losses, optimisers, checkpoints, and the fields of a probe's card."""

@@ -1,4 +1,4 @@
-"""Files that a training goes on from: written as a whole, and the one before kept, should the newest be torn."""
+"""Checkpoints of a training, each written as a whole, the previous one kept in case the newest gets damaged."""
 
 import logging
 import os
@@ -9,47 +9,50 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ...engine.core.files import unfinished_file
+from ...engine.core.files import replace_file
 
 Checkpoint = tuple[dict[str, str], dict[str, Tensor]]
-"""The text and the tensors of a file."""
+"""Metadata and tensors of one checkpoint."""
 
 
-def before(path: Path) -> Path:
-    """Where the file before the newest one lies."""
+def previous(path: Path) -> Path:
+    """Return the path of the checkpoint that was written before the newest one."""
     return path.with_name(f"{path.stem}.before{path.suffix}")
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], text: dict[str, str]) -> None:
-    """Write a file, and keep the one that has its name as the one before."""
+    """Write a checkpoint, and keep the one that has its name as the previous one."""
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with unfinished_file(path, lambda unfinished: save_file(held, unfinished, text)) as unfinished:
+
+    def write(unfinished: Path) -> None:
+        save_file(held, unfinished, text)
         if path.exists():
-            os.replace(path, before(path))
-        os.replace(unfinished, path)
+            os.replace(path, previous(path))
+
+    replace_file(path, write)
 
 
-def load_checkpoint(path: Path, is_whole: Callable[[Checkpoint], bool] = lambda found: True) -> Checkpoint | None:
-    """The newest file that can be read; None if there is none.
+def load_checkpoint(path: Path, is_whole: Callable[[Checkpoint], bool] = lambda checkpoint: True) -> Checkpoint | None:
+    """Return the newest checkpoint that can be read, None if there is none.
 
-    One before, if that is the newest, takes the place of what can't be read.
+    Where that is the previous one, it gets the name of the newest.
 
     Args:
-        is_whole: whether what was read has all that it should.
+        is_whole: whether a checkpoint has everything that a training needs to go on.
     """
-    for each in (path, before(path)):
-        found = _read(each)
-        if found is not None and is_whole(found):
+    for each in (path, previous(path)):
+        checkpoint = _read(each)
+        if checkpoint is not None and is_whole(checkpoint):
             if each != path:
-                logging.warning(f"{path.name} is damaged or missing: the training goes on from the one before it.")
+                logging.warning(f"{path.name} is damaged or missing: the training goes on from the previous one.")
                 os.replace(each, path)
-            return found
+            return checkpoint
     return None
 
 
-def texts(path: Path) -> Iterator[dict[str, str]]:
-    """The texts of the newest file and of the one before, as far as they can be read."""
-    for each in (path, before(path)):
+def metadata_of(path: Path) -> Iterator[dict[str, str]]:
+    """Yield the metadata of the newest and of the previous checkpoint, as far as they can be read."""
+    for each in (path, previous(path)):
         try:
             with safe_open(str(each), "pt") as file:
                 yield file.metadata() or {}
@@ -58,8 +61,8 @@ def texts(path: Path) -> Iterator[dict[str, str]]:
 
 
 def remove_checkpoint(path: Path) -> None:
-    """Delete the newest file and the one before."""
-    for each in (path, before(path)):
+    """Delete the newest and the previous checkpoint."""
+    for each in (path, previous(path)):
         each.unlink(missing_ok=True)
 
 

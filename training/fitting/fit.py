@@ -1,100 +1,57 @@
-"""Training a probe on a dataset, from the first step to the network that goes into its file."""
+"""Training of a network on a dataset, from the first step to the weights that a probe file holds."""
 
 import copy
-import inspect
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...engine.core.texts import plain, quoted
+from ...probe_models.activation_ranker import ActivationRanker
 from ...probe_models.inputs import Inputs
+from ...probe_models.network import ProbeNetwork
 from ...probe_models.probe_file import KINDS
-from ...probe_models.word_judge import WordJudge
+from ...probe_models.word_network import WordNetwork
 from ..dataset.batches import Batch, Batches
 from ..dataset.folder import Dataset
 from ..dataset.run_record import RunRecord
 from . import losses
 from .precision import bfloat16_is_fast
-from .stage import Stage, generator_for
-from .word_losses import TEMPERATURE, judged_scores
+from .recipe import Recipe, default_sizes
+from .stage import Plan, Stage, generator_for
+from .word_losses import TEMPERATURE, scores_and_loss
 
 ALIGNMENT_WEIGHT = 0.1
 AVERAGE = 0.998
+"""Decay of the moving average of the weights per step."""
+
 NORM_GROUPS = 96
-"""So many are looked at to see what inputs are normalised by."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a probe is trained.
-
-    Attributes:
-        kind: a name in ``probe_file.KINDS``.
-        labels: units of its heads, at most three; the first is the score.
-        steps: of training.
-        seed: of weights and batches.
-        prompts: in a batch.
-        rows: of each prompt.
-        rate: peak learning rate of AdamW.
-        matrix_rate: of Muon, for matrices inside layers.
-        listwise: weight of the ranking loss within prompts; the squared error has weight 1.
-        low_first: see ``Batches.draw``.
-        blocks: numbers of the attention blocks that are read; None: all that were recorded.
-        others: by how many other prompts each batch's rows are judged, too, and by three times as many parts of prompts
-            (the joint probe), or by as many parts of their own (the attention CNN, which sees no more of the image).
-        use_words: False: as without Encode Words.
-        network: further arguments of the network.
-    """
-
-    kind: str
-    labels: tuple[str, ...]
-    steps: int = 2000
-    seed: int = 0
-    prompts: int = 24
-    rows: int = 4
-    rate: float = 2e-3
-    matrix_rate: float = 5e-3
-    listwise: float = 1.0
-    low_first: float = 0.0
-    blocks: tuple[int, ...] | None = None
-    others: int = 2
-    use_words: bool = True
-    network: dict[str, Any] = field(default_factory=dict)
+"""Number of groups of rows from which the norms of the inputs are measured."""
 
 
 def network_options(kind: str, batch: Batch) -> dict[str, int]:
-    """What a network's size depends on in the data: channels of what it takes."""
+    """Return the sizes of a network that the data decide: channels of its inputs."""
     inputs = batch.inputs
-    read = {"text": inputs.text.shape[-1]}
+    sizes = {"text": inputs.text.shape[-1]}
     if kind != "attention cnn":
-        read["activation"] = inputs.activation.shape[1]
+        sizes["activation"] = inputs.activation.shape[1]
     if kind == "joint":
-        read["latent"] = inputs.latent.shape[1]
-    return read
-
-
-def default_sizes(kind: str) -> dict[str, Any]:
-    """The sizes that a network has unless told otherwise; a file states them, as they may change."""
-    parameters = inspect.signature(KINDS[kind]).parameters.items()
-    given = {name: each.default for name, each in parameters if each.default is not each.empty}
-    return {name: value for name, value in given.items() if name != "heads"}
+        sizes["latent"] = inputs.latent.shape[1]
+    return sizes
 
 
 class Fit:
     """A probe in training.
 
     Args:
-        dataset: what it learns from.
+        dataset: holds the runs.
         runs: those of the training split.
-        recipe: how.
+        recipe: of the training.
         checkpoint: file to write checkpoints to, and to go on from if it is there.
-        device: where the network computes.
+        device: of the network.
 
     Raises:
         ValueError: labels that were not recorded, or don't differ within any prompt.
@@ -114,14 +71,16 @@ class Fit:
         self.network = KINDS[recipe.kind](blocks, len(recipe.labels), **self.options).to(self.device)
         self.network.fit_norms(first.inputs)
         settings = {"recipe": repr(recipe), "runs": len(runs), "family": self.header.family}
-        self.stage = Stage(
-            checkpoint, self.network, self._loss, recipe.steps, recipe.rate, settings, AVERAGE, recipe.matrix_rate
-        )
+        plan = Plan(recipe.steps, recipe.rate, recipe.matrix_rate, average=AVERAGE)
+        self.stage = Stage(checkpoint, self.network, self._loss, plan, settings)
 
     def run(self, watch: Callable[[int, float], bool] = lambda step, loss: False) -> list[float]:
-        """Train, or go on training. Returns the losses.
+        """Train, or go on training, and return the loss of each step.
 
         Batches that don't fit into memory are made smaller.
+
+        Args:
+            watch: called after each step with its number and loss; True ends the training.
         """
         while True:
             try:
@@ -133,8 +92,8 @@ class Fit:
                 logging.warning("Out of memory: training goes on with %d prompts per batch.", self.prompts)
                 self.stage.save()
 
-    def averaged(self) -> nn.Module:
-        """A copy of the network as it would be if training ended now; it scores in the label's unit."""
+    def averaged(self) -> ProbeNetwork:
+        """Return a copy of the network with averaged weights, which scores in the unit of the label."""
         network = copy.deepcopy(self.network)
         network.load_state_dict(self.stage.averaged, strict=False)
         unscale(network, self.mean, self.std)
@@ -150,7 +109,7 @@ class Fit:
         labels = ((batch.labels - self.mean) / self.std).to(self.device)
         inputs = batch.inputs.to(self.device)
         # Not for the ranker on a CPU: oneDNN's bfloat16 gradient of a strided convolution is NaN on very small grids.
-        half = bfloat16_is_fast(self.device) and (self.device.type != "cpu" or isinstance(self.network, WordJudge))
+        half = bfloat16_is_fast(self.device) and (self.device.type != "cpu" or isinstance(self.network, WordNetwork))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             scores, extra = self._scores(inputs, batch, labels)
         scores = scores.unflatten(0, labels.shape[:2])
@@ -160,9 +119,10 @@ class Fit:
         return loss
 
     def _scores(self, inputs: Inputs, batch: Batch, labels: Tensor) -> tuple[Tensor, Tensor | float]:
-        """Scores of the rows, and what the kind of network learns beside them."""
-        if isinstance(self.network, WordJudge):
-            return judged_scores(self.network, inputs, batch, self._standard)
+        """Score the rows, and compute the loss of what this kind of network learns beside these scores."""
+        if isinstance(self.network, WordNetwork):
+            return scores_and_loss(self.network, inputs, batch, self._standard)
+        assert isinstance(self.network, ActivationRanker)
         images, texts = self.network.vectors(inputs)
         groups = labels.shape[:2]
         best = labels[..., 0].argmax(1)
@@ -171,7 +131,7 @@ class Fit:
         return self.network.compare(images, texts), ALIGNMENT_WEIGHT * aligned
 
     def _standard(self, labels: Tensor) -> Tensor:
-        """Labels of the first head in standard deviations."""
+        """Turn labels of the first head into standard deviations."""
         return ((labels - self.mean[0]) / self.std[0]).to(self.device)
 
 
@@ -185,7 +145,7 @@ def check_labels(runs: Sequence[RunRecord], labels: Sequence[str]) -> None:
     if missing:
         wanted, there = (", ".join(names) for names in (missing, runs[0].labels))
         raise ValueError(f"the dataset has no label {quoted(wanted)} in some runs; it has {plain(there)}.")
-    by_prompt = defaultdict(set)
+    by_prompt: defaultdict[str, set[float]] = defaultdict(set)
     for run in runs:
         by_prompt[run.prompt].update(run.labels[labels[0]])
     if all(len(values) == 1 for values in by_prompt.values()):
@@ -196,19 +156,20 @@ def check_labels(runs: Sequence[RunRecord], labels: Sequence[str]) -> None:
 
 
 def label_scale(runs: Sequence[RunRecord], labels: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of each label over all rows, ``[labels]`` each.
+    """Compute mean and standard deviation of each label over all rows, ``[labels]`` each.
 
     Raises:
         ValueError: see :class:`Fit`.
     """
     check_labels(runs, labels)
-    values = torch.tensor([[run.labels[name][row] for name in labels] for run in runs for row in range(len(run.seeds))])
+    columns = [torch.cat([torch.tensor(run.labels[name]) for run in runs]) for name in labels]
+    values = torch.stack(columns, 1)
     return values.mean(0), values.std(0).clamp(min=1e-6)
 
 
 @torch.no_grad()
-def unscale(network: nn.Module, mean: Tensor, std: Tensor) -> None:
-    """Let a network that was trained on standardised labels score in their own unit."""
+def unscale(network: ProbeNetwork, mean: Tensor, std: Tensor) -> None:
+    """Change the last layer of a network that was trained on standardised labels, so that it scores in their unit."""
     last = network.last_layer
     last.weight.mul_(std[:, None].to(last.weight))
     last.bias.mul_(std.to(last.bias)).add_(mean.to(last.bias))

@@ -1,14 +1,14 @@
-"""Muon for processors that compute bfloat16 slowly."""
+"""Muon optimiser for processors that compute bfloat16 slowly."""
 
 import torch
 from torch import Tensor
 
 
 class SinglePrecisionMuon(torch.optim.Muon):
-    """torch's Muon for two-dimensional parameters, with the matrix products of its update in float32.
+    """Muon of torch for two-dimensional parameters, with the matrix products of its update in float32.
 
-    torch casts them to bfloat16, which a processor without AVX-512 multiplies seventy times slower. The state is that
-    of torch's Muon, so that a checkpoint goes on with either.
+    torch casts them to bfloat16, which a processor without AVX-512 multiplies seventy times slower. Its state is that
+    of torch's Muon, so that a training goes on with either.
     """
 
     @torch.no_grad()
@@ -39,7 +39,7 @@ class SinglePrecisionMuon(torch.optim.Muon):
 
 
 def orthogonal(matrix: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float) -> Tensor:
-    """The matrix ``[rows, columns]`` with singular values near 1, by Newton and Schulz's iteration."""
+    """Make the singular values of a matrix ``[rows, columns]`` about 1, by Newton and Schulz's iteration."""
     a, b, c = coefficients
     tall = matrix.shape[0] > matrix.shape[1]
     wide = matrix.T if tall else matrix

@@ -1,10 +1,10 @@
-"""Where bfloat16 is faster than float32."""
+"""Choice of precision: devices on which bfloat16 is faster than float32."""
 
 import torch
 
 
 def bfloat16_is_fast(device: torch.device) -> bool:
-    """Whether a device multiplies in bfloat16 by its own instructions.
+    """Return whether a device has instructions that multiply in bfloat16.
 
     A processor without them (no AVX-512) computes bfloat16 one number at a time, seventy times slower than float32.
     """

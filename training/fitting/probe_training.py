@@ -1,4 +1,4 @@
-"""From a dataset to a probe file: training that stops by itself, and the description the file carries."""
+"""Training of a probe, from a dataset to a probe file, until the network gets no better."""
 
 import logging
 import math
@@ -9,37 +9,44 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from ...engine.core.features import ACTIVATION
+from ...engine.core.files import locked
 from ...probe_models.probe_card import ProbeCard
 from ...probe_models.probe_file import save_probe
 from ..dataset.batches import Batches, grouped
 from ..dataset.folder import Dataset, prompt_digest
 from ..dataset.projection import dataset_projection
 from ..metrics.validation import Scored, score_groups, with_enough_rows, within_by_moment
-from .figures import describe, figures_of, quantiles, skill_of
-from .fit import Fit, Recipe, check_labels
-from .lock import only_one
+from .fit import Fit, check_labels
+from .held_out import describe, figures_of, quantiles, skill_of
+from .recipe import Recipe
 from .unfinished import Unfinished, disk_errors
 
 CHECK_EVERY = 250
+"""Number of steps between two checks on validation prompts."""
+
 PATIENCE = 6
+"""Number of checks without a better network after which a training stops, if ``PATIENT_SHARE`` allows."""
+
 PATIENT_SHARE = 0.5
-"""Training stops after so many checks and such a share of all steps without a better network: much of what it learns it
-learns when the learning rate falls, towards the end."""
+"""Share of all steps for which a training goes on without a better network: a network learns much towards the end, when
+the learning rate falls."""
 
 CHECK_PROMPTS = 96
+"""Largest number of validation prompts in a check."""
 
 
 class Diverged(ValueError):
-    """The network's numbers are none any more, and no step brings them back."""
+    """Error of a training whose weights or losses are NaN or infinite, from which no step recovers."""
 
 
 @dataclass
 class Progress:
-    """How a training goes.
+    """Progress of a training.
 
     Attributes:
-        steps: of the whole training.
-        losses: of each step so far.
+        steps: number of steps of the whole training.
+        losses: loss of each step so far.
         checks: mean within-prompt ρ on validation prompts, by step.
     """
 
@@ -49,16 +56,16 @@ class Progress:
 
     @property
     def best_step(self) -> int:
-        """The step of the best check, 0 before the first."""
+        """Step of the best check, 0 before the first."""
         return max(self.checks, key=self.checks.get, default=0)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training left.
+    """Result of a training.
 
     Attributes:
-        card: what the file says.
+        card: description of the probe, as its file holds it.
         scored: scores and labels on the validation prompts.
         progress: losses and checks.
     """
@@ -79,19 +86,19 @@ def train_probe(
 ) -> Trained:
     """Train a probe on a dataset and write its file.
 
-    The prompts are split by content: nine tenths train, one tenth decides when to stop, and gives the
-    calibration and the figures that the file states. What is :class:`Unfinished` beside ``out`` lets the same
-    call go on where a killed one stopped; it is deleted at the end.
+    The prompts are split by their text: nine tenths train, one tenth decides when to stop, and gives the
+    calibration and the statistics that the file holds. The files of :class:`Unfinished` beside ``out`` let the same
+    call go on after it was killed; they are deleted at the end.
 
     Args:
         folder: of the dataset.
         out: the file, ``.safetensors``.
-        recipe: how.
-        device: where to compute.
-        command: as the file states it.
-        watch: called after every step; if it raises, the best network so far is written first. It replaces a
+        recipe: of the training.
+        device: of the network.
+        command: the command line, for the file.
+        watch: called after every step; if it raises, the best network so far is written first. That replaces a
             file of another training only after ``CHECK_EVERY`` steps: who stops at once has changed their mind.
-        anew: give up what another training left that was stopped while it wrote to ``out``.
+        anew: discard the files of another training that was stopped while it wrote to ``out``.
 
     Raises:
         ValueError: a dataset that can't be learnt from, another training that writes to the same file or was
@@ -104,12 +111,12 @@ def train_probe(
     if not grouped(runs) or not grouped(held_out):
         count = len({run.prompt for run in dataset.runs})
         raise ValueError(
-            f"the dataset {folder} has {count} prompts, too few: by their text about a tenth is kept apart "
-            "for validation, and both parts need one with several seeds. Record more, better a thousand than twenty."
+            f"the dataset {folder} has {count} prompts, too few: by their text about a tenth is kept for validation, "
+            "and training and validation each need one with several seeds. Record more, better a thousand than twenty."
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Unfinished(out, dataset, recipe)
-    with only_one(out), disk_errors(out):
+    with locked(out), disk_errors(out):
         if anew and not unfinished.goes_on():
             unfinished.remove()
         unfinished.require_same()
@@ -136,7 +143,7 @@ def train_probe(
 
 
 class _Training:
-    """A fit with what it is judged by."""
+    """Training of a network with checks on validation prompts, of which it keeps the best network."""
 
     def __init__(
         self,
@@ -147,7 +154,7 @@ class _Training:
         watch: Callable[[Progress], None],
     ):
         self.fit, self.validation, self.unfinished, self.card, self.watch = fit, validation, unfinished, card, watch
-        self.some = validation.first(CHECK_PROMPTS)
+        self.checked = validation.first(CHECK_PROMPTS)
         self.progress = Progress(fit.recipe.steps)
         self.best: nn.Module | None = None
         self.began: int | None = None
@@ -157,6 +164,7 @@ class _Training:
             self.progress.checks = kept[1]
 
     def after_step(self, step: int, loss: float) -> bool:
+        """Check the network now and then, and return whether training stops here."""
         self.progress.losses = self.fit.stage.losses
         self.began = step - 1 if self.began is None else self.began
         if not math.isfinite(loss):
@@ -166,19 +174,19 @@ class _Training:
         try:
             self.watch(self.progress)
         except BaseException:
-            self.check()  # what comes after is lost unless it is judged now
+            self.check()  # or the steps since the last check would be lost
             raise
         patience = max(PATIENCE * CHECK_EVERY, PATIENT_SHARE * self.progress.steps)
         return step - (self.progress.best_step or self.began) >= patience
 
     def check(self) -> None:
-        """Judge the network as it is now, and keep it if it is the best."""
+        """Measure the network as it is now, and keep it if it is the best."""
         self.progress.losses = self.fit.stage.losses
         step = len(self.progress.losses)
         if step in self.progress.checks:
             return
         network = self.fit.averaged()
-        scored = score_groups(network, self.some, self.fit.device)
+        scored = score_groups(network, self.checked, self.fit.device)
         if not all(np.isfinite(scores).all() for scores, _ in scored.values()):
             raise self._diverged(step)
         rho = list(within_by_moment(scored).values())
@@ -196,7 +204,7 @@ class _Training:
         )
 
     def finish(self, folder: Path, out: Path) -> Trained:
-        """Write the best network, with what it is worth on all validation prompts."""
+        """Write the best network, with its statistics on all validation prompts."""
         self.best = self.best.half().float()  # as the file will hold it
         scored = score_groups(self.best, self.validation, self.fit.device)
         validated = [run for group in self.validation.groups for run in group.runs]
@@ -211,8 +219,7 @@ class _Training:
             skilled=skilled,
             search_skill=asdict(skill_of(scored, validated, self.fit.header.model)),
         )
-        reads = "activation" in self.fit.batches.needs
-        projection = dataset_projection(folder) if reads else None
+        projection = dataset_projection(folder) if ACTIVATION in self.fit.batches.needs else None
         learnt = sorted({prompt_digest(run.prompt) for group in self.fit.batches.groups for run in group.runs})
         save_probe(out, card, self.best.cpu().half(), projection, learnt)
         logging.info("Wrote %s: %s", out, figures)

@@ -1,1 +1,1 @@
-"""The statistics by which every probe is judged."""
+"""Statistics by which every probe is measured."""

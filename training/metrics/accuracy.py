@@ -1,4 +1,4 @@
-"""The table of a measurement: every probe beside every baseline, by the protocol."""
+"""Table of a measurement: every probe and every baseline, by the protocol."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,26 +8,27 @@ import numpy as np
 from . import protocol
 
 REFERENCE = "preview"
-"""What needs no training, and so what a trained probe has to beat."""
+"""Name of the probe that the others are compared with: it needs no training, so a trained one has to beat it."""
 
 POOLED = ("srcc", "ktc", "pcc", "auc")
+"""Names of the statistics over all images at once, as in ``protocol.pooled``."""
 
 
-def equal_cost_n(step: int, steps: int, candidates: int = protocol.SUBSET) -> float:
-    """How many full images cost as much as ``candidates`` runs cut after ``step``, of which one goes on."""
+def equal_cost_n(step: float, steps: float, candidates: int = protocol.SUBSET) -> float:
+    """Compute how many full images cost as much as ``candidates`` runs cut after ``step``, of which one is finished."""
     return (candidates * step + steps - step) / steps
 
 
 def rows_of(
     lines: Sequence[dict[str, Any]], steps: Sequence[int], run_steps: int, seed: int, reference: str = REFERENCE
 ) -> list[dict[str, Any]]:
-    """One row of figures per probe or baseline and step.
+    """Compute one row of statistics per probe or baseline and step.
 
     Args:
         lines: one per prompt: ``truth`` of its candidates, ``others`` (truth of further seeds),
             ``scores[probe][step]``. A probe may be missing from some prompts: its row says how many
             it was measured on.
-        steps: evaluations that the probes looked at.
+        steps: evaluations at which the probes scored.
         run_steps: evaluations of a whole run.
         seed: of random scores, ties and intervals.
         reference: the probe that the others are compared with, pairwise on the prompts of both.
@@ -44,13 +45,13 @@ def rows_of(
     for step in steps:
         n = equal_cost_n(step, run_steps)
         for name in probes:
-            some = [index for index, line in enumerate(lines) if name in line["scores"]]
-            scores = _scores(lines, some, name, step)
-            row = {"probe": name, "step": step, **figures(scores, truth[some], n, seed)}
-            both = [index for index in some if reference in lines[index]["scores"]]
+            measured = [index for index, line in enumerate(lines) if name in line["scores"]]
+            scores = _scores(lines, measured, name, step)
+            row = {"probe": name, "step": step, **figures(scores, truth[measured], n, seed)}
+            both = [index for index in measured if reference in lines[index]["scores"]]
             if name != reference and both:
-                pair = [_scores(lines, both, probe, step) for probe in (name, reference)]
-                for key, difference in protocol.compare(*pair, truth[both], seed).items():
+                first, second = (_scores(lines, both, probe, step) for probe in (name, reference))
+                for key, difference in protocol.compare(first, second, truth[both], seed).items():
                     row |= {
                         f"{key}_over_{reference}": difference.value,
                         f"{key}_over_{reference}_ci": difference.interval,
@@ -62,14 +63,14 @@ def rows_of(
     return rows
 
 
-def _scores(lines: Sequence[dict[str, Any]], some: Sequence[int], probe: str, step: int) -> np.ndarray:
-    return np.array([lines[index]["scores"][probe][str(step)] for index in some])
+def _scores(lines: Sequence[dict[str, Any]], indices: Sequence[int], probe: str, step: int) -> np.ndarray:
+    return np.array([lines[index]["scores"][probe][str(step)] for index in indices])
 
 
 def figures(
     scores: np.ndarray, truth: np.ndarray, n: float, seed: int, subset: int = protocol.SUBSET
 ) -> dict[str, Any]:
-    """The protocol's figures of one score, and its oracle share minus that of full best-of-n at equal cost."""
+    """Compute the protocol's statistics of one score, and its oracle share minus that of best-of-n at equal cost."""
     within, left_out = protocol.within_spearman(scores, truth, seed)
     share = protocol.oracle_share(scores, truth, subset, seed)
     gains = protocol.selection_gains(scores, truth, subset, seed)
@@ -88,7 +89,7 @@ def figures(
 
 
 def best_of_n_figures(truth: np.ndarray, n: float, seed: int, subset: int = protocol.SUBSET) -> dict[str, Any]:
-    """The figures of full best-of-n: of those, an oracle share is all it has."""
+    """Compute the statistics of full best-of-n, which has none but an oracle share."""
     share = protocol.best_of_n_share(truth, n, subset, seed)
     return {
         "n": n,
@@ -106,11 +107,11 @@ def table(
     pooled: Sequence[str] = ("srcc", "auc"),
     counts: Sequence[str] = (),
 ) -> str:
-    """The rows as Markdown.
+    """Write rows as a Markdown table.
 
     Args:
         by: the key of the first column.
-        pooled: keys of the figures after those within prompts.
+        pooled: keys of the statistics after those within prompts.
         counts: keys of the last columns.
     """
     names = [by, "probe", "within-prompt ρ", "oracle share", *(name.upper() for name in pooled), *counts]

@@ -1,4 +1,4 @@
-"""How well does a score pick seeds? The statistics that every claim of this pack rests on.
+"""Statistics of how well a score picks seeds, by which all claims of this pack are measured.
 
 Arrays are ``scores[prompt, seed]`` and ``truth[prompt, seed]``, higher is better. Source: the
 protocol of Diffusion Probe and Probe-Select, corrected so that how hard a prompt is can't pass for
@@ -17,7 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 SUBSET = 8
+"""Number of seeds of which one is picked."""
+
 RESAMPLES = 2000
+"""Number of bootstrap resamples of the prompts."""
+
 CONFIDENCE = 0.95
 
 Array = NDArray[np.float64]
@@ -33,11 +37,12 @@ class Estimate:
 
     @property
     def interval(self) -> list[float]:
+        """Lower and upper end."""
         return [self.low, self.high]
 
 
 def checked(scores: ArrayLike, truth: ArrayLike) -> tuple[Array, Array]:
-    """Both arrays as float64 ``[prompt, seed]``.
+    """Return both arrays as float64 ``[prompt, seed]``.
 
     Raises:
         ValueError: shapes differ, aren't two-dimensional, hold fewer than two seeds, or NaN/inf.
@@ -54,7 +59,7 @@ def checked(scores: ArrayLike, truth: ArrayLike) -> tuple[Array, Array]:
 
 
 def break_ties(scores: ArrayLike, seed: int = 0) -> Array:
-    """Ranks ``0 … n-1`` along the last axis; equal scores get theirs in random order."""
+    """Rank scores ``0 … n-1`` along the last axis, equal scores in random order."""
     scores = np.asarray(scores, np.float64)
     lots = np.random.default_rng(seed).random(scores.shape)
     order = np.lexsort((lots, scores), axis=-1)
@@ -65,7 +70,7 @@ def break_ties(scores: ArrayLike, seed: int = 0) -> Array:
 
 
 def spearman_per_prompt(scores: ArrayLike, truth: ArrayLike, seed: int = 0) -> Array:
-    """Spearman's ρ of each prompt, ``[prompts]`` in -1 … 1; NaN where all true scores are equal."""
+    """Compute Spearman's ρ of each prompt, ``[prompts]`` in -1 … 1; NaN where all true scores are equal."""
     scores, truth = checked(scores, truth)
     left = _standardised(break_ties(scores, seed))
     right = _standardised(stats.rankdata(truth, axis=1))
@@ -77,14 +82,14 @@ def spearman_per_prompt(scores: ArrayLike, truth: ArrayLike, seed: int = 0) -> A
 def within_spearman(
     scores: ArrayLike, truth: ArrayLike, seed: int = 0, resamples: int = RESAMPLES
 ) -> tuple[Estimate, int]:
-    """Mean ρ over the prompts whose true scores differ, and how many prompts were left out."""
+    """Compute the mean ρ over the prompts whose true scores differ, and the number of the other prompts."""
     rho = spearman_per_prompt(scores, truth, seed)
     kept = rho[~np.isnan(rho)]
     return _bootstrap(_mean, kept[:, None], seed, resamples), int(len(rho) - len(kept))
 
 
 def subset_weights(seeds: int, subset: int) -> Array:
-    """Probability, over all ``subset``-subsets, that the seed ranked r-th best is a subset's best.
+    """Compute the probability, over all ``subset``-subsets, that the seed ranked r-th best is a subset's best.
 
     ``[seeds]``, best first; sums to 1. With it, means over all C(16, 8) = 12 870 subsets are one dot
     product, without the luck of having drawn two of them.
@@ -95,7 +100,7 @@ def subset_weights(seeds: int, subset: int) -> Array:
 
 
 def selection_gains(scores: ArrayLike, truth: ArrayLike, subset: int = SUBSET, seed: int = 0) -> Array:
-    """Per prompt ``[prompts, 2]``: what the top-scored of a subset gains over its mean, and the best.
+    """Compute what the top-scored of a subset gains over its mean, and what the best gains, ``[prompts, 2]``.
 
     Averaged over every ``subset``-subset of the seeds, so every disjoint pair is among them.
     """
@@ -110,7 +115,7 @@ def selection_gains(scores: ArrayLike, truth: ArrayLike, subset: int = SUBSET, s
 def oracle_share(
     scores: ArrayLike, truth: ArrayLike, subset: int = SUBSET, seed: int = 0, resamples: int = RESAMPLES
 ) -> Estimate:
-    """(mean true score of the top-scored - mean) / (mean best - mean), a ratio of means over prompts.
+    """Compute (mean true score of the top-scored - mean) / (mean best - mean), a ratio of means over prompts.
 
     Constant prompts are included. 1 for the oracle, 0 for chance, negative for worse than chance.
     NaN when no prompt has anything to gain.
@@ -119,7 +124,7 @@ def oracle_share(
 
 
 def best_of_n_gains(truth: ArrayLike, n: float, subset: int = SUBSET) -> Array:
-    """Like :func:`selection_gains`, for the best of ``n`` finished images drawn at random.
+    """Compute :func:`selection_gains` of the best of ``n`` finished images drawn at random.
 
     A fractional n means n or n + 1 images, drawn so that the expected cost is n.
     """
@@ -136,7 +141,7 @@ def best_of_n_gains(truth: ArrayLike, n: float, subset: int = SUBSET) -> Array:
 def best_of_n_share(
     truth: ArrayLike, n: float, subset: int = SUBSET, seed: int = 0, resamples: int = RESAMPLES
 ) -> Estimate:
-    """Oracle share of full best-of-n, the baseline that any early choice has to beat at equal cost."""
+    """Compute the oracle share of full best-of-n, the baseline for any early choice at equal cost."""
     return _bootstrap(_ratio, best_of_n_gains(truth, n, subset), seed, resamples)
 
 
@@ -144,7 +149,7 @@ def best_of_n_share(
 
 
 def pooled(scores: ArrayLike, truth: ArrayLike, seed: int = 0) -> dict[str, float]:
-    """``srcc`` (Spearman), ``ktc`` (Kendall tau-b), ``pcc`` (Pearson), ``auc`` over all images at once.
+    """Compute ``srcc`` (Spearman), ``ktc`` (Kendall tau-b), ``pcc`` (Pearson), ``auc`` over all images at once.
 
     ``auc`` separates images above the pooled median of the truth from the rest. NaN where undefined
     (constant truth; ``pcc`` also for a constant score). These mostly measure how hard a prompt is.
@@ -162,7 +167,7 @@ def pooled(scores: ArrayLike, truth: ArrayLike, seed: int = 0) -> dict[str, floa
 
 
 def auc(scores: ArrayLike, positive: ArrayLike) -> float:
-    """Area under the ROC curve: how often a positive outscores a negative (ties count half)."""
+    """Compute the area under the ROC curve: how often a positive outscores a negative (ties count half)."""
     scores, positive = np.asarray(scores, np.float64), np.asarray(positive, bool)
     hits, misses = int(positive.sum()), int((~positive).sum())
     if not hits or not misses:
@@ -177,21 +182,21 @@ def auc(scores: ArrayLike, positive: ArrayLike) -> float:
 def compare(
     first: ArrayLike, second: ArrayLike, truth: ArrayLike, seed: int = 0, resamples: int = RESAMPLES
 ) -> dict[str, Estimate]:
-    """First minus second, by paired bootstrap: both methods see the same resampled prompts.
+    """Compute first minus second by paired bootstrap: both methods have the same resampled prompts.
 
     Returns ``within_spearman`` and ``oracle_share``; an interval without 0 in it is a difference.
     """
     rho = np.stack([spearman_per_prompt(first, truth, seed), spearman_per_prompt(second, truth, seed)], axis=1)
     rho = rho[~np.isnan(rho).any(axis=1)]
-    gains = [selection_gains(scores, truth, seed=seed) for scores in (first, second)]
+    gains_first, gains_second = (selection_gains(scores, truth, seed=seed) for scores in (first, second))
     return {
         "within_spearman": _bootstrap(lambda mean: mean[..., 0] - mean[..., 1], rho, seed, resamples),
-        "oracle_share": compare_gains(*gains, seed=seed, resamples=resamples),
+        "oracle_share": compare_gains(gains_first, gains_second, seed, resamples),
     }
 
 
 def compare_gains(first: Array, second: Array, seed: int = 0, resamples: int = RESAMPLES) -> Estimate:
-    """First minus second oracle share, paired, from two results of :func:`selection_gains`."""
+    """Compute the first minus the second oracle share, paired, of two results of :func:`selection_gains`."""
 
     def difference(means: Array) -> Array:
         return _ratio(means[..., :2]) - _ratio(means[..., 2:])
@@ -200,12 +205,15 @@ def compare_gains(first: Array, second: Array, seed: int = 0, resamples: int = R
 
 
 def mean_over_prompts(per_prompt: ArrayLike, seed: int = 0, resamples: int = RESAMPLES) -> Estimate:
-    """Mean of one number per prompt ``[prompts]``; of paired differences, an interval without 0 is a difference."""
+    """Compute the mean of one number per prompt ``[prompts]``.
+
+    For paired differences, an interval without 0 is a difference.
+    """
     return _bootstrap(_mean, np.asarray(per_prompt, np.float64)[:, None], seed, resamples)
 
 
 def _bootstrap(statistic: Callable[[Array], Array], per_prompt: Array, seed: int, resamples: int) -> Estimate:
-    """``statistic`` of the column means of ``[prompts, columns]``, with its interval over prompts."""
+    """Compute ``statistic`` of the column means of ``[prompts, columns]``, with its interval over prompts."""
     count = len(per_prompt)
     if count == 0:
         return Estimate(float("nan"), float("nan"), float("nan"))
@@ -227,7 +235,7 @@ def _ratio(means: Array) -> Array:
 
 
 def _standardised(ranks: Array) -> Array:
-    """Rows with mean 0 and standard deviation 1; constant rows become 0."""
+    """Normalize rows to mean 0 and standard deviation 1; constant rows become 0."""
     centred = ranks - ranks.mean(axis=1, keepdims=True)
     scale = centred.std(axis=1, keepdims=True)
     return np.divide(centred, scale, out=np.zeros_like(centred), where=scale > 0)

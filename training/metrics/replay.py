@@ -1,4 +1,4 @@
-"""Search policies run over recorded trajectories, as the engine runs them over a model."""
+"""Replay of search policies on recorded scores, as the engine runs them on a model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from ...engine.seed_search.policies.policy import Policy, State
 
 @dataclass(frozen=True)
 class Replayed:
-    """What a search over recorded candidates came to.
+    """Result of a search over recorded candidates.
 
     Attributes:
-        finished: the candidates that were finished, in their order.
+        finished: numbers of the finished candidates, in their order.
         spent: evaluations of all candidates together.
-        looks: scores taken.
-        calls: answers of the policy that moved a candidate.
+        looks: number of scores taken.
+        calls: number of the policy's answers that continue candidates.
     """
 
     finished: tuple[int, ...]
@@ -26,13 +26,16 @@ class Replayed:
 
 
 def replay(policy: Policy, scores: np.ndarray, steps: int, budget: int | None = None) -> Replayed:
-    """Let a policy search.
+    """Let a policy search through recorded candidates.
 
     Args:
-        policy: steered exactly as by the engine: asked with a ``State``, its answer carried out.
-        scores: ``[evaluation, candidate]``; row 0 is what is seen after the first evaluation. NaN: no score.
+        policy: called as by the engine, with a ``State``, until it continues no candidate.
+        scores: ``[evaluation, candidate]``; row 0 holds the scores after the first evaluation. NaN: no score.
         steps: evaluations of a full run.
-        budget: raises AssertionError when more is spent.
+        budget: most evaluations that may be spent.
+
+    Raises:
+        AssertionError: the policy spends more, or continues a candidate to an evaluation that is no moment.
     """
     moments = policy.moments(steps)
     assert all(1 <= moment < steps for moment in moments) and list(moments) == sorted(set(moments)), moments
@@ -47,9 +50,9 @@ def replay(policy: Policy, scores: np.ndarray, steps: int, budget: int | None = 
         calls += 1
         for row, target in answer.items():
             assert reached[row] < target and target in (*moments, steps), (row, reached[row], target)
-            for place in _passed(moments, reached[row], target):
-                value = float(scores[moments[place] - 1, row])
-                seen[row][place] = None if np.isnan(value) else value
+            for index in _passed(moments, reached[row], target):
+                value = float(scores[moments[index] - 1, row])
+                seen[row][index] = None if np.isnan(value) else value
                 looks += 1
             spent += target - reached[row]
             reached[row] = target
@@ -61,4 +64,4 @@ def _alive(reached: Sequence[int], steps: int) -> tuple[int, ...]:
 
 
 def _passed(moments: Sequence[int], start: int, target: int) -> list[int]:
-    return [place for place, moment in enumerate(moments) if start < moment <= target]
+    return [index for index, moment in enumerate(moments) if start < moment <= target]

@@ -1,4 +1,4 @@
-"""How well a network ranks the rows of recorded prompts, by the protocol."""
+"""Scores of a network on recorded prompts, and how well they rank the rows of each."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -12,40 +12,46 @@ from ..dataset.batches import Batches, Group
 from . import protocol
 
 ROWS_AT_ONCE = 64
+"""Largest number of rows in one forward pass."""
 
 
 Scored = dict[float, tuple[np.ndarray, np.ndarray]]
-"""By noise level the scores and the labels, ``[prompts, rows]`` each."""
+"""Scores and labels by noise level, ``[prompts, rows]`` each."""
 
 
 @torch.no_grad()
 def score_groups(network: nn.Module, batches: Batches, device: torch.device) -> Scored:
-    """What the first head says of recorded rows, and their labels.
+    """Score recorded rows by the first head, and return the scores with the labels.
 
-    Of groups with more rows than the smallest, the first so many count.
+    All groups count with as many rows as the smallest has, their first ones.
     """
     count = min(len(group.rows) for group in batches.groups)
-    found = defaultdict(list)
+    scored: defaultdict[float, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
     at_once = max(1, ROWS_AT_ONCE // count)
     for alike in _alike(batches.groups):
         for first in range(0, len(alike), at_once):
-            some = alike[first : first + at_once]
-            for moment in range(len(some[0].runs[0].moments)):
-                batch = batches.read([(group, moment, group.rows[:count]) for group in some])
-                scores = network(batch.inputs.to(device))[:, 0].unflatten(0, (len(some), count)).cpu()
+            groups = alike[first : first + at_once]
+            for moment in range(len(groups[0].runs[0].moments)):
+                batch = batches.read([(group, moment, group.rows[:count]) for group in groups])
+                scores = network(batch.inputs.to(device))[:, 0].unflatten(0, (len(groups), count)).cpu()
                 for row, labels, percent in zip(scores.float(), batch.labels[..., 0], batch.percent.tolist()):
-                    found[round(percent, 3)].append((row.numpy(), labels.numpy()))
-    return {percent: tuple(map(np.stack, zip(*rows))) for percent, rows in sorted(found.items())}
+                    scored[round(percent, 3)].append((row.numpy(), labels.numpy()))
+    return {percent: _stacked(rows) for percent, rows in sorted(scored.items())}
+
+
+def _stacked(rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    scores, labels = zip(*rows)
+    return np.stack(scores), np.stack(labels)
 
 
 def with_enough_rows(groups: Sequence[Group]) -> list[Group]:
-    """Groups with at least as many rows as most have: figures count equally many of each prompt."""
+    """Return the groups with at least as many rows as most have: all prompts count with equally many."""
     usual = int(median(len(group.rows) for group in groups))
     return [group for group in groups if len(group.rows) >= usual]
 
 
 def within_by_moment(scored: Scored, seed: int = 0) -> dict[float, float]:
-    """By noise level, Spearman's ρ within prompts."""
+    """Compute Spearman's ρ within prompts for each noise level."""
     return {
         percent: protocol.within_spearman(scores, labels, seed, resamples=1)[0].value
         for percent, (scores, labels) in scored.items()
@@ -53,8 +59,9 @@ def within_by_moment(scored: Scored, seed: int = 0) -> dict[float, float]:
 
 
 def _alike(groups: Sequence[Group]) -> list[list[Group]]:
-    """Groups that can be read together: of the same moments and size."""
-    found = defaultdict(list)
+    """Sort groups by moments and size: those that are equal in both can be read together."""
+    alike = defaultdict(list)
     for group in groups:
-        found[tuple(round(moment.percent, 3) for moment in group.runs[0].moments), group.grids].append(group)
-    return list(found.values())
+        moments = tuple(round(moment.percent, 3) for moment in group.runs[0].moments)
+        alike[moments, group.grids].append(group)
+    return list(alike.values())

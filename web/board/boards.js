@@ -1,15 +1,15 @@
-// The boards of all nodes: what comes from the server goes to the right one, what users do goes back.
+// Boards of all nodes: events of the server go to the right board, and users' actions go back.
 import { make } from "./dom.js";
 import { readBoard, readEvent } from "./events.js";
+import { BOARD_OUTPUT } from "./schema.js";
 import { EMPTY, ended, marked, received, takesMarks } from "./state.js";
 import { setTexts, text } from "./texts.js";
 import { View } from "./view.js";
 
 const NODES = new Set(["DiffusionProbeScore", "DiffusionProbeEarlySeedFilter", "DiffusionProbeSeedSearch"]);
-const NAME = "diffusion_probe_board";
 const HEIGHT = 260;
 
-/** Starts the boards. `host` is the frontend (host.js) and `store` what keeps boards (store.js), or a test's own. */
+/** Starts the boards. `host` is the frontend (host.js) and `store` keeps boards (store.js); a test brings its own. */
 export function startBoards(host, store) {
   const boards = new WeakMap();
   const ready = host.texts().then(setTexts, () => setTexts({}));
@@ -20,35 +20,36 @@ export function startBoards(host, store) {
     loaded: (node) => {
       boards.get(node)?.load();
       clearTimeout(loading);
-      loading = setTimeout(ask); // once for all nodes: what a run that still goes on has told so far
+      loading = setTimeout(ask); // once for all nodes, for the boards of a run in progress
     },
     executed: (node, output) => boards.get(node)?.executed(output),
   });
-  const told = async (detail) => {
+  const receive = async (detail) => {
     await ready; // in the order in which they came
     const event = readEvent(detail);
     if (!event) return;
-    if (event.secret) store.keepSecret(keyOf(event.place), event.secret);
-    if (event.place.workflow && event.place.workflow !== host.workflowId()) return;
-    boards.get(host.runningNode(event.place.display))?.told(event, ask);
+    if (event.secret) store.keepSecret(keyOf(event.address), event.secret);
+    if (event.address.workflow && event.address.workflow !== host.workflowId()) return;
+    boards.get(host.runningNode(event.address.display))?.receive(event, ask);
   };
   const ask = async () => {
     const secrets = store.knownSecrets();
-    if (secrets.length) (await host.answer({ do: "boards", secrets }))?.forEach(told);
+    if (secrets.length) (await host.answer({ do: "boards", secrets }))?.forEach(receive);
   };
-  host.listen(told, ask);
+  host.listen(receive, ask);
 }
 
-/** What tells a board from others. */
-const keyOf = (place) => `${place.prompt}/${place.node}`;
+/** Returns a key of a board that is unique among all boards. */
+const keyOf = (address) => `${address.prompt}/${address.node}`;
 
+/** Board of one node. */
 class NodeBoard {
-  /** `ready`: a promise of the texts; nothing is shown before. */
+  /** `ready` is a promise of the texts; nothing is shown before. */
   constructor(host, store, node, ready) {
     Object.assign(this, { host, store, node, ready, state: EMPTY });
     const root = make("div", "dp-root");
     host.hideImages(node);
-    host.addElement(node, NAME, root, HEIGHT);
+    host.addElement(node, BOARD_OUTPUT, root, HEIGHT);
     ready.then(() => {
       this.view = new View((action, value) => this.act(action, value));
       root.append(this.view.element);
@@ -56,50 +57,57 @@ class NodeBoard {
     });
   }
 
+  /** Shows a state. */
   show(state) {
     if (state === this.state) return;
     this.state = state;
     this.view.update(state, this.host.titleOf(this.node));
   }
 
-  /** Stops what would go on without the node. */
+  /** Stops the board's timers after the node is removed. */
   end() {
     this.view?.end();
   }
 
-  /** What was kept of its last run, unless it has one already; and of a run that still goes on. */
+  /** Shows the board of the node's last run that was kept, unless one is shown already. */
   async load() {
     const output = await this.store.kept(this.host.keyOf(this.node));
     await this.ready;
     if (this.state.rows.size === 0) this.showLast(output);
   }
 
+  /** Shows and keeps the board that a node leaves after a run. */
   async executed(output) {
     await this.ready;
-    if (this.showLast(output)) this.store.keep(this.host.keyOf(this.node), { [NAME]: output[NAME], text: output.text });
+    if (!this.showLast(output)) return;
+    const { [BOARD_OUTPUT]: board, text: report } = output;
+    this.store.keep(this.host.keyOf(this.node), { [BOARD_OUTPUT]: board, text: report });
   }
 
-  /** Shows what a node leaves when it has run; whether that is a board. */
+  /** Shows the board in a node's output; returns whether there is one. */
   showLast(output) {
-    const board = readBoard(output?.[NAME]?.[0]);
+    const board = readBoard(output?.[BOARD_OUTPUT]?.[0]);
     if (!board) return false;
     this.show(ended(this.state, board, Array.isArray(output.text) ? output.text.join("\n") : ""));
     return true;
   }
 
-  told(event, ask) {
-    if (event.ask) this.send(event.place, { do: "hello" });
+  /** Handles an event of the server; calls `ask` for the whole board if an event was missed. */
+  receive(event, ask) {
+    if (event.ask) this.send(event.address, { do: "hello" });
     if (!event.board) return;
     const state = received(this.state, event);
     if (state) this.show(state);
     else ask();
   }
 
-  send(place, body) {
-    const secret = this.store.secretOf(keyOf(place));
-    return this.host.answer({ ...body, prompt_id: place.prompt, node_id: place.node, secret });
+  /** Sends an answer to the board's run. */
+  send(address, body) {
+    const secret = this.store.secretOf(keyOf(address));
+    return this.host.answer({ ...body, prompt_id: address.prompt, node_id: address.node, secret });
   }
 
+  /** Carries out a user's action; see View. */
   async act(action, value) {
     if (action === "sort") this.show({ ...this.state, sort: value });
     else if (action === "word") this.show({ ...this.state, word: value });
@@ -136,8 +144,8 @@ class NodeBoard {
   }
 
   async answer(body) {
-    const taken = await this.send(this.state.place, body);
-    if (!taken) this.view.say(text("notOpen"));
-    return taken;
+    const accepted = await this.send(this.state.address, body);
+    if (!accepted) this.view.say(text("notOpen"));
+    return accepted;
   }
 }

@@ -1,6 +1,6 @@
-// Elements made of plain values: never from markup, so that no text can become any.
+// Elements from plain values: never from markup, so that no text can become markup.
 
-/** An element with a class, attributes, listeners (`on…`) and children. */
+/** Returns a new element with a class, attributes, listeners (`on…`) and children. */
 export function make(tag, name, attributes = {}, ...children) {
   const element = document.createElement(tag);
   if (name) element.className = name;
@@ -12,7 +12,7 @@ export function make(tag, name, attributes = {}, ...children) {
   return element;
 }
 
-/** Sets an attribute, or takes it away (null, false). Nothing is written that is there already. */
+/** Sets an attribute, or removes it (null, false). Writes only what differs. */
 export function set(element, name, value) {
   const wanted = value === null || value === false ? null : value === true ? "" : String(value);
   if (element.getAttribute(name) === wanted) return;
@@ -20,7 +20,7 @@ export function set(element, name, value) {
   else element.setAttribute(name, wanted);
 }
 
-/** Writes a text. Nothing is written that is there already. */
+/** Sets the text of an element, if it differs. */
 export function write(element, value) {
   if (element.textContent !== value) element.textContent = value;
 }

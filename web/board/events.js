@@ -1,80 +1,59 @@
-// What may come in from outside: events and saved boards, field by field. Anything else is left out.
-export const MOST_ROWS = 256;
+// Reader of events and saved boards: keeps the values that follow the schema, and drops everything else.
+import { BOARD, EVENT_HEAD, MOST_ROWS, ROW } from "./schema.js";
 
-const KINDS = new Set(["score", "filter", "search"]);
-const STATES = new Set(["running", "held", "done", "stopped"]);
-const SCALES = new Set(["calibration", "batch"]);
-const MARKS = new Set(["pinned", "discarded", null]);
+const isPicture = (value) => typeof value === "string" && /^data:image\/(jpeg|png|webp);/.test(value);
+const isObject = (value) => typeof value === "object" && value !== null;
 
-const string = (value) => (typeof value === "string" ? value : undefined);
-const boolean = (value) => (typeof value === "boolean" ? value : undefined);
-const number = (value) => (Number.isFinite(value) ? value : undefined);
-const count = (value) => (Number.isInteger(value) && value >= 0 ? value : undefined);
-const oneOf = (set) => (value) => (set.has(value) ? value : undefined);
-const orNull = (read) => (value) => (value === null ? null : read(value));
-const image = (value) => (typeof value === "string" && /^data:image\/(jpeg|png|webp);/.test(value) ? value : undefined);
-
-const BOARD = {
-  kind: oneOf(KINDS),
-  state: oneOf(STATES),
-  probe: string,
-  label: string,
-  skilled: boolean,
-  scale: oneOf(SCALES),
-  line: orNull(number),
-  reason: string,
-  words: (value) => (Array.isArray(value) && value.every((word) => typeof word === "string") ? value : undefined),
-  hidden: count,
-  seconds: number,
-};
-
-const ROW = {
-  row: count,
-  seed: string,
-  prompt: orNull(count),
-  score: orNull(number),
-  place: orNull(number),
-  rank: orNull(count),
-  kept: orNull(boolean),
-  at: orNull(string),
-  gone: boolean,
-  mark: oneOf(MARKS),
-  note: string,
-  picture: orNull(image),
-  heats: (value) => {
-    if (typeof value !== "object" || value === null) return undefined;
-    return Object.fromEntries(Object.entries(value).filter(([, heat]) => image(heat)));
+/** For each type of the schema: its empty value, and a reader that returns undefined for a malformed value. */
+const TYPES = {
+  text: { empty: "", read: (value) => (typeof value === "string" ? value : undefined) },
+  flag: { empty: false, read: (value) => (typeof value === "boolean" ? value : undefined) },
+  number: { empty: 0, read: (value) => (Number.isFinite(value) ? value : undefined) },
+  count: { empty: 0, read: (value) => (Number.isInteger(value) && value >= 0 ? value : undefined) },
+  choice: { empty: null, read: (value, { choices }) => (choices.includes(value) ? value : undefined) },
+  picture: { empty: null, read: (value) => (isPicture(value) ? value : undefined) },
+  texts: {
+    empty: [],
+    read: (value) => (Array.isArray(value) && value.every((each) => typeof each === "string") ? value : undefined),
+  },
+  pictures: {
+    empty: {},
+    read: (value) =>
+      isObject(value) ? Object.fromEntries(Object.entries(value).filter(([, each]) => isPicture(each))) : undefined,
   },
 };
 
-function read(fields, value) {
-  const found = {};
-  for (const [name, check] of Object.entries(fields)) {
-    const checked = check(value[name]);
-    if (checked !== undefined) found[name] = checked;
+/** Returns the fields of a schema, each with its empty value. */
+export const emptyOf = (schema) =>
+  Object.fromEntries(Object.entries(schema).map(([name, field]) => [name, field.nullable ? null : TYPES[field.type].empty]));
+
+/** Returns the well-formed fields of `value`. */
+function read(schema, value) {
+  const fields = {};
+  for (const [name, field] of Object.entries(schema)) {
+    const checked = value[name] === null && field.nullable ? null : TYPES[field.type].read(value[name], field);
+    if (checked !== undefined) fields[name] = checked;
   }
-  return found;
+  return fields;
 }
 
-/** Fields and rows of a board, as far as they are well formed; null if it is none. */
+/** Returns the well-formed fields and rows of a board; null if `value` is none. */
 export function readBoard(value) {
-  if (typeof value !== "object" || value === null || !Array.isArray(value.rows)) return null;
-  const rows = value.rows.filter((row) => typeof row === "object" && row !== null).map((row) => read(ROW, row));
+  if (!isObject(value) || !Array.isArray(value.rows)) return null;
+  const rows = value.rows.filter(isObject).map((row) => read(ROW, row));
   return { ...read(BOARD, value), rows: rows.filter((row) => row.row < MOST_ROWS) };
 }
 
 /**
- * An event of the server: where it belongs, what it tells, and whether it asks for an answer; null if malformed.
- * The first one of a board brings the secret that answers have to hold.
+ * Returns an event of the server: its address, its board, and whether it asks for an answer; null if malformed.
+ * The first event of a board has the secret that answers have to repeat.
  */
-export function readEvent(detail) {
-  if (typeof detail !== "object" || detail === null) return null;
-  const { prompt_id: prompt, node_id: node, display_node_id: display, workflow_id: workflow } = detail;
-  if (![prompt, node, display].every((id) => typeof id === "string" && id) || count(detail.number) === undefined) {
-    return null;
-  }
-  const place = { prompt, node, display, workflow: string(workflow) ?? "" };
-  const [ask, board] = [detail.ask === true, readBoard(detail)];
-  const told = { secret: string(detail.secret), number: detail.number, full: detail.full === true };
-  return board || ask ? { place, ask, board, ...told } : null;
+export function readEvent(value) {
+  if (!isObject(value)) return null;
+  const { prompt_id: prompt, node_id: node, display_node_id: display, ...head } = read(EVENT_HEAD, value);
+  if (!prompt || !node || !display || head.number === undefined) return null;
+  const address = { prompt, node, display, workflow: head.workflow_id ?? "" };
+  const [ask, board] = [head.ask ?? false, readBoard(value)];
+  const event = { address, ask, board, secret: head.secret ?? undefined, number: head.number, full: head.full ?? false };
+  return board || ask ? event : null;
 }

@@ -1,14 +1,12 @@
-// The one file that calls into ComfyUI's frontend. What it hands out, a test can fake.
+// Adapter to ComfyUI's frontend: the one file that calls into it, so that a test can replace it.
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
-
-const ROUTE = "/diffusion_probe/board";
-const EVENT = "diffusion_probe.board";
+import { BOARD_EVENT, BOARD_ROUTE } from "./schema.js";
 
 /**
- * Registers an extension whose `on` says what to do when …
- * `created(node)`: a node of this class came up; `loaded(node)`: its workflow is loaded;
- * `executed(node, output)`: it ran, or its last output is there again; `removed(node)`: it is gone from its graph.
+ * Registers an extension for nodes of some classes. `on` has the handlers:
+ * `created(node)`: after a node is made; `loaded(node)`: after its workflow is loaded;
+ * `executed(node, output)`: after it ran, or its last output is shown again; `removed(node)`: after it left its graph.
  */
 export function extend(name, classes, on) {
   const ours = (node) => classes.has(node?.comfyClass);
@@ -51,7 +49,7 @@ export function addElement(node, name, element, minHeight, options = {}) {
   return widget;
 }
 
-/** Leaves out the pictures that ComfyUI shows in a node (Nodes 2.0), where an element of ours shows them. */
+/** Hides the pictures that ComfyUI shows in a node (Nodes 2.0), where an element of the pack shows them. */
 export function hideImages(node) {
   node.hideOutputImages = true;
 }
@@ -63,14 +61,14 @@ export function fillTokens(node, name) {
   if (fill && widget) widget.serializeValue = () => fill(app.rootGraph, widget.value);
 }
 
-/** The node of a locator: "7", or "SUBGRAPH:7" inside of a subgraph. */
+/** Returns the node of a locator: "7", or "SUBGRAPH:7" inside of a subgraph. */
 function nodeAt(locator) {
   const [id, subgraph] = String(locator).split(":").reverse();
   const graph = subgraph ? app.rootGraph.subgraphs?.get(subgraph) : app.rootGraph;
   return graph?.getNodeById(id);
 }
 
-/** The node that runs under an id: "7", or "12:7" for node 7 in the subgraph that node 12 is. */
+/** Returns the node that runs under an id: "7", or "12:7" for node 7 in the subgraph that node 12 is. */
 export function runningNode(id) {
   let graph = app.rootGraph;
   let node;
@@ -81,15 +79,16 @@ export function runningNode(id) {
   return node;
 }
 
-/** What tells the open workflow from others. */
+/** Returns the id of the open workflow. */
 export const workflowId = () => app.rootGraph.id;
 
+/** Returns the title of a node. */
 export const titleOf = (node) => node.title;
 
-/** What tells a node from those of all workflows. */
+/** Returns a key of a node that is unique among the nodes of all workflows. */
 export const keyOf = (node) => [app.rootGraph.id, node.graph?.id, node.id].join("/");
 
-/** Puts a style sheet of the pack, named from this file, into the page. */
+/** Adds a style sheet of the pack, whose path is relative to this file, to the page. */
 export function addStyle(name) {
   const style = document.createElement("link");
   style.rel = "stylesheet";
@@ -97,16 +96,16 @@ export function addStyle(name) {
   document.head.append(style);
 }
 
-/** Calls back with every event about a board, and when the connection is there again. */
+/** Calls `event` with every event about a board, and `reconnected` after the connection was lost. */
 export function listen(event, reconnected) {
-  api.addCustomEventListener(EVENT, ({ detail }) => event(detail));
+  api.addCustomEventListener(BOARD_EVENT, ({ detail }) => event(detail));
   api.addEventListener("reconnected", reconnected);
 }
 
-/** Sends what a user did on a board; the boards that are open, or null if the server takes nothing. */
+/** Sends a user's action on a board; returns the boards that the server sends back, or null if it refuses. */
 export async function answer(body) {
   try {
-    const response = await api.fetchApi(ROUTE, {
+    const response = await api.fetchApi(BOARD_ROUTE, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(body),
@@ -117,7 +116,7 @@ export async function answer(body) {
   }
 }
 
-/** The pack's texts in the user's language, from `locales/…/main.json`. */
+/** Returns the pack's texts in the user's language, from `locales/…/main.json`. */
 export async function texts() {
   const all = await (await api.fetchApi("/i18n")).json();
   const language = app.extensionManager?.setting?.get("Comfy.Locale") ?? "en";

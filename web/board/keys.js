@@ -2,11 +2,11 @@
 const ACTIONS = { " ": "pin", p: "pin", Delete: "discard", Backspace: "discard", d: "discard", c: "copy", Enter: "go" };
 const STEPS = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
 
-/** What a key does on a tile, null if nothing. */
+/** Returns the action of a key on a tile, null if it has none. */
 export const actionOf = ({ key, ctrlKey, metaKey, altKey }) =>
   ctrlKey || metaKey || altKey ? null : (ACTIONS[key] ?? null);
 
-/** Where a key goes from place `index` of `count`, in rows of `columns`; null if it is no arrow. */
+/** Returns the index to which a key moves from `index` of `count`, in rows of `columns`; null if it is no arrow. */
 export function moved(key, index, count, columns) {
   const step = { ...STEPS, ArrowUp: -columns, ArrowDown: columns }[key];
   if (step === undefined) return null;

@@ -1,73 +1,49 @@
-// The state of one board, and how events and clicks change it. Pure: a new state, or the same when nothing changed.
-const BOARD = {
-  kind: "",
-  state: "done",
-  probe: "",
-  label: "",
-  skilled: true,
-  scale: "batch",
-  line: null,
-  reason: "",
-  words: [],
-  hidden: 0,
-  seconds: 0,
-};
+// State of one board, and how events and clicks change it. Pure: a new state, or the same if nothing changed.
+import { emptyOf } from "./events.js";
+import { BOARD, ROW } from "./schema.js";
 
-const ROW = {
-  seed: "",
-  prompt: null,
-  score: null,
-  place: null,
-  rank: null,
-  kept: null,
-  at: null,
-  gone: false,
-  mark: null,
-  note: "",
-  picture: null,
-  heats: {},
-};
+/** Fields of a board before its first event: nothing runs, and nothing warns of a score without skill. */
+const NEW_BOARD = { ...emptyOf(BOARD), state: "done", skilled: true, scale: "batch" };
+const NEW_ROW = emptyOf(ROW);
 
-/** `rows` by their number; `place` says where answers go, null when nobody takes them. */
-export const EMPTY = { ...BOARD, rows: new Map(), report: "", number: 0, place: null, sort: "score", word: null };
+/** State without a board. `rows` are by their number; `address` is that of answers, null when a run is over. */
+export const EMPTY = { ...NEW_BOARD, rows: new Map(), report: "", number: 0, address: null, sort: "score", word: null };
 
-/** A board of a run that is over, and what the node says of it. */
+/** Returns the state of a run that is over, with the node's report. */
 export function ended(state, board, report) {
-  return { ...withBoard({ ...state, rows: new Map() }, board, BOARD), report, number: 0, place: null };
+  return { ...withBoard(cleared(state), board), report, number: 0, address: null };
 }
 
-/** What an event of the server tells. Null: something was missed on the way, ask for the whole board. */
-export function received(state, { place, number, full, board }) {
-  const same = state.place?.prompt === place.prompt && state.place.node === place.node;
-  if (full) return { ...withBoard({ ...state, rows: new Map() }, board, BOARD), report: "", number, place };
-  if (same && number <= state.number) return state; // told already
+/** Returns the state after an event of the server; null if an event was missed, so that the whole board is needed. */
+export function received(state, { address, number, full, board }) {
+  const same = state.address?.prompt === address.prompt && state.address.node === address.node;
+  if (full) return { ...withBoard(cleared(state), board), report: "", number, address };
+  if (same && number <= state.number) return state; // an event that was received already
   if (!same || number !== state.number + 1) return null;
-  return { ...withBoard(state, board, state), number, place };
+  return { ...withBoard(state, board), number, address };
 }
 
-function withBoard(state, { rows, ...fields }, before) {
+const cleared = (state) => ({ ...state, ...NEW_BOARD, rows: new Map() });
+
+/** Returns the state with those fields of a board, and of its rows, that were sent. */
+function withBoard(state, { rows, ...fields }) {
   const merged = new Map(state.rows);
-  for (const row of rows) merged.set(row.row, { ...(merged.get(row.row) ?? ROW), ...row });
-  const words = fields.words ?? before.words;
-  return {
-    ...state,
-    ...Object.fromEntries(Object.keys(BOARD).map((name) => [name, fields[name] ?? before[name]])),
-    line: fields.line === undefined ? before.line : fields.line,
-    rows: merged,
-    word: words.includes(state.word) ? state.word : null,
-  };
+  for (const row of rows) merged.set(row.row, { ...(merged.get(row.row) ?? NEW_ROW), ...row });
+  const words = fields.words ?? state.words;
+  return { ...state, ...fields, rows: merged, word: words.includes(state.word) ? state.word : null };
 }
 
-/** Whether a user's marks count now. */
-export const takesMarks = (state) => state.place !== null && (state.state === "running" || state.state === "held");
+/** Returns whether a user's marks count now. */
+export const takesMarks = (state) => state.address !== null && (state.state === "running" || state.state === "held");
 
+/** Returns the state after a row is marked; `mark` is null for none. */
 export function marked(state, number, mark) {
   const row = state.rows.get(number);
   if (!row || row.mark === mark) return state;
   return { ...state, rows: new Map(state.rows).set(number, { ...row, mark }) };
 }
 
-/** The numbers of the rows in the order in which they are shown. */
+/** Returns the numbers of the rows in the order in which they are shown. */
 export function order({ rows, sort }) {
   const all = [...rows.values()];
   const bySeed = (a, b) => compare(seedNumber(a), seedNumber(b)) || a.row - b.row;

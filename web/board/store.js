@@ -1,5 +1,5 @@
-// The last board of each node, kept in the browser: so it is there again after a reload, and when a saved workflow
-// is opened another day. It isn't saved with the workflow, which goes into every image.
+// Store of the last board of each node, in the browser: it is shown again after a reload, and when a saved workflow
+// is opened another day. It is not saved with the workflow, which goes into every image.
 const NAME = "diffusion-probe";
 const BOARDS = "boards";
 const MOST = 48;
@@ -27,34 +27,34 @@ const SECRETS = "diffusion-probe.secrets";
 const MOST_SECRETS = 32;
 let secrets;
 
-/** By the places of boards, oldest first. This tab keeps them, so a page that is loaded again can still answer. */
+/** Returns secrets by the keys of boards, oldest first. This tab keeps them, so a reloaded page can still answer. */
 function allSecrets() {
   try {
     secrets ??= new Map(JSON.parse(sessionStorage.getItem(SECRETS) ?? "[]"));
   } catch {
-    secrets = new Map(); // what is there is of someone else
+    secrets = new Map(); // other code wrote something else under this name
   }
   return secrets;
 }
 
-/** Keeps what answers to a board have to hold; of many boards the last ones. */
-export function keepSecret(place, secret) {
-  const all = allSecrets().set(place, secret);
+/** Keeps the secret that answers to a board have to repeat; of many boards the last ones. */
+export function keepSecret(board, secret) {
+  const all = allSecrets().set(board, secret);
   for (const old of [...all.keys()].slice(0, -MOST_SECRETS)) all.delete(old);
   try {
     sessionStorage.setItem(SECRETS, JSON.stringify([...all]));
   } catch {
-    // a browser that keeps nothing: until the page is left
+    // a browser without storage: secrets last until the page is left
   }
 }
 
-/** What answers to a board have to hold, undefined if it isn't known. */
-export const secretOf = (place) => allSecrets().get(place);
+/** Returns the secret of a board, undefined if it is not known. */
+export const secretOf = (board) => allSecrets().get(board);
 
-/** The secrets of all boards that are known. */
+/** Returns all known secrets. */
 export const knownSecrets = () => [...allSecrets().values()];
 
-/** Keeps what a node showed; of more than `MOST` the oldest go. A browser that keeps nothing is no error. */
+/** Keeps the output of a node; of more than `MOST` the oldest are deleted. A browser without storage is no error. */
 export async function keep(key, output) {
   try {
     const store = await boards("readwrite");
@@ -66,7 +66,7 @@ export async function keep(key, output) {
   }
 }
 
-/** What was kept of a node, undefined if nothing was. */
+/** Returns the kept output of a node, undefined if there is none. */
 export async function kept(key) {
   try {
     return (await done((await boards("readonly")).get(key)))?.output;

@@ -1,16 +1,17 @@
-// Texts by name. What is missing shows its name.
+// Texts by name. A missing text shows its name.
 let known = {};
 
+/** Sets all texts. */
 export const setTexts = (texts) => {
   known = texts ?? {};
 };
 
-/** The text `name`, with `{key}` replaced by its value. */
+/** Returns the text `name`, with `{key}` replaced by its value. */
 export function text(name, values = {}) {
   return (known[name] ?? name).replace(/\{(\w+)\}/g, (whole, key) => (key in values ? values[key] : whole));
 }
 
-/** A moment as the server names it: "20%", "step 5", "the end". */
+/** Returns the text of a moment, which the server names "20%", "step 5", "the end". */
 export function momentText(moment) {
   const step = /^step (\d+)$/.exec(moment ?? "");
   if (step) return text("step", { step: step[1] });

@@ -1,12 +1,12 @@
-// One candidate: its picture, its score, what became of it, and what can be done with it.
+// Tile of one row: its picture, score, outcome and buttons.
 import { make, set, write } from "./dom.js";
 import { momentText, text } from "./texts.js";
 
-/** A score as it is read. */
+/** Returns the text of a score. */
 export const scoreText = (score) => (score === null ? "–" : String(Number(score.toPrecision(4))));
 
-/** What became of a row, in one or two words. */
-export function fateText({ kept, at, mark, score }) {
+/** Returns the outcome of a row so far, in one or two words. */
+export function outcomeText({ kept, at, mark, score }) {
   const parts = [];
   if (mark) parts.push(text(mark));
   if (kept === false && mark !== "discarded") parts.push(text(at ? "droppedAt" : "notStarted", { moment: momentText(at) }));
@@ -15,23 +15,24 @@ export function fateText({ kept, at, mark, score }) {
   return parts.join(", ");
 }
 
-/** The same for those who listen, with everything a tile shows. */
+/** Returns everything that a tile shows as one text, for screen readers. */
 export function tileLabel(row, { scale, count, prompts }) {
   const parts = [text("seed", { seed: row.seed })];
   if (prompts) parts.push(text("prompt", { prompt: row.prompt }));
   if (row.rank !== null) parts.push(text("rankOf", { rank: row.rank, count }));
   if (row.score !== null) parts.push(text("scoreIs", { score: scoreText(row.score) }));
   if (row.place !== null && scale === "calibration") parts.push(text("percentile", { place: Math.round(row.place) }));
-  return [...parts, fateText(row), row.note].filter(Boolean).join(", ");
+  return [...parts, outcomeText(row), row.note].filter(Boolean).join(", ");
 }
 
+/** Element of one row. */
 export class Tile {
   /** `act(action, row)` is called for "copy", "pin" and "discard". */
   constructor(act) {
     const button = (action, sign) =>
       make("button", `dp-act dp-${action}`, {
         type: "button",
-        tabindex: -1, // a tile's keys do the same
+        tabindex: -1, // the tile's keys do the same
         onclick: (event) => {
           event.stopPropagation();
           act(action, this.row.row);
@@ -44,17 +45,17 @@ export class Tile {
     this.rank = make("b", "dp-rank");
     this.seed = make("bdi", "dp-seed");
     this.score = make("span", "dp-score");
-    this.fate = make("span", "dp-fate");
+    this.outcome = make("span", "dp-outcome");
     this.buttons = { copy: button("copy", make("span", "dp-copies")), pin: button("pin", "★"), discard: button("discard", "✕") };
     this.element = make("li", "dp-tile", { tabindex: -1 },
       make("div", "dp-picture", {}, this.picture, this.heat, make("div", "dp-acts", {}, ...Object.values(this.buttons))),
       make("div", "dp-bar", {}, this.fill, this.line),
       make("div", "dp-caption", {}, this.rank, this.score, this.seed),
-      this.fate,
+      this.outcome,
     );
   }
 
-  /** Shows a row. `around` is what it depends on besides, compared by its values. Returns whether anything changed. */
+  /** Shows a row. `around` has the values of the board that a tile needs. Returns whether anything changed. */
   update(row, around) {
     const key = JSON.stringify(around);
     if (row === this.row && key === this.key) return false;
@@ -70,7 +71,7 @@ export class Tile {
     write(this.rank, row.rank === null ? "" : `#${row.rank}`);
     write(this.score, scoreText(row.score));
     write(this.seed, around.prompts ? `${row.seed} · ${row.prompt}` : row.seed);
-    write(this.fate, fateText(row));
+    write(this.outcome, outcomeText(row));
     this.#actions(row, around);
     return true;
   }

@@ -1,18 +1,22 @@
-// A board as elements. Knows nothing of ComfyUI: `act` is told what the user does.
+// View of a board as elements. It knows nothing of ComfyUI.
 import { make, set, write } from "./dom.js";
 import { actionOf, moved } from "./keys.js";
 import { order, takesMarks } from "./state.js";
 import { Tile } from "./tile.js";
 import { text } from "./texts.js";
 
+/** Elements of one board. */
 export class View {
-  /** `act(action, value)`: "copy", "pin", "discard" of a row, "go", "sort" by a name, "word" with a name or null. */
+  /**
+   * `act(action, value)` is called with a user's actions: "copy", "pin", "discard" of a row, "go", "sort" by a name,
+   * "word" with a name or null.
+   */
   constructor(act) {
     this.act = act;
     this.tiles = new Map();
-    this.places = [];
+    this.numbers = [];
     this.status = make("span", "dp-status", { role: "status" });
-    this.said = make("span", "dp-said", { role: "status" });
+    this.message = make("span", "dp-message", { role: "status" });
     this.about = make("bdi", "dp-about");
     this.sort = make("select", "dp-sort", { onchange: () => act("sort", this.sort.value) });
     this.words = make("div", "dp-words", { role: "group" });
@@ -33,13 +37,13 @@ export class View {
       this.list,
       this.reason,
       this.details,
-      this.said,
+      this.message,
     );
-    this.#stayInside();
+    this.#stopEvents();
     this.#name();
   }
 
-  /** Shows a state, of the node called `title`. Returns how many tiles were made, changed and moved. */
+  /** Shows a state of the node `title`. Returns how many tiles were made, changed and moved. */
   update(state, title) {
     set(this.element, "aria-label", text("board", { title }));
     const marks = takesMarks(state);
@@ -48,14 +52,14 @@ export class View {
     const around = { marks, heat, prompts, line: state.line, scale: state.scale, count: state.rows.size };
     const done = { made: 0, changed: 0, moved: 0 };
     const focused = this.list.contains(document.activeElement) ? document.activeElement : null;
-    this.places = order(state);
+    this.numbers = order(state);
     for (const [number, tile] of this.tiles) {
       if (!state.rows.has(number)) {
         tile.element.remove();
         this.tiles.delete(number);
       }
     }
-    this.places.forEach((number, place) => {
+    this.numbers.forEach((number, index) => {
       let tile = this.tiles.get(number);
       if (!tile) {
         tile = new Tile(this.act);
@@ -63,26 +67,26 @@ export class View {
         done.made += 1;
       }
       done.changed += tile.update(state.rows.get(number), around);
-      if (this.list.children[place] !== tile.element) {
-        this.list.insertBefore(tile.element, this.list.children[place] ?? null);
+      if (this.list.children[index] !== tile.element) {
+        this.list.insertBefore(tile.element, this.list.children[index] ?? null);
         done.moved += 1;
       }
     });
-    if (document.activeElement !== focused) focused?.focus({ preventScroll: true }); // what moves loses it
+    if (document.activeElement !== focused) focused?.focus({ preventScroll: true }); // an element that moves loses focus
     this.#head(state);
     this.#chips(state);
     if (!this.list.querySelector(".dp-tile[tabindex='0']")) this.#focused(this.list.firstElementChild);
     return done;
   }
 
-  /** Says something to those who listen, and shows it for a moment. */
+  /** Shows a message for a moment, and has screen readers read it. */
   say(message) {
-    write(this.said, message);
+    write(this.message, message);
     clearTimeout(this.silence);
-    this.silence = setTimeout(() => write(this.said, ""), 4000);
+    this.silence = setTimeout(() => write(this.message, ""), 4000);
   }
 
-  /** Stops what would go on by itself. */
+  /** Stops the timers. */
   end() {
     clearInterval(this.clock);
     clearTimeout(this.silence);
@@ -106,8 +110,8 @@ export class View {
     set(this.element, "data-state", state.state);
     set(this.element, "data-empty", String(state.rows.size === 0));
     write(this.about, state.label && `${state.label} · ${text(state.scale === "calibration" ? "onCalibration" : "inBatch")}`);
-    const said = state.kind === "score" ? "scored" : state.state;
-    write(this.status, state.rows.size ? text(said, counts) : text("empty"));
+    const status = state.kind === "score" ? "scored" : state.state;
+    write(this.status, state.rows.size ? text(status, counts) : text("empty"));
     write(this.report, state.report);
     set(this.details, "hidden", !state.report);
     const more = state.hidden ? text("hidden", { count: state.hidden }) : "";
@@ -158,29 +162,29 @@ export class View {
     const tile = event.target.closest(".dp-tile");
     if (!tile || event.target !== tile) return; // a button's own keys
     const tiles = [...this.list.children];
-    const place = tiles.indexOf(tile);
-    const to = moved(event.key, place, tiles.length, columns(tiles));
+    const index = tiles.indexOf(tile);
+    const to = moved(event.key, index, tiles.length, columns(tiles));
     const action = actionOf(event);
     if (to === null && action === null) return;
     event.preventDefault();
     if (to !== null) tiles[to].focus();
-    else this.act(action, this.places[place]);
+    else this.act(action, this.numbers[index]);
   }
 
-  // The canvas below has keys and wheel of its own: Delete would take the node away.
-  #stayInside() {
-    const stay = (event) => event.stopPropagation();
+  // The canvas below has keys and wheel of its own: Delete would delete the node.
+  #stopEvents() {
+    const stop = (event) => event.stopPropagation();
     this.element.addEventListener("keydown", (event) => {
-      if (!event.ctrlKey && !event.metaKey) stay(event);
+      if (!event.ctrlKey && !event.metaKey) stop(event);
     });
-    this.element.addEventListener("keyup", stay);
+    this.element.addEventListener("keyup", stop);
     this.element.addEventListener("wheel", (event) => {
-      if (!event.ctrlKey && this.list.scrollHeight > this.list.clientHeight) stay(event);
+      if (!event.ctrlKey && this.list.scrollHeight > this.list.clientHeight) stop(event);
     }, { passive: true });
   }
 }
 
-/** How many tiles stand side by side. */
+/** Returns how many tiles are side by side. */
 function columns(tiles) {
   const top = tiles[0].offsetTop;
   const next = tiles.findIndex((tile) => tile.offsetTop !== top);

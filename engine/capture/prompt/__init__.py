@@ -1,1 +1,1 @@
-"""Which text positions each word of a prompt has, for every text encoder."""
+"""Text positions of each word of a prompt, for every text encoder."""

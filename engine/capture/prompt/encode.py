@@ -1,8 +1,8 @@
-"""Encode a prompt as the stock node does, and say which text positions each of its words has.
+"""Encoding of a prompt as the stock node does it, with the text positions of each of its words.
 
-Which pieces a text becomes is not computed a second time: ComfyUI's own tokenizer runs once more
-with listeners in it, that write down which strings reached the vocabulary's tokenizer and which
-embeddings were found. So weights, escapes, embeddings and chunks are whatever ComfyUI makes of them.
+The pieces of a text are not computed again: ComfyUI's own tokenizer runs once more with hooks that note the strings
+that reach the vocabulary's tokenizer and the embeddings that are loaded. So weights, escapes, embeddings and chunks
+are those of ComfyUI.
 """
 
 import copy
@@ -18,23 +18,23 @@ from torch import Tensor
 
 from ...core.features import halved
 from ...core.prompt_words import Word, numbered, word_spans
-from ...runs.comfy_versions import found_embedding
-from ..taps.tokens import embeddings
+from ...runs.comfy_versions import embedding_name
+from ..hooks.tokens import embeddings
 from .alignment import BLANK, BYTE_BLANK, WORD_END, piece_words
 from .encoders import ENCODERS, Stream
 
 KEY = "diffusion_probe_words"
-"""In a conditioning's dict: ``((spelling, positions), …)`` in the order of the text. Plain data, so
-that every node that copies or saves a conditioning keeps it."""
+"""Key in a conditioning's dict of ``((spelling, positions), …)`` in the order of the text. Plain data, so that every
+node that copies or saves a conditioning keeps it."""
 
 MARKER = "\ue000"
-"""A text that no template holds."""
+"""Text that no template contains."""
 
 Spelled = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 def encode_words(clip: Any, text: str) -> tuple[list, tuple[Word, ...] | None]:
-    """CONDITIONING as CLIP Text Encode makes it, with word information; and the words.
+    """Encode a prompt as the stock node does, with word information, and return the CONDITIONING and the words.
 
     The words are None, and the conditioning is the stock one, where no entry of ``ENCODERS`` fits.
     """
@@ -44,42 +44,46 @@ def encode_words(clip: Any, text: str) -> tuple[list, tuple[Word, ...] | None]:
     spelled = _spelled(clip, text, context.shape[1] + (0 if llama is None else llama.shape[2]))
     if spelled is None:
         logging.warning(
-            f"Encode Words: {type(clip.cond_stage_model).__name__} is not in the pack's table of text encoders, or its "
-            "tokens are not the positions of its context. All text positions count as one."
+            f"Diffusion Probe: {type(clip.cond_stage_model).__name__} is not in the pack's table of text encoders, or "
+            "its tokens are not the positions of its context. All text positions count as one."
         )
         return conditioning, None
     return [[context, {**entry, KEY: spelled}] for context, entry in conditioning], numbered(spelled)
 
 
 def words_of(conds: Sequence[tuple[dict[str, Any], int]]) -> tuple[Word, ...]:
-    """The words of several conditioning entries whose text positions follow each other.
+    """Return the words of several conditioning entries whose text positions follow each other.
 
     Args:
-        conds: the dict of each entry, and how many text positions it has.
+        conds: the dict of each entry, and its number of text positions.
 
     Returns:
-        Empty if no entry knows its words. Positions that an entry doesn't have are left out: something cut its text.
+        Empty if no entry has word information. Positions that an entry doesn't have, because its text was cut, are
+        left out.
     """
     spelled, start = [], 0
     for cond, length in conds:
         for spelling, positions in cond.get(KEY, ()):
-            there = [start + position for position in positions if position < length]
-            if there:
-                spelled.append((spelling, there))
+            present = [start + position for position in positions if position < length]
+            if present:
+                spelled.append((spelling, present))
         start += length
     return numbered(spelled)
 
 
 def context_lengths(conds: Sequence[dict[str, Any]]) -> list[int]:
-    """How many text positions each conditioning entry has, as the guider processed it; 0 for one without text."""
+    """Return the number of text positions of each entry that the guider processed; 0 for one without text."""
     return [embeddings(cond).shape[1] if cond.get("cross_attn") is not None else 0 for cond in conds]
 
 
 def text_of(conds: Sequence[tuple[dict[str, Any], int]]) -> Tensor | None:
-    """What the text encoder gave of several conditioning entries, ``[rows or 1, tokens, channels]`` float16 on the CPU.
+    """Return the text embeddings of several conditioning entries.
 
     Args:
         conds: as for :func:`words_of`, processed by the guider.
+
+    Returns:
+        ``[rows or 1, tokens, channels]`` float16 on the CPU; None without text.
     """
     contexts = [embeddings(cond)[:, :length] for cond, length in conds if length]
     if not contexts:
@@ -89,75 +93,76 @@ def text_of(conds: Sequence[tuple[dict[str, Any], int]]) -> Tensor | None:
 
 
 def _spelled(clip: Any, text: str, length: int) -> Spelled | None:
-    """Words and positions of a context of ``length`` positions; None if they can't be known."""
+    """Return the words and positions of a context of ``length`` positions; None if they can't be known."""
     encoder = next((encoder for encoder in ENCODERS if encoder.fits(clip)), None)
-    parts = encoder.parts(clip) if encoder else ()
-    if not parts or not all(_readable(getattr(clip.tokenizer, name)) for part in parts for _, name, _ in part):
+    segments = encoder.segments(clip) if encoder else ()
+    streams = [stream for segment in segments for stream in segment]
+    if not streams or not all(_readable(getattr(clip.tokenizer, name)) for _, name, _ in streams):
         return None
-    tokens, heard = _heard(clip, text, parts)
-    _, template = _heard(clip, MARKER, parts)
-    found, start = [], 0
-    for part in parts:
+    tokens, logs = _tokenize(clip, text, streams)
+    _, templates = _tokenize(clip, MARKER, streams)
+    all_words, start = [], 0
+    for segment in segments:
         spelled, counts = [], []
-        for stream, _, name in part:
+        for stream, _, name in segment:
             width = getattr(clip.cond_stage_model, name).transformer.get_input_embeddings().weight.shape[-1]
             groups, count = _positions(tokens[stream], width)
-            spelled.append(_of_prompt(_words(heard[stream], groups), heard[stream].text, template[stream].text))
+            spelled.append(_of_prompt(_words(logs[stream], groups), logs[stream].text, templates[stream].text))
             counts.append(count)
         end = min(counts)  # a longer stream is cut
-        found += [_moved(words, start, range(start, start + end)) for words in spelled]
+        all_words += [_moved(words, start, range(start, start + end)) for words in spelled]
         start += end
     missing = start - length
     if missing and not (encoder.cut and missing > 0):
         return None
-    return _together([_moved(words, -missing, range(length)) for words in found])
+    return _merged([_moved(words, -missing, range(length)) for words in all_words])
 
 
-def _moved(words: list[tuple[str, list[int]]], by: int, there: range) -> list[tuple[str, list[int]]]:
-    """The words with other positions, of which some may not be there."""
-    moved = [(word, [at + by for at in positions if at + by in there]) for word, positions in words]
+def _moved(words: list[tuple[str, list[int]]], by: int, present: range) -> list[tuple[str, list[int]]]:
+    """Shift the positions of words, and leave out positions that are not ``present``."""
+    moved = [(word, [at + by for at in positions if at + by in present]) for word, positions in words]
     return [(word, positions) for word, positions in moved if positions]
 
 
-def _heard(clip: Any, text: str, parts: Sequence[Sequence[Stream]]) -> tuple[dict[str, Any], dict[str, "_Listener"]]:
-    """The tokens of a text as ComfyUI makes them, with the numbers of their groups; and what was listened to."""
-    listening = copy.copy(clip)
-    listening.tokenizer = copy.copy(clip.tokenizer)
-    listeners = {}
-    for stream, name, _ in (stream for part in parts for stream in part):
-        listeners[stream] = _Listener.beside(getattr(clip.tokenizer, name))
-        setattr(listening.tokenizer, name, listeners[stream].tokenizer)
-    return listening.tokenize(text, return_word_ids=True), listeners
+def _tokenize(clip: Any, text: str, streams: Sequence[Stream]) -> tuple[dict[str, Any], dict[str, "_TokenizerLog"]]:
+    """Return ComfyUI's tokens of a text, with the numbers of their groups, and a log of each stream's tokenizer."""
+    logged = copy.copy(clip)
+    logged.tokenizer = copy.copy(clip.tokenizer)
+    logs = {}
+    for stream, name, _ in streams:
+        logs[stream] = _TokenizerLog.of(getattr(clip.tokenizer, name))
+        setattr(logged.tokenizer, name, logs[stream].tokenizer)
+    return logged.tokenize(text, return_word_ids=True), logs
 
 
-def _of_prompt(words: list[tuple[str, list[int]]], heard: str, template: str) -> list[tuple[str, list[int]]]:
-    """Those of the words that are not the template's, around the prompt.
+def _of_prompt(words: list[tuple[str, list[int]]], text: str, template: str) -> list[tuple[str, list[int]]]:
+    """Return the words that are not those of the template around the prompt.
 
     Args:
-        words: of all that was heard.
-        heard: of a prompt; one that brings its own template is not put into another.
-        template: what was heard of the marker.
+        words: of the whole text.
+        text: all that reached the tokenizer; a prompt with its own template is not put into another.
+        template: the same for the marker.
     """
     before, _, after = template.partition(MARKER)
-    if not heard.startswith(before):
+    if not text.startswith(before):
         return words
     return words[len(word_spans(before)) : len(words) - len(word_spans(after))]
 
 
 def _readable(tokenizer: Any) -> bool:
-    """Whether it works as ComfyUI's own does, on pieces that :mod:`alignment` can read."""
+    """Return whether a tokenizer works as ComfyUI's own, with pieces that :mod:`alignment` can read."""
     stock = getattr(type(tokenizer), "tokenize_with_weights", None) is SDTokenizer.tokenize_with_weights
     blanks = (BLANK, BYTE_BLANK)
     return stock and any(piece.endswith(WORD_END) or piece.startswith(blanks) for piece in tokenizer.inv_vocab.values())
 
 
 @dataclass
-class _Listener:
-    """What one of ComfyUI's tokenizers was heard to do, group by group as it numbers them (from 1).
+class _TokenizerLog:
+    """Log of one of ComfyUI's tokenizers, group by group as it numbers them (from 1).
 
     Attributes:
-        tokenizer: a copy of ComfyUI's, that listens.
-        groups: a text, or the name of an embedding, and whether it is one.
+        tokenizer: a copy of ComfyUI's with hooks.
+        groups: a text, or the name of an embedding, and whether it is an embedding.
     """
 
     tokenizer: SDTokenizer
@@ -165,34 +170,35 @@ class _Listener:
 
     @property
     def text(self) -> str:
-        """All texts."""
+        """Texts of all groups but embeddings."""
         return "".join(text for text, is_embedding in self.groups if not is_embedding)
 
     @classmethod
-    def beside(cls, tokenizer: SDTokenizer) -> "_Listener":
-        listener = cls(copy.copy(tokenizer))
+    def of(cls, tokenizer: SDTokenizer) -> "_TokenizerLog":
+        """Return an empty log with a hooked copy of a tokenizer."""
+        log = cls(copy.copy(tokenizer))
 
         def vocabulary(text: str, **options: Any) -> Any:
-            listener.groups.append((text, False))
+            log.groups.append((text, False))
             return tokenizer.tokenizer(text, **options)
 
         def embedding(name: str) -> Any:
             answer = tokenizer._try_get_embedding(name)
-            found = found_embedding(answer, name)
-            if found is not None:
-                listener.groups.append((tokenizer.embedding_identifier + found.strip(","), True))
+            loaded = embedding_name(answer, name)
+            if loaded is not None:
+                log.groups.append((tokenizer.embedding_identifier + loaded.strip(","), True))
             return answer
 
-        listener.tokenizer.tokenizer = vocabulary
-        listener.tokenizer._try_get_embedding = embedding
-        return listener
+        log.tokenizer.tokenizer = vocabulary
+        log.tokenizer._try_get_embedding = embedding
+        return log
 
 
 def _positions(chunks: list[list[tuple]], width: int) -> tuple[dict[int, list[tuple[int, Any]]], int]:
-    """By group its text positions, each with its token; and how many positions there are.
+    """Return the text positions of each group, each with its token, and the number of positions.
 
-    An embedding has as many positions as vectors. Vectors of another width than the text encoder's
-    are left out by ComfyUI: what follows moves up, and the chunk is filled at its end.
+    An embedding has as many positions as vectors. ComfyUI leaves out vectors of another width than the text
+    encoder's: the following tokens move up, and the chunk is filled at its end.
     """
     groups: dict[int, list[tuple[int, Any]]] = {}
     start = 0
@@ -209,12 +215,12 @@ def _positions(chunks: list[list[tuple]], width: int) -> tuple[dict[int, list[tu
     return groups, start
 
 
-def _words(listener: _Listener, groups: dict[int, list[tuple[int, Any]]]) -> list[tuple[str, list[int]]]:
-    """Words with positions, in the order of the text."""
-    vocabulary = listener.tokenizer.inv_vocab
+def _words(log: _TokenizerLog, groups: dict[int, list[tuple[int, Any]]]) -> list[tuple[str, list[int]]]:
+    """Return words with positions, in the order of the text."""
+    vocabulary = log.tokenizer.inv_vocab
     bytewise = not any(piece.startswith(BLANK) for piece in vocabulary.values())
     words = []
-    for number, (text, is_embedding) in enumerate(listener.groups, start=1):
+    for number, (text, is_embedding) in enumerate(log.groups, start=1):
         positions = [position for position, _ in groups.get(number, ())]
         if is_embedding:
             words += [(text, positions)] if positions else []
@@ -225,17 +231,17 @@ def _words(listener: _Listener, groups: dict[int, list[tuple[int, Any]]]) -> lis
     return words
 
 
-def _together(found: list[list[tuple[str, list[int]]]]) -> Spelled:
-    """The words of encoders that share positions, in the order of the text.
+def _merged(of_streams: list[list[tuple[str, list[int]]]]) -> Spelled:
+    """Merge the words of streams that share positions, in the order of the text.
 
     Their positions differ only after an embedding that is longer for one of them, or made for it
     alone: then a word has the positions of each.
     """
     merged: dict[tuple[str, int], set[int]] = {}
-    for words in found:
-        seen: Counter[str] = Counter()
+    for words in of_streams:
+        counts: Counter[str] = Counter()
         for spelling, positions in words:
-            seen[spelling] += 1
-            merged.setdefault((spelling, seen[spelling]), set()).update(positions)
+            counts[spelling] += 1
+            merged.setdefault((spelling, counts[spelling]), set()).update(positions)
     in_order = sorted(merged.items(), key=lambda item: min(item[1]))
     return tuple((spelling, tuple(sorted(positions))) for (spelling, _), positions in in_order)

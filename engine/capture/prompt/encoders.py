@@ -1,4 +1,4 @@
-"""Text encoders: which of their streams of tokens are the positions of the context."""
+"""Table of text encoders: which of their streams of tokens are the positions of the context."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,27 +13,28 @@ from comfy.text_encoders.sd3_clip import SD3ClipModel, SD3Tokenizer
 from comfy.text_encoders.z_image import ZImageTEModel, ZImageTokenizer
 
 Stream = tuple[str, str, str]
-"""A stream of tokens: its name, and the attribute that the tokenizer and the model have for it."""
+"""Stream of tokens: its name, and the names of its attribute in the tokenizer and in the model."""
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """A kind of text encoder whose context has one position per token.
+    """Kind of text encoder whose context has one position per token.
 
     Attributes:
-        tokenizer, model: ComfyUI's classes. A subclass counts if it leaves the method alone that
+        tokenizer, model: ComfyUI's classes. A subclass counts if it doesn't override the method that
             makes the tokens, or the context.
-        parts: of a CLIP, the streams whose positions are the context's: parts that follow each other,
-            of each the streams that share its positions.
+        segments: returns the streams of a CLIP whose positions are the context's: segments that follow each other,
+            each with the streams that share its positions.
         cut: whether the context lacks its first positions, those of a template.
     """
 
-    tokenizer: type
-    model: type
-    parts: Callable[[Any], Sequence[Sequence[Stream]]]
+    tokenizer: Any
+    model: Any
+    segments: Callable[[Any], Sequence[Sequence[Stream]]]
     cut: bool = False
 
     def fits(self, clip: Any) -> bool:
+        """Return whether a CLIP is of this kind."""
         return (
             getattr(type(clip.tokenizer), "tokenize_with_weights", None) is self.tokenizer.tokenize_with_weights
             and getattr(type(clip.cond_stage_model), "encode_token_weights", None) is self.model.encode_token_weights
@@ -41,20 +42,23 @@ class Encoder:
 
 
 def _one(clip: Any) -> Sequence[Sequence[Stream]]:
-    """That of an encoder with a single text model."""
+    """Return the segment of an encoder with a single text model."""
     model = clip.cond_stage_model
     return [[(model.clip_name, clip.tokenizer.clip, model.clip)]]
 
 
 def _sd3(clip: Any) -> Sequence[Sequence[Stream]]:
-    """Any of the three may be missing."""
-    parts = [[("l", "clip_l", "clip_l"), ("g", "clip_g", "clip_g")], [("t5xxl", "t5xxl", "t5xxl")]]
-    there = [[stream for stream in part if getattr(clip.cond_stage_model, stream[2])] for part in parts]
-    return [part for part in there if part]
+    """Return the segments of SD3's encoder, of whose three text models any may be missing."""
+    segments = [[("l", "clip_l", "clip_l"), ("g", "clip_g", "clip_g")], [("t5xxl", "t5xxl", "t5xxl")]]
+    present = [[stream for stream in each if getattr(clip.cond_stage_model, stream[2])] for each in segments]
+    return [segment for segment in present if segment]
 
 
 def _hidream(clip: Any) -> Sequence[Sequence[Stream]]:
-    """Where one is missing, something of another length takes its place. The CLIPs give the pooled output only."""
+    """Return the segments of HiDream's encoder, whose CLIPs give the pooled output only.
+
+    There are none where a text model is missing, because its positions are replaced by another number.
+    """
     both = all(getattr(clip.cond_stage_model, name) for name in ("t5xxl", "llama"))
     return [[("t5xxl", "t5xxl", "t5xxl")], [("llama", "llama", "llama")]] if both else []
 

@@ -1,1 +1,1 @@
-"""The model as a batching server for many stock sampler runs, each in a greenlet of its own."""
+"""Batching server for many stock sampler runs of one model, each in a greenlet of its own."""

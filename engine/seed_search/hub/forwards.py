@@ -1,4 +1,4 @@
-"""Methods of a diffusion model that somebody replaced while it was searched, put back afterwards."""
+"""Methods of a diffusion model that other code replaced during a search, restored afterwards."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +7,7 @@ from torch import nn
 
 
 def replaced(module: nn.Module) -> Iterator[tuple[nn.Module, dict[str, Any]]]:
-    """Modules inside of one, itself among them, that have a ``forward`` of their own instead of their class's."""
+    """Yield the modules inside of one, and itself, whose object has a ``forward`` of its own, with these methods."""
     for inner in module.modules():
         methods = {name: value for name, value in vars(inner).items() if name.startswith("forward")}
         if methods:
@@ -15,18 +15,18 @@ def replaced(module: nn.Module) -> Iterator[tuple[nn.Module, dict[str, Any]]]:
 
 
 class Forwards:
-    """The methods as they were when this was made.
+    """The ``forward`` methods of a module at the time when this is made.
 
-    Other packs' caches replace ``forward`` on the model's own object and forget to put it back, or fail to when an
-    error or an interrupt ends the run: every later run then goes through their code.
+    Other packs' caches replace ``forward`` on the model's own object and do not restore it, or fail to when an error
+    or an interrupt ends the run: every later run then goes through their code.
     """
 
     def __init__(self, module: nn.Module):
         self.module = module
         self.own = dict(replaced(module))
 
-    def put_back(self) -> list[str]:
-        """Undo what was replaced since; the names of the methods."""
+    def restore(self) -> list[str]:
+        """Restore the methods that were replaced since, and return their names."""
         names = []
         for inner in dict(replaced(self.module)).keys() | self.own.keys():
             before = self.own.get(inner, {})

@@ -19,21 +19,21 @@ from torch import Tensor, nn
 from ...runs.origins import is_core, is_ours, origin_of
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "MISSING"})()
-"""The value of a name that isn't there."""
+"""Value of a name that is not there."""
 
 MOST_HOLDERS, DEEPEST = 2000, 8
-"""Bounds for the search through what patches hold, in holders and in steps from the roots: all of them are compared
+"""Bounds for the search through the state of patches, in holders and in steps from the roots: all of them are compared
 each time that a run takes its turn."""
 
 WATCHED_BYTES = 64 * 2**20
-"""Tensors larger than this are not watched for writes in place: each is copied while it is watched."""
+"""Size of the largest tensors that are watched for writes in place: each is copied while it is watched."""
 
 _PLAIN = (int, float, complex, str, bytes, bool, type(None), torch.dtype, torch.device, torch.Size)
 _OF_MODULES = {"training", "_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"}
 
 
 def is_same(a: Any, b: Any) -> bool:
-    """Whether a value was left alone: the same object, or an equal number, text, or list of the same objects."""
+    """Tell whether a value is unchanged: the same object, or an equal number, text, or list of the same objects."""
     if a is b:
         return True
     if type(a) is not type(b):
@@ -45,18 +45,18 @@ def is_same(a: Any, b: Any) -> bool:
 
 @dataclass(eq=False)
 class Holder:
-    """Something that holds named values.
+    """Object that holds named values, with the functions to read and write them.
 
     Attributes:
-        origin: where the code that uses it comes from, for the user.
-        read: its values by name.
-        write: puts a value under a name; ``MISSING`` takes the name away.
-        same: whether two values of it are alike.
+        origin: origin of the code that uses it, for the user.
+        read: returns its values by name.
+        write: sets the value of a name; ``MISSING`` deletes the name.
+        same: tells whether two of its values are equal.
     """
 
     origin: str
     read: Callable[[], dict[Any, Any]]
-    write: Callable[[Any, Any], None]
+    write: Callable[[Any, Any], Any]
     same: Callable[[Any, Any], bool] = is_same
 
 
@@ -78,7 +78,7 @@ def _cells(cells: Sequence[CellType], origin: str) -> Holder:
 
 
 def _items(values: dict, origin: str, names: Iterable[str] | None = None, without: Iterable[str] = ()) -> Holder:
-    """Entries of a dict: an instance's attributes, some globals of a module, or a container of patches."""
+    """Return a holder of a dict's entries: an instance's attributes, globals of a module, or a dict of patches."""
     without = frozenset(without)
 
     def read() -> dict[Any, Any]:
@@ -129,20 +129,20 @@ def _generator(generator: Any, origin: str) -> Holder | None:
 
 
 def written(values: Tensor, origin: str) -> Holder:
-    """The numbers of a tensor, which a patch writes in place."""
+    """Return a holder of the numbers of a tensor, which a patch writes in place."""
     return Holder(
         origin, lambda: {None: values.clone()}, lambda _, kept: values.copy_(kept), lambda a, b: torch.equal(a, b)
     )
 
 
 class Reachable:
-    """All holders that can be reached from some objects, and all tensors.
+    """Holders and tensors that can be reached from some objects.
 
-    Modules, model patchers, what ComfyUI, torch and this pack define, and other libraries are not looked into.
+    Modules, model patchers, other libraries, and what ComfyUI, torch and this pack define are not searched.
 
     Args:
-        roots: where to start.
-        modules: whose own attributes, not those of modules inside, count as well.
+        roots: objects to start from.
+        modules: modules whose own attributes, without those of modules inside, count as well.
     """
 
     def __init__(self, roots: Sequence[Any], modules: Sequence[nn.Module] = ()):
@@ -158,15 +158,15 @@ class Reachable:
         while self._stack and len(self.holders) < MOST_HOLDERS:
             value, origin, self._depth = self._stack.pop()
             if self._depth < DEEPEST:
-                self._look(value, origin)
+                self._visit(value, origin)
 
-    def _look(self, value: Any, origin: str) -> None:
+    def _visit(self, value: Any, origin: str) -> None:
         if isinstance(value, (*_PLAIN, nn.Module, comfy.model_patcher.ModelPatcher)) or id(value) in self._known:
             return
         self._known[id(value)] = value
-        for kinds, look in _LOOKS:
+        for kinds, visit in _VISITS:
             if isinstance(value, kinds):
-                look(self, value, origin)
+                visit(self, value, origin)
                 return
         generator = _generator(value, origin)
         if generator is not None:
@@ -192,7 +192,7 @@ class Reachable:
             self._globals(function, origin)
 
     def _globals(self, function: FunctionType, origin: str) -> None:
-        """What a function's code names of its module: data counts, and helpers of the same module are followed."""
+        """Add the data that a function's code names of its module, and follow helpers of the same module."""
         there = function.__globals__
         names = [name for name in _names(function.__code__) if name in there]
         data = [name for name in names if not isinstance(there[name], type) and not _is_code(there[name])]
@@ -232,7 +232,7 @@ class Reachable:
         self._class(type(instance), origin)
 
     def _class(self, kind: type, origin: str) -> None:
-        """Attributes of a class are state that all its instances share."""
+        """Add the attributes of a class: state that all its instances share."""
         if id(kind) in self._known or is_core(kind):
             return
         self._known[id(kind)] = kind
@@ -243,7 +243,7 @@ class Reachable:
         self._more(members.values(), origin)
 
 
-_LOOKS: list[tuple[Any, Callable]] = [
+_VISITS: list[tuple[Any, Callable]] = [
     (FunctionType, Reachable._function),
     (MethodType, Reachable._method),
     (partial, Reachable._partial),
@@ -255,7 +255,7 @@ _LOOKS: list[tuple[Any, Callable]] = [
 
 
 def _opened(root: Any) -> Any:
-    """A root as what is looked into, whoever defines it: a guider or sampler of ComfyUI's holds other code."""
+    """Return the attributes of a root with it, whoever defines it: a guider or sampler of ComfyUI holds other code."""
     is_instance = hasattr(root, "__dict__") and not isinstance(root, FunctionType | MethodType | type)
     return [vars(root), root] if is_instance else root
 

@@ -1,8 +1,7 @@
-"""The model as a batching server for many sampler runs at once.
+"""Hub: batches the model calls of many sampler runs.
 
-Where a run (see ``coroutine``) would call the model it stands still; the hub joins the rows of all
-runs that wait, calls the model once, and hands each its rows back. A run that isn't wanted any more
-is simply not resumed.
+Where a run (see ``coroutine``) would call the model it pauses; the hub joins the rows of all runs that wait, calls
+the model once, and resumes each run with its rows of the output. A run that is dropped is not resumed.
 """
 
 import logging
@@ -19,7 +18,7 @@ from ...core.samplers import sampler_name, traits_of
 from ...runs.model_wrappers import HUB, ModelCall, in_front
 from ...runs.origins import listed
 from .batching import join, joinable, memory_of, rows_of, split
-from .coroutine import PAUSED, SAMPLED, Run, current_run, is_inside_run, leave
+from .coroutine import PAUSED, SAMPLED, Run, current_run, is_inside_run, pause
 from .forwards import Forwards
 from .model_state import ModelState
 from .patch_state import Change, PatchState, Slot
@@ -28,25 +27,27 @@ from .row_check import RowCheck
 KEY = "diffusion_probe_hub"
 
 REHEARSED, WATCHED = 2, 2
-"""Evaluations of a run that are rehearsed, and those in which tensors of patches are watched for writes in place."""
+"""Evaluations of a run that are rehearsed, and during which tensors of patches are watched for writes in place."""
 
 
 class Hub:
-    """Runs side by side, in inference mode as ComfyUI runs every prompt.
+    """Sampler runs of one MODEL side by side, in inference mode as ComfyUI runs every prompt.
 
     Args:
         model: the MODEL to sample; the runs have to use :attr:`model`, a clone of it.
         max_rows: most rows (one latent for one cond) per model call; 0 leaves it to ComfyUI's
             memory estimate. A run whose own call is larger is not split.
-        shared: what the runs share besides the model, such as a guider or a sampler: where patches may keep state.
-        check: which rows of joined calls are compared with calls of their own; None: none.
+        shared: objects that the runs share besides the model, such as a guider or a sampler; patches may keep
+            state there.
+        check: decides which rows of joined calls are compared with calls of single runs; None: none.
 
     Attributes:
-        alone: why no calls are joined any more; empty as long as they are.
+        unjoined: why calls are not joined any more; empty as long as they are.
         memory: bytes that a joined call of all runs needs, and the least; see ``loaded.loaded_again``.
         extra_rows: rows that were computed beside those of the runs, to compare joined calls with single ones.
 
-    A closed hub and its runs hold nothing of each other, so their tensors go without a gc pass.
+    A closed hub and its runs do not refer to each other, so their tensors are freed without a pass of the garbage
+    collector.
     """
 
     def __init__(self, model: Any, max_rows: int = 0, shared: Sequence[Any] = (), check: RowCheck | None = None):
@@ -61,10 +62,10 @@ class Hub:
         self.model.wrappers[WrappersMP.APPLY_MODEL] = {KEY: [self._apply_model], **others}
         self.max_rows, self.check = max_rows, check
         self.runs: list[Run] = []
-        self.alone = ""
+        self.unjoined = ""
         self.memory: tuple[float, float | None] = (0, None)
         self.extra_rows = 0
-        self._too_large = self._put_back = ""
+        self._too_large = self._restored = ""
         self._disturbed = ""
         self._rehearsal: Run | None = None
         self._rehearsed: Tensor | None = None
@@ -78,23 +79,27 @@ class Hub:
 
     @property
     def warnings(self) -> list[str]:
-        """What a user should know of how it went."""
-        size = f"{self._too_large}; went on with at most {self.max_rows}. "
-        advice = "Set max rows per call to that, and the next search starts there."
-        return [*([size + advice] if self._too_large else []), *filter(None, [self.alone, self._put_back])]
+        """Sentences that the user should read about how it went."""
+        too_large = ""
+        if self._too_large:
+            too_large = (
+                f"{self._too_large}; went on with at most {self.max_rows}. "
+                "Set max rows per call to that, and the next search starts there."
+            )
+        return [warning for warning in (too_large, self.unjoined, self._restored) if warning]
 
-    # What happens inside of a run.
+    # Inside of a run.
 
     def _prepare_sampling(self, executor, model, noise_shape, conds, *args, **kwargs):
-        """PREPARE_SAMPLING wrapper: load the weights so that memory stays for a joined call, as for one batch."""
+        """Wrap PREPARE_SAMPLING: load the weights so that memory stays for a joined call, as for one batch."""
         shape = [noise_shape[0] * self.expected_runs, *noise_shape[1:]]
         self.memory = comfy.sampler_helpers.estimate_memory(model, shape, conds)
         return executor(model, shape, conds, *args, **kwargs)
 
     def _sampler_sample(self, executor, guider, sigmas, extra_args, callback, noise, *args, **kwargs):
-        """SAMPLER_SAMPLE wrapper: what the run is; and when it is sampled, it waits for the others.
+        """Note schedule and sampler of a run, sample it, and pause before its clean-up: a SAMPLER_SAMPLE wrapper.
 
-        The clean-up that follows takes down what they share: the patcher's state, ControlNets, hooks.
+        The clean-up removes what all runs share: the patcher's state, ControlNets, hooks.
         """
         run = current_run()
         run.sigmas = sigmas.tolist()
@@ -104,53 +109,53 @@ class Hub:
         run.sampler = sampler_name(executor.class_obj)
         run.state.add_hooks(extra_args["model_options"])
         run.samples = executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
-        run.reached = run.steps
-        leave(SAMPLED)
+        run.position = run.steps
+        pause(SAMPLED)
         return run.samples
 
     def _predict_noise(self, executor, x, timestep, model_options, *args, **kwargs):
-        """PREDICT_NOISE wrapper: stand still where the run has reached its goal; then see its model calls first."""
+        """Pause a run at its goal, and pass its model calls to the hub: a PREDICT_NOISE wrapper."""
         run = current_run()
-        run.reached = max(run.reached, run.place(float(timestep.flatten()[0])))
-        while run.goal <= run.reached and run.goal < run.steps:
-            leave(PAUSED)
+        run.position = max(run.position, run.position_at(float(timestep.flatten()[0])))
+        while run.goal <= run.position and run.goal < run.steps:
+            pause(PAUSED)
         if run.evaluations == REHEARSED and self._rehearsal is not None:
             self._compare(run, x)
         run.evaluations += 1
-        with in_front(model_options, HUB, self._wait_for_answer):
+        with in_front(model_options, HUB, self._wait_for_output):
             return executor(x, timestep, model_options, *args, **kwargs)
 
-    def _wait_for_answer(self, call: ModelCall) -> Tensor:
-        """Stand still until the hub has called the model for this run."""
+    def _wait_for_output(self, call: ModelCall) -> Tensor:
+        """Pause until the hub has called the model for this run, and return the output."""
         if not is_inside_run():  # on another thread, as ComfyUI calls the model of another GPU
             return call.execute()
         call.hooks = self.model.current_hooks
-        return leave(call)
+        return pause(call)
 
     def _apply_model(
         self, executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kw
     ):
-        """APPLY_MODEL wrapper, for calls that came past ``model_function_wrapper``."""
+        """Pass calls that bypass ``model_function_wrapper`` to the hub: an APPLY_MODEL wrapper."""
         arguments = {"c_concat": c_concat, "c_crossattn": c_crossattn, "control": control, **kw}
         arguments["transformer_options"] = transformer_options
-        return self._wait_for_answer(ModelCall(executor, x, t, arguments))
+        return self._wait_for_output(ModelCall(executor, x, t, arguments))
 
-    # What happens between them.
+    # Between runs.
 
     def add(self, sample: Callable[[], Tensor]) -> Run:
-        """A run, not started yet."""
+        """Add a run without starting it."""
         self.runs.append(Run(sample, ModelState(self.model), self.patches))
         return self.runs[-1]
 
     @torch.inference_mode()
     def rehearse(self, sample: Callable[[], Tensor]) -> None:
-        """Sample one candidate for two evaluations before anyone else, to see later whether others disturb it.
+        """Sample one candidate for two evaluations before any other, to find out later whether others disturb it.
 
-        The last run that is added then has to come to its third evaluation with the same latent, or
-        :meth:`advance` raises: somewhere state is kept between steps that could not be found.
+        The last run that is added has to reach its third evaluation with the same latent, or :meth:`advance`
+        raises: then some code keeps state between steps that could not be found.
 
         Args:
-            sample: what that last run will do.
+            sample: samples the last run.
         """
         self._rehearsal = run = self.add(sample)
         try:
@@ -162,33 +167,31 @@ class Hub:
             self.extra_rows += run.model_rows
 
     def _compare(self, run: Run, x: Tensor) -> None:
-        """A run is about to make its third evaluation."""
+        """Keep the latent of the rehearsal before its third evaluation, and compare the last run's with it."""
         if run is self._rehearsal:
             self._rehearsed = x.clone()
-            leave(PAUSED)
+            pause(PAUSED)
         elif run is self.runs[-1] and self._rehearsed is not None:
             if self.check.differ(x, self._rehearsed, steps=True):
                 self._disturbed = (
                     f"the candidates disturb each other: with {listed(self.check.foreign)} on this MODEL, the second "
                     "step of a candidate among others is not what it is alone. Take it out, or sample the seeds one by "
-                    "one with KSampler."
+                    "one."
                 )
             self._rehearsed = None
 
     @torch.inference_mode()
-    def advance(self, goals: Mapping[Run, int], served: Callable[[], None] = lambda: None) -> None:
-        """Take runs to where they should stand next; all together, in as few model calls as fit.
-
-        A run has reached s when all its evaluations at noise levels above ``sigmas[s]`` are done.
+    def advance(self, goals: Mapping[Run, int], after_call: Callable[[], None] = lambda: None) -> None:
+        """Resume runs until each pauses at its goal or ends; all together, in as few model calls as fit.
 
         Args:
-            goals: run → s; 0 only starts it, its number of steps or more is the end.
-            served: called after every model call.
+            goals: run → position (:attr:`Run.position`); 0 only starts it, its number of steps or more is the end.
+            after_call: called after every model call.
 
         Raises:
-            ValueError: the second step of a run is not what it is alone: see :meth:`rehearse`.
+            ValueError: the second step of a run differs from the rehearsal: see :meth:`rehearse`.
             InterruptProcessingException: the user stopped the prompt. :meth:`close` is still to be called.
-            torch.OutOfMemoryError: not even one run's call fits, of any run; so too.
+            torch.OutOfMemoryError: not even a call of a single run fits; :meth:`close` is still to be called.
         """
         if self.check is not None:
             self.check.renew()
@@ -200,28 +203,29 @@ class Hub:
             self._serve(waiting)
             if self._disturbed:
                 raise ValueError(self._disturbed)
-            served()
+            after_call()
 
     def _serve(self, waiting: Sequence[Run]) -> None:
-        """One model call, for those that are furthest behind and whoever can join them."""
+        """Call the model once, for the run with the fewest evaluations and all that can join it, and resume them."""
         group = self._group(waiting)
-        allowed, answers = self.max_rows, self._checked(group) if len(group) > 1 else self._answers(group)
+        allowed = self.max_rows
+        outputs: Sequence[Any] = self._checked_outputs(group) if len(group) > 1 else self._outputs(group)
         if self.max_rows != allowed:
             logging.warning("Diffusion Probe: %s", self.warnings[0])
-        if all(map(comfy.model_management.is_oom, answers)) and not any(run.model_rows for run in self.runs):
-            raise answers[0]  # for ComfyUI, which unloads its models then
-        for run, answer in zip(group, answers, strict=True):
-            if isinstance(answer, Exception):
-                run.fail(answer)
+        if all(map(comfy.model_management.is_oom, outputs)) and not any(run.model_rows for run in self.runs):
+            raise outputs[0]  # for ComfyUI, which unloads its models then
+        for run, output in zip(group, outputs, strict=True):
+            if isinstance(output, Exception):
+                run.fail(output)
             else:
                 run.model_rows += rows_of(run.waiting)
-                run.resume(answer)
+                run.resume(output)
         if min((run.evaluations for run in self.runs if run.waiting or run.paused), default=0) > WATCHED:
             self.patches.stop_watching()
 
     def _group(self, waiting: Sequence[Run]) -> list[Run]:
         last = min(waiting, key=lambda run: run.evaluations)
-        if self.alone or traits_of(last.sampler).adaptive:  # rounding of another batch would change its steps
+        if self.unjoined or traits_of(last.sampler).adaptive:  # rounding of another batch would change its steps
             return [last]
         joined = [run for run in waiting if run is not last and self._may_join(last, run)]
         return [last, *joined][: self._runs_that_fit([last, *joined])]
@@ -229,51 +233,53 @@ class Hub:
     def _may_join(self, first: Run, second: Run) -> bool:
         return joinable(first.waiting, second.waiting) and self.patches.agree(first.kept, second.kept, self._in_calls)
 
-    def _checked(self, group: Sequence[Run]) -> Sequence[Tensor | Exception]:
-        """Answers to a joined call, compared with calls of single runs where the check is due.
+    def _checked_outputs(self, group: Sequence[Run]) -> Sequence[Tensor | Exception]:
+        """Return the outputs of a joined call, compared with calls of single runs where the check is due.
 
-        What one run was answered alone is what it gets.
+        A run that was compared gets the output of its single call.
         """
         due = self.check.due(group[0].waiting, len(group)) if self.check else []
-        before = [run.own() for run in group] if due else []
-        answers = list(self._answers(group))
-        if self.alone or any(isinstance(answer, Exception) for answer in answers):
-            return answers
+        before = [run.own_state() for run in group] if due else []
+        outputs: list[Any] = list(self._outputs(group))
+        if self.unjoined or any(isinstance(output, Exception) for output in outputs):
+            return outputs
         for number in due:
-            run, joined = group[number], answers[number]
+            run, joined = group[number], outputs[number]
             run.restore(before[number])
-            (answers[number],) = self._answers([run])
+            (outputs[number],) = self._outputs([run])
             self.extra_rows += rows_of(run.waiting)
-            if not isinstance(answers[number], Exception) and self.check.differ(joined, answers[number]):
-                self._serve_alone(f"{listed(self.check.foreign)} computes rows of one call otherwise than each alone")
+            if not isinstance(outputs[number], Exception) and self.check.differ(joined, outputs[number]):
+                self._stop_joining(
+                    f"{listed(self.check.foreign)} computes rows of one call differently from single rows"
+                )
                 for other, own in zip(group, before, strict=True):
                     other.restore(own)
-                return [*self._answers_alone(group)]
-        return answers
+                return self._outputs_unjoined(group)
+        return outputs
 
-    def _serve_alone(self, why: str) -> None:
-        if not self.alone:
-            self.alone = f"Every candidate was computed in model calls of its own, which is slower: {why}."
-            logging.warning("Diffusion Probe: %s", self.alone)
+    def _stop_joining(self, why: str) -> None:
+        if not self.unjoined:
+            self.unjoined = f"Every candidate was computed in model calls of its own, which is slower: {why}."
+            logging.warning("Diffusion Probe: %s", self.unjoined)
 
-    def _answers_alone(self, group: Sequence[Run]) -> list[Tensor | Exception]:
-        """The joined call was in vain."""
+    def _outputs_unjoined(self, group: Sequence[Run]) -> list[Tensor | Exception]:
+        """Return the outputs of single calls, after a joined call whose outputs can't be used."""
         self.extra_rows += _rows(group)
-        return [answer for run in group for answer in self._answers([run])]
+        return [output for run in group for output in self._outputs([run])]
 
-    def _answers(self, group: Sequence[Run]) -> Sequence[Tensor | Exception]:
-        """What the model says to each run of a group, or what went wrong with it alone.
+    def _outputs(self, group: Sequence[Run]) -> Sequence[Tensor | Exception]:
+        """Return the model's output for each run of a group, or the error of its single call.
 
-        A call that fails is tried again in halves. It was too large, for the memory or for another pack
-        that counts on its number of rows, if none of its runs then fails alone: none so large follows.
+        A call that fails is tried again in halves. If none of its runs then fails, it was too large, for the memory
+        or for another pack that relies on its number of rows: no call as large follows.
         """
-        if self.alone and len(group) > 1:
-            return [answer for run in group for answer in self._answers([run])]
+        if self.unjoined and len(group) > 1:
+            return [output for run in group for output in self._outputs([run])]
         rows, half = _rows(group), len(group) // 2
         wrong, no_memory = "", False
         if len(group) == 1 or not self.max_rows or rows <= self.max_rows:
             try:
-                return self._called(group)
+                return self._call(group)
             except Exception as error:
                 no_memory = comfy.model_management.is_oom(error)
                 if len(group) == 1:
@@ -284,31 +290,32 @@ class Hub:
         if no_memory:
             comfy.model_management.soft_empty_cache()
             self._limit_to(_rows(group[half:]), wrong)
-        answers = [*self._answers(group[:half]), *self._answers(group[half:])]
-        if wrong and not any(isinstance(answer, Exception) for answer in answers):
+        outputs = [*self._outputs(group[:half]), *self._outputs(group[half:])]
+        if wrong and not any(isinstance(output, Exception) for output in outputs):
             self._limit_to(_rows(group[half:]), wrong)
-        return answers
+        return outputs
 
-    def _called(self, group: Sequence[Run]) -> Sequence[Tensor]:
-        """One model call, with everything in place that its first run has for itself."""
-        first, own = group[0], [run.own() for run in group]
+    def _call(self, group: Sequence[Run]) -> Sequence[Tensor | Exception]:
+        """Call the model once, with the own state of its first run installed."""
+        first, before = group[0], [run.own_state() for run in group]
         calls = [run.waiting for run in group]
-        with first.in_place() as changes:
+        with first.installed() as changes:
             first.state.use_hooks(calls[0].hooks)
-            answers = split(join(calls).execute(), calls) if len(calls) > 1 else [calls[0].execute()]
+            outputs = split(join(calls).execute(), calls) if len(calls) > 1 else [calls[0].execute()]
         self._in_calls.update(change.slot for change in changes)
         if len(group) == 1:
-            return answers
-        why = self._why_not_joined(changes, first.drew_since(own[0].random_states))
+            return outputs
+        why = self._why_not_joined(changes, first.drew_since(before[0].random_states))
         if why:
-            for run, its_own in zip(group, own, strict=True):
-                run.restore(its_own)
-            self._serve_alone(why)
-            return self._answers_alone(group)
+            for run, own in zip(group, before, strict=True):
+                run.restore(own)
+            self._stop_joining(why)
+            return self._outputs_unjoined(group)
         self.patches.share(changes, [run.kept for run in group[1:]])
-        return answers
+        return outputs
 
     def _why_not_joined(self, changes: Sequence[Change], drew: bool) -> str:
+        """Return why runs must not share a call with these changes of patches' state; empty if they may."""
         if drew:
             return f"{listed(self.check.foreign if self.check else ())} draws random numbers inside of the model call"
         tied = [self.patches.origins[change.slot] for change in changes if change.ties_runs]
@@ -320,7 +327,7 @@ class Hub:
             self._too_large = self._too_large or why
 
     def _runs_that_fit(self, group: Sequence[Run]) -> int:
-        """How many of a group go into one call, by ComfyUI's own estimate of memory."""
+        """Return how many runs of a group fit into one call, by ComfyUI's own estimate of memory."""
         call, count = group[0].waiting, len(group)
         if self.max_rows:
             count = min(count, max(1, self.max_rows // rows_of(call)))
@@ -331,7 +338,7 @@ class Hub:
 
     @torch.inference_mode()
     def close(self, keep: Sequence[Run] = ()) -> None:
-        """End all runs and clean up after them; those sampled to the end and named in ``keep`` get their result."""
+        """End all runs and clean up after them; those in ``keep``, which are sampled to the end, get their result."""
         for run in self.runs:
             if run not in keep:
                 run.stop()
@@ -341,9 +348,9 @@ class Hub:
         for run in self.runs:
             run.forget()
         self.patches.end()
-        if methods := [*self.patches.changed_methods(), *self.forwards.put_back()]:
-            self._put_back = f"While searching, somebody replaced {', '.join(methods)} of the model. It was put back."
-            logging.warning("Diffusion Probe: %s", self._put_back)
+        if methods := [*self.patches.changed_methods(), *self.forwards.restore()]:
+            self._restored = f"While searching, other code replaced {', '.join(methods)} of the model. It was restored."
+            logging.warning("Diffusion Probe: %s", self._restored)
         self.model.wrappers.clear()
 
 

@@ -1,8 +1,7 @@
-"""What ComfyUI keeps on the one shared model for the run that samples now, when runs take turns.
+"""State that ComfyUI keeps on the shared model for the current run, exchanged when runs take turns.
 
-Hooks (LoRA strengths by prompt or by step) are the reason for most of it: they register patches on
-the patcher, their keyframes remember how far the run is, and they patch the model's weights before
-each call.
+Most of it is of hooks (LoRA strengths by prompt or by step): they register patches on the patcher, their keyframes
+remember how far the run is, and they patch the model's weights before each call.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ _OF_PATCHER = ("hook_patches", "hook_patches_backup", "hook_mode")
 
 
 class ModelState:
-    """One run's share of it, to be in place while the run, or a model call of it, goes on.
+    """One run's values of the model's state, installed while the run, or a model call of it, is computed.
 
     Args:
         patcher: the MODEL that the run samples, before the run starts.
@@ -29,14 +28,14 @@ class ModelState:
         self._mine = self._read()
 
     def add_hooks(self, model_options: dict[str, Any]) -> None:
-        """The run has registered its hooks: their keyframes are part of its state, from the first one on."""
+        """Add the keyframes of the hooks that the run has registered to its state."""
         hooks = getattr(model_options.get("registered_hooks"), "hooks", ())
         groups = {id(hook.hook_keyframe): hook.hook_keyframe for hook in hooks}
         self.keyframes = [group for group in groups.values() if not group.is_empty()]
 
     @contextmanager
-    def in_place(self) -> Iterator[None]:
-        """Swap it in, and what was there before back in afterwards."""
+    def installed(self) -> Iterator[None]:
+        """Install the run's values for a while, and the values from before afterwards."""
         outer = self._read()
         self._write(self._mine)
         try:
@@ -46,9 +45,9 @@ class ModelState:
             self._write(outer)
 
     def use_hooks(self, hooks: Any) -> None:
-        """Put those weights into the model that a call of this run was made for. Only while in place."""
+        """Patch the model's weights with the hooks of a call of this run. Only while its values are installed."""
         if hooks is not None and any(hook.hook_keyframe in self.keyframes for hook in hooks.hooks):
-            self.patcher.cached_hook_patches.pop(hooks, None)  # patched at another run's place
+            self.patcher.cached_hook_patches.pop(hooks, None)  # patched at the keyframe of another run
             self.patcher.patch_hooks(None)
         self.patcher.apply_hooks(hooks)
 

@@ -1,8 +1,8 @@
-"""What patches on a MODEL keep from one call to the next, so that every run of a search has its own.
+"""State that patches of a MODEL keep from one call to the next, with values of its own for every run of a search.
 
 Guidance with memory, caches and the like keep values in closures, attributes, containers and generators that all runs
-of one MODEL share. Whatever was seen to change while a run went on is exchanged when the next one takes its turn: by
-reference, so that nothing is copied but the contents of containers and tensors that were written in place.
+of one MODEL share. Values that changed while a run was computed are exchanged when the next run takes its turn: by
+reference, so that nothing is copied but the contents of containers and of tensors that were written in place.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from ...runs.origins import bears_data
 from .holders import MISSING, Holder, Reachable, is_same, written
 
 Slot = tuple[int, Any]
-"""A place of a value: the number of its holder, and the name in it."""
+"""Address of a value: the number of its holder, and its name there."""
 
 Values = dict[Slot, Any]
-"""What one run has in the slots that move. A slot that is absent still holds what it held before the search."""
+"""Values of one run in the slots that change. A slot that is absent has its value from before the search."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """What happened to one slot while a run, or a model call, went on."""
+    """Change of one slot while a run, or a model call, was computed."""
 
     slot: Slot
     before: Any
@@ -36,7 +36,7 @@ class Change:
 
     @property
     def added(self) -> Any:
-        """How much a counter rose, or what a list or set grew by; None for any other change."""
+        """Amount by which a counter rose, or entries by which a list or set grew; None for any other change."""
         before, after = self.before, self.after
         if type(after) is int and (type(before) is int or before is MISSING):
             return max(0, after - (0 if before is MISSING else before)) or None
@@ -47,7 +47,7 @@ class Change:
         return None
 
     def applied_to(self, before: Any) -> Any:
-        """What a slot holds after the same has happened to it."""
+        """Return the value of a slot after the same change."""
         added = self.added
         if added is None:
             return self.after
@@ -59,7 +59,7 @@ class Change:
 
     @property
     def ties_runs(self) -> bool:
-        """Whether runs that share the call would get each other's data by it; counters and logs carry none."""
+        """Whether runs that share the call would get each other's data by it; counters and logs have none."""
         return self.added is None and bears_data(self.after)
 
 
@@ -70,14 +70,14 @@ def _starts_with(longer: Iterable, shorter: Sequence) -> bool:
 class PatchState:
     """The state of all patches that can be reached from some objects.
 
-    Outside of :meth:`exchanged` everything is as it was before the search.
+    Outside of :meth:`exchanged` all values are those from before the search.
 
     Args:
-        roots: what runs share: a MODEL's options, wrappers, callbacks and object patches, guiders, samplers.
-        modules: whose own attributes count, too.
+        roots: objects that runs share: a MODEL's options, wrappers, callbacks and object patches, guiders, samplers.
+        modules: modules whose own attributes count, too.
 
     Attributes:
-        origins: by slot that changed, where the code that keeps it comes from.
+        origins: origin of the code that keeps a value, by slot that changed.
     """
 
     def __init__(self, roots: Sequence[Any] = (), modules: Sequence[Any] = ()):
@@ -93,18 +93,18 @@ class PatchState:
         self._no_counters: set[Slot] = set()
 
     def stop_watching(self) -> None:
-        """Let go of the copies of tensors by which writes in place are found."""
+        """Release the copies of tensors by which writes in place are found."""
         self._watched.clear()
 
     @contextmanager
     def exchanged(self, mine: Values) -> Iterator[list[Change]]:
-        """Put a run's values in place, and those from before the search back afterwards.
+        """Install a run's values for a while, and those from before the search afterwards.
 
         Args:
-            mine: of the run; updated.
+            mine: values of the run; updated.
 
         Yields:
-            A list that holds what changed, once the context has ended.
+            A list that holds the changes, once the context has ended.
         """
         changes: list[Change] = []
         self._write({**self._first, **mine})
@@ -152,7 +152,7 @@ class PatchState:
             self.holders[number].write(name, value)
 
     def _count(self, change: Change) -> None:
-        """Sum up what counters and logs got in all runs, for whoever reads them after the search."""
+        """Sum up counters and logs over all runs, for code that reads them after the search."""
         if change.added is None:
             self._no_counters.add(change.slot)
             self._totals.pop(change.slot, None)
@@ -161,13 +161,13 @@ class PatchState:
             self._totals[change.slot] = change.applied_to(before)
 
     def share(self, changes: Sequence[Change], others: Sequence[Values]) -> None:
-        """Give the other runs of a joined call what it changed, as if each had made the call."""
+        """Apply the changes of a joined call to its other runs, as if each had made the call."""
         for mine in others:
             for change in changes:
                 mine[change.slot] = change.applied_to(mine.get(change.slot, self._first[change.slot]))
 
     def agree(self, a: Values, b: Values, slots: Iterable[Slot]) -> bool:
-        """Whether two runs have the same in some slots."""
+        """Tell whether two runs have equal values in some slots."""
         return all(
             self.holders[slot[0]].same(a.get(slot, self._first[slot]), b.get(slot, self._first[slot]))
             for slot in slots
@@ -175,11 +175,11 @@ class PatchState:
         )
 
     def changed_methods(self) -> list[str]:
-        """Names of methods of the modules themselves that somebody replaced."""
+        """Return the names of methods of the modules themselves that other code replaced."""
         return sorted(
             {name for number, name in self._first if number < self._of_modules and str(name)[:7] == "forward"}
         )
 
     def end(self) -> None:
-        """Leave everything as it was before the search; counters and logs as if all runs had gone on by turns."""
+        """Restore all values from before the search; counters and logs get the sums of all runs."""
         self._write({**self._first, **self._totals})

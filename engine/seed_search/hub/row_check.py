@@ -1,4 +1,4 @@
-"""A net under joined calls: rows that share a call are compared with what they are in calls of their own."""
+"""Check of joined calls: some rows are also computed in calls of single runs, and compared."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ against single rows, on small models of all families: at most 1.4e-6, 1.0e-3 and
 bfloat16. Weights in fp8 are computed in one of these."""
 
 TF32 = 5e-3
-"""The same for float32 whose products a GPU computes with the precision of TF32."""
+"""Largest relative difference for float32 whose products a GPU computes with the precision of TF32."""
 
 GREW = 30.0
-"""How much more of it there may be after two steps of a sampler."""
+"""Factor by which rounding may have grown after two steps of a sampler."""
 
 
 class RowCheck:
-    """Which rows of a search's joined calls are called alone as well.
+    """Decision which runs of a joined call are compared with single calls.
 
-    Nothing is checked on a MODEL to which nothing was added: ComfyUI's own models compute each row by itself.
+    Nothing is checked on a MODEL to which nothing was added: ComfyUI's own models compute each row separately.
 
     Args:
         model: the MODEL that is searched.
 
     Attributes:
-        foreign: what was added to the model, by origin; empty names for what has none.
+        foreign: origins of the code that was added to the model; empty names for code without one.
     """
 
     def __init__(self, model: Any):
@@ -43,17 +43,17 @@ class RowCheck:
         tf32 = dtype == torch.float32 and torch.cuda.is_available() and torch.backends.cuda.matmul.allow_tf32
         self.rounding = TF32 if tf32 else ROUNDING.get(dtype, ROUNDING[torch.bfloat16])
         self._checks: Counter[Any] = Counter()
-        self._looked: set[Any] = set()
+        self._renewed: set[Any] = set()
 
     def renew(self) -> None:
-        """Ask for one more check of each kind of call: runs go on from where they stood still."""
-        self._looked = set(self._checks)
+        """Make one more check of each kind of call due: paused runs continue."""
+        self._renewed = set(self._checks)
 
     def due(self, call: ModelCall, count: int) -> list[int]:
-        """Which of ``count`` runs that share a call are called alone as well.
+        """Return which of ``count`` runs that share a call are to be called singly as well.
 
-        The first and the last at the first two calls with the same patches, whenever other patches are active than
-        before; the last when runs go on after a look.
+        They are the first and the last run at the first two calls with the same active patches, and the last run
+        when runs continue after a pause.
         """
         if not self.foreign:
             return []
@@ -61,25 +61,29 @@ class RowCheck:
         if self._checks[active] < 2:
             self._checks[active] += 1
             return sorted({0, count - 1})
-        if active in self._looked:
-            self._looked.remove(active)
+        if active in self._renewed:
+            self._renewed.remove(active)
             return [count - 1]
         return []
 
     def differ(self, a: Tensor, b: Tensor, steps: bool = False) -> bool:
-        """Whether two results differ by more than rounding, of one call or of the first steps of a run."""
+        """Tell whether two results differ by more than rounding.
+
+        Args:
+            steps: the results are of the first steps of a run, else of one call.
+        """
         off = float((a.float() - b.float()).norm() / b.float().norm().clamp_min(1e-12))
         return not off <= self.rounding * (GREW if steps else 1.0)
 
 
 def _active(call: ModelCall) -> Any:
-    """What code takes part in a call."""
+    """Return a key of the code that takes part in a call."""
     names = ("patches", "patches_replace", "wrappers", "callbacks", "optimized_attention_override")
     return tuple(_identity(value) for value in (call.inner, *(call.options.get(name) for name in names)))
 
 
 def _identity(value: Any) -> Any:
-    """A key of the code in nested containers; functions that are made anew for each call count as one."""
+    """Return a key of the code in nested containers; functions that are made anew for each call count as one."""
     if isinstance(value, dict):
         return tuple((key, _identity(inner)) for key, inner in value.items())
     if isinstance(value, list | tuple):
@@ -89,7 +93,7 @@ def _identity(value: Any) -> Any:
 
 
 def added_code(model: Any) -> Iterable[str]:
-    """Where everything comes from that was added to a MODEL and may look at more than one row, this pack's aside."""
+    """Yield the origins of code that was added to a MODEL and may read more than one row, without this pack's."""
     options = {name: value for name, value in model.model_options.items() if name != "transformer_options"}
     sources = [options, model.model_options.get("transformer_options", {}), model.wrappers, model.callbacks]
     yield from (origin_of(code) for code in _code(sources) if not is_ours(code))
@@ -102,7 +106,7 @@ def added_code(model: Any) -> Iterable[str]:
 
 
 def _code(value: Any) -> Iterable[Any]:
-    """Functions, methods and instances of classes in nested containers, each as what says where it comes from."""
+    """Yield the sources of functions, methods and instances in nested containers: see :func:`_source`."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list | tuple | set):
@@ -113,6 +117,7 @@ def _code(value: Any) -> Iterable[Any]:
 
 
 def _source(value: Any) -> Any:
+    """Return the function or class by which the origin of a value is found."""
     value = getattr(value, "__func__", value)
     value = getattr(value, "func", value)  # functools.partial
     return value if hasattr(value, "__qualname__") else type(value)

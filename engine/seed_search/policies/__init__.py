@@ -1,1 +1,1 @@
-"""Policies of a seed search: pure functions of the scores seen so far. No torch."""
+"""Policies of a seed search: pure functions from scores to the candidates that continue."""

@@ -1,19 +1,20 @@
-"""What a policy will cost, before any score is known."""
+"""Expected cost of a search, before any score is known."""
 
 from .policy import Policy, State
 
 
-def expected_evaluations(policy: Policy, candidates: int, steps: int) -> int:
-    """Evaluations of a whole search whose earlier candidates score higher at every moment.
+def expected_steps(policy: Policy, candidates: int, steps: int) -> int:
+    """Return the steps that a whole search takes if earlier candidates score higher at every moment.
 
-    Exact for policies that are fixed before the search starts, a guess for the others.
+    The result is exact for policies whose schedule is fixed before the search, and an estimate for the others.
     """
     moments = policy.moments(steps)
-    reached, scores = [0] * candidates, [[None] * len(moments) for _ in range(candidates)]
+    reached = [0] * candidates
+    scores: list[list[float | None]] = [[None] * len(moments) for _ in reached]
     for _ in range(candidates * (len(moments) + 1)):
         alive = tuple(row for row in range(candidates) if reached[row] < steps)
-        seen = tuple(tuple(row) for row in scores)
-        goals = policy.next(State(seen, tuple(reached), sum(reached), alive, moments, steps))
+        table = tuple(tuple(row) for row in scores)
+        goals = policy.next(State(table, tuple(reached), sum(reached), alive, moments, steps))
         if not goals:
             break
         for row, goal in goals.items():

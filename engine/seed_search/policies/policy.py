@@ -1,4 +1,4 @@
-"""How a seed search is steered: what a policy sees and what it answers."""
+"""Contract between a seed search and its policy: the state that a policy reads, and the goals that it returns."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -6,19 +6,19 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class State:
-    """What is known between two moments.
+    """Scores and costs of all candidates at a decision, as plain numbers.
 
-    An evaluation is one step of a run's schedule, counted from 1: of samplers that call the model once
-    per step, one model evaluation. Those that call it several times pay that much more for each.
+    Costs are counted in steps of the schedule. A sampler that evaluates the model once per step spends one
+    evaluation on each; one that evaluates it several times per step spends that much more on each.
 
     Attributes:
-        scores: ``[candidate][moment index]``: the score seen, None where there was none (yet): not
-            reached, or a latent that could not be scored.
-        reached: evaluations done, per candidate; ``steps`` for one that is finished.
-        spent: evaluations of all candidates together so far.
-        alive: the candidates that may go on: neither finished nor failed.
-        moments: what the policy's :meth:`Policy.moments` gave for this run.
-        steps: evaluations of a full run.
+        scores: ``[candidate][moment index]``; None where the candidate has no score: it has not reached the
+            moment yet, or could not be scored there.
+        reached: steps done, per candidate; ``steps`` for a finished one.
+        spent: steps done of all candidates together.
+        alive: numbers of the candidates that can continue: neither finished nor failed.
+        moments: steps after which candidates are scored: what :meth:`Policy.moments` returned for this run.
+        steps: steps of a full run.
     """
 
     scores: tuple[tuple[float | None, ...], ...]
@@ -28,18 +28,26 @@ class State:
     moments: tuple[int, ...]
     steps: int
 
+    @property
+    def finished(self) -> int:
+        """Number of candidates that were sampled to the last step."""
+        return sum(reached == self.steps for reached in self.reached)
+
 
 class Policy(Protocol):
-    """Decides who goes on to where. It holds its settings and nothing else: the same state, the same answer."""
+    """Rule that decides which candidates continue, and to which step.
+
+    A policy holds its settings and no state: for equal states it returns equal goals.
+    """
 
     def moments(self, steps: int) -> tuple[int, ...]:
-        """The evaluations at which scores are wanted, ascending, each ≥ 1 and < ``steps``."""
+        """Return the steps after which candidates are scored, ascending, each ≥ 1 and < ``steps``."""
         ...
 
     def next(self, state: State) -> dict[int, int]:
-        """Candidate → evaluation to go to next: a later moment, or ``state.steps`` for the end.
+        """Return the goals of the candidates that continue: number → a later moment, or ``state.steps``.
 
-        Only candidates in ``state.alive`` may be named. One left out stands still where it is and
-        may go on later. Empty: the search is over.
+        Only candidates in ``state.alive`` may be named. One that is not named pauses, and may continue after a
+        later decision. An empty result ends the search.
         """
         ...

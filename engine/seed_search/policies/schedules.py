@@ -1,31 +1,38 @@
-"""Policies that are fixed before the search starts, but for one that stops early."""
+"""Policies with a schedule that is fixed before the search, and one that stops early."""
 
 from dataclasses import dataclass
 
 from ...core.ranking import best_first
-from .forecast import standing
+from .forecast import moments_passed
 from .policy import State
+
+HALVING_SHARES = (0.2, 0.35, 0.5)
+"""Shares of a run after which successive halving cuts."""
 
 
 def best_scored(state: State, rows: list[int], moment: int, count: int) -> list[int]:
-    """The ``count`` best of ``rows`` by their score at a moment; of equal scores the lower row first.
+    """Return the ``count`` rows with the highest scores at a moment; of equal scores the lower row first.
 
-    A row without a score, or with one that is NaN, is left out.
+    A row without a score, or with a score that is NaN, is left out.
+
+    Args:
+        rows: numbers of candidates to choose from.
+        moment: index into ``state.moments``.
     """
-    behind = standing(state)
-    scored = [row for row in rows if behind[row] is not None and state.scores[row][moment] is not None]
+    passed = moments_passed(state)
+    scored = [row for row in rows if passed[row] is not None and state.scores[row][moment] is not None]
     order = best_first([state.scores[row][moment] for row in scored])
-    return [scored[place] for place in order[: max(0, count)]]
+    return [scored[index] for index in order[: max(0, count)]]
 
 
 @dataclass(frozen=True)
 class Cuts:
-    """So many candidates to the first moment, the best of them to the second, … the last to the end.
+    """Schedule of cuts: at each moment the best candidates continue, and after the last moment they are finished.
 
     Attributes:
-        start: how many candidates start; all, where there are fewer.
-        at: the moments, as evaluations, ascending, all before the end.
-        keep: how many go on after each moment, as many numbers as moments.
+        start: how many candidates start; all, if there are fewer.
+        at: the moments as steps, ascending, all before the last step.
+        keep: how many candidates continue after each moment; as many numbers as moments.
     """
 
     start: int
@@ -37,65 +44,72 @@ class Cuts:
             raise ValueError(f"the moments {self.at} have to ascend, with one number to keep each, not {self.keep}")
 
     def cost(self, steps: int) -> int:
-        """Evaluations that the schedule takes, if every score is there."""
-        ends, going = (0, *self.at, steps), (self.start, *self.keep)
-        return sum(count * (end - begin) for count, begin, end in zip(going, ends, ends[1:]))
+        """Return the steps that the schedule takes if every candidate is scored at every moment."""
+        ends, counts = (0, *self.at, steps), (self.start, *self.keep)
+        return sum(count * (end - begin) for count, begin, end in zip(counts, ends, ends[1:]))
 
     def moments(self, steps: int) -> tuple[int, ...]:
+        """Return the moments of the cuts.
+
+        Raises:
+            ValueError: a cut is outside of a run of ``steps`` steps.
+        """
         if self.at and not 1 <= self.at[0] <= self.at[-1] < steps:
-            raise ValueError(f"a run of {steps} evaluations has no cut at {self.at}: cuts lie at 1 to {steps - 1}")
+            raise ValueError(f"a run of {steps} steps has no cut at {self.at}: cuts are at 1 to {steps - 1}")
         return self.at
 
     def next(self, state: State) -> dict[int, int]:
-        """Those in front to the next moment, as many of them as the schedule keeps."""
+        """Return the next moment as the goal of the best candidates that are furthest."""
         ends = (*state.moments, state.steps)
         if state.spent == 0:
             return dict.fromkeys(state.alive[: self.start], ends[0])
         front = max((state.reached[row] for row in state.alive), default=0)
         if front not in state.moments or state.steps in state.reached:
             return {}
-        place = state.moments.index(front)
+        moment = state.moments.index(front)
         rows = [row for row in state.alive if state.reached[row] == front]
-        return dict.fromkeys(best_scored(state, rows, place, self.keep[place]), ends[place + 1])
+        return dict.fromkeys(best_scored(state, rows, moment, self.keep[moment]), ends[moment + 1])
 
 
 def halving(budget: int, steps: int, candidates: int, survivors: int = 1, shares: tuple[float, ...] = ()) -> Cuts:
-    """Successive halving: at each moment the better half goes on, and of the last half ``survivors``.
+    """Return the cuts of successive halving, with as many candidates at the start as the budget allows.
 
-    As many candidates start as the budget allows.
+    At each moment the better half continues, and after the last moment ``survivors`` candidates.
 
     Args:
-        budget: evaluations of all candidates together, at least ``survivors * steps``.
-        steps: evaluations of a full run.
+        budget: steps of all candidates together, at least ``survivors * steps``.
+        steps: steps of a full run.
         candidates: how many there are.
-        shares: where to halve, as shares of the run. Empty: at 20, 35 and 50 %.
+        shares: shares of the run after which to cut; empty: :data:`HALVING_SHARES`.
 
     Source: Karnin, Koren, Somekh (2013), "Almost optimal exploration in multi-armed bandits".
     """
-    at = tuple(sorted({min(max(1, round(share * steps)), steps - 1) for share in shares or (0.2, 0.35, 0.5)} - {0}))
+    moments = {min(max(1, round(share * steps)), steps - 1) for share in shares or HALVING_SHARES}
+    at = tuple(sorted(moments - {0}))
     if not at:
         return Cuts(survivors, (), ())
-    plans = (_halved(start, at, survivors) for start in range(min(candidates, budget // at[0]), survivors - 1, -1))
+    starts = range(min(candidates, budget // at[0]), survivors - 1, -1)
+    plans = (_halving_from(start, at, survivors) for start in starts)
     return next(plan for plan in plans if plan.cost(steps) <= budget)
 
 
-def _halved(start: int, at: tuple[int, ...], survivors: int) -> Cuts:
+def _halving_from(start: int, at: tuple[int, ...], survivors: int) -> Cuts:
     keep = [max(-(-start // 2**rung), survivors) for rung in range(1, len(at))]
     return Cuts(start, at, (*keep, survivors))
 
 
 @dataclass(frozen=True)
 class UntilGoodEnough:
-    """Candidates in small groups to one moment, until enough of them score the target; these are finished.
+    """Small groups of candidates are sampled to one moment until enough of them reach a target score.
 
-    When budget or candidates run out before, the best so far are finished.
+    Those are finished. If budget or candidates run out before, the best scored so far are finished.
 
     Attributes:
-        target: the score at the moment that is good enough, in the probe's unit.
-        budget: evaluations of all candidates together, never exceeded.
-        survivors: how many have to be good enough.
-        group: how many candidates go together.
-        share: where to look, as a share of the evaluations of a full run.
+        target: score at the moment that is good enough, in the probe's unit.
+        budget: steps of all candidates together, never exceeded.
+        survivors: how many candidates have to reach the target.
+        group: how many candidates are sampled together.
+        share: the moment, as a share of the steps of a full run.
     """
 
     target: float
@@ -105,21 +119,22 @@ class UntilGoodEnough:
     share: float = 0.3
 
     def moments(self, steps: int) -> tuple[int, ...]:
+        """Return the one moment; none if a run has a single step."""
         return (min(max(1, round(self.share * steps)), steps - 1),) if steps > 1 else ()
 
     def next(self, state: State) -> dict[int, int]:
-        """The next group to the moment, or the best to the end; empty once some were sent there."""
+        """Return the moment as the goal of the next group, or the end as the goal of the best; then nothing."""
         if state.steps in state.reached:
             return {}
         if not state.moments:
             return dict.fromkeys(state.alive[: self.survivors], state.steps)
         moment = state.moments[0]
-        waiting = [row for row in state.alive if state.reached[row] == 0]
-        looked = [row for row in state.alive if state.reached[row] > 0]
-        best = best_scored(state, looked, 0, self.survivors)
+        not_started = [row for row in state.alive if state.reached[row] == 0]
+        scored = [row for row in state.alive if state.reached[row] > 0]
+        best = best_scored(state, scored, 0, self.survivors)
         good = sum(state.scores[row][0] >= self.target for row in best)
         left = self.budget - state.spent - self.survivors * (state.steps - moment)
-        more = min(self.group, len(waiting), left // moment)
+        more = min(self.group, len(not_started), left // moment)
         if good >= self.survivors or more < 1:
             return dict.fromkeys(best, state.steps)
-        return dict.fromkeys(waiting[:more], moment)
+        return dict.fromkeys(not_started[:more], moment)

@@ -1,0 +1,17 @@
+"""Pages of ``docs/results``, a module for each topic; ``PAGES`` are all of them in the order of the index."""
+
+from . import capture, exactness, probe_accuracy, probe_learning, rewards, seed_search, step_cache, testbed
+from .page import Page
+
+TOPICS: dict[str, tuple[Page, ...]] = {
+    "Probes": probe_accuracy.PAGES + probe_learning.PAGES,
+    "Searching seeds": seed_search.PAGES,
+    "Step cache": step_cache.PAGES,
+    "Exactness": exactness.PAGES,
+    "Cost of capture": capture.PAGES,
+    "Reward models": rewards.PAGES,
+    "Testbed": testbed.PAGES,
+}
+"""Pages by the heading that they have in the index."""
+
+PAGES = tuple(page for pages in TOPICS.values() for page in pages)

@@ -1,0 +1,68 @@
+"""Address of a board: its run, node, workflow and client, from ComfyUI's server and from the queued prompt."""
+
+from typing import Any, NamedTuple
+
+from comfy_execution.progress import get_progress_state
+from comfy_execution.utils import get_executing_context
+
+
+class Address(NamedTuple):
+    """Address of a board.
+
+    Attributes:
+        prompt_id, node_id, display_node_id: run and node, as ComfyUI's own events name them.
+        workflow_id: the open workflow's own id, empty if unknown.
+        client_id: the client that queued the run.
+    """
+
+    prompt_id: str
+    node_id: str
+    display_node_id: str
+    workflow_id: str
+    client_id: str
+
+
+def server() -> Any:
+    """Return ComfyUI's server, None outside of it."""
+    try:
+        from server import PromptServer
+    except ImportError:
+        return None
+    return getattr(PromptServer, "instance", None)
+
+
+def running_address() -> Address | None:
+    """Return the address of the node that runs now.
+
+    None where no browser listens: outside of the server, or in a run that was queued over the API alone.
+    """
+    running, context = server(), get_executing_context()
+    client = getattr(running, "client_id", None)
+    if context is None or not isinstance(client, str) or client not in running.sockets:
+        return None
+    shown = get_progress_state().dynprompt.get_display_node_id(context.node_id)
+    workflow = _object_in(_object_in(_queued_with(), "extra_pnginfo"), "workflow").get("id")
+    return Address(context.prompt_id, context.node_id, shown, workflow if isinstance(workflow, str) else "", client)
+
+
+def previews_off() -> bool:
+    """Tell whether the user has set ComfyUI's live preview method to none.
+
+    Its default does not count: that is none too, for the sake of sampling speed.
+    """
+    return _queued_with().get("preview_method") == "none"
+
+
+def _queued_with() -> dict[str, Any]:
+    """Return the extra data that the running prompt was queued with, any JSON; empty outside of the server."""
+    running, context = server(), get_executing_context()
+    if running is None or context is None:
+        return {}
+    queue = running.prompt_queue.get_current_queue_volatile()[0]
+    return next((item[3] for item in queue if item[1] == context.prompt_id), {})
+
+
+def _object_in(values: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the JSON object under a name; empty if there is none."""
+    value = values.get(name)
+    return value if isinstance(value, dict) else {}

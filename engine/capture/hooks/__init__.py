@@ -1,0 +1,1 @@
+"""Hooks that capture attention and activations in the model's calls without changing the calls."""

@@ -1,1 +1,0 @@
-"""The model's attention and activations, taken from its calls without changing them."""

@@ -1,0 +1,78 @@
+"""Reward model under ComfyUI's model management: loaded to score, unloaded when others need the memory."""
+
+from collections.abc import Callable
+
+import comfy.model_management
+import comfy.model_patcher
+import torch
+from torch import Tensor, nn
+
+from ..core.reward import Reward
+from .pixels import View
+
+CHUNK = 8
+"""Number of images that go through the network together."""
+
+MEMORY_PER_IMAGE = 64 * 2**20
+"""Estimate in bytes for the largest model, ViT-H. A layer holds about ten float32 tensors of 257 tokens × 5120
+channels."""
+
+
+class RewardModel(Reward):
+    """Reward from a network.
+
+    Weights stay in the precision of the file and the arithmetic is float32 on every device, so that an
+    image has the same score on each.
+
+    Args:
+        label: as :attr:`Reward.label`.
+        network: ``network(pixels, ids)`` returns scores ``[rows]``.
+        size: height and width of ``pixels``.
+        view: converts images to pixels.
+        words: converts prompts to ids ``[rows, words]``. None: the network doesn't read the prompt.
+    """
+
+    def __init__(
+        self, label: str, network: nn.Module, size: int, view: View, words: Callable[[list[str]], Tensor] | None
+    ):
+        self.label = label
+        self.size, self.view, self.words = size, view, words
+        self.reads_prompt = words is not None
+        self.patcher = comfy.model_patcher.CoreModelPatcher(
+            network.eval().requires_grad_(False),
+            load_device=comfy.model_management.text_encoder_device(),
+            offload_device=comfy.model_management.text_encoder_offload_device(),
+        )
+
+    @torch.no_grad()
+    def score(self, images: Tensor, prompts: list[str]) -> Tensor:
+        """Score images as :meth:`Reward.score`; an alpha channel is dropped.
+
+        Raises:
+            ValueError: no images, tensors that are no images, or another number of prompts; or NaN came out.
+        """
+        if images.ndim != 4 or images.shape[-1] not in (3, 4) or len(images) == 0:
+            raise ValueError(f"{self.label} scores images [rows, height, width, 3], not {list(images.shape)}.")
+        if not images.isfinite().all():
+            raise ValueError(f"{self.label}: the images hold NaN or infinity. Try the VAE in fp32 (--fp32-vae).")
+        if len(prompts) not in (1, len(images)):
+            raise ValueError(f"{len(images)} images but {len(prompts)} prompts; give one per image, or one for all.")
+        prompts = prompts if len(prompts) == len(images) else prompts * len(images)
+        comfy.model_management.load_models_gpu(
+            [self.patcher], memory_required=min(CHUNK, len(images)) * MEMORY_PER_IMAGE
+        )
+        chunks = [
+            self._chunk(images[first : first + CHUNK], prompts[first : first + CHUNK])
+            for first in range(0, len(images), CHUNK)
+        ]
+        scores = torch.cat(chunks)
+        if not scores.isfinite().all():
+            raise ValueError(f"{self.label} gave NaN or infinity: its file is damaged. Get it again.")
+        return scores
+
+    def _chunk(self, images: Tensor, prompts: list[str]) -> Tensor:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        device = self.patcher.load_device
+        pixels = self.view(images, self.size).to(device)
+        ids = self.words(prompts).to(device) if self.words else None
+        return self.patcher.model(pixels, ids).float().cpu()

@@ -1,0 +1,63 @@
+"""Pictures of rows: small, and of the right row."""
+
+import base64
+import io
+
+import numpy as np
+import torch
+from diffusion_probe.engine.board.pictures import MOST_BYTES, MOST_MAPS, MOST_WORDS, looks, small_picture, word_maps
+from diffusion_probe.engine.core.features import Features
+from diffusion_probe.engine.core.prompt_words import Word
+from PIL import Image
+
+
+def opened(url):
+    head, data = url.split(",")
+    return head, Image.open(io.BytesIO(base64.b64decode(data)))
+
+
+def features(attention=None, words=()):
+    return Features("flux", "20%", 5, 0.5, 0.2, attention=attention, words=tuple(words))
+
+
+def test_the_busiest_picture_of_any_size_takes_ten_kilobytes_at_most():
+    url = small_picture(torch.rand(768, 1344, 3))
+    head, image = opened(url)
+    assert head == "data:image/jpeg;base64" and image.size == (160, 91)
+    assert len(base64.b64decode(url.split(",")[1])) <= MOST_BYTES
+
+
+def test_a_picture_keeps_its_colours():
+    red = torch.zeros(64, 64, 3)
+    red[..., 0] = 1
+    assert np.abs(np.asarray(opened(small_picture(red))[1], dtype=int)[32, 32] - [255, 0, 0]).max() < 8
+
+
+def test_a_words_map_is_clear_where_it_is_cold_and_covers_where_it_is_hot():
+    attention = torch.full((1, 2, 8, 12), 0.1)
+    attention[0, 0, 2, 9] = 0.9
+    ((name, url),) = word_maps(features(attention, [Word("red", (0,))]))
+    head, image = opened(url)
+    cover = np.asarray(image.convert("RGBA"))[..., 3]
+    assert (name, head, image.size) == ("red", "data:image/png;base64", (12, 8))
+    assert np.unravel_index(cover.argmax(), cover.shape) == (2, 9) and cover.max() > 150
+    assert sorted(cover.flatten().tolist())[-2] == 0
+    assert len(url) < 500
+
+
+def test_flat_attention_gives_a_clear_map_not_an_error():
+    ((_, url),) = word_maps(features(torch.full((1, 1, 4, 4), 0.2), [Word("red", (0,))]))
+    assert np.asarray(opened(url)[1].convert("RGBA"))[..., 3].max() == 0
+
+
+def test_without_attention_or_words_there_are_no_maps():
+    assert word_maps(features()) == () and word_maps(features(torch.rand(1, 2, 4, 4))) == ()
+    assert looks(None, [features(), features()]) == looks(None, [features()]) * 2
+
+
+def test_many_words_on_a_board_of_many_rows_send_a_bounded_number_of_maps():
+    words = [Word(f"word {number}", (number,)) for number in range(300)]
+    row = features(torch.rand(1, 300, 16, 16), words)
+    assert len(word_maps(row)) == MOST_WORDS
+    assert 200 * len(word_maps(row, rows=200)) <= MOST_MAPS
+    assert word_maps(row, rows=4096) == ()

@@ -1,0 +1,87 @@
+"""Outcome of a search, as values and as text, and the expected cost of a policy."""
+
+import json
+
+import pytest
+from diffusion_probe.engine.seed_search.outcome import CandidateOutcome, Outcome, outcome_report, outcome_text
+from diffusion_probe.engine.seed_search.policies.by_name import HALVING, ONE_CUT, SEQUENTIAL, policy_named
+from diffusion_probe.engine.seed_search.policies.plan import expected_steps
+from diffusion_probe.engine.seed_search.policies.schedules import Cuts
+
+
+def ended(seed, *scores, finished=False, **more):
+    reached = 10 if finished else (scores[-1][0] if scores else 0)
+    return CandidateOutcome(seed, 0, scores, reached, 2 * reached, reached, finished, **more)
+
+
+CANDIDATES = (
+    ended(2**63, (2, 0.1)),
+    ended(7, (2, 0.5), (4, 0.7), finished=True),
+    ended(8, (2, 0.9), (4, 0.2)),
+    ended(9),
+    ended(10, (2, 0.4), (4, 0.8), finished=True),
+    ended(11, (2, 0.6), failure="its latent is NaN"),
+)
+
+
+def outcome(candidates=CANDIDATES, wanted=1, **more):
+    return Outcome(candidates, 10, wanted, "a probe", "quality", more.pop("skilled", True), **more)
+
+
+def test_the_finished_come_first_then_who_came_further_then_who_scored_higher():
+    assert outcome().order() == [4, 1, 2, 5, 0, 3]
+    assert outcome().survivors() == [4] and outcome(wanted=5).survivors() == [4, 1]
+
+
+def test_a_reward_of_the_finished_outranks_the_probe():
+    rewarded = (ended(1, (2, 0.9), finished=True, reward=0.1), ended(2, (2, 0.1), finished=True, reward=0.3))
+    assert outcome(rewarded).survivors() == [1]
+
+
+def test_scores_are_the_last_ones_and_say_when_a_candidate_was_dropped():
+    scores = outcome(calibration=(0.1, 0.9)).scores()
+    assert scores.values == (0.1, 0.7, 0.2, 0.8, 0.6)  # seed 9 was never looked at
+    assert scores.dropped_at == ("step 2", "the end", "step 4", None, "step 2")  # seed 7: finished, not kept
+    assert (scores.moment, scores.step, scores.calibration) == ("step 2, step 4", 4, (0.1, 0.9))
+    assert scores.model_rows == sum(each.model_rows for each in CANDIDATES)
+
+
+def test_kept_scores_are_the_rewards_where_there_are_any():
+    rewarded = (ended(1, (2, 0.9), finished=True, reward=0.1), ended(2, (2, 0.1), finished=True, reward=0.3), ended(3))
+    kept = outcome(rewarded, wanted=2, reward_label="ImageReward").kept_scores()
+    assert (kept.values, kept.label, kept.moment) == ((0.3, 0.1), "ImageReward", "the end")
+    assert [name.seed for name in kept.seeds] == [2, 1]
+    assert outcome(wanted=2).kept_scores().values == (0.8, 0.7)
+
+
+def test_a_remark_is_in_the_text_and_in_the_report():
+    found = outcome(
+        (ended(1, (2, 0.9), finished=True, reward=0.1), ended(2, remark="no reward: broken", finished=True))
+    )
+    assert outcome_text(found).splitlines()[-1] == "2. seed 2: finished, not kept, no reward: broken"
+    assert outcome_report(found)["rows"][1]["remark"] == "no reward: broken"
+
+
+def test_the_report_says_what_it_cost_and_how_each_ended():
+    text = outcome_text(outcome(warnings=("Out of memory.",)))
+    assert "Finished 2 of 6 candidates: 56 model rows, 2.14× fewer than finishing all, 2.8× one image." in text
+    lines = text.splitlines()
+    assert "Out of memory." in lines
+    assert lines[-6] == "1. seed 10: finished, 0.4 at step 2, 0.8 at step 4"
+    assert lines[-4] == "3. seed 8: dropped after step 4, 0.9 at step 2, 0.2 at step 4"
+    assert lines[-3] == "4. seed 11: failed: its latent is NaN"
+    assert lines[-1] == "6. seed 9: never started, the budget was spent better"
+    assert "no measured skill" in outcome_text(outcome(skilled=False)) and "no measured skill" not in text
+
+
+def test_seeds_reach_the_frontend_as_text_because_javascript_rounds_large_numbers():
+    rows = json.loads(json.dumps(outcome_report(outcome())))["rows"]
+    assert {row["row"]: row["seed"] for row in rows}[0] == str(2**63)
+    assert [row["rank"] for row in rows] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("name", [ONE_CUT, HALVING, SEQUENTIAL])
+def test_what_a_policy_will_cost_is_known_before_the_search_or_stays_in_the_budget(name):
+    policy = policy_named(name, 25, 12, 2, budget=120)
+    expected = expected_steps(policy, 12, 25)
+    assert expected == policy.cost(25) if isinstance(policy, Cuts) else 50 <= expected <= 120
