@@ -18,7 +18,7 @@ OWN_FOLDER = str(Path(__file__).parent)
 
 @dataclass
 class Ledger:
-    """What ran on a card since the ledger was opened.
+    """Counts of what ran on a card since the ledger was opened.
 
     Attributes:
         flops: by the name of the phase that was set at the time.

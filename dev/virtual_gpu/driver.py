@@ -1,4 +1,4 @@
-"""What torch and ComfyUI ask of a card's driver, answered by a virtual one."""
+"""Answers of a virtual card to what torch and ComfyUI want to know from its driver."""
 
 from __future__ import annotations
 
