@@ -42,7 +42,7 @@ from benchmarks.capture_overhead import Job, measure, real_size_job
 from benchmarks.lib import report
 from benchmarks.lib.candidates import Testbed, candidate_seeds
 from benchmarks.lib.pages.step_cache import error_table
-from benchmarks.lib.peers import PUBLISHED, TAYLOR1, TAYLOR2, EvaluationCounter, easy_cache, unbounded
+from benchmarks.lib.peers import PUBLISHED, TAYLOR1, TAYLOR2, RememberingCounter, easy_cache, unbounded
 from benchmarks.lib.real_size import on_gpu, seconds_spent
 
 STEP_COUNTS = (20, 28)
@@ -89,7 +89,7 @@ class Bench:
     def sample(self, model: Any, steps: int, memory: bool = True) -> Sampled:
         """Sample all rows in one batch; with ``memory`` outputs that an earlier run computed of the same latents are
         reused."""
-        counter, path = EvaluationCounter(self.memory if memory else None), []
+        counter, path = RememberingCounter(self.memory if memory else None), []
         latents = sample.sample_latents(
             counter.on(model), self.testbed.clip, self.prompts, self.seeds, steps=steps,
             callback=lambda step, x0, x, total: path.append(x.clone()),
@@ -155,7 +155,7 @@ def rows_for(bench: Bench, steps: int, methods: dict[str, Callable[[int], StepCa
 
 def evaluation_seconds(model: Any, job: Callable[[Any], Any], rounds: int) -> tuple[list[float], list[float]]:
     """Return processor seconds (wall clock on a GPU) of each computed and each predicted evaluation."""
-    counter, spent = EvaluationCounter(), {True: [], False: []}
+    counter, spent = RememberingCounter(), {True: [], False: []}
 
     def timed(executor, *args, **kwargs):
         before, start = counter.computed, seconds_spent()

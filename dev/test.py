@@ -17,8 +17,9 @@ from training.client.paths import PACK_ROOT
 
 from .setup import ensure_or_exit
 
-SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile")
-"""The whole suite in two processes, a file in one of them: most tests keep one core busy."""
+SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+"""The whole suite in two processes, a file in one of them: most tests keep one core busy. The longest files come first
+(``tests/conftest.py``), so that neither process waits for the other at the end."""
 
 QUICK = ("-m", "not long and not benchmark")
 

@@ -24,6 +24,16 @@ from training.client import loader  # noqa: E402
 loader.use_pack()  # takes the root off sys.path again
 
 
+LONG_FIRST = ("tests/browser/", "tests/server/", "tests/benchmarks/")
+"""Folders whose files take minutes, in the order in which they start."""
+
+
+def pytest_collection_modifyitems(items):
+    """Let long files start first: with two processes a long one at the end would leave one of them idle."""
+    places = {folder: place for place, folder in enumerate(LONG_FIRST)}
+    items.sort(key=lambda item: next((places[f] for f in LONG_FIRST if item.nodeid.startswith(f)), len(LONG_FIRST)))
+
+
 @pytest.fixture(scope="session")
 def record():
     """Writes a small dataset: ``record(folder, prompts=24, …)``, see ``support/recorded.py``."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from diffusion_probe.dev.evaluation_counter import EvaluationCounter
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, SEQUENTIAL
 from diffusion_probe.engine.seed_search.policies.policy import Policy, State
 from diffusion_probe.engine.step_cache.config import INTERVALS, StepCacheConfig
@@ -24,7 +25,6 @@ from diffusion_probe.training.metrics import protocol
 from diffusion_probe.training.metrics.replay import replay
 
 from benchmarks.lib.candidates import Testbed, candidate_seeds
-from benchmarks.lib.peers import EvaluationCounter
 from benchmarks.lib.search_probes import Searcher
 
 ROWS = 2

@@ -10,8 +10,8 @@ import math
 from typing import Any
 
 import torch
-from comfy.patcher_extension import WrappersMP
 from comfy_extras.nodes_easycache import EasyCacheHolder, EasyCacheNode
+from diffusion_probe.dev.evaluation_counter import EvaluationCounter
 from diffusion_probe.engine.step_cache.config import StepCacheConfig
 from diffusion_probe.engine.step_cache.predict import Anchors, Predictor, norm
 from torch import Tensor
@@ -79,33 +79,21 @@ def easy_cache(model: Any, threshold: float) -> Any:
     return patched
 
 
-class EvaluationCounter:
-    """A counter of evaluations in which the diffusion model really ran, whatever cache skips the others.
+class RememberingCounter(EvaluationCounter):
+    """Counter that computes no known output again, and counts it all the same.
 
-    Methods that start alike call the model with the same inputs, batch for batch. With a ``memory`` shared between
-    counters a known output is not computed again; it counts all the same.
+    Methods that start alike call the model with the same inputs, batch for batch.
+
+    Args:
+        memory: outputs by sigma, shared between counters; None: each is computed.
     """
 
     def __init__(self, memory: dict[float, list[tuple[Tensor, Tensor, Tensor]]] | None = None) -> None:
-        self.computed = 0
+        super().__init__()
         self.memory = memory
-        self._ran = False
 
-    def on(self, model: Any) -> Any:
-        """Return a clone of the MODEL that is counted: the innermost wrapper sees what every cache lets through."""
-        model = model.clone()
-        model.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, "evaluation_counter", self._evaluation)
-        model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "evaluation_counter", self._model)
-        return model
-
-    def _evaluation(self, executor, *args, **kwargs):
-        self._ran = False
-        result = executor(*args, **kwargs)
-        self.computed += self._ran
-        return result
-
-    def _model(self, executor, x, timestep, context, *args, **kwargs):
-        self._ran = True
+    def compute(self, executor, x, timestep, context, *args, **kwargs):
+        """Return the output for these inputs: the known one, or a computed one."""
         if self.memory is None:
             return executor(x, timestep, context, *args, **kwargs)
         calls = self.memory.setdefault(float(timestep[0]), [])

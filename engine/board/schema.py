@@ -58,6 +58,7 @@ class Row:
         gone: whether nothing can continue it, so that no mark changes anything.
         mark: the user's mark.
         note: error or remark of the row.
+        finished: whether its image was sampled to the last step.
         picture: preview.
         heats: map of attention by the number of the word in the board's ``words``.
     """
@@ -73,6 +74,7 @@ class Row:
     gone: bool
     mark: Mark | None
     note: str = ""
+    finished: bool = False
     picture: Picture | None = None
     heats: Mapping[str, Picture] = field(default_factory=dict)
 
@@ -97,6 +99,14 @@ class Board:
         words: words that have maps of attention.
         hidden: how many rows are not shown because there are too many.
         seconds: how long a held run still waits.
+        chooses: whether the user alone decides who continues, because there is no probe.
+        wanted: how many finished images are wanted.
+        prompts: texts of the prompts, as far as they are known.
+        next_seed: first seed after those of this run, as text because JavaScript rounds 64-bit numbers; empty: none.
+        adds: whether this run finished candidates of the board before, so that other rows of that one stay.
+        elapsed: seconds that the run has taken so far, without holds.
+        left: seconds that it is expected to take still; None while that is unknown.
+        all_seconds: seconds that finishing all candidates would have taken, estimated from this run; None: unknown.
         rows: the rows that are shown.
     """
 
@@ -111,11 +121,20 @@ class Board:
     words: tuple[str, ...] = ()
     hidden: Count = 0
     seconds: float = 0
+    chooses: bool = False
+    wanted: Count = 0
+    prompts: tuple[str, ...] = ()
+    next_seed: str = ""
+    adds: bool = False
+    elapsed: float = 0
+    left: float | None = None
+    all_seconds: float | None = None
     rows: tuple[Row, ...] = ()
 
     def values(self) -> dict[str, Any]:
         """Return the fields as values that JSON can carry."""
-        return {**vars(self), "words": list(self.words), "rows": [row.values() for row in self.rows]}
+        lists = {"words": list(self.words), "prompts": list(self.prompts)}
+        return {**vars(self), **lists, "rows": [row.values() for row in self.rows]}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,8 +23,8 @@ class Probe(ABC):
             different labels are never compared.
         needs: which parts of :class:`Features` have to be captured, a subset of ``features.NEEDS``.
         skilled: whether picking by the score at the default moment was measured to gain at least
-            what full images of other seeds gain at the same cost (README, "What the scores are
-            worth"). A score without skill drops nothing by default.
+            what full images of other seeds gain at the same cost (``docs/results/probe-accuracy.md``).
+            A score without skill drops nothing by default.
         calibration: scores on images it was not trained on, as ``engine.core.scores.Scores.calibration``
             holds them; empty for a probe without training.
         family: name of the model family that the probe was trained for, as ``Features.family``. Models of

@@ -22,6 +22,7 @@ def measured(tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.benchmark
 def test_a_run_with_other_evaluations_is_measured_anew_and_the_same_one_is_not(measured, capsys):
     assert measured(1) == {1}
     assert measured(2) == {2}

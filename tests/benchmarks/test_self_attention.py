@@ -64,6 +64,7 @@ def test_what_image_and_text_receive_together_is_all_of_the_attention(seen):
             assert 0.05 < text.max() and text.min() < 0.95
 
 
+@pytest.mark.benchmark
 def test_networks_learn_from_datasets_of_one_sampling_which_is_not_done_again(tmp_path, monkeypatch):
     arguments = [
         "--model",

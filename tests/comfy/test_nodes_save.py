@@ -86,6 +86,6 @@ def test_another_error_in_writing_is_not_taken_for_a_wrong_place(images, monkeyp
 
 
 def test_another_number_of_scores_than_images_is_refused_before_anything_is_written(images, output):
-    with pytest.raises(ValueError, match="Save Seed Images: There are 2 images but 1 scores. Connect .*kept_scores"):
+    with pytest.raises(ValueError, match="Save Seed Images: There are 2 images but 1 scores. Connect .*kept scores"):
         save(images, scores=SCORES.subset([0]))
     assert not any(output.iterdir())

@@ -144,7 +144,6 @@ def test_a_help_page_quotes_messages_that_the_pack_can_give(node):
             assert any(fragment.strip().lower() in message for message in MESSAGES), fragment
 
 
-@pytest.mark.skipif(not (PACK_ROOT / "docs" / "getting-started.md").exists(), reason="the documents are not here")
 @pytest.mark.parametrize("node", IDS)
 def test_a_help_page_links_to_documents_that_exist(node):
     for link in re.findall(r"\]\((https?:.+?)\)", page(node)):

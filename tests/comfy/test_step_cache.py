@@ -12,6 +12,7 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from comfy_api.torch_helpers import set_torch_compile_wrapper
 from comfy_extras.nodes_easycache import EasyCacheNode
+from diffusion_probe.dev.evaluation_counter import EvaluationCounter
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
 from diffusion_probe.engine.capture.attach import attach_probe
 from diffusion_probe.engine.capture.read import captured, score_latent
@@ -30,7 +31,6 @@ from diffusion_probe.engine.step_cache.state import CacheRun
 from diffusion_probe.nodes.cache import TCPadeCache
 
 from support.compare import relative_error
-from support.counting import EvaluationCounter
 
 STEPS = 12
 COMPUTED = [0, 1, 2, 3, 4, 5, 7, 9, 11]

@@ -16,6 +16,14 @@ export const BOARD = {
   words: { type: "texts" },
   hidden: { type: "count" },
   seconds: { type: "number" },
+  chooses: { type: "flag" },
+  wanted: { type: "count" },
+  prompts: { type: "texts" },
+  next_seed: { type: "text" },
+  adds: { type: "flag" },
+  elapsed: { type: "number" },
+  left: { type: "number", nullable: true },
+  all_seconds: { type: "number", nullable: true },
 };
 
 export const ROW = {
@@ -30,6 +38,7 @@ export const ROW = {
   gone: { type: "flag" },
   mark: { type: "choice", choices: ["pinned", "discarded"], nullable: true },
   note: { type: "text" },
+  finished: { type: "flag" },
   picture: { type: "picture", nullable: true },
   heats: { type: "pictures" },
 };

@@ -1,21 +1,31 @@
-"""Counting what the diffusion model computes, from the inside of every cache."""
+"""Counter of the evaluations that the diffusion model really computes, seen from the inside of every cache."""
+
+from typing import Any
 
 from comfy.patcher_extension import WrappersMP
 
 
 class EvaluationCounter:
-    """The number of evaluations in which the diffusion model really ran, whatever skips the others."""
+    """Counter of evaluations in which the diffusion model really ran, whatever cache skips the others.
 
-    def __init__(self):
+    Attributes:
+        computed: their number so far.
+    """
+
+    def __init__(self) -> None:
         self.computed = 0
         self._ran = False
 
-    def on(self, model):
+    def on(self, model: Any) -> Any:
         """Return a clone of the MODEL that is counted: the innermost wrapper sees what every cache lets through."""
         model = model.clone()
         model.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, "evaluation_counter", self._evaluation)
         model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "evaluation_counter", self._model)
         return model
+
+    def compute(self, executor, *args, **kwargs):
+        """Compute what a call of the diffusion model gives. Subclasses may know it already."""
+        return executor(*args, **kwargs)
 
     def _evaluation(self, executor, *args, **kwargs):
         self._ran = False
@@ -25,4 +35,4 @@ class EvaluationCounter:
 
     def _model(self, executor, *args, **kwargs):
         self._ran = True
-        return executor(*args, **kwargs)
+        return self.compute(executor, *args, **kwargs)
