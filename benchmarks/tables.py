@@ -1,7 +1,8 @@
-"""Writer of the pages of ``docs/results`` and of the model cards of the shipped probes, from the result files.
+"""Writer of all that is taken from the result files: the pages of ``docs/results``, the model cards of the shipped
+probes, and the constants of Combine Rewards.
 
-``python -m benchmarks.tables``; with ``--check`` nothing is written, and the exit status is 1 where a page or card is
-not what the results and the probe files give.
+``python -m benchmarks.tables``; with ``--check`` nothing is written, and the exit status is 1 where a file is not what
+the results and the probe files give.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from training.client.paths import PACK_ROOT
 from .lib.cards import card_texts
 from .lib.pages import PAGES, TOPICS
 from .lib.pages.page import FOLDER, WRITTEN
+from .lib.spreads import spreads_texts
 
 DOCS = PACK_ROOT / "docs" / "results"
 
@@ -34,18 +36,18 @@ def index() -> str:
 
 
 def expected(results: Path = FOLDER) -> dict[Path, str]:
-    """Return the text of every page and card by its path.
+    """Return the text of every page, card and file of constants by its path.
 
     Args:
         results: the folder of the result files.
     """
     texts = {DOCS / "README.md": index()}
     texts |= {DOCS / f"{page.name}.md": page.text(results) for page in PAGES}
-    return texts | card_texts(results)
+    return texts | card_texts(results) | spreads_texts(results)
 
 
 def differences(results: Path = FOLDER) -> list[Path]:
-    """Return the pages and cards that are missing, differ from what the results give, or belong to no question."""
+    """Return the files that are missing, differ from what the results give, or belong to no question."""
     texts = expected(results)
     changed = [path for path, text in texts.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
     folders = {path.parent for path in texts}
@@ -53,7 +55,7 @@ def differences(results: Path = FOLDER) -> list[Path]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the pages and cards, or check them; return the exit status."""
+    """Write the files, or check them; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tables", description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where a page differs")
     if parser.parse_args(arguments).check:
@@ -64,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     for path, text in expected().items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    print(f"Wrote {len(PAGES)} pages and their index to docs/results, and the cards of the shipped probes.")
+    print(f"Wrote {len(PAGES)} pages and their index to docs/results, the cards of the shipped probes, and constants.")
     return 0
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..engine.core.reward import Reward
 from ..engine.core.texts import quoted
 
 
@@ -15,19 +14,6 @@ def named_errors(display_name: str) -> Iterator[None]:
     except (ValueError, OSError) as error:
         message = _said_by_system(error) if isinstance(error, OSError) and error.strerror else str(error)
         raise ValueError(f"{display_name}: {message[:1].upper()}{message[1:]}") from error
-
-
-def require_prompt(reward: Reward, prompt: str) -> None:
-    """Refuse an empty prompt if the reward reads prompts.
-
-    Raises:
-        ValueError: the prompt is empty.
-    """
-    if not prompt.strip() and reward.reads_prompt:
-        raise ValueError(
-            "the prompt is empty, so images can't be scored by it. "
-            "Write or connect the text that CLIP Text Encode gets."
-        )
 
 
 def _said_by_system(error: OSError) -> str:

@@ -6,7 +6,7 @@ from ..probe_models.combining import combine_probes
 from ..probe_models.focus import AttentionFocus
 from ..probe_models.preview import PreviewReward
 from ..probe_models.probe_file import load_probe
-from .errors import named_errors, require_prompt
+from .errors import named_errors
 from .probe_folder import probe_names, probe_path
 from .sockets import FileCombo, Probe, Reward, never_the_same, prompt_input
 
@@ -55,7 +55,7 @@ class PreviewRewardProbe(io.ComfyNode):
     @classmethod
     def execute(cls, vae, reward, prompt: str) -> io.NodeOutput:
         with named_errors("Preview Reward"):
-            require_prompt(reward, prompt)
+            reward.require_readable(prompt)
             return io.NodeOutput(PreviewReward(vae.decode, reward, prompt))
 
 

@@ -12,7 +12,7 @@ from ..training.dataset.recorder import FinishedRun, dataset_size, record_run, r
 from ..training.dataset.sampled_run import sampled_run
 from ..training.dataset.workflow_key import NODE, nodes_before, workflow_key
 from .dataset_folder import dataset_path
-from .errors import named_errors, require_prompt
+from .errors import named_errors
 from .sockets import Reward, never_the_same
 
 SAMPLED = ("latent", "images")
@@ -104,7 +104,8 @@ class RecordProbeData(io.ComfyNode):
             if first := [name for name, value in connected.items() if value is None and name not in SAMPLED]:
                 return first  # checked before anything is sampled
             require_recorder(connected["model"])
-            require_prompt(connected["reward"], prompt)
+            for each in (value for name, value in connected.items() if name.startswith("reward") and value is not None):
+                each.require_readable(prompt)
         return [name for name in SAMPLED if connected[name] is None]
 
     @classmethod
@@ -117,7 +118,7 @@ class RecordProbeData(io.ComfyNode):
                 require_recorder(model)
                 rewards = [each for each in (reward, reward_2, reward_3) if each is not None]
                 for each in rewards:
-                    require_prompt(each, prompt)
+                    each.require_readable(prompt)
                 folder, workflow = dataset_path(dataset), cls._workflow()
                 run = sampled_run(model, latent, images, rewards, prompt, folder, workflow)
                 record_run(folder, file.stem, run)

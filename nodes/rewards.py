@@ -1,12 +1,13 @@
-"""Load Reward Model and Score Images: reward models for finished images."""
+"""Load Reward Model, Combine Rewards and Score Images: rewards of finished images."""
 
 from comfy_api.latest import io
 
 from ..engine.core.ranking import best_first
 from ..engine.core.reward import rewards_of
 from ..engine.rewards.catalog import REWARDS, load
+from ..engine.rewards.mean_reward import MeanReward
 from ..engine.selection.report import image_scores_report, image_scores_text
-from .errors import named_errors, require_prompt
+from .errors import named_errors
 from .sockets import Reward, prompt_input
 
 
@@ -41,6 +42,38 @@ class LoadRewardModel(io.ComfyNode):
             return io.NodeOutput(load(name))
 
 
+class CombineRewards(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DiffusionProbeCombineRewards",
+            display_name="Combine Rewards",
+            category="diffusion probe/rewards",
+            description="Averages several rewards, each divided by how much it differs between the seeds of a prompt. "
+            "Finds images that most of them like; one reward alone often picks what the others do not.",
+            search_aliases=["ensemble", "average rewards", "several judges", "mean reward", "diffusion probe"],
+            inputs=[
+                Reward.Input("reward", tooltip="The first reward: Load Reward Model or Shapes Judge."),
+                Reward.Input("reward_2", tooltip="The second reward, another one than the first."),
+                *(
+                    Reward.Input(name, optional=True, tooltip="One more reward. All count the same.")
+                    for name in ("reward_3", "reward_4")
+                ),
+            ],
+            outputs=[
+                Reward.Output(
+                    display_name="reward", tooltip="Connect it to Preview Reward, Score Images or Record Probe Data."
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, reward, reward_2, reward_3=None, reward_4=None) -> io.NodeOutput:
+        with named_errors("Combine Rewards"):
+            rewards = [each for each in (reward, reward_2, reward_3, reward_4) if each is not None]
+            return io.NodeOutput(MeanReward(rewards))
+
+
 class ScoreImages(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -68,14 +101,14 @@ class ScoreImages(io.ComfyNode):
     @classmethod
     def execute(cls, images, reward, prompt: str) -> io.NodeOutput:
         with named_errors("Score Images"):
-            require_prompt(reward, prompt)
+            reward.require_readable(prompt)
             scores = rewards_of(reward, images, prompt).tolist()
             best = best_first(scores)[0]
         shown = {
-            "text": [image_scores_text(scores, reward.label)],
+            "text": [image_scores_text(scores, reward.label, reward.remarks(prompt))],
             "diffusion_probe": [image_scores_report(scores, reward.label)],
         }
         return io.NodeOutput(scores, best, images[best : best + 1], ui=shown)
 
 
-NODES = [LoadRewardModel, ScoreImages]
+NODES = [LoadRewardModel, CombineRewards, ScoreImages]

@@ -8,7 +8,7 @@ from ..engine.board.schema import BOARD_OUTPUT
 from ..engine.board.search_board import SearchBoard
 from ..engine.capture.hooks.families import require_fit
 from ..engine.core.features import DENOISED
-from ..engine.core.seed_list import MOST_SEEDS, seed_list
+from ..engine.core.seed_list import MOST_SEEDS, listed_names, names_around
 from ..engine.core.skill import PREVIEW, Skill
 from ..engine.seed_search.candidates import ksampler_candidate
 from ..engine.seed_search.outcome import outcome_report, outcome_text
@@ -112,6 +112,22 @@ class SeedSearch(io.ComfyNode):
                 ),
                 use_anyway_input(REFUSE, "is refused", optional=True),
                 *hold_inputs(),
+                io.String.Input(
+                    "around",
+                    default="",
+                    optional=True,
+                    placeholder="a seed: 507",
+                    tooltip="A seed to vary: each candidate mixes its noise with that of its own seed. Empty: off.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=0.15,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    optional=True,
+                    tooltip='How far the candidates differ from "around": 0.1 a little, 0.3 much, 1: other seeds.',
+                ),
             ],
             outputs=[
                 io.Latent.Output(display_name="latent", tooltip="The finished survivors, best first."),
@@ -139,6 +155,7 @@ class SeedSearch(io.ComfyNode):
         cls, model, probe, positive, negative, latent_image, seed, candidates, survivors, budget, policy,
         steps, cfg, sampler_name, scheduler, denoise, seeds="", judge=None, target=0.8, max_rows=0,
         unskilled_scores=REFUSE, positive_2=None, positive_3=None, positive_4=None, hold_for_me=False, hold_seconds=300,
+        around="", strength=0.15,
     ) -> io.NodeOutput:  # fmt: skip
         with named_errors("Seed Search"), open_board() as channel:
             require_fit(probe, model)
@@ -147,7 +164,7 @@ class SeedSearch(io.ComfyNode):
             settings = (steps, cfg, sampler_name, scheduler)
             found = [
                 ksampler_candidate(number, *settings, prompts[prompt], negative, latent_image, denoise, prompt)
-                for number in seed_list(seed, candidates, seeds)
+                for number in names_around(around, strength, listed_names(seed, candidates, seeds))
                 for prompt in range(len(prompts))
             ]
 

@@ -186,6 +186,11 @@ class GroundTruth(Reward):
         """Score images as :func:`score`."""
         return score(images, prompts)
 
+    def require_readable(self, prompt: str) -> None:
+        """Refuse a prompt that is empty or names no testbed object; see :meth:`Reward.require_readable`."""
+        super().require_readable(prompt)
+        parse_prompt(prompt)
+
 
 def score_each(images: torch.Tensor, prompts: Sequence[str]) -> list[list[float]]:
     """Score all images by each of several prompts; each image is segmented once."""

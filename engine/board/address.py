@@ -31,6 +31,11 @@ def server() -> Any:
     return getattr(PromptServer, "instance", None)
 
 
+def is_connected(client_id: str) -> bool:
+    """Tell whether a client has an open websocket to the server."""
+    return client_id in server().sockets
+
+
 def running_address() -> Address | None:
     """Return the address of the node that runs now.
 

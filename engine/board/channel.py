@@ -10,10 +10,13 @@ from time import monotonic
 from typing import Any
 
 from comfy.model_management import throw_exception_if_processing_interrupted
+from torch import Tensor
 
 from ..core.marks import MARKS, NO_MARKS, Marks
 from ..core.texts import quoted, writable_values
-from .address import Address, running_address, server
+from .address import Address, is_connected, running_address, server
+from .large_pictures import LARGE_PICTURES
+from .pictures import jpeg_url, large_picture
 from .schema import BOARD_EVENT, Board, EventHead
 from .values import HELD, STOPPED
 
@@ -21,7 +24,14 @@ ANSWER_SECONDS = 2.0
 """Time that a browser has to say that it shows the board."""
 
 POLL_SECONDS = 0.2
-"""Time after which a hold notices ComfyUI's Cancel."""
+"""Time after which a hold notices ComfyUI's Cancel and a closed browser."""
+
+GONE_SECONDS = 30.0
+LEAST_GONE_SECONDS, MOST_GONE_SECONDS = 5.0, 3600.0
+"""Time after which a hold ends without its browser: the default, and the bounds of what a browser may set."""
+
+GO, TIME, GONE, NOBODY = "go", "time", "gone", "nobody"
+"""Ends of a hold: the user went on, the time was up, the browser was gone for too long, no browser showed the board."""
 
 MOST_SECRETS = 64
 """Bound of the boards that one answer may ask for."""
@@ -38,6 +48,7 @@ class Channel:
     Attributes:
         marks: rows that the user has pinned and discarded so far.
         board: the board that was sent last, None before.
+        gone_seconds: how long the browser may be gone before a hold ends without it.
         secret: value that an answer has to repeat. The first event carries it to the client that queued the run; the
             client's id would not do, because ComfyUI's list of the queue shows it to everyone.
     """
@@ -47,10 +58,13 @@ class Channel:
         self.secret = secrets.token_urlsafe()
         self.marks = NO_MARKS
         self.board: Board | None = None
+        self.gone_seconds = GONE_SECONDS
         self._sent: dict[str, Any] = {}
         self._number = 0
         self._changed = Condition()
         self._introduced = self._asking = self._answered = self._go = False
+        self._seen = monotonic()
+        self._hold_end: float | None = None
 
     def send(self, board: Board) -> None:
         """Send what changed of the board since the last event."""
@@ -62,26 +76,67 @@ class Channel:
             self._send_event(changed, full=self._number == 1)
 
     def _send_event(self, content: dict[str, Any], full: bool = False, ask: bool = False) -> None:
-        head = self._head(full, ask, None if self._introduced else self.secret)
-        self._introduced = True
+        """Send an event; the first one that a connected client gets carries the secret and the whole board."""
+        first = not self._introduced and self._is_connected()
+        if first:
+            content, full = self._whole_content(), bool(self._sent)
+        head = self._head(full, ask, self.secret if first else None)
+        self._introduced = self._introduced or first
         server().send_sync(BOARD_EVENT, {**head, **content}, self.address.client_id)
+
+    def _is_connected(self) -> bool:
+        """Tell whether the client that queued the run has an open websocket, and note when it was seen last."""
+        connected = is_connected(self.address.client_id)
+        if connected:
+            self._seen = monotonic()
+        return connected
 
     def _head(self, full: bool, ask: bool, secret: str | None = None) -> dict[str, Any]:
         address = {name: value for name, value in self.address._asdict().items() if name != "client_id"}
         return EventHead(**address, number=self._number, full=full, ask=ask, secret=secret).values()
 
+    @property
+    def asks(self) -> bool:
+        """Whether the node waits for a browser to say that it shows the board."""
+        return self._asking
+
     def whole(self) -> dict[str, Any]:
         """Return an event with the whole board, for a page that was loaded or lost its connection meanwhile."""
-        return {**self._head(full=True, ask=self._asking), **self._sent}
+        return {**self._head(full=True, ask=self._asking), **self._whole_content()}
 
-    def answer(self, action: str, row: Any = None) -> None:
+    def _whole_content(self) -> dict[str, Any]:
+        """Return the values of the board, with the time that a hold has left now."""
+        left = {} if self._hold_end is None else {"seconds": self._seconds_left()}
+        return {**self._sent, **left} if self._sent else {}
+
+    def _seconds_left(self) -> int:
+        return max(0, round(self._hold_end - monotonic()))
+
+    def note_sign_of_life(self) -> None:
+        """Note that the browser is there: ComfyUI may forget the socket of one that connected again."""
+        self._seen = monotonic()
+
+    def keep_picture(self, row: int, picture: Tensor) -> None:
+        """Keep a large picture of a row, ``[height, width, 3]`` float 0 to 1 or uint8, for a page that asks for it."""
+        if self.address is not None:
+            LARGE_PICTURES.put(self.address[:2], self.secret, row, large_picture(picture))
+
+    def answer(self, action: str, row: Any = None, gone_seconds: Any = None) -> None:
         """Carry out a user's action on the board.
 
+        Args:
+            action: its name, see :func:`answer`.
+            row: number of the row that it is about.
+            gone_seconds: of "hello": the browser's setting of :attr:`gone_seconds`, None to leave it.
+
         Raises:
-            ValueError: the board has no such action, or not for this row.
+            ValueError: the board has no such action, or not for this row; or the setting is no number.
         """
+        self.note_sign_of_life()
         with self._changed:
             if action == "hello":
+                if gone_seconds is not None:
+                    self.gone_seconds = gone_seconds_from(gone_seconds)
                 self._answered = True
             elif action == "go":
                 self._go = True
@@ -94,30 +149,63 @@ class Channel:
     def _can_be_marked(self, number: int) -> bool:
         return self.board is not None and any(row.row == number and not row.gone for row in self.board.rows)
 
-    def hold(self, seconds: float, board: Callable[[], Board]) -> None:
+    def hold(self, seconds: float, board: Callable[[], Board]) -> str:
         """Wait for the user to go on, at most ``seconds``; not at all if no browser answers within two seconds.
+
+        A browser that is gone, before the wait or in it, has :attr:`gone_seconds` to come back.
 
         Args:
             board: returns the board with the marks at the time of the call.
+
+        Returns:
+            How the hold ended: :data:`GO`, :data:`TIME`, :data:`GONE` or :data:`NOBODY`.
 
         Raises:
             InterruptProcessingException: the user stopped the prompt.
         """
         if self.address is None:
-            return
+            return NOBODY
+        if not self._is_answered():
+            return NOBODY if self._is_connected() else GONE
+        self._hold_end = monotonic() + seconds
+        try:
+            return self._end_of_hold(board)
+        finally:
+            self._hold_end = None
+
+    def _is_answered(self) -> bool:
+        """Ask whether a browser shows the board, and wait for an answer."""
         self._asking = True
+        asked, was_gone = monotonic(), False
         self._send_event({}, ask=True)
-        self._wait(ANSWER_SECONDS, lambda: self._answered)
+        while not self._answered:
+            was_gone = was_gone or not self._is_connected()
+            if monotonic() - asked >= (self.gone_seconds if was_gone else ANSWER_SECONDS):
+                break
+            self._introduce_again()
+            self._wait(POLL_SECONDS, lambda: self._answered)
         self._asking = False
-        if not self._answered:
-            return
-        end = monotonic() + seconds
+        return self._answered
+
+    def _end_of_hold(self, board: Callable[[], Board]) -> str:
+        """Show the held board, anew with each mark, until the hold ends; return how it ended."""
         marks: Marks | None = None
-        while not self._go and (left := end - monotonic()) > 0:
+        while not self._go:
+            if monotonic() >= self._hold_end:
+                return TIME
+            if not self._is_connected() and monotonic() - self._seen >= self.gone_seconds:
+                return GONE
             if marks is not self.marks:
                 marks = self.marks
-                self.send(replace(board(), state=HELD, seconds=round(left)))
-            self._wait(left, partial(self._has_news, marks))
+                self.send(replace(board(), state=HELD, seconds=self._seconds_left()))
+            self._introduce_again()
+            self._wait(min(POLL_SECONDS, self._hold_end - monotonic()), partial(self._has_news, marks))
+        return GO
+
+    def _introduce_again(self) -> None:
+        """Send the secret to a client that was gone when it would have got it, and has come back."""
+        if not self._introduced and self._is_connected():
+            self._send_event({}, ask=self._asking)
 
     def _has_news(self, marks: Marks | None) -> bool:
         """Tell whether the user went on or marked since the marks were these."""
@@ -126,9 +214,9 @@ class Channel:
     def _wait(self, seconds: float, done: Callable[[], bool]) -> None:
         end = monotonic() + seconds
         with self._changed:
+            throw_exception_if_processing_interrupted()
             while not done() and (left := end - monotonic()) > 0:
-                throw_exception_if_processing_interrupted()
-                self._changed.wait(min(left, POLL_SECONDS))
+                self._changed.wait(left)
 
 
 @contextmanager
@@ -146,6 +234,17 @@ def open_board() -> Iterator[Channel]:
         raise
     finally:
         _open.pop(key, None)
+
+
+def gone_seconds_from(value: Any) -> float:
+    """Return a browser's setting of how long it may be gone, within its bounds.
+
+    Raises:
+        ValueError: it is no number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        raise ValueError(f"gone_seconds {quoted(value)} is no number of seconds")
+    return float(min(max(value, LEAST_GONE_SECONDS), MOST_GONE_SECONDS))
 
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
@@ -166,33 +265,62 @@ def _changed(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in new.items() if old.get(name, MISSING) != value}
 
 
-def answer(data: Any) -> list[dict[str, Any]]:
-    """Carry out an answer of a browser, and return the boards that it asks for, whole.
+def answer(data: Any) -> dict[str, Any]:
+    """Carry out an answer of a browser, and return the values of the server's reply.
 
     Args:
-        data: ``{"prompt_id", "node_id", "secret", "do", "row"}``, where ``do`` is "hello" (a board shows the run),
-            "go" (go on), or "pin", "discard" or "clear" (of ``row``); or ``{"do": "boards", "secrets"}``, which asks
-            for all boards with these secrets.
+        data: ``{"prompt_id", "node_id", "secret", "do", "row", "gone_seconds"}``, where ``do`` is "hello" (a board
+            shows the run; ``gone_seconds`` is how long its browser may be gone while the run waits, optional), "go"
+            (go on), "pin", "discard" or "clear" (of ``row``), or "picture" (asks for the large picture of ``row``,
+            also some time after the run); or ``{"do": "boards", "secrets"}``, which asks for all open boards with
+            these secrets.
+
+    Returns:
+        ``boards``, those that were asked for, whole; and ``picture``, a data URL or None, if one was asked for.
 
     Raises:
         ValueError: it is neither.
-        KeyError: no such board is open, or it has another secret.
+        KeyError: no such board is open, or it has another secret; or of "picture", none is kept of the run.
     """
     if not isinstance(data, dict) or not isinstance(data.get("do"), str):
         raise ValueError('a board\'s answer is an object with "do"')
     if data["do"] == "boards":
-        known = data.get("secrets")
-        if not isinstance(known, list) or len(known) > MOST_SECRETS:
-            raise ValueError(f"an answer asks for boards by a list of at most {MOST_SECRETS} secrets")
-        return [channel.whole() for channel in list(_open.values()) if channel.board and _knows(channel, known)]
-    channel = _open[str(data.get("prompt_id")), str(data.get("node_id"))]
-    if not _knows(channel, [data.get("secret")]):
+        return {"boards": _boards(data.get("secrets"))}
+    run = str(data.get("prompt_id")), str(data.get("node_id"))
+    channel = _open.get(run)
+    if data["do"] == "picture":
+        _require_secret(channel.secret if channel else LARGE_PICTURES.secret_of(run), data)
+        return {"boards": [], "picture": _picture(run, data.get("row"))}
+    if channel is None:
+        raise KeyError("no such board is open")
+    _require_secret(channel.secret, data)
+    channel.answer(data["do"], data.get("row"), data.get("gone_seconds"))
+    return {"boards": []}
+
+
+def _boards(known: Any) -> list[dict[str, Any]]:
+    """Return the open boards with these secrets."""
+    if not isinstance(known, list) or len(known) > MOST_SECRETS:
+        raise ValueError(f"an answer asks for boards by a list of at most {MOST_SECRETS} secrets")
+    shown = [channel for channel in list(_open.values()) if _is_known(channel.secret, known)]
+    for channel in shown:
+        channel.note_sign_of_life()
+    return [channel.whole() for channel in shown if channel.board or channel.asks]
+
+
+def _picture(run: tuple[str, str], row: Any) -> str | None:
+    if type(row) is not int:
+        raise ValueError(f"a board has no picture of row {quoted(row)}")
+    data = LARGE_PICTURES.picture(run, row)
+    return None if data is None else jpeg_url(data)
+
+
+def _require_secret(secret: str, data: dict[str, Any]) -> None:
+    if not _is_known(secret, [data.get("secret")]):
         raise KeyError("another secret")
-    channel.answer(data["do"], data.get("row"))
-    return []
 
 
-def _knows(channel: Channel, known: list[Any]) -> bool:
-    """Tell whether a browser knows the channel's secret."""
+def _is_known(secret: str, known: list[Any]) -> bool:
+    """Tell whether a secret is among the values that a browser sent."""
     texts = (each for each in known if isinstance(each, str) and each.isascii())
-    return any(secrets.compare_digest(channel.secret, each) for each in texts)
+    return any(secrets.compare_digest(secret, each) for each in texts)

@@ -1,7 +1,8 @@
-"""Pictures of rows, small enough to be sent while rows are sampled."""
+"""Pictures of rows: small ones that are sent while rows are sampled, and large ones that a page asks for."""
 
 import base64
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -10,11 +11,14 @@ from torch import Tensor
 
 from ...probe_models import signatures
 from ..core.features import Features, over_words
-from ..core.scores import Look
+from ..core.scores import PICTURE_PX, Look
 
 LONGER_SIDE = 160
 MOST_BYTES = 10_000
 QUALITIES = (80, 60, 40)
+LARGE_SIDE = PICTURE_PX
+MOST_LARGE_BYTES = 96_000
+LARGE_QUALITIES = (88, 75, 60, 40)
 MOST_WORDS = 12
 MOST_MAPS = 768
 """Bound of the maps of all rows together: a map takes about 300 characters."""
@@ -25,14 +29,39 @@ COVER = 200
 
 
 def small_picture(picture: Tensor) -> str:
-    """Return a picture, ``[height, width, 3]`` float 0 to 1, as a data URL of at most about 10 kB."""
-    image = Image.fromarray((picture.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy())
-    image.thumbnail((LONGER_SIDE, LONGER_SIDE))
-    for quality in QUALITIES:
-        data = _file(image, "JPEG", quality=quality)
-        if len(data) <= MOST_BYTES:
-            break
+    """Return a picture as a data URL of at most about 10 kB.
+
+    Args:
+        picture: ``[height, width, 3]``, float 0 to 1 or uint8.
+    """
+    return jpeg_url(_jpeg(picture, LONGER_SIDE, QUALITIES, MOST_BYTES))
+
+
+def large_picture(picture: Tensor) -> bytes:
+    """Return a picture as a JPEG file of at most about 96 kB, its longer side at most 512 px, never enlarged.
+
+    Args:
+        picture: ``[height, width, 3]``, float 0 to 1 or uint8.
+    """
+    return _jpeg(picture, LARGE_SIDE, LARGE_QUALITIES, MOST_LARGE_BYTES)
+
+
+def jpeg_url(data: bytes) -> str:
+    """Return the data URL of a JPEG file."""
     return _url(data, "jpeg")
+
+
+def _jpeg(picture: Tensor, longer_side: int, qualities: Sequence[int], most_bytes: int) -> bytes:
+    """Return a picture as a JPEG file, in the first of the qualities in which it is small enough, or the last."""
+    if picture.dtype != torch.uint8:
+        picture = (picture.clamp(0, 1) * 255).round().to(torch.uint8)
+    image = Image.fromarray(picture.cpu().numpy())
+    image.thumbnail((longer_side, longer_side))
+    for quality in qualities:
+        data = _file(image, "JPEG", quality=quality)
+        if len(data) <= most_bytes:
+            break
+    return data
 
 
 def word_maps(features: Features, rows: int = 1) -> tuple[tuple[str, str], ...]:

@@ -21,7 +21,7 @@ def add_route() -> None:
 async def _answer(request: web.Request) -> web.Response:
     try:
         body = await request.clone(client_max_size=MOST_BYTES).read()
-        return web.json_response({"boards": answer(read_json(body))})
+        return web.json_response(answer(read_json(body)))
     except KeyError:
         return web.json_response({"error": "this board is not open any more"}, status=404)
     except ValueError as error:  # also of text that is no JSON

@@ -1,6 +1,8 @@
 """Board of a running search."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from math import isnan
 from typing import Any
 
 from torch import Tensor
@@ -8,6 +10,8 @@ from torch import Tensor
 from ..capture.previews import preview_images
 from ..core.marks import Marks
 from ..core.scores import Look
+from ..core.seed_list import next_seed
+from ..seed_search.clock import SearchClock
 from ..seed_search.outcome import Outcome
 from ..seed_search.policies.marked import all_finish
 from ..seed_search.state import CandidateState, SearchState
@@ -16,6 +20,9 @@ from .channel import Channel
 from .pictures import small_picture, word_maps
 from .schema import Board, Row
 from .values import RUNNING, Bars, outcome_board, with_rows
+
+LEAST_SECONDS_BETWEEN = 1.0
+"""Least time between events that show the time alone."""
 
 
 class SearchBoard:
@@ -30,6 +37,7 @@ class SearchBoard:
     Attributes:
         looks: pictures and maps of the candidates that were scored, by number.
         goals: of the last decision.
+        clock: of the search, from when the board is made.
     """
 
     def __init__(
@@ -45,18 +53,28 @@ class SearchBoard:
         self.pictured = not previews_off()
         self.looks: dict[int, Look] = {}
         self.goals: Mapping[int, int] = {}
+        self.clock = SearchClock()
+        self._shown_at = 0.0
+        self._rows_of_all: float | None = None
 
     @property
     def marks(self) -> Marks:
         """The user's marks as they are now."""
         return self.channel.marks
 
+    def on_progress(self, state: SearchState) -> None:
+        """Send the time, at most once a second."""
+        if self.clock.elapsed - self._shown_at >= LEAST_SECONDS_BETWEEN:
+            self.channel.send(self.board(state))
+
     def on_scores(self, state: SearchState, numbers: Sequence[int]) -> None:
         """Draw candidates that have new features, and send the board."""
         pictures = self._pictures(state, numbers) if self.pictured else {}
+        for number, picture in pictures.items():
+            self.channel.keep_picture(number, picture)
         for number in numbers:
-            picture = small_picture(pictures[number]) if number in pictures else None
-            self.looks[number] = Look(picture, word_maps(state.candidates[number].features, len(state.candidates)))
+            small = small_picture(pictures[number]) if number in pictures else None
+            self.looks[number] = Look(small, word_maps(state.candidates[number].features, len(state.candidates)))
         self.channel.send(self.board(state))
 
     def _pictures(self, state: SearchState, numbers: Sequence[int]) -> dict[int, Tensor]:
@@ -83,11 +101,15 @@ class SearchBoard:
 
         self.channel.send(board())
         if self.hold_seconds is not None:
-            self.channel.hold(self.hold_seconds, board)
+            with self.clock.held():
+                self.channel.hold(self.hold_seconds, board)
 
     def outcome_board(self, outcome: Outcome) -> Board:
         """Return the board of the finished search, with the pictures and maps that were drawn."""
-        return outcome_board(outcome, [self.looks.get(row) for row in range(len(outcome.candidates))], self.target)
+        looks = [self.looks.get(row) for row in range(len(outcome.candidates))]
+        rows = outcome.rows_of_all()
+        times = self._times(self._rows_of_all if isnan(rows) else rows)
+        return replace(outcome_board(outcome, looks, self.target), **times, left=0.0)
 
     def board(self, state: SearchState) -> Board:
         """Return the board as it is now."""
@@ -98,8 +120,17 @@ class SearchBoard:
         rows = [self._row(state, number, bars, ranks.get(number)) for number in range(len(state.candidates))]
         line = bars.position(self.target)
         about = {"probe": self.probe.name, "label": self.probe.label, "skilled": self.probe.skilled}
-        board = Board(kind="search", state=RUNNING, **about, scale=bars.scale, line=line)
+        about["next_seed"] = str(next_seed(each.candidate.name for each in state.candidates))
+        self._rows_of_all = state.rows_of_all()
+        times = {**self._times(self._rows_of_all), "left": _rounded(self.clock.left)}
+        board = Board(kind="search", state=RUNNING, **about, scale=bars.scale, line=line, **times)
         return with_rows(board, rows, [self.looks.get(number) for number in range(len(rows))])
+
+    def _times(self, rows_of_all: float | None) -> dict[str, Any]:
+        """Return the board's fields of the time so far, and of that which finishing all would have taken."""
+        self._shown_at = self.clock.elapsed
+        of_all = None if rows_of_all is None else self.clock.seconds_for(rows_of_all)
+        return {"elapsed": _rounded(self._shown_at), "all_seconds": _rounded(of_all)}
 
     def _row(self, state: SearchState, number: int, bars: Bars, rank: int | None) -> Row:
         candidate = state.candidates[number]
@@ -124,3 +155,8 @@ class SearchBoard:
         if number in self.goals:
             return True if all_finish(self.goals, state.steps) else None
         return False if candidate.reached else None
+
+
+def _rounded(seconds: float | None) -> float | None:
+    """Return seconds with one decimal, as they are sent."""
+    return None if seconds is None else round(seconds, 1)

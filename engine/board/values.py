@@ -153,7 +153,8 @@ def outcome_board(outcome: Outcome, looks: Sequence[Look | None], target: float 
     finished = sum(each.finished for each in outcome.candidates)
     reason = f"Finished {finished} of {len(outcome.candidates)} candidates."
     line = bars.position(target)
-    board = Board(kind="search", state=DONE, **probe_fields(outcome), scale=bars.scale, reason=reason, line=line)
+    about = {**probe_fields(outcome), "next_seed": outcome.next_seed}
+    board = Board(kind="search", state=DONE, **about, scale=bars.scale, reason=reason, line=line)
     return with_rows(board, rows, looks)
 
 

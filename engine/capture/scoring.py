@@ -10,11 +10,9 @@ from torch import Tensor
 
 from ..core.features import ACTIVATION, ATTENTION, NEEDS, Features
 from ..core.probe import Probe, scored_and_decoded
+from ..core.scores import PICTURE_PX
 from .hooks.activation import NO_ACTIVATION
 from .hooks.maps import NO_ATTENTION
-
-PREVIEW_PX = 256
-"""Longest side of the pictures that are returned with scores."""
 
 NOT_CAPTURED = (
     "there was no model evaluation to capture. A cache node on the MODEL (LazyCache and the like) skipped it: "
@@ -29,7 +27,7 @@ class RowScore:
     Attributes:
         score: finite, None if there is none.
         error: the reason why there is none.
-        picture: the image that was scored, ``[H, W, 3]``, where the probe decodes images.
+        picture: the image that was scored, ``[H, W, 3]`` uint8 of at most 512 px, where the probe decodes images.
     """
 
     score: float | None = None
@@ -86,11 +84,23 @@ def _row_score(value: float, picture: Tensor | None) -> RowScore:
 
 
 def score_and_show(probe: Probe, rows: list[Features]) -> tuple[Tensor, Tensor | None]:
-    """Return scores ``[rows]``, and small pictures ``[rows, H, W, 3]`` from a probe that decodes images, else None."""
+    """Return scores ``[rows]``, and pictures from a probe that decodes images, else None.
+
+    The pictures are ``[rows, H, W, 3]`` uint8 with a longer side of at most 512 px, so that a picture takes less than
+    1 MB.
+    """
     scores, images = scored_and_decoded(probe, rows)
-    if images is None:
-        return scores, None
-    scale = min(1.0, PREVIEW_PX / max(images.shape[1:3]))
-    size = [max(1, round(side * scale)) for side in images.shape[1:3]]
-    small = torch.nn.functional.interpolate(images.movedim(-1, 1), size, mode="area").movedim(1, -1)
-    return scores, small
+    return scores, None if images is None else torch.stack([_uint8(at_most(image, PICTURE_PX)) for image in images])
+
+
+def at_most(image: Tensor, longer_side: int) -> Tensor:
+    """Average an image ``[H, W, 3]`` float by area to a longer side of at most so many px; smaller ones unchanged."""
+    scale = longer_side / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    size = [max(1, round(side * scale)) for side in image.shape[:2]]
+    return torch.nn.functional.interpolate(image.movedim(-1, 0)[None], size, mode="area")[0].movedim(0, -1)
+
+
+def _uint8(image: Tensor) -> Tensor:
+    return (image.clamp(0, 1) * 255).round().to(torch.uint8).cpu()

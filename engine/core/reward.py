@@ -1,6 +1,7 @@
 """Base class of rewards, which say how good a finished image is."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from .texts import plain
 class Reward(ABC):
     """Measure of how good finished images are, by a reward model or a ground truth.
 
-    A subclass defines :meth:`score`; the attributes have defaults.
+    A subclass defines :meth:`score`; the attributes and the other methods have defaults.
 
     Attributes:
         label: what the rewards are measured in, for example ``"ImageReward"``. Rewards of different labels
@@ -41,12 +42,44 @@ class Reward(ABC):
             ValueError: images or prompts that can't be scored.
         """
 
+    def at(self, family: str, percent: float) -> "Reward":
+        """Return the reward for x0 predictions of one model family at one noise level.
 
-def rewards_of(reward: Reward, images: Tensor, prompt: str) -> Tensor:
-    """Return a reward's score of each image by one prompt, ``[rows]`` float32, and check their shape.
+        Args:
+            family: as ``Features.family``; empty if it isn't known.
+            percent: as ``Features.percent``; 1 for finished images, which is where a reward starts.
+        """
+        return self
+
+    def for_one_search(self) -> "Reward":
+        """Return a reward whose scores compare between all calls of one search, whatever it learns from the first."""
+        return self
+
+    def require_readable(self, prompt: str) -> None:
+        """Refuse a prompt that images can't be scored by.
+
+        Raises:
+            ValueError: the reward reads prompts, and this one is empty or says nothing that it knows.
+        """
+        if self.reads_prompt and not prompt.strip():
+            raise ValueError(
+                "the prompt is empty, so images can't be scored by it. "
+                "Write or connect the text that CLIP Text Encode gets."
+            )
+
+    def remarks(self, prompt: str) -> tuple[str, ...]:
+        """Return sentences that the user should read about scores by a prompt, such as what of it is not read."""
+        return ()
+
+
+def rewards_of(reward: Reward, images: Tensor, prompts: str | Sequence[str]) -> Tensor:
+    """Return a reward's score of each image, ``[rows]`` float32, and check their shape.
+
+    Args:
+        prompts: one for all images, or one per image.
 
     Raises:
         ValueError: the reward returned something else than a number for each image; or as :meth:`Reward.score`.
     """
-    values = reward.score(images, [prompt] * len(images))
-    return one_number_each(f"the reward {plain(reward.label)}", values, len(images), "image")
+    each = [prompts] * len(images) if isinstance(prompts, str) else list(prompts)
+    return one_number_each(f"the reward {plain(reward.label)}", reward.score(images, each), len(images), "image")

@@ -1,21 +1,54 @@
 """Scores of a batch with everything that later nodes need to know of its rows."""
 
 from dataclasses import dataclass, replace
+from math import cos, hypot, pi, sin
+
+PICTURE_PX = 512
+"""Longest side of the pictures of rows that are kept while a search runs, and that a board shows enlarged."""
 
 
 @dataclass(frozen=True)
 class SeedName:
     """Name of a row's initial noise.
 
-    ``batch_index`` is None when a single run of ``seed`` starts from exactly this noise; else the
-    row is number ``batch_index`` of a batch drawn from one generator seeded with ``seed``.
+    Attributes:
+        seed: that the noise is drawn from, and that the run's sampler gets.
+        batch_index: None when a single run of ``seed`` starts from exactly this noise; else the row is number
+            ``batch_index`` of a batch drawn from one generator seeded with ``seed``.
+        variations: (another seed, strength above 0 and below 1) of each noise that is mixed into it, in this order.
+            Each noise is drawn in the same way, by ``batch_index``.
     """
 
     seed: int
     batch_index: int | None = None
+    variations: tuple[tuple[int, float], ...] = ()
 
     def __str__(self) -> str:
-        return str(self.seed) if self.batch_index is None else f"{self.seed} row {self.batch_index}"
+        row = "" if self.batch_index is None else f" row {self.batch_index}"
+        return f"{self.seed}{row}" + "".join(f" variation {seed} at {strength}" for seed, strength in self.variations)
+
+    @property
+    def is_seed(self) -> bool:
+        """Whether a stock run of ``seed`` alone starts from this noise."""
+        return self.batch_index is None and not self.variations
+
+    def weights(self) -> dict[int, float]:
+        """Return the weight of each seed's noise in the mixture, its own seed first; their squares add up to 1.
+
+        A variation with strength s turns the noise so far by the angle s · π / 2 towards the noise of its seed: it
+        has weight cos(angle), and the other noise sin(angle). Independent noises mixed so have variance 1 again. A
+        seed that comes more than once is one noise, whose weights are added and divided by the length of the whole.
+        """
+        weights = {self.seed: 1.0}
+        for seed, strength in self.variations:
+            again = seed in weights
+            angle = strength * pi / 2
+            weights = {each: cos(angle) * weight for each, weight in weights.items()}
+            weights[seed] = weights.get(seed, 0.0) + sin(angle)
+            if again:
+                length = hypot(*weights.values())
+                weights = {each: weight / length for each, weight in weights.items()}
+        return weights
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
+from ..core.scores import SeedName
 from .row_noise import with_row_noise
 
 KEY = "diffusion_probe_seeds"
@@ -50,6 +51,23 @@ def batch_noise(latent_image: Tensor, seeds: Sequence[int]) -> Tensor:
         )
     like = latent_image[:1].cpu()
     return torch.cat([seed_noise(like, seed) for seed in seeds])
+
+
+def mixed_noise(latent_image: Tensor, name: SeedName, batch_index: Sequence[int] | None = None) -> Tensor:
+    """Draw the noise of a name for a single latent ``[1, channels, ...]``, as a stock run draws that of a seed.
+
+    The noises of its variations are mixed into it; see :meth:`SeedName.weights`. Its own seed is drawn last, so that
+    ComfyUI's global generator goes on as in a run of that seed alone.
+
+    Args:
+        batch_index: of the LATENT, as ``comfy.sample.prepare_noise`` takes it.
+    """
+    weights = name.weights()
+    noises = {seed: comfy.sample.prepare_noise(latent_image, seed, batch_index) for seed in reversed(weights)}
+    if len(noises) == 1:
+        return noises[name.seed]
+    first, *others = (weight * noises[seed].float() for seed, weight in weights.items())
+    return sum(others, first).to(noises[name.seed])
 
 
 class SeedBatchNoise:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import comfy.sample
 from torch import Tensor
 
 from ..core.scores import SeedName
+from ..core.seed_list import no_single_row
 from ..runs.comfy_versions import empty_latent_for
+from ..runs.seeds import mixed_noise
 
 Callback = Callable[[int, Tensor, Tensor, int], None]
 Sample = Callable[[Any, Callback], Tensor]
@@ -23,23 +25,16 @@ class Candidate:
     """One seed with its prompt, sampled as a stock run of batch 1.
 
     Attributes:
-        seed: that its noise is drawn from.
+        name: of the noise that it starts from; its sampler gets the seed of the name.
         sample: its run, of one row.
         prompt: index of its prompt, from 0.
-        batch_index: index of the draw from its seed, where its latent was taken out of a batch.
         shared: objects that its run shares with those of other candidates, besides the model.
     """
 
-    seed: int
+    name: SeedName
     sample: Sample
     prompt: int = 0
-    batch_index: int = 0
     shared: tuple[Any, ...] = ()
-
-    @property
-    def name(self) -> SeedName:
-        """Name of its noise."""
-        return SeedName(self.seed, self.batch_index or None)
 
 
 def single_latent(latent: dict[str, Any]) -> Tensor:
@@ -62,13 +57,21 @@ def single_latent(latent: dict[str, Any]) -> Tensor:
     return samples
 
 
-def batch_index_of(latent: dict[str, Any]) -> int:
-    """Return which draw from its seed the noise of a single latent is, as a LATENT notes it; 0 is the first."""
-    return (latent.get("batch_index") or [0])[0]
+def name_in(latent: dict[str, Any], seed: int | SeedName) -> SeedName:
+    """Return the name of the noise that a single latent gets from a seed, or from a name without a row.
+
+    Raises:
+        ValueError: a name of a row of a batch, if the latent isn't that row as its ``batch_index`` notes.
+    """
+    name = seed if isinstance(seed, SeedName) else SeedName(seed)
+    index = (latent.get("batch_index") or [0])[0] or None
+    if name.batch_index not in (None, index):
+        raise ValueError(no_single_row(name))
+    return replace(name, batch_index=index)
 
 
 def ksampler_candidate(
-    seed: int,
+    seed: int | SeedName,
     steps: int,
     cfg: float,
     sampler_name: str,
@@ -81,10 +84,13 @@ def ksampler_candidate(
 ) -> Candidate:
     """Return a candidate that is sampled as KSampler samples these inputs, which are in KSampler's order.
 
+    A name with variations may be given in the position of a seed: the run then starts from its mixed noise, and the
+    sampler gets the seed that is varied.
+
     Raises:
-        ValueError: see :func:`single_latent`; or a denoise of 0.
+        ValueError: see :func:`single_latent` and :func:`name_in`; or a denoise of 0.
     """
-    samples = single_latent(latent)
+    samples, name = single_latent(latent), name_in(latent, seed)
     if denoise <= 0:
         raise ValueError(
             "denoise is 0, so nothing is sampled and every seed would give the latent image as it is. "
@@ -93,36 +99,36 @@ def ksampler_candidate(
 
     def sample(model: Any, callback: Callback) -> Tensor:
         start = empty_latent_for(model, samples, latent)
-        noise = comfy.sample.prepare_noise(start, seed, latent.get("batch_index"))
+        noise = mixed_noise(start, name, latent.get("batch_index"))
         return comfy.sample.sample(
             model, noise, steps, cfg, sampler_name, scheduler, positive, negative, start, denoise=denoise,
-            noise_mask=latent.get("noise_mask"), callback=callback, disable_pbar=True, seed=seed,
+            noise_mask=latent.get("noise_mask"), callback=callback, disable_pbar=True, seed=name.seed,
         )  # fmt: skip
 
-    return Candidate(seed, sample, prompt, batch_index_of(latent))
+    return Candidate(name, sample, prompt)
 
 
 def guider_candidate(
-    seed: int, guider: Any, sampler: Any, sigmas: Tensor, latent: dict[str, Any], prompt: int = 0
+    seed: int | SeedName, guider: Any, sampler: Any, sigmas: Tensor, latent: dict[str, Any], prompt: int = 0
 ) -> Candidate:
     """Return a candidate that is sampled as SamplerCustomAdvanced samples these inputs with noise of that seed.
 
-    Any guider may be given.
+    Any guider may be given, and a name with variations as in :func:`ksampler_candidate`.
 
     Raises:
-        ValueError: see :func:`single_latent`.
+        ValueError: see :func:`single_latent` and :func:`name_in`.
     """
-    samples = single_latent(latent)
+    samples, name = single_latent(latent), name_in(latent, seed)
 
     def sample(model: Any, callback: Callback) -> Tensor:
         mine = copy.copy(guider)  # a guider holds the state of its one run
         mine.model_patcher, mine.model_options = model, model.model_options
         mine.original_conds = dict(guider.original_conds)
         start = empty_latent_for(model, samples, latent)
-        noise = comfy.sample.prepare_noise(start, seed, latent.get("batch_index"))
+        noise = mixed_noise(start, name, latent.get("batch_index"))
         return mine.sample(
             noise, start, sampler, sigmas,
-            denoise_mask=latent.get("noise_mask"), callback=callback, disable_pbar=True, seed=seed,
+            denoise_mask=latent.get("noise_mask"), callback=callback, disable_pbar=True, seed=name.seed,
         )  # fmt: skip
 
-    return Candidate(seed, sample, prompt, batch_index_of(latent), (guider, sampler))
+    return Candidate(name, sample, prompt, (guider, sampler))

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from math import inf, nan
 
 from ..core.scores import Scores, SeedName
+from ..core.seed_list import next_seed
 
 MARK_ORDER = {"pinned": 1, None: 0, "discarded": -1}
 
@@ -13,7 +14,7 @@ class CandidateOutcome:
     """Final state of one candidate.
 
     Attributes:
-        seed: that its noise was drawn from.
+        name: of the noise that it started from.
         prompt: index of its prompt, from 0.
         scores: (step, score) of each moment at which it was scored, ascending.
         reached: steps done.
@@ -24,10 +25,9 @@ class CandidateOutcome:
         failure: the error that ended its run, None if none did.
         remark: why it has no score at its last moment, or no reward; None if it has.
         mark: the user's mark on the seed board: "pinned", "discarded" or None.
-        batch_index: see :class:`SeedName`.
     """
 
-    seed: int
+    name: SeedName
     prompt: int
     scores: tuple[tuple[int, float], ...]
     reached: int
@@ -38,12 +38,6 @@ class CandidateOutcome:
     failure: str | None = None
     remark: str | None = None
     mark: str | None = None
-    batch_index: int | None = None
-
-    @property
-    def name(self) -> SeedName:
-        """Name of its noise."""
-        return SeedName(self.seed, self.batch_index)
 
     @property
     def last_score(self) -> float | None:
@@ -106,6 +100,11 @@ class Outcome:
         ]
         pinned = sum(candidates[number].mark == "pinned" for number in finished)
         return finished[: max(self.wanted, pinned)]
+
+    @property
+    def next_seed(self) -> str:
+        """First seed after those of the candidates, as text because JavaScript rounds 64-bit numbers."""
+        return str(next_seed(each.name for each in self.candidates))
 
     @property
     def model_rows(self) -> int:
@@ -181,6 +180,7 @@ def outcome_report(outcome: Outcome) -> dict:
         "steps": outcome.steps,
         "model_rows": outcome.model_rows,
         "check_rows": outcome.check_rows,
+        "next_seed": outcome.next_seed,
         "warnings": list(outcome.warnings),
     }
 

@@ -1,4 +1,4 @@
-"""Progress of a search in ComfyUI's own bar: in model rows, with a preview of the leading candidate."""
+"""Progress of a search: in ComfyUI's own bar, with a preview of the leading candidate, and in the console."""
 
 import logging
 from collections.abc import Callable
@@ -6,12 +6,15 @@ from typing import Any
 
 import comfy.utils
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from ..capture.previews import is_stock, new_previewer
 
 
 class RowProgress:
-    """Progress in model rows, with ComfyUI's latent preview of one candidate.
+    """Progress in model rows, with ComfyUI's latent preview of one candidate, and a bar of steps in the console.
+
+    The bar in the console is that of KSampler, over the steps of all candidates together.
 
     Args:
         model: the MODEL that is sampled.
@@ -26,6 +29,7 @@ class RowProgress:
         self.steps = max(1, steps)
         self.shown = 0
         self._bar = comfy.utils.ProgressBar(self.steps)
+        self._console: tqdm | None = None
         self._previewer_of: tuple[int, Any] | None = None
         self._preview: Any = None
         self._draws = True
@@ -58,8 +62,32 @@ class RowProgress:
             self._previewer_of = number, new_previewer(self.model)
         return self._previewer_of[1]
 
-    def update(self, rows: int, steps: int) -> None:
-        """Show that ``rows`` model rows were computed so far, for ``steps`` steps of all candidates together."""
+    def update(self, rows: int, steps: int) -> int:
+        """Show that ``rows`` model rows were computed so far, for ``steps`` steps of all candidates together.
+
+        Returns:
+            The model rows that the whole search is expected to compute.
+        """
         expected = max(rows, round(rows * self.steps / max(1, steps)))
         preview, self._preview = self._preview, None
         self._bar.update_absolute(rows, expected, preview)
+        self._write(steps)
+        return expected
+
+    def _write(self, steps: int) -> None:
+        """Show the steps done in the console, in a bar that is made with the first ones."""
+        if self._console is None:
+            self._console = tqdm(total=self.steps, disable=not comfy.utils.PROGRESS_BAR_ENABLED)
+        self._console.total = max(steps, self.steps)
+        self._console.update(steps - self._console.n)
+
+    def complete(self) -> None:
+        """Show that no step is left; a search may end before the steps that were expected."""
+        if self._console is not None:
+            self._console.total = self._console.n
+            self._console.refresh()
+
+    def close(self) -> None:
+        """End the bar in the console, also after an error."""
+        if self._console is not None:
+            self._console.close()

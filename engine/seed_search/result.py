@@ -8,13 +8,17 @@ import torch
 from torch import Tensor
 
 from ..capture.previews import preview_images
-from ..capture.scoring import row_scores
+from ..capture.scoring import at_most, row_scores
 from ..core.features import Features
 from ..core.marks import Marks
 from ..core.probe import Probe
 from ..core.samplers import called, traits_of
+from .clock import SearchClock, seconds_text
 from .outcome import Outcome
 from .state import SearchState, error_text
+
+SHOWN_PX = 256
+"""Longest side of the pictures of candidates that the node shows, and ComfyUI's history keeps."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class SearchResult:
         survivors: their candidates' numbers.
         outcome: final states of all candidates, as plain values.
         features: of each candidate at its last moment, without attention; None if it came to none.
-        pictures: what the probe decoded there, by number; empty if it decodes nothing.
+        pictures: what the probe decoded there, ``[H, W, 3]`` uint8 by number; empty if it decodes nothing.
     """
 
     latents: Tensor
@@ -104,6 +108,19 @@ def search_result(
     )
 
 
+def closing_line(outcome: Outcome, clock: SearchClock) -> str:
+    """Return a sentence on how long a search took, and how long finishing all candidates would have taken."""
+    count, finished = len(outcome.candidates), sum(each.finished for each in outcome.candidates)
+    called_so = "seeds" if len({each.prompt for each in outcome.candidates}) == 1 else "candidates"
+    line = f"{count} {called_so}, {finished} finished: {seconds_text(clock.elapsed)}"
+    instead = clock.seconds_for(outcome.rows_of_all())
+    if finished in (0, count) or instead is None:
+        return f"{line}."
+    if instead < clock.elapsed:
+        return f"{line}; finishing all would have taken {seconds_text(instead)}."
+    return f"{line} instead of {seconds_text(instead)}."
+
+
 def _add_rewards(state: SearchState, finished: list[int], final_reward: FinalReward) -> None:
     """Note the reward of each finished candidate, or the error that left it without one."""
     candidates = [state.candidates[number] for number in finished]
@@ -137,7 +154,7 @@ def _budget_warnings(sampler: str) -> list[str]:
 
 
 def candidate_pictures(model: Any, result: SearchResult) -> Tensor | None:
-    """Return a picture of each candidate that has features, best first, ``[rows, H, W, 3]``.
+    """Return a picture of each candidate that has features, best first, ``[rows, H, W, 3]`` float 0 to 1.
 
     They are what the probe decoded, or ComfyUI's latent previews if it decodes nothing. None if there is none.
     """
@@ -145,5 +162,6 @@ def candidate_pictures(model: Any, result: SearchResult) -> Tensor | None:
     if not order:
         return None
     if result.pictures:
-        return torch.stack([result.pictures[number] for number in order if number in result.pictures])
+        drawn = [result.pictures[number].float() / 255 for number in order if number in result.pictures]
+        return torch.stack([at_most(picture, SHOWN_PX) for picture in drawn])
     return preview_images(model, [result.features[number] for number in order])

@@ -3,6 +3,7 @@
 Every finished latent is what the stock sampler returns for its prompt and seed alone (see ``hub``).
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +25,7 @@ from .policies.marked import all_finish, goals_with_marks
 from .policies.plan import expected_steps
 from .policies.policy import Policy
 from .progress import RowProgress
-from .result import FinalReward, SearchResult, none_finished, search_result
+from .result import FinalReward, SearchResult, closing_line, none_finished, search_result
 from .state import CandidateState, SearchState
 from .watcher import Unwatched, Watcher
 
@@ -78,10 +79,12 @@ def seed_search(
     search = _Search(model, candidates, probe, options)
     try:
         search.run(policy, survivors)
+        search.progress.complete()
         search.hub.close(keep=search.sampled())
     finally:
+        search.progress.close()
         search.hub.close()
-    return search_result(
+    result = search_result(
         search.state,
         probe,
         survivors,
@@ -90,6 +93,8 @@ def seed_search(
         warnings=[*search.hub.warnings, *search.looker.warnings],
         check_rows=search.hub.extra_rows,
     )
+    logging.info("Diffusion Probe: %s", closing_line(result.outcome, search.clock))
+    return result
 
 
 class _Search:
@@ -105,7 +110,7 @@ class _Search:
         self.looker = Looker(self.hub, probe)
         self.hub.model.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, self._sampler_sample)
         self.guiders: dict[Run, Any] = {}
-        self.probe, self.watcher = probe, options.watcher
+        self.probe, self.watcher, self.clock = probe, options.watcher, options.watcher.clock
         self.progress = RowProgress(self.hub.model, 1)
         self.state = SearchState([self._added(number, candidate) for number, candidate in enumerate(candidates)])
 
@@ -149,7 +154,8 @@ class _Search:
     def _start(self) -> int:
         """Start candidates until one starts well, and return the number of steps of its schedule."""
         for each in self.state.candidates:
-            self.hub.advance({each.run: 0})
+            with self.clock.starting():
+                self.hub.advance({each.run: 0})
             if each.run.error is None:
                 return each.run.steps
         raise ValueError(none_finished(self.state)) from self.state.candidates[0].run.error
@@ -161,6 +167,7 @@ class _Search:
         wrong = [number for number, goal in goals.items() if number not in alive or goal <= candidates[number].reached]
         if wrong:
             raise ValueError(f"the policy sends candidates {wrong} where they can't go: {goals}")
+        self.clock.sample()
         self.hub.advance({candidates[number].run: goal for number, goal in goals.items()}, self._show_progress)
         for number, goal in goals.items():
             self._note_reached(candidates[number], goal)
@@ -180,7 +187,9 @@ class _Search:
     def _show_progress(self) -> None:
         runs = [each.run for each in self.state.candidates]
         steps = sum(min(run.position, self.state.steps) for run in runs)
-        self.progress.update(sum(run.model_rows for run in runs), steps)
+        rows = sum(run.model_rows for run in runs)
+        self.clock.sampled(rows, self.progress.update(rows, steps))
+        self.watcher.on_progress(self.state)
 
     def _score(self, numbers: list[int], moment: int) -> None:
         """Score the candidates that pause at a moment, and show them to the watcher."""

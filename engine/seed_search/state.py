@@ -26,7 +26,8 @@ class CandidateState:
         scores: scores of the probe by moment, in steps, ascending.
         unscored: the error that left it without a score at its last moment.
         features: captured at its last moment, None before. Their attention is dropped once the watcher has read it.
-        picture: what the probe decoded at that moment, ``[H, W, 3]`` of at most 256 px; None if it decodes nothing.
+        picture: what the probe decoded at that moment, ``[H, W, 3]`` uint8 of at most 512 px; None if it decodes
+            nothing.
         reward: reward of the finished latent, if a reward model scored it.
         unrewarded: the error that left the finished latent without a reward.
     """
@@ -71,8 +72,7 @@ class CandidateState:
         if self.unrewarded:
             remark = f"no reward: {self.unrewarded}"
         return CandidateOutcome(
-            seed=self.candidate.name.seed,
-            batch_index=self.candidate.name.batch_index,
+            name=self.candidate.name,
             prompt=self.candidate.prompt,
             scores=tuple(self.scores.items()),
             reached=self.reached,
@@ -112,6 +112,15 @@ class SearchState:
             moments=self.moments,
             steps=self.steps,
         )
+
+    def rows_of_all(self) -> float | None:
+        """Return the model rows that finishing all candidates takes, by those computed so far; None before any."""
+        finished = [each.run.model_rows for each in self.candidates if each.finished or each.run.sampled]
+        if finished:
+            return len(self.candidates) * sum(finished) / len(finished)
+        steps = sum(each.reached for each in self.candidates)
+        rows = sum(each.run.model_rows for each in self.candidates if each.reached)
+        return len(self.candidates) * self.steps * rows / steps if steps else None
 
 
 def error_text(error: Exception) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from ..core.marks import NO_MARKS, Marks
+from .clock import SearchClock
 from .state import SearchState
 
 
@@ -13,6 +14,13 @@ class Watcher(Protocol):
     @property
     def marks(self) -> Marks:
         """Marks of the user as they are now; the search reads them before each decision, and when it has ended."""
+
+    @property
+    def clock(self) -> SearchClock:
+        """Clock of the search, which the search reads once when it begins."""
+
+    def on_progress(self, state: SearchState) -> None:
+        """Handle that a model call has ended."""
 
     def on_scores(self, state: SearchState, numbers: Sequence[int]) -> None:
         """Handle that the candidates of these numbers have new features, and scores where they could be scored."""
@@ -32,6 +40,14 @@ class Unwatched:
     """Watcher that does nothing."""
 
     marks = NO_MARKS
+
+    @property
+    def clock(self) -> SearchClock:
+        """A new clock for each search."""
+        return SearchClock()
+
+    def on_progress(self, state: SearchState) -> None:
+        """Do nothing."""
 
     def on_scores(self, state: SearchState, numbers: Sequence[int]) -> None:
         """Do nothing."""

@@ -8,6 +8,9 @@ from ..core.scores import Scores, SeedName
 from ..core.seed_list import seed_names
 from .report import alone_note, continuation_note
 
+MOST_IN_NAME = 71
+"""Number of characters of a file name that the name of a seed may take."""
+
 
 @dataclass(frozen=True)
 class RowLabel:
@@ -28,16 +31,20 @@ class RowLabel:
 
     @property
     def file_name(self) -> str:
-        """File name such as ``seed_7_score_0.8125_rank_1``: letters, digits, ``_``, ``.``, ``+`` and ``-`` only."""
+        """File name such as ``seed_7_score_0.8125_rank_1``: letters, digits, ``_``, ``.``, ``+`` and ``-`` only.
+
+        A long name of a seed is shortened to its first seed, the number of its variations, and the last of them.
+        """
         seed = f"seed_{str(self.seed).replace(' ', '_')}"
+        if len(seed) > MOST_IN_NAME:
+            last, strength = self.seed.variations[-1]
+            seed = f"seed_{self.seed.seed}_{len(self.seed.variations)}_variations_{last}_at_{strength:.3g}"
         return seed if self.score is None else f"{seed}_score_{self.score:.4g}_rank_{self.rank}"
 
     @property
     def metadata(self) -> dict[str, int | float | str]:
         """Text chunks by keyword."""
-        chunks: dict[str, int | float | str] = {
-            "seed": self.seed.seed if self.seed.batch_index is None else str(self.seed)
-        }
+        chunks: dict[str, int | float | str] = {"seed": self.seed.seed if self.seed.is_seed else str(self.seed)}
         if self.score is not None:
             chunks |= {"score": self.score, "rank": self.rank, "scored_by": self.scored_by}
         return chunks | dict(self.notes)

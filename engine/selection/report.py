@@ -65,10 +65,10 @@ def image_scores_report(values: Sequence[float], label: str) -> dict:
     }
 
 
-def image_scores_text(values: Sequence[float], label: str) -> str:
-    """Return a heading and one line per image, best first."""
+def image_scores_text(values: Sequence[float], label: str, remarks: Sequence[str] = ()) -> str:
+    """Return a heading, remarks and one line per image, best first."""
     lines = [f"{rank}. {values[row]:.4g}  (image {row})" for rank, row in enumerate(best_first(values), start=1)]
-    return "\n".join([f"{label}, higher is better", *lines])
+    return "\n".join([f"{label}, higher is better", *remarks, *lines])
 
 
 def selection_report(selection: Selection, scores: Scores) -> dict:

@@ -86,7 +86,7 @@ for (const [renderer, vue] of [["classic", false], ["nodes2", true]]) {
       const [winner, loser] = [tiles[0].seed, tiles[5].seed];
       await picture("held");
       await tile(loser).hover();
-      await page.getByRole("button", { name: `Pin seed ${loser}`, exact: true }).click();
+      await page.getByRole("button", { name: `Pick seed ${loser}`, exact: true }).click();
       await page.waitForFunction(() => document.querySelector('.dp-tile[data-mark="pinned"][data-kept="true"]'));
       assert.match((await search()).tiles.find((each) => each.seed === winner).label, /dropped/);
       await tile(loser).focus();

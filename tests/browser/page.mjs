@@ -51,7 +51,8 @@ export async function openPack() {
   await page.route("http://board.test/**", async (route) => {
     const { pathname } = new URL(route.request().url());
     if (pathname === "/") return route.fulfill({ contentType: "text/html", body: `<!doctype html>${style}<body></body>` });
-    const file = { "/fake_host.js": "./fake_host.js", "/en.json": "../../locales/en/main.json" }[pathname];
+    const locale = /^\/(en|zh)\.json$/.exec(pathname);
+    const file = /^\/fake_\w+\.js$/.test(pathname) ? `.${pathname}` : locale && `../../locales/${locale[1]}/main.json`;
     return route.fulfill({ path: fileURLToPath(new URL(file ?? `../../web${pathname}`, import.meta.url)) });
   });
   return { browser, page, errors };
@@ -137,7 +138,7 @@ export function boards(page, type) {
         words: [...(board?.querySelectorAll(".dp-chip") ?? [])].map((chip) => chip.textContent),
         tiles: [...(board?.querySelectorAll(".dp-tile") ?? [])].map((tile) => ({
           label: tile.ariaLabel,
-          seed: tile.querySelector(".dp-seed").textContent,
+          seed: tile.dataset.seed,
           rank: Number(tile.querySelector(".dp-rank").textContent.slice(1)),
           kept: tile.dataset.kept,
           mark: tile.dataset.mark,

@@ -18,6 +18,7 @@ IDS = [
     "DiffusionProbeAttentionFocus",
     "DiffusionProbeAttentionPreview",
     "DiffusionProbeCombineProbes",
+    "DiffusionProbeCombineRewards",
     "DiffusionProbeEarlySeedFilter",
     "DiffusionProbeEncodeWords",
     "DiffusionProbeEvaluateProbe",

@@ -7,7 +7,9 @@ import torch
 from diffusion_probe.engine.board.search_board import SearchBoard
 from diffusion_probe.engine.core.features import Features
 from diffusion_probe.engine.core.marks import NO_MARKS
+from diffusion_probe.engine.core.scores import SeedName
 from diffusion_probe.engine.seed_search.candidates import Candidate
+from diffusion_probe.engine.seed_search.clock import SearchClock
 from diffusion_probe.engine.seed_search.state import CandidateState, SearchState
 
 STEPS = 10
@@ -18,7 +20,10 @@ class Channel:
     """Channel of a browser that shows every board; ``on_hold`` may mark."""
 
     def __init__(self, on_hold=lambda channel: None):
-        self.marks, self.boards, self.on_hold = NO_MARKS, [], on_hold
+        self.marks, self.boards, self.on_hold, self.large = NO_MARKS, [], on_hold, {}
+
+    def keep_picture(self, row, picture):
+        self.large[row] = picture
 
     def send(self, board):
         self.boards.append(board)
@@ -34,7 +39,7 @@ def candidate(seed, scores=(), reached=0, **run):
     if scores:
         moment = f"step {scores[-1][0]}"
         features = Features("flux", moment, scores[-1][0], 0.5, 0.2, denoised=torch.zeros(4, 8, 8))
-    one = Candidate(seed, sample=lambda model, callback: None)
+    one = Candidate(SeedName(seed), sample=lambda model, callback: None)
     run = SimpleNamespace(**{**state, **run})
     picture = torch.rand(16, 16, 3) if scores else None
     return CandidateState(one, run, reached, dict(scores), features=features, picture=picture)
@@ -68,7 +73,7 @@ def test_policies_get_scores_by_moment_and_the_candidates_that_can_continue(stat
 
 def test_the_outcome_of_a_candidate_is_its_state_in_plain_values(state):
     first, *_, failed = (each.outcome(mark) for each, mark in zip(state.candidates, ("pinned", None, None, None)))
-    assert (first.seed, first.scores, first.reached, first.mark) == (2**63, ((2, 0.5), (5, 0.1)), 5, "pinned")
+    assert (first.name, first.scores, first.reached, first.mark) == (SeedName(2**63), ((2, 0.5), (5, 0.1)), 5, "pinned")
     assert (failed.failure, failed.finished, failed.remark) == ("broken", False, None)
     state.candidates[2].leave_unscored(5, "no evaluation")
     assert state.candidates[2].outcome(None).remark == "not scored at step 5: no evaluation"
@@ -84,6 +89,7 @@ def test_scores_are_shown_with_their_rank_moment_and_picture(state):
     assert column(shown, "at") == ["step 5", "step 5", "step 2", None]
     assert [picture is not None for picture in column(shown, "picture")] == [True, True, False, False]
     assert column(shown, "gone") == [False, False, False, True] and shown.state == "running"
+    assert list(channel.large) == [0, 1] and torch.equal(channel.large[1], state.candidates[1].picture)
 
 
 def test_a_decision_shows_who_is_dropped_and_the_last_one_who_is_kept(state):
@@ -115,3 +121,56 @@ def test_without_a_hold_nobody_is_waited_for(state):
     channel = Channel(on_hold=lambda channel: pytest.fail("held"))
     SearchBoard(channel, None, PROBE).on_last_cut(state, lambda: {1: STEPS})
     assert len(channel.boards) == 1
+
+
+class Hand:
+    """A clock's hand that the test moves."""
+
+    at = 0.0
+
+    def __call__(self):
+        return self.at
+
+
+@pytest.fixture
+def timed(state):
+    """A board whose clock the test moves, and its channel."""
+    channel, hand = Channel(), Hand()
+    board = SearchBoard(channel, None, PROBE, hold_seconds=60)
+    board.clock = SearchClock(hand)
+    return board, channel, hand
+
+
+def test_a_running_board_sends_its_time_once_a_second_at_most(timed, state):
+    board, channel, hand = timed
+    for _ in range(30):
+        hand.at += 0.25
+        board.on_progress(state)
+    assert [shown.elapsed for shown in channel.boards] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
+    hand.at += 0.75
+    board.on_goals(state, {})
+    board.on_progress(state)
+    assert channel.boards[-1].elapsed == 8.2 and len(channel.boards) == 8, "a decision has sent the time already"
+
+
+def test_a_board_shows_the_time_left_and_that_of_finishing_all(timed, state):
+    board, channel, hand = timed
+    board.on_goals(state, {})
+    hand.at += 2
+    board.clock.sampled(24, expected_rows=36)  # 12 steps of two model rows each
+    board.on_goals(state, {1: STEPS})
+    before, after = channel.boards
+    assert (before.left, before.all_seconds) == (None, None)
+    assert (after.elapsed, after.left, after.all_seconds) == (2.0, 1.0, round(4 * STEPS * 2 / 12, 1))
+
+
+def test_the_time_of_a_hold_is_not_on_the_board(timed, state):
+    board, channel, hand = timed
+
+    def think(channel):
+        hand.at += 100
+
+    channel.on_hold = think
+    board.on_last_cut(state, lambda: {1: STEPS})
+    board.on_goals(state, {1: STEPS})
+    assert channel.boards[-1].elapsed == 0

@@ -15,6 +15,7 @@ from comfy.nested_tensor import NestedTensor
 from comfy.patcher_extension import WrappersMP
 from diffusion_probe.dev.random_models import random_conditioning, random_flux
 from diffusion_probe.engine.core.probe import Probe
+from diffusion_probe.engine.core.scores import SeedName
 from diffusion_probe.engine.runs.loaded import loaded_again
 from diffusion_probe.engine.runs.seeds import use_seeds
 from diffusion_probe.engine.seed_search.candidates import Candidate, ksampler_candidate
@@ -68,7 +69,7 @@ def same(latent, expected):
 
 
 def failures(result):
-    return {each.seed: each.failure for each in result.outcome.candidates if each.failure}
+    return {each.name.seed: each.failure for each in result.outcome.candidates if each.failure}
 
 
 def test_one_cut_costs_what_is_promised_and_keeps_the_best(model, probe):
@@ -193,7 +194,7 @@ def test_candidates_that_all_fail_at_their_start_are_one_message_on_a_clean_mode
         raise RuntimeError("the conditioning is of another model")
 
     with pytest.raises(ValueError, match="no candidate was finished, 3 of 3 failed: seed 0: the conditioning is of"):
-        run(model, [Candidate(seed, sample) for seed in range(3)], probe)
+        run(model, [Candidate(SeedName(seed), sample) for seed in range(3)], probe)
     assert run(model, candidates(2), probe).survivors
 
 
@@ -283,7 +284,7 @@ def test_a_latent_that_turns_nan_fails_alone(model, probe, step):
 
         return good.sample(model, on_step)
 
-    result = run(model, [Candidate(0, broken), *candidates(4)[1:]], probe, survivors=4)
+    result = run(model, [Candidate(SeedName(0), broken), *candidates(4)[1:]], probe, survivors=4)
     assert list(failures(result)) == [0] and "NaN" in failures(result)[0]
     assert sorted(result.survivors) == [1, 2, 3]
     assert all(same(latent[None], alone(model, row)) for latent, row in zip(result.latents, result.survivors))
@@ -318,7 +319,7 @@ def test_a_candidate_that_cant_start_fails_alone_and_all_of_them_are_an_error(mo
 
 def test_a_sampler_that_ignores_callbacks_is_searched_all_the_same(model, probe):
     def silent(seed):
-        return Candidate(seed, lambda model, callback: candidate(seed).sample(model, lambda *_: None))
+        return Candidate(SeedName(seed), lambda model, callback: candidate(seed).sample(model, lambda *_: None))
 
     result = run(model, [silent(seed) for seed in range(3)], probe)
     assert result.outcome.model_rows == 2 * (3 * 3 + 3) and same(result.latents, alone(model, result.survivors[0]))

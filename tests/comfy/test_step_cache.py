@@ -16,6 +16,7 @@ from diffusion_probe.dev.evaluation_counter import EvaluationCounter
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
 from diffusion_probe.engine.capture.attach import attach_probe
 from diffusion_probe.engine.capture.read import captured, score_latent
+from diffusion_probe.engine.core.scores import SeedName
 from diffusion_probe.engine.runs.keys import STEP_CACHE
 from diffusion_probe.engine.runs.model_wrappers import ModelCall
 from diffusion_probe.engine.seed_search.candidates import Candidate
@@ -264,7 +265,7 @@ def test_candidates_of_a_search_are_predicted_only_after_their_last_look(small, 
         return executor(x, *args, **kwargs)
 
     def candidate(seed):
-        return Candidate(seed, lambda model, callback: ksampler(model, rows=1, seed=seed, callback=callback))
+        return Candidate(SeedName(seed), lambda model, callback: ksampler(model, rows=1, seed=seed, callback=callback))
 
     config = StepCacheConfig(interval=3, space=space)
     model = apply_step_cache(small, config)

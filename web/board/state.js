@@ -7,7 +7,19 @@ const NEW_BOARD = { ...emptyOf(BOARD), state: "done", skilled: true, scale: "bat
 const NEW_ROW = emptyOf(ROW);
 
 /** State without a board. `rows` are by their number; `address` is that of answers, null when a run is over. */
-export const EMPTY = { ...NEW_BOARD, rows: new Map(), report: "", number: 0, address: null, sort: "score", word: null };
+export const EMPTY = {
+  ...NEW_BOARD,
+  rows: new Map(),
+  report: "",
+  number: 0,
+  address: null,
+  sort: "rank",
+  word: null,
+  size: null, // of tiles in px; null: as the board's room allows
+  images: new Map(), // finished images by row: {url, name}
+  age: null, // of a board that is shown again: {time, other, failed}
+  canSend: { next: false, finish: false },
+};
 
 /** Returns the state of a run that is over, with the node's report. */
 export function ended(state, board, report) {
@@ -36,6 +48,12 @@ function withBoard(state, { rows, ...fields }) {
 /** Returns whether a user's marks count now. */
 export const takesMarks = (state) => state.address !== null && (state.state === "running" || state.state === "held");
 
+/** Returns whether the board is over, so that candidates are picked to be finished after all. */
+export const canPick = (state) => state.kind === "search" && state.address === null && state.rows.size > 0;
+
+/** Returns the rows that the user pinned. */
+export const picks = (state) => [...state.rows.values()].filter(({ mark }) => mark === "pinned");
+
 /** Returns the state after a row is marked; `mark` is null for none. */
 export function marked(state, number, mark) {
   const row = state.rows.get(number);
@@ -43,12 +61,17 @@ export function marked(state, number, mark) {
   return { ...state, rows: new Map(state.rows).set(number, { ...row, mark }) };
 }
 
+/** Orders of rows by name; of equals the earlier row comes first. */
+const ORDERS = {
+  rank: (a, b) => compare(a.rank ?? Infinity, b.rank ?? Infinity),
+  score: (a, b) => compare(b.score ?? -Infinity, a.score ?? -Infinity),
+  seed: (a, b) => compare(seedNumber(a), seedNumber(b)),
+};
+
 /** Returns the numbers of the rows in the order in which they are shown. */
 export function order({ rows, sort }) {
-  const all = [...rows.values()];
-  const bySeed = (a, b) => compare(seedNumber(a), seedNumber(b)) || a.row - b.row;
-  const byScore = (a, b) => (a.rank ?? Infinity) - (b.rank ?? Infinity) || a.row - b.row;
-  return all.sort(sort === "seed" ? bySeed : byScore).map(({ row }) => row);
+  const inOrder = ORDERS[sort] ?? ORDERS.rank;
+  return [...rows.values()].sort((a, b) => inOrder(a, b) || a.row - b.row).map(({ row }) => row);
 }
 
 // Seeds have 64 bits, and may be followed by " row 3".

@@ -17,3 +17,29 @@ export function momentText(moment) {
   if (step) return text("step", { step: step[1] });
   return moment === "the end" ? text("theEnd") : (moment ?? "");
 }
+
+/** Returns the text of a seed's name, which the server writes as "507" or "507 variation 512 at 0.15". */
+export function seedText(seed) {
+  const [base, ...variations] = seed.split(" variation ");
+  if (variations.length === 0) return text("seed", { seed });
+  return variations.reduce((around, each) => text("around", { seed: each.split(" at ")[0], around }), base);
+}
+
+/** Returns the text of a time span in seconds, such as "3 min 40 s". */
+export function timeText(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  const [h, m, s] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60), whole % 60];
+  if (h) return text("hours", { h, m });
+  return m ? text("minutes", { m, s }) : text("seconds", { s });
+}
+
+/** Returns how long a number of seconds is ago, in the words of the user's language. */
+export function agoText(seconds) {
+  const steps = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+  const [unit, length] = steps.find(([, each]) => seconds >= each) ?? steps.at(-1);
+  const language = known.language ?? "en";
+  return new Intl.RelativeTimeFormat(language, { numeric: "auto" }).format(-Math.floor(seconds / length), unit);
+}
+
+/** Returns the text of a score. */
+export const scoreText = (score) => (score === null ? "–" : String(Number(score.toPrecision(4))));

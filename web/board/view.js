@@ -1,174 +1,106 @@
 // View of a board as elements. It knows nothing of ComfyUI.
-import { make, set, write } from "./dom.js";
-import { actionOf, moved } from "./keys.js";
-import { order, takesMarks } from "./state.js";
-import { Tile } from "./tile.js";
-import { text } from "./texts.js";
+import { Compare } from "./compare.js";
+import { button, make, set } from "./dom.js";
+import { Foot } from "./foot.js";
+import { Head } from "./head.js";
+import { Large } from "./large.js";
+import { Layer } from "./layer.js";
+import { Menu } from "./menu.js";
+import { Pictures } from "./pictures.js";
+import { canPick, takesMarks } from "./state.js";
+import { Tiles } from "./tiles.js";
+import { seedText, text } from "./texts.js";
+
+const NO_ANSWERS = { targets: () => [], picture: async () => null };
 
 /** Elements of one board. */
 export class View {
   /**
-   * `act(action, value)` is called with a user's actions: "copy", "pin", "discard" of a row, "go", "sort" by a name,
-   * "word" with a name or null.
+   * `act(action, value)` is called with a user's actions: "copy", "pin", "discard" and "around" of a row, "use" of
+   * {row, target}, "useAll", "finish", "next", "go", "dismiss", "sort" by a name, "word" with a name or null, "size" of
+   * tiles in px or null. `ask` answers with the `targets()` of a seed, as {id, title}, and a promise of the URL of the
+   * large `picture(row)`, or of null.
    */
-  constructor(act) {
+  constructor(act, ask = NO_ANSWERS) {
     this.act = act;
-    this.tiles = new Map();
-    this.numbers = [];
-    this.status = make("span", "dp-status", { role: "status" });
-    this.message = make("span", "dp-message", { role: "status" });
-    this.about = make("bdi", "dp-about");
-    this.sort = make("select", "dp-sort", { onchange: () => act("sort", this.sort.value) });
-    this.words = make("div", "dp-words", { role: "group" });
-    this.list = make("ul", "dp-tiles", { role: "list", onkeydown: (event) => this.#key(event) });
-    this.list.addEventListener("focusin", ({ target }) => this.#focused(target.closest(".dp-tile")));
-    this.reason = make("div", "dp-reason", { dir: "auto" });
-    this.report = make("div", "dp-report", { dir: "auto", tabindex: 0 });
-    this.summary = make("summary", "");
-    this.details = make("details", "dp-details", {}, this.summary, this.report);
-    this.go = make("button", "dp-go", { type: "button", onclick: () => act("go") });
-    this.left = make("span", "dp-left", { "aria-hidden": "true" });
-    this.held = make("div", "dp-held", { hidden: true }, this.go, this.left);
-    this.element = make("section", "dp-board", {},
-      make("header", "dp-head", {}, this.about, this.sort),
-      this.status,
-      this.words,
-      this.held,
-      this.list,
-      this.reason,
-      this.details,
-      this.message,
-    );
+    this.ask = ask;
+    const own = {
+      open: (row) => this.large.open(row, this),
+      compare: (pair) => this.compare.open(pair, this),
+      menu: (row, at) => this.#menu(row, at),
+      go: (row) => (this.state.state === "held" || row === undefined ? act("go") : own.open(row)),
+    };
+    const handle = (action, value, at) => (own[action] ?? ((each) => act(action, each)))(value, at);
+    const pictures = new Pictures(ask.picture);
+    this.head = new Head(handle, () => this.#toggleFull());
+    this.tiles = new Tiles(handle);
+    this.foot = new Foot(handle);
+    this.large = new Large(handle, pictures, (row) => this.tiles.focus(row));
+    this.compare = new Compare(handle, pictures);
+    this.menu = new Menu();
+    this.element = make("section", "dp-board dp-ui", {}, ...this.head.elements, this.tiles.element, ...this.foot.elements);
+    this.away = make("div", "dp-away dp-ui", {}, button("", () => this.full.end(), {}, text("toNode")));
+    this.full = new Layer("dp-whole", () => this.#returned());
     this.#stopEvents();
-    this.#name();
+  }
+
+  /** Rows' numbers in the order in which they are shown. */
+  get numbers() {
+    return this.tiles.numbers;
   }
 
   /** Shows a state of the node `title`. Returns how many tiles were made, changed and moved. */
   update(state, title) {
+    Object.assign(this, { state, around: aroundOf(state) });
     set(this.element, "aria-label", text("board", { title }));
-    const marks = takesMarks(state);
-    const heat = state.word === null ? null : String(state.words.indexOf(state.word));
-    const prompts = [...state.rows.values()].some(({ prompt }) => prompt > 1);
-    const around = { marks, heat, prompts, line: state.line, scale: state.scale, count: state.rows.size };
-    const done = { made: 0, changed: 0, moved: 0 };
-    const focused = this.list.contains(document.activeElement) ? document.activeElement : null;
-    this.numbers = order(state);
-    for (const [number, tile] of this.tiles) {
-      if (!state.rows.has(number)) {
-        tile.element.remove();
-        this.tiles.delete(number);
-      }
-    }
-    this.numbers.forEach((number, index) => {
-      let tile = this.tiles.get(number);
-      if (!tile) {
-        tile = new Tile(this.act);
-        this.tiles.set(number, tile);
-        done.made += 1;
-      }
-      done.changed += tile.update(state.rows.get(number), around);
-      if (this.list.children[index] !== tile.element) {
-        this.list.insertBefore(tile.element, this.list.children[index] ?? null);
-        done.moved += 1;
-      }
-    });
-    if (document.activeElement !== focused) focused?.focus({ preventScroll: true }); // an element that moves loses focus
-    this.#head(state);
-    this.#chips(state);
-    if (!this.list.querySelector(".dp-tile[tabindex='0']")) this.#focused(this.list.firstElementChild);
+    set(this.element, "data-state", state.state);
+    set(this.element, "data-empty", String(state.rows.size === 0));
+    set(this.element, "data-age", state.age?.failed ? "failed" : state.age?.other ? "other" : null);
+    const done = this.tiles.update(state, this.around);
+    this.head.update(state);
+    this.foot.update(state);
+    this.large.update(this);
+    this.compare.update(this);
     return done;
   }
 
   /** Shows a message for a moment, and has screen readers read it. */
   say(message) {
-    write(this.message, message);
-    clearTimeout(this.silence);
-    this.silence = setTimeout(() => write(this.message, ""), 4000);
+    for (const each of [this.foot, this.large]) each.message.say(message);
   }
 
-  /** Stops the timers. */
+  /** Closes what is open over the page, and stops timers. */
   end() {
-    clearInterval(this.clock);
-    clearTimeout(this.silence);
+    for (const each of [this.menu, this.compare, this.large, this.full, this.head, this.tiles, this.foot.message]) each.end();
   }
 
-  #name() {
-    set(this.list, "aria-label", text("candidates"));
-    set(this.words, "aria-label", text("wordMap"));
-    set(this.sort, "aria-label", text("sort"));
-    for (const name of ["score", "seed"]) {
-      this.sort.append(make("option", "", { value: name }, text(name === "score" ? "sortScore" : "sortSeed")));
-    }
-    write(this.go, text("goOn"));
-    write(this.summary, text("report"));
+  #menu(row, at) {
+    const { seed } = this.state.rows.get(row);
+    const items = [
+      [text("copySeed"), () => this.act("copy", row)],
+      ...this.ask.targets().map((target) => [
+        text("useIn", { title: target.title }),
+        () => this.act("use", { row, target: target.id }),
+      ]),
+    ];
+    if (this.state.canSend.next) items.push([text("variations"), () => this.act("around", row)]);
+    if (this.state.rows.size > 1 && !this.large.isOpen) items.push([text("compareWith"), () => this.tiles.choose(row)]);
+    this.menu.open(at, seedText(seed), items);
   }
 
-  #head(state) {
-    const looked = [...state.rows.values()].filter(({ score }) => score !== null).length;
-    const kept = [...state.rows.values()].filter((row) => row.kept).length;
-    const counts = { looked, kept, count: state.rows.size + state.hidden };
-    set(this.element, "data-state", state.state);
-    set(this.element, "data-empty", String(state.rows.size === 0));
-    write(this.about, state.label && `${state.label} · ${text(state.scale === "calibration" ? "onCalibration" : "inBatch")}`);
-    const status = state.kind === "score" ? "scored" : state.state;
-    write(this.status, state.rows.size ? text(status, counts) : text("empty"));
-    write(this.report, state.report);
-    set(this.details, "hidden", !state.report);
-    const more = state.hidden ? text("hidden", { count: state.hidden }) : "";
-    write(this.reason, [state.skilled ? "" : text("unskilled"), state.reason, more].filter(Boolean).join(" "));
-    if (this.sort.value !== state.sort) this.sort.value = state.sort;
-    this.#hold(state);
+  #toggleFull() {
+    if (this.full.isOpen) return this.full.end();
+    this.element.replaceWith(this.away);
+    this.full.element.firstElementChild.append(this.element);
+    this.full.open(this.element.ariaLabel);
+    this.head.setFull(true);
+    this.head.full.focus({ preventScroll: true });
   }
 
-  #hold({ state, seconds }) {
-    const held = state === "held";
-    set(this.held, "hidden", !held);
-    if (held === (this.clock !== undefined) && (!held || seconds === this.seconds)) return;
-    clearInterval(this.clock);
-    this.clock = undefined;
-    this.seconds = seconds;
-    if (!held) return;
-    const end = Date.now() + 1000 * seconds;
-    const tick = () => write(this.left, text("left", { seconds: Math.max(0, Math.round((end - Date.now()) / 1000)) }));
-    this.clock = setInterval(tick, 1000);
-    tick();
-  }
-
-  #chips({ words, word }) {
-    const key = JSON.stringify([words, word]);
-    if (key === this.chips) return;
-    this.chips = key;
-    set(this.words, "hidden", words.length === 0);
-    const chip = (name) =>
-      make("button", "dp-chip", {
-        type: "button",
-        dir: "auto",
-        title: name,
-        "aria-pressed": String(name === word),
-        onclick: () => this.act("word", name === word ? null : name),
-      }, name);
-    const at = [...this.words.children].indexOf(document.activeElement);
-    this.words.replaceChildren(...words.map(chip));
-    if (at >= 0) this.words.children[at]?.focus({ preventScroll: true });
-  }
-
-  #focused(element) {
-    if (!element) return;
-    for (const other of this.list.querySelectorAll(".dp-tile[tabindex='0']")) set(other, "tabindex", -1);
-    set(element, "tabindex", 0);
-  }
-
-  #key(event) {
-    const tile = event.target.closest(".dp-tile");
-    if (!tile || event.target !== tile) return; // a button's own keys
-    const tiles = [...this.list.children];
-    const index = tiles.indexOf(tile);
-    const to = moved(event.key, index, tiles.length, columns(tiles));
-    const action = actionOf(event);
-    if (to === null && action === null) return;
-    event.preventDefault();
-    if (to !== null) tiles[to].focus();
-    else this.act(action, this.numbers[index]);
+  #returned() {
+    this.away.replaceWith(this.element);
+    this.head.setFull(false);
+    this.head.full.focus({ preventScroll: true });
   }
 
   // The canvas below has keys and wheel of its own: Delete would delete the node.
@@ -179,14 +111,30 @@ export class View {
     });
     this.element.addEventListener("keyup", stop);
     this.element.addEventListener("wheel", (event) => {
-      if (!event.ctrlKey && this.list.scrollHeight > this.list.clientHeight) stop(event);
+      if (!event.ctrlKey && this.#scrolls(event.target)) stop(event);
     }, { passive: true });
+  }
+
+  /** Returns whether something in the board scrolls under the pointer. */
+  #scrolls(element) {
+    for (let each = element; this.element.contains(each); each = each.parentElement) {
+      if (each.scrollHeight > each.clientHeight && getComputedStyle(each).overflowY === "auto") return true;
+    }
+    return false;
   }
 }
 
-/** Returns how many tiles are side by side. */
-function columns(tiles) {
-  const top = tiles[0].offsetTop;
-  const next = tiles.findIndex((tile) => tile.offsetTop !== top);
-  return next < 0 ? tiles.length : next;
+/** Returns the values of a board that all tiles need. */
+function aroundOf(state) {
+  const rows = [...state.rows.values()];
+  return {
+    marks: takesMarks(state) || canPick(state),
+    over: state.address === null,
+    heat: state.word === null ? null : String(state.words.indexOf(state.word)),
+    prompts: rows.some(({ prompt }) => prompt > 1),
+    scored: rows.some(({ score }) => score !== null),
+    line: state.line,
+    scale: state.scale,
+    count: state.rows.size,
+  };
 }

@@ -1,6 +1,8 @@
 """Pages about reward models and previews."""
 
-from .page import NAMES, Page, Results, Table, points, small
+from collections.abc import Sequence
+
+from .page import INTERVALS, NAMES, Page, Record, Results, Table, estimate, one, percent, points, small
 
 
 def parity_table(results: Results) -> list[Table]:
@@ -95,4 +97,126 @@ SKILL = Page(
     ],
 )
 
-PAGES = (PARITY, SKILL)
+WAYS = {
+    "moment": "the spread at the same moment (Combine Rewards)",
+    "finished": "the spread of finished images",
+    "prompt": "the spread of the prompt's own images",
+    "none": "nothing: the raw scores are averaged",
+}
+LOOKS = {"finished": "finished images", "preview": "previews", "noise_aware": "noise-aware scores"}
+JUDGED = ("flux", "sdxl")
+LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
+"""Noise levels whose spreads are shown."""
+
+
+def looks_of(record: Record) -> list[tuple[str, float]]:
+    """Return the kinds of score and shares of the run that were chosen from, in the order of the file."""
+    return list(dict.fromkeys((row["scores"], row["share"]) for row in record["gains"]))
+
+
+def look_name(kind: str, share: float) -> str:
+    """Return what was chosen from."""
+    return LOOKS[kind] if share == 1 else f"{LOOKS[kind]} at {percent(share)}"
+
+
+def gain_tables(record: Record) -> list[Table]:
+    """Return what each choice earns under each reward, a table for each model."""
+    under = list(record["spreads"])
+    tables = []
+    for model in JUDGED:
+        rows = []
+        for kind, share in looks_of(record):
+            for by in dict.fromkeys(row["by"] for row in record["gains"]):
+                found = [
+                    one(record["gains"], model=model, scores=kind, share=share, by=by, under=name) for name in under
+                ]
+                name = "**mean of all**" if by == "mean" else by
+                cells = [f"{estimate(row['gain'], row['ci'])} ({percent(row['of_best'])})" for row in found]
+                rows.append([look_name(kind, share), name, *cells])
+        tables.append(Table(("chosen from", "by", *(f"under {name}" for name in under)), rows, f"{NAMES[model]}:"))
+    return tables
+
+
+def spread_table(record: Record) -> Table:
+    """Return the within-prompt spread of each reward's previews by noise level."""
+    rows = [
+        [f"{name}, {NAMES[model]}", *(f"{one(levels, percent=level)['spread']:.3g}" for level in LEVELS)]
+        for name, models in record["spreads"].items()
+        for model, levels in models.items()
+    ]
+    head = ("spread at a noise level of", *(percent(level) for level in LEVELS))
+    return Table(head, rows, "By which the rewards are standardised, from the prompts for designing (0: pure noise):")
+
+
+def judge_tables(results: Results) -> list[Table]:
+    """Return gains, agreement, spreads, and the comparison of ways to standardise."""
+    record = results["judges"]
+    agreement = [
+        [f"{row['first']} and {row['second']}", NAMES[row["model"]], estimate(row["spearman"], row["ci"])]
+        for row in record["agreement"]
+    ]
+    ways = [
+        [text, *(points(one(record["design"], model=model, scores=kind, share=share, way=way)["gain"])
+                 for model in JUDGED for kind, share in design_looks(record))]
+        for way, text in WAYS.items()
+    ]  # fmt: skip
+    head = [f"{NAMES[model]}, {look_name(kind, share)}" for model in JUDGED for kind, share in design_looks(record)]
+    return [
+        *gain_tables(record),
+        Table(("rewards", "images of", "Spearman within prompts"), agreement, "Agreement on finished images:"),
+        spread_table(record),
+        Table(("standardised by", *head), ways, "Mean gain under all rewards, on the prompts for designing:"),
+    ]
+
+
+def design_looks(record: Record) -> list[tuple[str, float]]:
+    """Return the looks of the comparison of ways to standardise that the page shows."""
+    return [look for look in looks_of(record) if look in (("finished", 1.0), ("preview", 0.2), ("preview", 0.4))]
+
+
+def judge_reading(results: Results) -> list[str]:
+    """Return what one reward leaves of another's gain, and what the mean keeps."""
+    rows = [row for row in results["judges"]["gains"] if row["scores"] == "finished"]
+    others = [row["of_best"] for row in rows if row["by"] not in ("mean", row["under"])]
+    image_reward = [row["of_best"] for row in rows if row["by"] == "ImageReward" and row["under"] != "ImageReward"]
+    mean = [row["of_best"] for row in rows if row["by"] == "mean"]
+    rho = [row["spearman"] for row in results["judges"]["agreement"]]
+    return [
+        f"Rewards agree only at {points(min(rho))} to {points(max(rho))} within a prompt, so that which image is best "
+        "depends on the reward.",
+        f"Choosing finished images by one reward earns {percent(min(others))} to {percent(max(others))} of what could "
+        f"be earned under another (by ImageReward {percent(min(image_reward))} to {percent(max(image_reward))}); "
+        f"choosing by the mean of all earns {percent(min(mean))} to {percent(max(mean))} under each.",
+        "Combine Rewards takes its constants from this file (`engine/rewards/spreads.json`).",
+    ]
+
+
+def span(prompts: Sequence[int]) -> str:
+    """Return the first and the last prompt as text."""
+    return f"{prompts[0]} to {prompts[1]}"
+
+
+JUDGES = Page(
+    name="judges",
+    question="What does choosing by one reward model, or by the mean of several, earn under each?",
+    files={"judges": "judges"},
+    method=lambda results: [
+        f"Trajectories of FLUX and SDXL at 512², 20 steps, recorded by others: {results['judges']['prompts']} prompts "
+        f"with {results['judges']['images']} images each. "
+        f"Prompts {span(results['judges']['design_prompts'])} are for designing: all constants come from them. The "
+        f"gains are those of prompts {span(results['judges']['reported_prompts'])}, which were measured once.",
+        f"A gain is what the best of {results['judges']['subset']} images by a choice has more than their mean, in "
+        "within-prompt standard deviations of finished images. In parentheses: the share of what choosing by the "
+        f"finished image's own reward would gain. {INTERVALS}",
+    ],
+    tables=judge_tables,
+    reading=judge_reading,
+    limits=lambda results: [
+        "No reward is what people see in an image; each is a model of it.",
+        "At 512² and 20 steps. Other families than these two are standardised by the mean of both.",
+        "The data's source names no licence: it is measured on and not part of the pack.",
+        "Noise-aware scores are of networks that the pack doesn't have.",
+    ],
+)
+
+PAGES = (PARITY, SKILL, JUDGES)

@@ -5,7 +5,16 @@ import io
 
 import numpy as np
 import torch
-from diffusion_probe.engine.board.pictures import MOST_BYTES, MOST_MAPS, MOST_WORDS, looks, small_picture, word_maps
+from diffusion_probe.engine.board.pictures import (
+    MOST_BYTES,
+    MOST_LARGE_BYTES,
+    MOST_MAPS,
+    MOST_WORDS,
+    large_picture,
+    looks,
+    small_picture,
+    word_maps,
+)
 from diffusion_probe.engine.core.features import Features
 from diffusion_probe.engine.core.prompt_words import Word
 from PIL import Image
@@ -25,6 +34,19 @@ def test_the_busiest_picture_of_any_size_takes_ten_kilobytes_at_most():
     head, image = opened(url)
     assert head == "data:image/jpeg;base64" and image.size == (160, 91)
     assert len(base64.b64decode(url.split(",")[1])) <= MOST_BYTES
+
+
+def test_the_busiest_large_picture_is_bounded_and_small_ones_are_not_enlarged():
+    data = large_picture(torch.rand(768, 1344, 3))
+    assert Image.open(io.BytesIO(data)).size == (512, 293) and len(data) <= MOST_LARGE_BYTES
+    assert Image.open(io.BytesIO(large_picture(torch.rand(32, 48, 3)))).size == (48, 32)
+
+
+def test_pictures_of_bytes_and_of_floats_are_the_same():
+    picture = torch.randint(256, (96, 64, 3), dtype=torch.uint8)
+    assert large_picture(picture) == large_picture(picture / 255) and small_picture(picture) == small_picture(
+        picture / 255
+    )
 
 
 def test_a_picture_keeps_its_colours():

@@ -21,7 +21,10 @@ SCORES = Scores(
     looks=(Look(PICTURE, (("red", PICTURE),)), Look()),
 )  # fmt: skip
 OUTCOME = Outcome(
-    (CandidateOutcome(1, 0, ((2, 0.5),), 10, 4, 10, True), CandidateOutcome(2, 1, (), 0, 0, 0, False, mark="pinned")),
+    (
+        CandidateOutcome(SeedName(1), 0, ((2, 0.5),), 10, 4, 10, True),
+        CandidateOutcome(SeedName(2), 1, (), 0, 0, 0, False, mark="pinned"),
+    ),
     10, 1, "a probe", "quality", False,
 )  # fmt: skip
 BOARDS = {

@@ -69,10 +69,10 @@ def test_a_page_gets_a_bounded_number_of_rows():
 
 def test_a_finished_search_shows_the_outcome_of_each_candidate():
     candidates = (
-        CandidateOutcome(1, 0, ((2, 0.5),), 10, 4, 10, True),
-        CandidateOutcome(2, 0, ((2, 0.25),), 2, 4, 2, False, mark="pinned"),
-        CandidateOutcome(3, 0, (), 0, 0, 0, False),
-        CandidateOutcome(4, 0, (), 1, 1, 1, False, failure="its latent is NaN"),
+        CandidateOutcome(SeedName(1), 0, ((2, 0.5),), 10, 4, 10, True),
+        CandidateOutcome(SeedName(2), 0, ((2, 0.25),), 2, 4, 2, False, mark="pinned"),
+        CandidateOutcome(SeedName(3), 0, (), 0, 0, 0, False),
+        CandidateOutcome(SeedName(4), 0, (), 1, 1, 1, False, failure="its latent is NaN"),
     )
     outcome = Outcome(candidates, 10, 1, "a probe", "quality", True)
     board = outcome_board(outcome, [None] * 4, target=0.25)

@@ -125,7 +125,7 @@ def test_all_discarded_ends_a_search():
 
 
 def ended(seed, score, mark, finished=True):
-    return CandidateOutcome(seed, 0, ((2, score),), 10 if finished else 2, 4, 2, finished, mark=mark)
+    return CandidateOutcome(SeedName(seed), 0, ((2, score),), 10 if finished else 2, 4, 2, finished, mark=mark)
 
 
 def test_survivors_are_the_pinned_then_the_best_and_never_the_discarded():

@@ -33,6 +33,7 @@ def test_the_largest_seed_is_accepted_and_one_more_is_not():
         ("18446744073709551616", "out of range"),
         (",;", "There is no seed"),
         ("5 row 3", "can't be drawn alone"),
+        ("5, 7 variation 8 at 0.15", "only Seed Search samples"),
         ("²", "not a whole number"),
     ],
 )

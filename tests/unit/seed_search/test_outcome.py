@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from diffusion_probe.engine.core.scores import SeedName
 from diffusion_probe.engine.seed_search.outcome import CandidateOutcome, Outcome, outcome_report, outcome_text
 from diffusion_probe.engine.seed_search.policies.by_name import HALVING, ONE_CUT, SEQUENTIAL, policy_named
 from diffusion_probe.engine.seed_search.policies.plan import expected_steps
@@ -11,7 +12,7 @@ from diffusion_probe.engine.seed_search.policies.schedules import Cuts
 
 def ended(seed, *scores, finished=False, **more):
     reached = 10 if finished else (scores[-1][0] if scores else 0)
-    return CandidateOutcome(seed, 0, scores, reached, 2 * reached, reached, finished, **more)
+    return CandidateOutcome(SeedName(seed), 0, scores, reached, 2 * reached, reached, finished, **more)
 
 
 CANDIDATES = (
