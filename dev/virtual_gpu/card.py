@@ -10,9 +10,6 @@ from weakref import WeakValueDictionary
 
 import torch
 
-LARGE_TRANSFER = 4 * 2**20
-"""Bytes from which a transfer is one of weights, pictures or latents rather than of numbers."""
-
 OWN_FOLDER = str(Path(__file__).parent)
 
 
@@ -24,7 +21,6 @@ class Ledger:
         flops: by the name of the phase that was set at the time.
         kernels: operations.
         to_card, to_host: bytes moved.
-        large_to_card, large_to_host: those of them in transfers of at least :data:`LARGE_TRANSFER`.
         waits: of the host for the card, by what waited and where: ``"item engine/runs/x.py:7 f"``.
         peak: most bytes that were live at once.
         out_of_memory: allocations that didn't fit.
@@ -34,16 +30,9 @@ class Ledger:
     kernels: int = 0
     to_card: int = 0
     to_host: int = 0
-    large_to_card: int = 0
-    large_to_host: int = 0
     waits: Counter = field(default_factory=Counter)
     peak: int = 0
     out_of_memory: int = 0
-
-    @property
-    def moved(self) -> int:
-        """Bytes of large transfers in both directions."""
-        return self.large_to_card + self.large_to_host
 
 
 class Allocation:
@@ -108,15 +97,13 @@ class Card:
 
     def transfer(self, source: str, target: str, size: int, blocking: bool) -> None:
         """Note a transfer of ``size`` bytes between devices of these types."""
-        ledger, large = self.ledger, size if size >= LARGE_TRANSFER else 0
+        ledger = self.ledger
         if (source, target) == ("cpu", "cuda"):
             ledger.to_card += size
-            ledger.large_to_card += large
             if blocking:
                 self.wait("to card")
         elif (source, target) == ("cuda", "cpu"):
             ledger.to_host += size
-            ledger.large_to_host += large
             self.wait("to host")
 
 

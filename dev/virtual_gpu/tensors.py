@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as functional
+import torch.nn.functional
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map
 from torch.utils.flop_counter import flop_registry
 
 from .card import Card
@@ -27,6 +27,9 @@ MIXED_DEVICES = {"index", "index_put", "index_put_", "_index_put_impl_", "set_",
 
 WAITING = {"nonzero": "nonzero", "equal": "equal", "masked_select": "masked_select", "is_nonzero": "bool"}
 """Operations whose result the host needs, by the name of what it waits for."""
+
+FILLED = {f"new_{what}" for what in ("ones", "zeros", "full")} | {f"{what}_like" for what in ("ones", "zeros", "full")}
+"""Operations whose values do not depend on those of the tensor that they are called on."""
 
 _card: Card | None = None
 
@@ -67,7 +70,7 @@ class VirtualTensor(Tensor):
 
     @classmethod
     def __torch_function__(cls, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        if func is functional.scaled_dot_product_attention:
+        if func is torch.nn.functional.scaled_dot_product_attention:
             return _attention(*args, **(kwargs or {}))
         with torch._C.DisableTorchFunctionSubclass():  # results of the host stay plain tensors
             return func(*args, **(kwargs or {}))
@@ -95,8 +98,7 @@ class OnCard(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
-        values = tree_flatten((args, kwargs))[0]
-        if any(isinstance(value, VirtualTensor) or _is_card(value) for value in values):
+        if any(isinstance(value, VirtualTensor) or _is_card(value) for value in _leaves((args, kwargs))):
             return dispatch(func, args, kwargs, self)
         return func(*args, **kwargs)
 
@@ -114,7 +116,7 @@ def dispatch(func: Any, args: tuple, kwargs: dict, mode: OnCard | None = None) -
     """Run an operation of which some input or the result is on the card."""
     if func._schema.name == "aten::_has_compatible_shallow_copy_type":
         return True
-    if func._can_decompose():
+    if _decomposes(func):
         with mode or OnCard(_card):
             result = func.decompose(*args, **kwargs)
         if result is not NotImplemented:
@@ -129,34 +131,112 @@ def dispatch(func: Any, args: tuple, kwargs: dict, mode: OnCard | None = None) -
     return _compute(func, name, args, kwargs)
 
 
+@functools.cache
+def _decomposes(func: Any) -> bool:
+    return func._can_decompose()
+
+
 def _compute(func: Any, name: str, args: tuple, kwargs: dict) -> Any:
     if name in WAITING:
         _card.wait(WAITING[name])
     target = _device_of(name, args, kwargs)
-    inner_args, inner_kwargs = tree_map(_inner, (args, kwargs))
-    values = tree_flatten((inner_args, inner_kwargs))[0]
-    shapes_only = any(isinstance(value, Tensor) and value.is_meta for value in values)
-    if "device" in inner_kwargs:
+    inner_args, inner_kwargs = _map(_inner, (args, kwargs))
+    shapes_only = any(isinstance(value, Tensor) and value.is_meta for value in _leaves((inner_args, inner_kwargs)))
+    filled = name in FILLED
+    shapes_only = shapes_only and not filled
+    if filled or "device" in inner_kwargs:
         large = target.type == "cuda" and _numel(args) > MOST_VALUES
         inner_kwargs["device"] = "meta" if shapes_only or large else "cpu"
     inner_kwargs.pop("pin_memory", None)
     if shapes_only:
-        inner_args, inner_kwargs = tree_map(_without_values, (inner_args, inner_kwargs))
+        inner_args, inner_kwargs = _map(_without_values, (inner_args, inner_kwargs))
     if name == "equal":
         return True if shapes_only else func(*inner_args, **inner_kwargs)
-    result = func(*inner_args, **inner_kwargs)
+    is_view = func.is_view or name in ("_unsafe_view", "_reshape_alias", "detach", "alias")
+    if shapes_only and not is_view and not func._schema.is_mutable:
+        result, flops = _repeated(func, inner_args, inner_kwargs)
+    else:
+        result = func(*inner_args, **inner_kwargs)
+        flops = _flops(func, inner_args, inner_kwargs, result)
     if target.type == "cuda":
         _card.ledger.kernels += 1
-        counted = flop_registry.get(func._overloadpacket)
-        if counted is not None:
-            _card.ledger.flops[_card.phase] += counted(*inner_args, **inner_kwargs, out_val=result)
+        _card.ledger.flops[_card.phase] += flops
     written = args[0] if args and func._schema.is_mutable and not func._schema.returns == [] else None
     if isinstance(written, VirtualTensor) and name.endswith("_"):
         if shapes_only and not written.stored.is_meta:
             written.stored = _without_values(written.stored)
         return written
-    is_view = func.is_view or name in ("_unsafe_view", "_reshape_alias", "detach", "alias")
-    return tree_map(lambda one: _wrapped(one, target, is_view), result)
+    return _map(lambda one: _wrapped(one, target, is_view), result)
+
+
+def _flops(func: Any, args: tuple, kwargs: dict, result: Any) -> int:
+    counted = flop_registry.get(func._overloadpacket)
+    return counted(*args, **kwargs, out_val=result) if counted is not None else 0
+
+
+def _repeated(func: Any, args: tuple, kwargs: dict) -> tuple[Any, int]:
+    """Return the result of an operation on shapes, and its FLOPs; those of an earlier one of the same shapes.
+
+    Torch computes shapes in Python, which takes most of the time of a large model's blocks.
+    """
+    key = (func, _signature(args), _signature(kwargs))
+    if key not in _results:
+        result = func(*args, **kwargs)
+        _results[key] = _map(_Layout.of, result), _flops(func, args, kwargs, result)
+        return result, _results[key][1]
+    layout, flops = _results[key]
+    return _map(lambda one: one.empty() if isinstance(one, _Layout) else one, layout), flops
+
+
+class _Layout(NamedTuple):
+    """Shape, strides and type of a tensor."""
+
+    shape: tuple
+    strides: tuple
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, value: Any) -> Any:
+        """Return the layout of a tensor, and any other value as it is."""
+        return cls(tuple(value.shape), value.stride(), value.dtype) if isinstance(value, Tensor) else value
+
+    def empty(self) -> Tensor:
+        """Make a tensor with this layout and no values."""
+        return torch.empty_strided(self.shape, self.strides, dtype=self.dtype, device="meta")
+
+
+_results: dict[Any, tuple[Any, int]] = {}
+
+
+def _signature(value: Any) -> Any:
+    """Return a key of an operation's arguments: of tensors the layout."""
+    if isinstance(value, list | tuple):
+        return tuple([_signature(inner) for inner in value])
+    if isinstance(value, dict):
+        return tuple([(name, _signature(inner)) for name, inner in value.items()])
+    return type(value), _Layout.of(value)
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """Yield the values in nested arguments of an operation."""
+    if isinstance(value, list | tuple):
+        for inner in value:
+            yield from _leaves(inner)
+    elif isinstance(value, dict):
+        yield from _leaves(list(value.values()))
+    else:
+        yield value
+
+
+def _map(change: Callable, value: Any) -> Any:
+    """Apply a function to the values in nested arguments of an operation."""
+    if isinstance(value, _Layout):
+        return change(value)
+    if isinstance(value, list | tuple):
+        return type(value)([_map(change, inner) for inner in value])
+    if isinstance(value, dict):
+        return {name: _map(change, inner) for name, inner in value.items()}
+    return change(value)
 
 
 def _wrapped(result: Any, target: torch.device, is_view: bool) -> Any:
@@ -177,7 +257,7 @@ def _device_of(name: str, args: tuple, kwargs: dict) -> torch.device:
     device = kwargs.get("device")
     if device is not None:
         return DEVICE if torch.device(device).type == "cuda" else torch.device(device)
-    tensors = [value for value in tree_flatten((args, kwargs))[0] if isinstance(value, Tensor)]
+    tensors = [value for value in _leaves((args, kwargs)) if isinstance(value, Tensor)]
     types = {tensor.device.type for tensor in tensors if tensor.dim() > 0 and tensor.device.type != "meta"}
     if len(types) > 1 and name not in MIXED_DEVICES:
         where = ", ".join(f"{tensor.device.type} {tuple(tensor.shape)}" for tensor in tensors)
@@ -253,6 +333,8 @@ def _is_card(value: Any) -> bool:
 
 
 def _numel(args: tuple) -> int:
-    """Return the elements of a tensor that is made from a shape."""
-    shape = args[0] if args and isinstance(args[0], list | tuple) else ()
-    return int(torch.Size(shape).numel()) if shape else 1
+    """Return the elements of a tensor that is made from a shape, or for one of the same shape."""
+    shapes = [value for value in args[:2] if isinstance(value, list | tuple)]
+    if shapes:
+        return int(torch.Size(shapes[0]).numel())
+    return args[0].numel() if args and isinstance(args[0], Tensor) else 1

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..capture.scoring import NOT_CAPTURED, row_scores, score_and_show
 from ..core.features import Features
 from ..core.probe import Probe
-from ..runs.loaded import loaded_again
+from ..runs.loaded import load_for
 from ..runs.seeds import KEY as SEEDS_KEY
 from .candidates import Candidate
 from .hub.coroutine import Run, current_run
@@ -168,6 +168,8 @@ class _Search:
         if wrong:
             raise ValueError(f"the policy sends candidates {wrong} where they can't go: {goals}")
         self.clock.sample()
+        self.hub.plan(len(goals))
+        load_for(self.guiders.values(), self.hub.memory)
         self.hub.advance({candidates[number].run: goal for number, goal in goals.items()}, self._show_progress)
         for number, goal in goals.items():
             self._note_reached(candidates[number], goal)
@@ -196,8 +198,7 @@ class _Search:
         captured = self._captured(numbers, moment)
         if not captured:
             return
-        with loaded_again(self.guiders.values(), self.hub.memory):
-            results = row_scores(lambda rows: score_and_show(self.probe, rows), list(captured.values()))
+        results = row_scores(lambda rows: score_and_show(self.probe, rows), list(captured.values()))
         scores = {}
         for (number, features), result in zip(captured.items(), results, strict=True):
             candidate = self.state.candidates[number]
@@ -215,9 +216,9 @@ class _Search:
     def _captured(self, numbers: list[int], moment: int) -> dict[int, Features]:
         """Return the features of those candidates that can be scored at a moment, by number."""
         captured: dict[int, Features] = {}
-        for number in numbers:
-            candidate = self.state.candidates[number]
-            features = self.looker.features(candidate.run)
+        candidates = [self.state.candidates[number] for number in numbers]
+        all_features = self.looker.features([candidate.run for candidate in candidates])
+        for number, candidate, features in zip(numbers, candidates, all_features, strict=True):
             if features is not None and not features.denoised.isfinite().all():
                 candidate.run.fail(FloatingPointError(f"its latent is NaN at step {moment}"))
             elif why := self.looker.why_not_scored(candidate.run, features):

@@ -83,7 +83,7 @@ def text_of(conds: Sequence[tuple[dict[str, Any], int]]) -> Tensor | None:
         conds: as for :func:`words_of`, processed by the guider.
 
     Returns:
-        ``[rows or 1, tokens, channels]`` float16 on the CPU; None without text.
+        ``[rows or 1, tokens, channels]`` float16 on the device; None without text.
     """
     contexts = [embeddings(cond)[:, :length] for cond, length in conds if length]
     if not contexts:

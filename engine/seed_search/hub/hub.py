@@ -5,7 +5,9 @@ the model once, and resumes each run with its rows of the output. A run that is 
 """
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import comfy.model_management
@@ -14,15 +16,18 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from ...core.samplers import sampler_name, traits_of
+from ...core.samplers import AT_STEPS, sampler_name, traits_of
+from ...runs.loaded import loading_once, memory_of_card
 from ...runs.model_wrappers import HUB, ModelCall, in_front
-from ...runs.origins import listed
+from ...runs.origins import is_core, listed
+from ...runs.readback import note_sigma, sigma_of
 from .batching import join, joinable, memory_of, rows_of, split
 from .coroutine import PAUSED, SAMPLED, Run, current_run, is_inside_run, pause
 from .forwards import Forwards
 from .model_state import ModelState
 from .patch_state import Change, PatchState, Slot
-from .row_check import RowCheck
+from .row_check import RowCheck, added_code
+from .sizes import best_size, shape_size
 
 KEY = "diffusion_probe_hub"
 
@@ -43,7 +48,8 @@ class Hub:
 
     Attributes:
         unjoined: why calls are not joined any more; empty as long as they are.
-        memory: bytes that a joined call of all runs needs, and the least; see ``loaded.loaded_again``.
+        memory: bytes that stay free for the joined calls that were planned last.
+        per_call: runs that these calls are planned for.
         extra_rows: rows that were computed beside those of the runs, to compare joined calls with single ones.
 
     A closed hub and its runs do not refer to each other, so their tensors are freed without a pass of the garbage
@@ -57,13 +63,18 @@ class Hub:
         self.forwards = Forwards(model.model.diffusion_model)
         self.model.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, self._sampler_sample)
         self.model.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, self._predict_noise)
+        self.model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, self._outer_sample)
         self.model.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, self._prepare_sampling)
         others = self.model.wrappers.get(WrappersMP.APPLY_MODEL, {})
         self.model.wrappers[WrappersMP.APPLY_MODEL] = {KEY: [self._apply_model], **others}
         self.max_rows, self.check = max_rows, check
         self.runs: list[Run] = []
         self.unjoined = ""
-        self.memory: tuple[float, float | None] = (0, None)
+        self.memory = 0.0
+        self.per_call = 0
+        self.stock = not any(True for _ in added_code(model))
+        self._estimate: Callable[[int], float] | None = None
+        self._conds = self._rows_per_run = 1
         self.extra_rows = 0
         self._too_large = self._restored = ""
         self._disturbed = ""
@@ -71,11 +82,6 @@ class Hub:
         self._rehearsed: Tensor | None = None
         self._in_calls: set[Slot] = set()
         self._schedules: dict[tuple[float, ...], Tensor] = {}
-
-    @property
-    def expected_runs(self) -> int:
-        """Runs of one row each that a joined call is expected to have: all of them, or what ``max_rows`` allows."""
-        return max(1, min(len(self.runs), self.max_rows or len(self.runs)))
 
     @property
     def warnings(self) -> list[str]:
@@ -90,11 +96,23 @@ class Hub:
 
     # Inside of a run.
 
+    def _outer_sample(self, executor, *args, **kwargs):
+        """Note how many conditionings a call of a run has, for which its model is loaded: an OUTER_SAMPLE wrapper."""
+        guider = executor.class_obj
+        alone = math.isclose(getattr(guider, "cfg", 0.0), 1.0)
+        skips = alone and not guider.model_options.get("disable_cfg1_optimization", False)
+        self._conds = 1 if skips else max(1, len(guider.conds))
+        return executor(*args, **kwargs)
+
     def _prepare_sampling(self, executor, model, noise_shape, conds, *args, **kwargs):
-        """Wrap PREPARE_SAMPLING: load the weights so that memory stays for a joined call, as for one batch."""
-        shape = [noise_shape[0] * self.expected_runs, *noise_shape[1:]]
-        self.memory = comfy.sampler_helpers.estimate_memory(model, shape, conds)
-        return executor(model, shape, conds, *args, **kwargs)
+        """Load the weights so that memory stays for joined calls, as for a batch: a PREPARE_SAMPLING wrapper."""
+        if self._estimate is None:
+            self._rows_per_run = noise_shape[0] * self._conds
+            self._estimate = partial(_memory_of_rows, model, tuple(noise_shape[1:]), conds)
+            self.plan(len(self.runs))
+        with loading_once():
+            rows = max(1, self.per_call) * self._rows_per_run
+            return executor(model, [rows, *noise_shape[1:]], conds, *args, **kwargs)
 
     def _sampler_sample(self, executor, guider, sigmas, extra_args, callback, noise, *args, **kwargs):
         """Note schedule and sampler of a run, sample it, and pause before its clean-up: a SAMPLER_SAMPLE wrapper.
@@ -105,8 +123,10 @@ class Hub:
         run.sigmas = sigmas.tolist()
         options = extra_args["model_options"]["transformer_options"]
         if (schedule := options.get("sample_sigmas")) is not None:  # one object for all that have the same
-            options["sample_sigmas"] = self._schedules.setdefault(tuple(schedule.tolist()), schedule)
+            values = run.sigmas if schedule is sigmas else schedule.tolist()
+            options["sample_sigmas"] = self._schedules.setdefault(tuple(values), schedule)
         run.sampler = sampler_name(executor.class_obj)
+        run.at_steps = self.stock and evaluates_at_steps(executor.class_obj) and is_core(type(guider))
         run.state.add_hooks(extra_args["model_options"])
         run.samples = executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
         run.position = run.steps
@@ -116,7 +136,10 @@ class Hub:
     def _predict_noise(self, executor, x, timestep, model_options, *args, **kwargs):
         """Pause a run at its goal, and pass its model calls to the hub: a PREDICT_NOISE wrapper."""
         run = current_run()
-        run.position = max(run.position, run.position_at(float(timestep.flatten()[0])))
+        if run.at_steps and run.evaluations < run.steps:  # known without waiting for the device
+            note_sigma(timestep, run.sigmas[run.evaluations])
+        run.sigma = sigma_of(timestep)
+        run.position = max(run.position, run.position_at(run.sigma))
         while run.goal <= run.position and run.goal < run.steps:
             pause(PAUSED)
         if run.evaluations == REHEARSED and self._rehearsal is not None:
@@ -130,6 +153,8 @@ class Hub:
         if not is_inside_run():  # on another thread, as ComfyUI calls the model of another GPU
             return call.execute()
         call.hooks = self.model.current_hooks
+        if (run := current_run()).at_steps:
+            call.sigma = run.sigma
         return pause(call)
 
     def _apply_model(
@@ -146,6 +171,22 @@ class Hub:
         """Add a run without starting it."""
         self.runs.append(Run(sample, ModelState(self.model), self.patches))
         return self.runs[-1]
+
+    def plan(self, waiting: int) -> None:
+        """Plan joined calls of so many runs: how many share one, and the memory that stays free for it.
+
+        It is to be loaded for afterwards, see ``loaded.load_for``.
+        """
+        if self._estimate is None or waiting < 1:
+            return
+        if self.max_rows:
+            waiting = min(waiting, max(1, self.max_rows // self._rows_per_run))
+        self.per_call = best_size(waiting, self.model.model_size(), memory_of_card(self.model), self._memory_of_runs)
+        self.memory = self._memory_of_runs(self.per_call)
+
+    def _memory_of_runs(self, count: int) -> float:
+        """Estimate the bytes that a call of so many runs needs beside the weights."""
+        return self._estimate(count * self._rows_per_run)
 
     @torch.inference_mode()
     def rehearse(self, sample: Callable[[], Tensor]) -> None:
@@ -328,12 +369,12 @@ class Hub:
 
     def _runs_that_fit(self, group: Sequence[Run]) -> int:
         """Return how many runs of a group fit into one call, by ComfyUI's own estimate of memory."""
-        call, count = group[0].waiting, len(group)
+        call, count = group[0].waiting, min(len(group), self.per_call or len(group))
         if self.max_rows:
             count = min(count, max(1, self.max_rows // rows_of(call)))
         free = self.model.get_free_memory(call.x.device) if count > 1 else 0.0
         while count > 1 and (needed := memory_of(self.model.model, call, count)) > free:
-            count = max(1, min(count - 1, int(count * free / needed)))
+            count = shape_size(max(1, min(count - 1, int(count * free / needed))))
         return count
 
     @torch.inference_mode()
@@ -352,6 +393,18 @@ class Hub:
             self._restored = f"While searching, other code replaced {', '.join(methods)} of the model. It was restored."
             logging.warning("Diffusion Probe: %s", self._restored)
         self.model.wrappers.clear()
+
+
+def evaluates_at_steps(sampler: Any) -> bool:
+    """Tell whether a SAMPLER is one of ComfyUI's that evaluate the model once in each step, where it begins."""
+    function = getattr(sampler, "sampler_function", None)
+    churns = getattr(sampler, "extra_options", {}).get("s_churn")  # which raises the noise level first
+    return is_core(function) and not churns and sampler_name(sampler) in AT_STEPS
+
+
+def _memory_of_rows(model: Any, shape: tuple[int, ...], conds: Any, rows: int) -> float:
+    """Estimate the bytes that a call needs beside the weights, as ComfyUI does for a batch of so many rows."""
+    return comfy.sampler_helpers.estimate_memory(model, [rows, *shape], conds)[1]
 
 
 def _rows(group: Sequence[Run]) -> int:

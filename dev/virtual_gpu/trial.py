@@ -1,0 +1,203 @@
+"""One trial on a virtual card: what a node does with a model of real dimensions, and what that costs."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import comfy.model_base
+import comfy.model_management
+import comfy.sample
+import torch
+from torch import Tensor, nn
+
+from ...engine.capture.attach import attach_probe
+from ...engine.core.features import NEEDS, Features
+from ...engine.core.probe import CaptureAll, Probe
+from ...engine.runs.seeds import batch_noise
+from ...engine.seed_search.candidates import ksampler_candidate
+from ...engine.seed_search.policies.by_name import policy_named
+from ...engine.seed_search.result import FinalReward
+from ...engine.seed_search.search import SearchOptions, seed_search
+from ...engine.selection.pruning import PruneRule
+from ...engine.step_cache.config import StepCacheConfig
+from ...engine.step_cache.hook import apply_step_cache
+from ...probe_models.preview import PreviewReward
+from . import models
+from .card import Card
+
+TRAINED, FAST, FULL = "trained probe", "fast decoder", "full VAE"
+"""Probes of a search: one that reads what the model computes anyway, and rewards of decoded previews."""
+
+MOMENT = "20%"
+
+STOCK = tuple(f"ComfyUI/comfy/{name}.py" for name in ("sample", "samplers", "model_patcher"))
+"""Files of ComfyUI that wait when a run starts and ends, and when weights are loaded; Euler's steps do not."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is run, and on which card.
+
+    Attributes:
+        model: one of :data:`models.MODELS`.
+        card_gib: memory of the card.
+        run: one of :data:`RUNS`.
+        rows: images of a batch, or candidates of a search.
+        steps: of the schedule.
+        probe: of a search.
+        policy, budget: of a search; the budget in images.
+        few_blocks: whether the model has a few of its blocks only, for quick tests.
+        controlled: whether a ControlNet is on the positive conditioning.
+    """
+
+    model: str
+    card_gib: float
+    run: str = "KSampler"
+    rows: int = 4
+    steps: int = 4
+    probe: str = TRAINED
+    policy: str = "sequential"
+    budget: float = 4.0
+    few_blocks: bool = False
+    controlled: bool = False
+
+
+class ReadsAll(Probe):
+    """Stand-in for a trained probe: everything is captured for it, and the seeds get scores of their own."""
+
+    name, label, needs, skilled = "reads all", "quality", frozenset(NEEDS), True
+
+    def score(self, rows: list[Features]) -> Tensor:
+        """Score by the mean of x0 on the host."""
+        return torch.stack([row.denoised.float().mean() for row in rows])
+
+
+def measured(trial: Trial, card: Card) -> dict[str, Any]:
+    """Run a trial on a card from which everything else is unloaded, and return what was counted.
+
+    Returns:
+        The trial's own fields, and ``flops`` by phase, ``to_card`` and ``to_host`` in bytes, ``waits`` by line,
+        ``waits_in_steps`` (those that are not of ComfyUI's start, end and loading), ``calls`` (rows of the latent of
+        each model call in order), ``peak`` in bytes, ``out_of_memory``, and ``error``, None if there was none.
+    """
+    comfy.model_management.unload_all_models()
+    gc.collect()
+    card.total = int(trial.card_gib * 2**30)
+    subject = models.build(trial.model, trial.few_blocks, trial.controlled)
+    run = RUNS[trial.run](trial, subject, card)
+    calls: list[int] = []
+    error = None
+    with counted_calls(calls):
+        ledger = card.open_ledger()
+        try:
+            run()
+        except Exception as wrong:
+            error = f"{type(wrong).__name__}: {wrong}"
+        ledger = card.ledger
+    return {
+        **asdict(trial),
+        "flops": dict(ledger.flops),
+        "to_card": ledger.to_card,
+        "to_host": ledger.to_host,
+        "waits": dict(ledger.waits),
+        "waits_in_steps": sum(n for line, n in ledger.waits.items() if not line.split(" ")[-2].startswith(STOCK)),
+        "calls": calls,
+        "peak": ledger.peak,
+        "out_of_memory": ledger.out_of_memory,
+        "error": error,
+    }
+
+
+@contextmanager
+def counted_calls(calls: list[int]) -> Iterator[None]:
+    """Append the rows of every call of the diffusion model to a list."""
+    original = comfy.model_base.BaseModel._apply_model
+
+    def apply_model(self: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        calls.append(len(x))
+        return original(self, x, *args, **kwargs)
+
+    comfy.model_base.BaseModel._apply_model = apply_model
+    try:
+        yield
+    finally:
+        comfy.model_base.BaseModel._apply_model = original
+
+
+def _sample(trial: Trial, subject: models.Subject, model: Any) -> Tensor:
+    """Sample a plain batch as KSampler does."""
+    latent = torch.zeros(trial.rows, *subject.latent)
+    noise = batch_noise(latent, range(trial.rows))
+    settings = (trial.steps, subject.cfg, "euler", "simple", subject.positive, subject.negative)
+    return comfy.sample.sample(model, noise, *settings, latent, disable_pbar=True, seed=0)
+
+
+def _plain(trial: Trial, subject: models.Subject, card: Card) -> Callable[[], Any]:
+    return lambda: _sample(trial, subject, subject.model)
+
+
+def _attached(probe: Probe, top_k: int | None = None) -> Callable[..., Callable[[], Any]]:
+    def prepare(trial: Trial, subject: models.Subject, card: Card) -> Callable[[], Any]:
+        rule = None if top_k is None else PruneRule(top_k, "off", 0.0, True)
+        return lambda: _sample(trial, subject, attach_probe(subject.model, probe, MOMENT, rule))
+
+    return prepare
+
+
+def _cached(trial: Trial, subject: models.Subject, card: Card) -> Callable[[], Any]:
+    return lambda: _sample(trial, subject, apply_step_cache(subject.model, StepCacheConfig()))
+
+
+def _search(trial: Trial, subject: models.Subject, card: Card) -> Callable[[], Any]:
+    probe, final_reward = probe_of(trial, subject, card), None
+    if isinstance(probe, PreviewReward):
+        final_reward = FinalReward(probe.score, probe.label)
+    settings = (trial.steps, subject.cfg, "euler", "simple", subject.positive, subject.negative)
+    latent = {"samples": torch.zeros(1, *subject.latent)}
+    candidates = [ksampler_candidate(seed, *settings, latent) for seed in range(trial.rows)]
+
+    def policy(steps: int) -> Any:
+        budget = round(trial.budget * steps)
+        return policy_named(trial.policy, steps, trial.rows, 1, budget, final_reward=final_reward is not None)
+
+    options = SearchOptions(final_reward=final_reward)
+    return lambda: seed_search(subject.model, candidates, probe, policy, 1, options)
+
+
+def probe_of(trial: Trial, subject: models.Subject, card: Card) -> Probe:
+    """Return the probe that a search of this trial is made by."""
+    if trial.probe == TRAINED:
+        return ReadsAll()
+    reward = models.image_reward()
+    in_phase(card, reward.patcher.model, "reward")
+    vae = subject.vae()
+    in_phase(card, vae.first_stage_model.decoder, "decode")
+    return PreviewReward(vae.decode, reward, "a lamp on a table")
+
+
+def in_phase(card: Card, module: nn.Module, phase: str) -> None:
+    """Count what a module computes under the name of a phase."""
+
+    def begin(*_: Any) -> None:
+        card.phase = phase
+
+    def end(*_: Any) -> None:
+        card.phase = "model"
+
+    module.register_forward_pre_hook(begin)
+    module.register_forward_hook(end)
+
+
+RUNS: dict[str, Callable[[Trial, models.Subject, Card], Callable[[], Any]]] = {
+    "KSampler": _plain,
+    "Attach Probe": _attached(ReadsAll()),
+    "Attach Recorder": _attached(CaptureAll()),
+    "Prune in Flight": _attached(ReadsAll(), top_k=1),
+    "TC-Padé Cache": _cached,
+    "Seed Search": _search,
+}
+"""What a trial may run, by the node's name: each prepares it on a model, and returns what then runs it."""
