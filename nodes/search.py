@@ -1,20 +1,24 @@
-"""Seed Search: sample many seeds together and finish those that score best."""
+"""Seed Search: sample many seeds together and finish those that the user chooses, or that score best."""
 
 import comfy.samplers
 from comfy_api.latest import io, ui
+from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..engine.board.channel import open_board
 from ..engine.board.schema import BOARD_OUTPUT
 from ..engine.board.search_board import SearchBoard
 from ..engine.capture.hooks.families import require_fit
 from ..engine.core.features import DENOISED
-from ..engine.core.seed_list import MOST_SEEDS, listed_names, names_around
+from ..engine.core.scores import SeedName
+from ..engine.core.seed_list import MOST_SEEDS, candidate_names, listed_names, names_around
 from ..engine.core.skill import PREVIEW, Skill
 from ..engine.seed_search.candidates import ksampler_candidate
 from ..engine.seed_search.outcome import outcome_report, outcome_text
-from ..engine.seed_search.policies.by_name import GOOD_ENOUGH, POLICIES, SEQUENTIAL, policy_named
+from ..engine.seed_search.policies.by_name import CUT_SHARE, GOOD_ENOUGH, POLICIES, SEQUENTIAL, policy_named
+from ..engine.seed_search.policies.chosen import Chosen
+from ..engine.seed_search.prefixes import PREFIXES
 from ..engine.seed_search.result import FinalReward, candidate_pictures
-from ..engine.seed_search.search import SearchOptions, seed_search
+from ..engine.seed_search.search import SearchOptions, finish_candidates, seed_search
 from .errors import named_errors
 from .sockets import (
     USE_ANYWAY,
@@ -39,8 +43,8 @@ class SeedSearch(io.ComfyNode):
             node_id="DiffusionProbeSeedSearch",
             display_name="Seed Search",
             category="diffusion probe/seeds",
-            description="Starts many seeds as a KSampler does, scores them early, drops the bad ones and finishes the "
-            "best. Each image is what KSampler makes of its seed.",
+            description="Shows many seeds early, and finishes those you choose. With a probe it drops the bad ones by "
+            "itself. Each image is what KSampler makes of its seed.",
             search_aliases=["best of n", "seed selection", "early stopping", "cherry pick", "diffusion probe"],
             has_intermediate_output=True,
             inputs=[
@@ -48,28 +52,38 @@ class SeedSearch(io.ComfyNode):
                     "model",
                     tooltip="The model to sample, from before Attach Probe and Seed Batch, with or without LoRA.",
                 ),
-                Probe.Input("probe", tooltip="The probe that scores the candidates, for example Preview Reward."),
+                Probe.Input(
+                    "probe",
+                    optional=True,
+                    tooltip="Scores the candidates, for example Preview Reward. Without one you choose on the board.",
+                ),
                 io.Conditioning.Input("positive", tooltip="What the image should show."),
                 io.Conditioning.Input("negative", tooltip="What the image should not show."),
                 io.Latent.Input("latent_image", tooltip="The latent that every candidate starts from; one row."),
                 first_seed_input("seed"),
                 seed_count_input("candidates", "How many seeds to choose from."),
-                io.Int.Input("survivors", default=1, min=1, max=MOST_SEEDS, tooltip="How many images you want."),
+                io.Int.Input(
+                    "survivors",
+                    default=1,
+                    min=1,
+                    max=MOST_SEEDS,
+                    tooltip="How many images you want. If you choose yourself, as many as you pin.",
+                ),
                 io.Float.Input(
                     "budget",
                     default=4.0,
                     min=0.0,
                     max=1e4,
                     step=0.1,
-                    tooltip="Cost limit in images: 4 is as many steps as four images take. 0: score all candidates "
-                    "after 20 % of the steps.",
+                    tooltip="Cost limit in images: 4 is as many steps as four images take. 0: score all candidates at "
+                    '"cut". Not used without a probe.',
                 ),
                 io.Combo.Input(
                     "policy",
                     options=list(POLICIES),
                     default=SEQUENTIAL,
-                    tooltip='"sequential" decides at many moments, "one cut" once at 20 %, "successive halving" at '
-                    "20, 35 and 50 %. See the help.",
+                    tooltip='"sequential" decides at many moments, "one cut" once at "cut", "successive halving" at '
+                    "20, 35 and 50 %. See the help. Not used without a probe.",
                 ),
                 io.Int.Input("steps", default=20, min=1, max=10000, tooltip=AS_IN_KSAMPLER),
                 io.Float.Input("cfg", default=8.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip=AS_IN_KSAMPLER),
@@ -112,6 +126,26 @@ class SeedSearch(io.ComfyNode):
                 ),
                 use_anyway_input(REFUSE, "is refused", optional=True),
                 *hold_inputs(),
+                io.Float.Input(
+                    "cut",
+                    default=CUT_SHARE,
+                    min=0.05,
+                    max=0.95,
+                    step=0.05,
+                    optional=True,
+                    advanced=True,
+                    tooltip='Share of the steps after which you choose, or "one cut" decides. Later pictures are '
+                    "clearer, and cost more.",
+                ),
+                io.String.Input(
+                    "finish",
+                    default="",
+                    optional=True,
+                    advanced=True,
+                    placeholder="507, 512 prompt 2",
+                    tooltip="Finish only these candidates, in this order, without a search. The board fills it in for "
+                    "one run.",
+                ),
                 io.String.Input(
                     "around",
                     default="",
@@ -152,41 +186,53 @@ class SeedSearch(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model, probe, positive, negative, latent_image, seed, candidates, survivors, budget, policy,
-        steps, cfg, sampler_name, scheduler, denoise, seeds="", judge=None, target=0.8, max_rows=0,
+        cls, model, positive, negative, latent_image, seed, candidates, survivors, budget, policy,
+        steps, cfg, sampler_name, scheduler, denoise, probe=None, seeds="", judge=None, target=0.8, max_rows=0,
         unskilled_scores=REFUSE, positive_2=None, positive_3=None, positive_4=None, hold_for_me=False, hold_seconds=300,
-        around="", strength=0.15,
+        cut=CUT_SHARE, finish="", around="", strength=0.15,
     ) -> io.NodeOutput:  # fmt: skip
+        prompts = [positive, *(more for more in (positive_2, positive_3, positive_4) if more is not None)]
+        settings = (steps, cfg, sampler_name, scheduler)
+
+        def candidate(name, prompt: int):
+            return ksampler_candidate(name, *settings, prompts[prompt], negative, latent_image, denoise, prompt)
+
         with named_errors("Seed Search"), open_board() as channel:
-            require_fit(probe, model)
-            check_probes(probe, judge, unskilled_scores == USE_ANYWAY)
-            prompts = [positive, *(more for more in (positive_2, positive_3, positive_4) if more is not None)]
-            settings = (steps, cfg, sampler_name, scheduler)
-            found = [
-                ksampler_candidate(number, *settings, prompts[prompt], negative, latent_image, denoise, prompt)
-                for number in names_around(around, strength, listed_names(seed, candidates, seeds))
-                for prompt in range(len(prompts))
-            ]
+            final_reward = final_reward_of(judge)
+            if finish.strip():
+                found = [candidate(name, prompt) for name, prompt in named_candidates(finish, len(prompts))]
+                board = SearchBoard(channel, model, None, wanted=len(found))
+                options = SearchOptions(max_rows, final_reward, board, PREFIXES)
+                result = finish_candidates(model, found, options)
+            else:
+                require_usable(probe, model, unskilled_scores == USE_ANYWAY)
+                names = names_around(around, strength, listed_names(seed, candidates, seeds))
+                found = [candidate(name, prompt) for name in names for prompt in range(len(prompts))]
 
-            def make_policy(run_steps: int):
-                spend = round(budget * run_steps) if budget else None
-                return policy_named(
-                    policy, run_steps, len(found), survivors, spend,
-                    skill=skill_of(probe), final_reward=judge is not None, target=target,
-                )  # fmt: skip
+                def make_policy(run_steps: int):
+                    if probe is None:
+                        return Chosen(cut)
+                    spend = round(budget * run_steps) if budget else None
+                    return policy_named(
+                        policy, run_steps, len(found), survivors, spend,
+                        skill=skill_of(probe), final_reward=judge is not None, target=target, share=cut,
+                    )  # fmt: skip
 
-            final_reward = FinalReward(judge.score, judge.label) if judge is not None else None
-            waits, aim = hold_seconds if hold_for_me else None, target if policy == GOOD_ENOUGH else None
-            board = SearchBoard(channel, model, probe, waits, aim)
-            options = SearchOptions(max_rows, final_reward, board)
-            result = seed_search(model, found, probe, make_policy, survivors, options)
-        outcome, best = result.outcome, [result.outcome.candidates[number] for number in result.survivors]
-        latent = {name: value for name, value in latent_image.items() if name in ("noise_mask", "type")}
+                waits = hold_seconds if hold_for_me or probe is None else None
+                aim = target if policy == GOOD_ENOUGH and probe is not None else None
+                board = SearchBoard(channel, model, probe, waits, aim, survivors)
+                options = SearchOptions(max_rows, final_reward, board, PREFIXES)
+                result = seed_search(model, found, probe, make_policy, survivors, options)
+        outcome = result.outcome
         shown = {"text": [outcome_text(outcome)], "diffusion_probe": [outcome_report(outcome)]}
         shown[BOARD_OUTPUT] = [board.outcome_board(outcome).values()]
         pictures = candidate_pictures(model, result)
         if pictures is not None:
             shown |= ui.PreviewImage(pictures).as_dict()
+        if result.latents is None:  # silent: that nothing was chosen is a normal result
+            return io.NodeOutput(*[ExecutionBlocker(None)] * len(cls.GET_SCHEMA().outputs), ui=shown)
+        best = [outcome.candidates[number] for number in result.survivors]
+        latent = {name: value for name, value in latent_image.items() if name in ("noise_mask", "type")}
         return io.NodeOutput(
             {**latent, "samples": result.latents},
             ", ".join(str(each.name) for each in best),
@@ -204,23 +250,53 @@ def skill_of(probe) -> Skill:
     return probe.search_skill or PREVIEW
 
 
-def check_probes(probe, judge, use_unskilled: bool) -> None:
-    """Refuse a probe without measured skill, and a judge that can't score a finished latent.
+def named_candidates(text: str, prompts: int) -> list[tuple[SeedName, int]]:
+    """Parse the candidates to finish: name of the noise, and index of the prompt.
+
+    Raises:
+        ValueError: a text that names no candidates, or a prompt that isn't connected.
+    """
+    chosen = candidate_names(text)
+    wrong = next((f"{name} prompt {prompt + 1}" for name, prompt in chosen if prompt >= prompts), None)
+    if wrong:
+        raise ValueError(
+            f'"finish" names {wrong}, and {prompts} of the inputs positive to positive 4 are connected. Connect that '
+            "prompt, or give a number that is there."
+        )
+    return chosen
+
+
+def require_usable(probe, model, use_unskilled: bool) -> None:
+    """Refuse a probe that doesn't fit the model, or has no measured skill; None, for no probe, is accepted.
 
     Raises:
         ValueError: says what to connect.
     """
+    if probe is None:
+        return
+    require_fit(probe, model)
     if not probe.skilled and not use_unskilled:
         raise ValueError(
             f'the score "{probe.label}" of {probe.name} has no measured skill in ranking seeds: searching by it costs '
-            "more than drawing a seed, and finds no better one. Connect Preview Reward, or set unskilled scores to "
-            f'"{USE_ANYWAY}".'
+            "more than drawing a seed, and finds no better one. Connect Preview Reward, set unskilled scores to "
+            f'"{USE_ANYWAY}", or take the probe out and choose yourself.'
         )
-    if judge is not None and set(judge.needs) - {DENOISED}:
+
+
+def final_reward_of(judge) -> FinalReward | None:
+    """Return the reward of finished latents by a judge, None for none.
+
+    Raises:
+        ValueError: the judge can't score a finished latent.
+    """
+    if judge is None:
+        return None
+    if set(judge.needs) - {DENOISED}:
         raise ValueError(
             f"{judge.name} can't judge finished images: it needs what only a run on the way has. "
             "Connect a Preview Reward to judge."
         )
+    return FinalReward(judge.score, judge.label)
 
 
 NODES = [SeedSearch]

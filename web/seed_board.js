@@ -4,4 +4,5 @@ import * as host from "./board/host.js";
 import * as store from "./board/store.js";
 
 host.addStyle("./board.css");
-startBoards(host, store);
+host.addStyle("./page.css");
+export const boards = startBoards(host, store);

@@ -12,7 +12,7 @@ from typing import Any
 from comfy.model_management import throw_exception_if_processing_interrupted
 from torch import Tensor
 
-from ..core.marks import MARKS, NO_MARKS, Marks
+from ..core.marks import GO, GONE, MARKS, NO_MARKS, NOBODY, TIME, Marks
 from ..core.texts import quoted, writable_values
 from .address import Address, is_connected, running_address, server
 from .large_pictures import LARGE_PICTURES
@@ -29,9 +29,6 @@ POLL_SECONDS = 0.2
 GONE_SECONDS = 30.0
 LEAST_GONE_SECONDS, MOST_GONE_SECONDS = 5.0, 3600.0
 """Time after which a hold ends without its browser: the default, and the bounds of what a browser may set."""
-
-GO, TIME, GONE, NOBODY = "go", "time", "gone", "nobody"
-"""Ends of a hold: the user went on, the time was up, the browser was gone for too long, no browser showed the board."""
 
 MOST_SECRETS = 64
 """Bound of the boards that one answer may ask for."""
@@ -158,7 +155,7 @@ class Channel:
             board: returns the board with the marks at the time of the call.
 
         Returns:
-            How the hold ended: :data:`GO`, :data:`TIME`, :data:`GONE` or :data:`NOBODY`.
+            How the hold ended: ``GO``, ``TIME``, ``GONE`` or ``NOBODY`` of ``core.marks``.
 
         Raises:
             InterruptProcessingException: the user stopped the prompt.

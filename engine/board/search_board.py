@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ..capture.previews import preview_images
-from ..core.marks import Marks
+from ..core.marks import NOBODY, Marks
 from ..core.scores import Look
 from ..core.seed_list import next_seed
 from ..seed_search.clock import SearchClock
@@ -31,8 +31,10 @@ class SearchBoard:
     It reads everything else from the search's state, and keeps what it drew and the last decision.
 
     Args:
+        probe: that scores the candidates; None: the user alone chooses who is finished.
         hold_seconds: how long to wait for the user before the survivors are finished; None: not at all.
         target: the score that is good enough, if the policy has one.
+        wanted: how many finished images are wanted.
 
     Attributes:
         looks: pictures and maps of the candidates that were scored, by number.
@@ -47,10 +49,11 @@ class SearchBoard:
         probe: Any,
         hold_seconds: float | None = None,
         target: float | None = None,
+        wanted: int = 1,
     ):
         self.channel, self.model, self.probe = channel, model, probe
-        self.hold_seconds, self.target = hold_seconds, target
-        self.pictured = not previews_off()
+        self.hold_seconds, self.target, self.wanted = hold_seconds, target, wanted
+        self.pictured = probe is None or not previews_off()  # nobody can choose without pictures
         self.looks: dict[int, Look] = {}
         self.goals: Mapping[int, int] = {}
         self.clock = SearchClock()
@@ -92,17 +95,18 @@ class SearchBoard:
         self.goals = dict(goals)
         self.channel.send(self.board(state))
 
-    def on_last_cut(self, state: SearchState, goals: Callable[[], Mapping[int, int]]) -> None:
-        """Send the board with the last cut, and wait for the user if the node is to hold."""
+    def on_last_cut(self, state: SearchState, goals: Callable[[], Mapping[int, int]]) -> str:
+        """Send the board with the last cut, wait for the user if the node is to hold, and return how that ended."""
 
         def board() -> Board:
             self.goals = dict(goals())
             return self.board(state)
 
         self.channel.send(board())
-        if self.hold_seconds is not None:
-            with self.clock.held():
-                self.channel.hold(self.hold_seconds, board)
+        if self.hold_seconds is None:
+            return NOBODY
+        with self.clock.held():
+            return self.channel.hold(self.hold_seconds, board)
 
     def outcome_board(self, outcome: Outcome) -> Board:
         """Return the board of the finished search, with the pictures and maps that were drawn."""
@@ -114,17 +118,30 @@ class SearchBoard:
     def board(self, state: SearchState) -> Board:
         """Return the board as it is now."""
         scores = {n: each.last_score for n, each in enumerate(state.candidates) if each.last_score is not None}
-        bars = Bars([score for _, score in scores.values()] or [0.0], tuple(self.probe.calibration))
+        calibration = tuple(self.probe.calibration) if self.probe else ()
+        bars = Bars([score for _, score in scores.values()] or [0.0], calibration)
         order = sorted(scores, key=lambda number: (-scores[number][0], -scores[number][1], number))
         ranks = {number: rank for rank, number in enumerate(order, start=1)}
         rows = [self._row(state, number, bars, ranks.get(number)) for number in range(len(state.candidates))]
         line = bars.position(self.target)
-        about = {"probe": self.probe.name, "label": self.probe.label, "skilled": self.probe.skilled}
-        about["next_seed"] = str(next_seed(each.candidate.name for each in state.candidates))
+        about = self._about_probe()
+        about |= {"chooses": self._chooses(state), "adds": state.finishes, "wanted": self.wanted}
+        if not state.finishes:
+            about["next_seed"] = str(next_seed(each.candidate.name for each in state.candidates))
         self._rows_of_all = state.rows_of_all()
         times = {**self._times(self._rows_of_all), "left": _rounded(self.clock.left)}
         board = Board(kind="search", state=RUNNING, **about, scale=bars.scale, line=line, **times)
         return with_rows(board, rows, [self.looks.get(number) for number in range(len(rows))])
+
+    def _about_probe(self) -> dict[str, Any]:
+        probe = self.probe
+        if probe is None:
+            return {"probe": "", "label": "", "skilled": False}
+        return {"probe": probe.name, "label": probe.label, "skilled": probe.skilled}
+
+    def _chooses(self, state: SearchState) -> bool:
+        """Tell whether the user alone chooses."""
+        return self.probe is None and not state.finishes
 
     def _times(self, rows_of_all: float | None) -> dict[str, Any]:
         """Return the board's fields of the time so far, and of that which finishing all would have taken."""
@@ -146,6 +163,7 @@ class SearchBoard:
             at=candidate.features.moment if candidate.features else None,
             gone=not candidate.can_continue,
             mark=self.marks.of(number),
+            finished=candidate.run.sampled or candidate.finished,
         )
 
     def _is_kept(self, state: SearchState, number: int, candidate: CandidateState) -> bool | None:
@@ -154,7 +172,8 @@ class SearchBoard:
             return True
         if number in self.goals:
             return True if all_finish(self.goals, state.steps) else None
-        return False if candidate.reached else None
+        open_choice = self._chooses(state) and state.hold is None
+        return False if candidate.reached and not open_choice else None
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -147,13 +147,15 @@ def outcome_board(outcome: Outcome, looks: Sequence[Look | None], target: float 
             gone=True,
             mark=each.mark,
             note=each.failure or each.remark or "",
+            finished=each.finished,
         )
         for number, each in enumerate(outcome.candidates)
     ]
     finished = sum(each.finished for each in outcome.candidates)
-    reason = f"Finished {finished} of {len(outcome.candidates)} candidates."
+    reason = " ".join(filter(None, [f"Finished {finished} of {len(outcome.candidates)} candidates.", outcome.choice()]))
     line = bars.position(target)
-    about = {**probe_fields(outcome), "next_seed": outcome.next_seed}
+    about = {**probe_fields(outcome), "chooses": outcome.chooses, "adds": outcome.adds, "wanted": outcome.wanted}
+    about["next_seed"] = "" if outcome.adds else outcome.next_seed
     board = Board(kind="search", state=DONE, **about, scale=bars.scale, reason=reason, line=line)
     return with_rows(board, rows, looks)
 

@@ -1,4 +1,4 @@
-"""Marks that a user set on the seed board."""
+"""Marks that a user set on the seed board, and how a wait for them ended."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,3 +41,6 @@ class Marks:
 NO_MARKS = Marks()
 MARKS: dict[str, Callable[[Marks, int], Marks]] = {"pin": Marks.pin, "discard": Marks.discard, "clear": Marks.clear}
 """Changes of marks that a board may send, by name."""
+
+GO, TIME, GONE, NOBODY = "go", "time", "gone", "nobody"
+"""Ends of a hold: the user went on, the time was up, the browser was gone for too long, no browser showed the board."""

@@ -29,12 +29,14 @@ class Candidate:
         sample: its run, of one row.
         prompt: index of its prompt, from 0.
         shared: objects that its run shares with those of other candidates, besides the model.
+        inputs: everything that its run depends on besides the model and :attr:`name`; None: not known.
     """
 
     name: SeedName
     sample: Sample
     prompt: int = 0
     shared: tuple[Any, ...] = ()
+    inputs: tuple[Any, ...] | None = None
 
 
 def single_latent(latent: dict[str, Any]) -> Tensor:
@@ -105,7 +107,8 @@ def ksampler_candidate(
             noise_mask=latent.get("noise_mask"), callback=callback, disable_pbar=True, seed=name.seed,
         )  # fmt: skip
 
-    return Candidate(name, sample, prompt)
+    inputs = (steps, cfg, sampler_name, scheduler, positive, negative, latent, denoise)
+    return Candidate(name, sample, prompt, inputs=inputs)
 
 
 def guider_candidate(

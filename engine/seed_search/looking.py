@@ -10,7 +10,7 @@ from ..capture.hooks.wrapper import captured_call
 from ..capture.moments import Moment, percent_of_sigma, sampling_on_host
 from ..capture.recording import Recording
 from ..capture.scoring import NOT_CAPTURED, why_not_scored
-from ..core.features import Features
+from ..core.features import DENOISED, Features
 from ..core.probe import Probe
 from ..core.samplers import traits_of
 from ..runs.keys import RECORDING
@@ -44,20 +44,20 @@ class GoalPlan:
 
 
 class Looker:
-    """Recorder of what a probe needs of the runs of a hub.
+    """Recorder of what a probe needs of the runs of a hub; without a probe, of x0 for their pictures.
 
     Raises:
         ValueError: a probe is attached to the model already, or its family's attention is not known.
     """
 
-    def __init__(self, hub: Hub, probe: Probe):
+    def __init__(self, hub: Hub, probe: Probe | None):
         if hub.model.get_attachment(RECORDING) is not None:
             raise ValueError(
                 "a probe is attached to this MODEL already, and a search captures by itself. "
                 "Connect the MODEL from before the probe was attached, and the probe to the input probe."
             )
-        self.needs = frozenset(probe.needs)
-        self.projection = probe.projection
+        self.needs = frozenset(probe.needs if probe else {DENOISED})
+        self.projection = probe.projection if probe else None
         self.family = family_for(self.needs, hub.model)
         self._recordings: dict[Run, Recording] = {}
         self._on_host: tuple[Any, Any] | None = None

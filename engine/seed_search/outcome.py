@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from math import inf, nan
 
+from ..core.marks import GONE, NOBODY, TIME
 from ..core.scores import Scores, SeedName
 from ..core.seed_list import next_seed
 
@@ -71,6 +72,9 @@ class Outcome:
         warnings: sentences that the user should read about how it went.
         reward_label: unit of the rewards, None without a reward model.
         check_rows: model rows spent beside those of the candidates, to check that none changes another's image.
+        chooses: whether the user alone chose who was finished, because there was no probe.
+        adds: whether the candidates were all finished because the user had chosen them from an earlier search.
+        hold: how the wait for the user ended, see ``core.marks``; None if the search did not come so far.
     """
 
     candidates: tuple[CandidateOutcome, ...]
@@ -84,10 +88,37 @@ class Outcome:
     warnings: tuple[str, ...] = ()
     reward_label: str | None = None
     check_rows: int = 0
+    chooses: bool = False
+    adds: bool = False
+    hold: str | None = None
 
     def order(self) -> list[int]:
-        """Return all candidates' numbers, best first; of equals the earlier first."""
+        """Return all candidates' numbers, best first; of equals the earlier first.
+
+        Candidates of an earlier search that were chosen then keep the order of the choice.
+        """
+        if self.adds:
+            numbers = range(len(self.candidates))
+            return sorted(numbers, key=lambda number: not self.candidates[number].finished)
         return sorted(range(len(self.candidates)), key=lambda number: self.candidates[number].sort_key(), reverse=True)
+
+    def choice(self) -> str:
+        """Return a sentence on how the finished candidates were chosen; empty if a probe's scores did."""
+        finished = [each for each in self.candidates if each.finished]
+        if self.adds:
+            return "These candidates were chosen from an earlier search."
+        if self.hold == NOBODY and self.chooses:
+            return (
+                "Nobody could choose, because no browser shows the board: the first in order were finished. Name them "
+                'in "finish" to choose over the API, or connect a probe.'
+            )
+        if finished or not self.hold:
+            return ""
+        why = {TIME: "The time was up and nothing was pinned", GONE: "The browser was gone and nothing was pinned"}
+        return (
+            f"{why.get(self.hold, 'Nothing was pinned')}, so nothing was finished. "
+            'The candidates can still be finished from the board, or by their seeds in "finish".'
+        )
 
     def survivors(self) -> list[int]:
         """Return the numbers of the survivors, best first.
@@ -208,12 +239,15 @@ def outcome_text(outcome: Outcome) -> str:
     finished = sum(each.finished for each in candidates)
     fewer = outcome.rows_of_all() / max(1, outcome.model_rows)
     one = outcome.rows_of_all() / len(candidates)
-    head = [
-        f"Finished {finished} of {len(candidates)} candidates: {outcome.model_rows} model rows, "
-        f"{fewer:.2f}× fewer than finishing all, {outcome.model_rows / one:.1f}× one image.",
-        f"Scores: {outcome.probe}, {outcome.label}, higher is better.",
-    ]
-    if not outcome.skilled:
+    cost = f"{outcome.model_rows} model rows"
+    if finished and not outcome.adds:
+        cost += f", {fewer:.2f}× fewer than finishing all, {outcome.model_rows / one:.1f}× one image"
+    head = [f"Finished {finished} of {len(candidates)} candidates: {cost}."]
+    if outcome.choice():
+        head.append(outcome.choice())
+    if outcome.probe:
+        head.append(f"Scores: {outcome.probe}, {outcome.label}, higher is better.")
+    if outcome.probe and not outcome.skilled:
         head.append("This score has no measured skill: the survivors are as good as drawn at random.")
     if outcome.check_rows:
         head.append(
@@ -225,20 +259,20 @@ def outcome_text(outcome: Outcome) -> str:
     names = [f"seed {each.name}" + (f" of prompt {each.prompt + 1}" if prompts else "") for each in candidates]
     survivors = outcome.survivors()
     lines = [
-        f"{rank}. {names[number]}: {_candidate_text(candidates[number], number in survivors)}"
+        f"{rank}. {names[number]}: {_candidate_text(candidates[number], number in survivors, outcome.chooses)}"
         for rank, number in enumerate(outcome.order(), start=1)
     ]
     return "\n".join(head + lines)
 
 
-def _candidate_text(candidate: CandidateOutcome, survives: bool) -> str:
+def _candidate_text(candidate: CandidateOutcome, survives: bool, chooses: bool) -> str:
     if candidate.failure is not None:
         return f"failed: {candidate.failure}"
     if not candidate.finished and not candidate.reached:
         return "never started, the budget was spent better"
     end = "finished" if survives else "finished, not kept"
     if not candidate.finished:
-        end = f"dropped after step {candidate.reached}"
+        end = f"{'not chosen' if chooses else 'dropped'} after step {candidate.reached}"
     scores = ", ".join(f"{score:.4g} at step {step}" for step, score in candidate.scores)
     reward = f"reward {candidate.reward:.4g}" if candidate.reward is not None else ""
     mark = f"{candidate.mark} by you" if candidate.mark else ""

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..capture.previews import preview_images
 from ..capture.scoring import at_most, row_scores
 from ..core.features import Features
-from ..core.marks import Marks
+from ..core.marks import GONE, Marks
 from ..core.probe import Probe
 from ..core.samplers import called, traits_of
 from .clock import SearchClock, seconds_text
@@ -40,14 +40,14 @@ class SearchResult:
     """Everything that a search returns.
 
     Attributes:
-        latents: of the survivors, best first, ``[survivors, channels, …]`` float32.
+        latents: of the survivors, best first, ``[survivors, channels, …]`` float32; None if the user chose none.
         survivors: their candidates' numbers.
         outcome: final states of all candidates, as plain values.
         features: of each candidate at its last moment, without attention; None if it came to none.
         pictures: what the probe decoded there, ``[H, W, 3]`` uint8 by number; empty if it decodes nothing.
     """
 
-    latents: Tensor
+    latents: Tensor | None
     survivors: list[int]
     outcome: Outcome
     features: list[Features | None]
@@ -56,7 +56,7 @@ class SearchResult:
 
 def search_result(
     state: SearchState,
-    probe: Probe,
+    probe: Probe | None,
     wanted: int,
     *,
     marks: Marks,
@@ -68,6 +68,7 @@ def search_result(
 
     Args:
         state: of the search when all runs have ended.
+        probe: that scored the candidates, None if nothing did.
         wanted: how many survivors are returned, at most.
         warnings: sentences that the user should read about how it went.
         check_rows: see :class:`Outcome`.
@@ -77,10 +78,13 @@ def search_result(
     """
     candidates = state.candidates
     finished = [number for number, each in enumerate(candidates) if each.finished]
+    chooses = probe is None and not state.finishes
+    chosen = [number for number in marks.pinned if number < len(candidates)]
+    nothing_chosen = not (finished or chosen) and (chooses and state.hold is not None or state.hold == GONE)
     no_error = finished or not any(each.error for each in candidates)
-    if marks.discarded and no_error and all(number in marks.discarded for number in finished):
+    if marks.discarded and no_error and not nothing_chosen and all(number in marks.discarded for number in finished):
         raise ValueError("every candidate that could be finished was discarded on the board. Keep at least one.")
-    if not finished:
+    if not finished and not nothing_chosen:
         raise ValueError(none_finished(state)) from next((each.error for each in candidates if each.error), None)
     if final_reward:
         _add_rewards(state, finished, final_reward)
@@ -89,18 +93,21 @@ def search_result(
         candidates=tuple(each.outcome(marks.of(number)) for number, each in enumerate(candidates)),
         steps=state.steps,
         wanted=wanted,
-        probe=probe.name,
-        label=probe.label,
-        skilled=probe.skilled,
+        probe=probe.name if probe else "",
+        label=probe.label if probe else "",
+        skilled=probe is not None and probe.skilled,
         sampler=sampler,
-        calibration=tuple(probe.calibration),
-        warnings=(*warnings, *_budget_warnings(sampler)),
+        calibration=tuple(probe.calibration) if probe else (),
+        warnings=(*warnings, *(_budget_warnings(sampler) if probe else ())),
         reward_label=final_reward.label if final_reward else None,
         check_rows=check_rows,
+        chooses=chooses,
+        adds=state.finishes,
+        hold=state.hold,
     )
     survivors = outcome.survivors()
     return SearchResult(
-        latents=torch.cat([candidates[number].run.result for number in survivors]),
+        latents=torch.cat([candidates[number].run.result for number in survivors]) if survivors else None,
         survivors=survivors,
         outcome=outcome,
         features=[each.features for each in candidates],

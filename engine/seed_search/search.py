@@ -4,8 +4,9 @@ Every finished latent is what the stock sampler returns for its prompt and seed 
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from comfy.patcher_extension import WrappersMP
@@ -21,9 +22,11 @@ from .hub.coroutine import Run, current_run
 from .hub.hub import Hub
 from .hub.row_check import RowCheck
 from .looking import Looker
+from .policies.chosen import after_hold
 from .policies.marked import all_finish, goals_with_marks
 from .policies.plan import expected_steps
 from .policies.policy import Policy
+from .prefixes import PrefixStore, RunKey, RunKeys
 from .progress import RowProgress
 from .result import FinalReward, SearchResult, closing_line, none_finished, search_result
 from .state import CandidateState, SearchState
@@ -40,17 +43,20 @@ class SearchOptions:
         max_rows: most rows per model call; 0: as many as fit in memory. See :class:`Hub`.
         final_reward: scores the finished candidates; None: their last score of the probe orders them.
         watcher: observes the search and may mark candidates.
+        prefixes: where the first evaluations of candidates that are not finished are kept, and found again; None:
+            nowhere.
     """
 
     max_rows: int = 0
     final_reward: FinalReward | None = None
     watcher: Watcher = Unwatched()
+    prefixes: PrefixStore | None = None
 
 
 def seed_search(
     model: Any,
     candidates: Sequence[Candidate],
-    probe: Probe,
+    probe: Probe | None,
     policy: Callable[[int], Policy],
     survivors: int = 1,
     options: SearchOptions = SearchOptions(),  # noqa: B008 (frozen)
@@ -60,7 +66,8 @@ def seed_search(
     Args:
         model: the MODEL, without an attached probe and without seeds of its own.
         candidates: at least one; all with the same number of steps.
-        probe: scores the candidates at the policy's moments, all that pause at one moment in one call.
+        probe: scores the candidates at the policy's moments, all that pause at one moment in one call. None: the
+            watcher sees them there, and none has a score; the policy is to be a :class:`Chosen`.
         policy: makes the policy for a number of steps. It counts steps of the schedule; a sampler that evaluates
             the model more than once per step spends that much more on each.
         survivors: how many finished candidates are returned, at most.
@@ -69,32 +76,28 @@ def seed_search(
         ValueError: no candidate; a MODEL with a probe or seeds; or no candidate could be finished, and why.
         InterruptProcessingException: the user stopped the prompt. The model is clean.
     """
-    if not candidates:
-        raise ValueError("there is no candidate. Give at least one seed.")
-    if model.get_wrappers(WrappersMP.OUTER_SAMPLE, SEEDS_KEY):
-        raise ValueError(
-            "this MODEL brings seeds of its own, which give all candidates the same noise. "
-            "Connect the MODEL from before the seeds are set: a search sets them itself."
-        )
     search = _Search(model, candidates, probe, options)
-    try:
-        search.run(policy, survivors)
-        search.progress.complete()
-        search.hub.close(keep=search.sampled())
-    finally:
-        search.progress.close()
-        search.hub.close()
-    result = search_result(
-        search.state,
-        probe,
-        survivors,
-        marks=options.watcher.marks,
-        final_reward=options.final_reward,
-        warnings=[*search.hub.warnings, *search.looker.warnings],
-        check_rows=search.hub.extra_rows,
-    )
-    logging.info("Diffusion Probe: %s", closing_line(result.outcome, search.clock))
-    return result
+    return search.result(lambda: search.run(policy, survivors), survivors)
+
+
+def finish_candidates(
+    model: Any,
+    candidates: Sequence[Candidate],
+    options: SearchOptions = SearchOptions(),  # noqa: B008 (frozen)
+) -> SearchResult:
+    """Sample all candidates to the end, without any look at them, and return them in their order.
+
+    Evaluations of which a prefix is kept are not computed again.
+
+    Args:
+        model: as of :func:`seed_search`.
+        candidates: at least one; all with the same number of steps.
+
+    Raises:
+        ValueError, InterruptProcessingException: as :func:`seed_search`.
+    """
+    search = _Search(model, candidates, None, options)
+    return search.result(search.finish, len(candidates))
 
 
 class _Search:
@@ -104,10 +107,19 @@ class _Search:
         guiders: guider of each run inside of its sampler call, for what has to be loaded there.
     """
 
-    def __init__(self, model: Any, candidates: Sequence[Candidate], probe: Probe, options: SearchOptions):
+    def __init__(self, model: Any, candidates: Sequence[Candidate], probe: Probe | None, options: SearchOptions):
+        if not candidates:
+            raise ValueError("there is no candidate. Give at least one seed.")
+        if model.get_wrappers(WrappersMP.OUTER_SAMPLE, SEEDS_KEY):
+            raise ValueError(
+                "this MODEL brings seeds of its own, which give all candidates the same noise. "
+                "Connect the MODEL from before the seeds are set: a search sets them itself."
+            )
         shared = {id(thing): thing for candidate in candidates for thing in candidate.shared}
-        self.hub = Hub(model, options.max_rows, tuple(shared.values()), RowCheck(model))
+        room = options.prefixes.limit_bytes if options.prefixes else 0
+        self.hub = Hub(model, options.max_rows, tuple(shared.values()), RowCheck(model), room)
         self.looker = Looker(self.hub, probe)
+        self.keys, self.options = RunKeys(model), options
         self.hub.model.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, self._sampler_sample)
         self.guiders: dict[Run, Any] = {}
         self.probe, self.watcher, self.clock = probe, options.watcher, options.watcher.clock
@@ -116,6 +128,45 @@ class _Search:
 
     def _added(self, number: int, candidate: Candidate) -> CandidateState:
         return CandidateState(candidate, self.hub.add(self._sample(number, candidate)))
+
+    def result(self, run: Callable[[], None], survivors: int) -> SearchResult:
+        """Run the search, keep what it sampled of the others even if it is stopped, and return its result."""
+        try:
+            try:
+                run()
+            finally:
+                self._keep_prefixes()
+            self.progress.complete()
+            self.hub.close(keep=self.sampled())
+        finally:
+            self.progress.close()
+            self.hub.close()
+        result = search_result(
+            self.state,
+            self.probe,
+            survivors,
+            marks=self.watcher.marks,
+            final_reward=self.options.final_reward,
+            warnings=[*self.hub.warnings, *self.looker.warnings],
+            check_rows=self.hub.extra_rows,
+        )
+        logging.info("Diffusion Probe: %s", closing_line(result.outcome, self.clock))
+        return result
+
+    def _keep_prefixes(self) -> None:
+        """Keep the first evaluations of the candidates that are not finished."""
+        if self.options.prefixes is None:
+            return
+        prefixes = {}
+        for each in self.state.candidates:
+            prefix = self.hub.prefix_of(each.run)
+            key = self._key(each.candidate) if prefix else None
+            if key is not None:
+                prefixes[key] = prefix
+        self.options.prefixes.add(prefixes)
+
+    def _key(self, candidate: Candidate) -> RunKey | None:
+        return self.keys.of(candidate.name, candidate.inputs)
 
     def _sample(self, number: int, candidate: Candidate) -> Callable[[], Tensor]:
         callback = self.progress.callback(number)
@@ -132,27 +183,59 @@ class _Search:
 
     def run(self, make_policy: Callable[[int], Policy], survivors: int) -> None:
         """Sample and score the candidates as the policy decides, until it returns no more goals."""
-        state, last = self.state, len(self.state.candidates) - 1
-        if self.hub.check.foreign and last > 0:
-            self.hub.rehearse(self._sample(last, state.candidates[last].candidate))
+        state = self.state
         state.steps = self._start()
         policy = make_policy(state.steps)
         state.moments = policy.moments(state.steps)
         self.progress.steps = expected_steps(policy, len(state.candidates), state.steps)
         last_cut = False
-        while goals := self._goals(policy, survivors):
-            if not last_cut and all_finish(goals, state.steps):
+        while True:
+            goals = self._goals(policy, survivors)
+            if not last_cut and self._is_last_cut(goals):
                 last_cut = True
-                self.watcher.on_last_cut(state, lambda: self._goals(policy, survivors))
+                state.hold = self.watcher.on_last_cut(state, partial(self._goals, policy, survivors))
+                policy = after_hold(policy, state.hold, survivors)
                 continue  # decide again with the marks made meanwhile
+            if not goals:
+                break
             self.watcher.on_goals(state, goals)
             self._advance(goals)
+
+    def _is_last_cut(self, goals: Mapping[int, int]) -> bool:
+        """Tell whether no look follows these goals; without a probe also where there are none, but candidates."""
+        undecided = self.probe is None and bool(self.state.for_policy().alive)
+        return all_finish(goals, self.state.steps) and (bool(goals) or undecided)
+
+    def finish(self) -> None:
+        """Sample all candidates to the end, with the prefixes that are kept of them."""
+        state = self.state
+        state.finishes = True
+        if self.options.prefixes is not None:
+            for each in state.candidates:
+                each.run.prefix = self.options.prefixes.find(self._key(each.candidate))
+        state.steps = self._start()
+        self.progress.steps = len(state.candidates) * state.steps
+        while goals := dict.fromkeys(state.for_policy().alive, state.steps):
+            self.watcher.on_goals(state, goals)
+            self._advance(goals)
+            self._start_again()
+
+    def _start_again(self) -> None:
+        """Start those candidates again from the start whose prefix was not that of their run."""
+        for number, each in enumerate(self.state.candidates):
+            if each.run.strayed:
+                logging.warning(f"Diffusion Probe: what was kept of seed {each.candidate.name} is of another run.")
+                each.run.stop()
+                each.reached, each.run = 0, self.hub.add(self._sample(number, each.candidate))
 
     def _goals(self, policy: Policy, survivors: int) -> dict[int, int]:
         return goals_with_marks(policy, self.state.for_policy(), self.watcher.marks, survivors)
 
     def _start(self) -> int:
         """Start candidates until one starts well, and return the number of steps of its schedule."""
+        last = len(self.state.candidates) - 1
+        if self.hub.check.foreign and last > 0:
+            self.hub.rehearse(self._sample(last, self.state.candidates[last].candidate))
         for each in self.state.candidates:
             with self.clock.starting():
                 self.hub.advance({each.run: 0})
@@ -172,8 +255,9 @@ class _Search:
         load_for(self.guiders.values(), self.hub.memory)
         self.hub.advance({candidates[number].run: goal for number, goal in goals.items()}, self._show_progress)
         for number, goal in goals.items():
-            self._note_reached(candidates[number], goal)
-        for moment in sorted(set(goals.values())):
+            if not candidates[number].run.strayed:
+                self._note_reached(candidates[number], goal)
+        for moment in sorted(goal for goal in set(goals.values()) if goal < self.state.steps):
             paused = [number for number, goal in goals.items() if goal == moment and candidates[number].run.paused]
             self._score(paused, moment)
 
@@ -183,7 +267,7 @@ class _Search:
             run.fail(FloatingPointError("its latent is NaN"))
         if run.error is None:
             candidate.reached = self.state.steps if run.sampled else goal
-            if run.sampled and goal < self.state.steps:
+            if run.sampled and goal < self.state.steps and self.probe is not None:
                 candidate.leave_unscored(goal, NOT_CAPTURED)
 
     def _show_progress(self) -> None:
@@ -198,20 +282,27 @@ class _Search:
         captured = self._captured(numbers, moment)
         if not captured:
             return
-        results = row_scores(lambda rows: score_and_show(self.probe, rows), list(captured.values()))
-        scores = {}
-        for (number, features), result in zip(captured.items(), results, strict=True):
-            candidate = self.state.candidates[number]
-            candidate.features, candidate.picture = features, result.picture
-            if result.error is None:
-                scores[number] = candidate.scores[moment] = result.score
-            else:
-                candidate.leave_unscored(moment, result.error)
+        scores = self._scores(captured, moment) if self.probe is not None else {}
+        for number, features in captured.items():
+            self.state.candidates[number].features = features
         self.watcher.on_scores(self.state, list(captured))
         for number in captured:  # attention takes the most memory, and nothing reads it later
             candidate = self.state.candidates[number]
             candidate.features = replace(candidate.features, attention=None)
         self.progress.shown = max(scores, key=scores.get, default=self.progress.shown)
+
+    def _scores(self, captured: Mapping[int, Features], moment: int) -> dict[int, float]:
+        """Score candidates, and note scores, pictures and errors; return the scores by number."""
+        results = row_scores(lambda rows: score_and_show(self.probe, rows), list(captured.values()))
+        scores = {}
+        for number, result in zip(captured, results, strict=True):
+            candidate = self.state.candidates[number]
+            candidate.picture = result.picture
+            if result.error is None:
+                scores[number] = candidate.scores[moment] = result.score
+            else:
+                candidate.leave_unscored(moment, result.error)
+        return scores
 
     def _captured(self, numbers: list[int], moment: int) -> dict[int, Features]:
         """Return the features of those candidates that can be scored at a moment, by number."""
@@ -222,7 +313,8 @@ class _Search:
             if features is not None and not features.denoised.isfinite().all():
                 candidate.run.fail(FloatingPointError(f"its latent is NaN at step {moment}"))
             elif why := self.looker.why_not_scored(candidate.run, features):
-                candidate.leave_unscored(moment, why)
+                if self.probe is not None:
+                    candidate.leave_unscored(moment, why)
             else:
                 captured[number] = features
         return captured

@@ -94,11 +94,15 @@ class SearchState:
         candidates: their states; a candidate's number is its index here.
         steps: steps of a full run; 0 before the first run has started.
         moments: steps after which candidates are scored, ascending.
+        hold: how the wait for the user at the last cut ended, see ``core.marks``; None before.
+        finishes: whether all candidates are sampled to the end, because the user chose them before.
     """
 
     candidates: list[CandidateState]
     steps: int = 0
     moments: tuple[int, ...] = ()
+    hold: str | None = None
+    finishes: bool = False
 
     def for_policy(self) -> State:
         """Return scores and costs as plain numbers, as policies read them."""

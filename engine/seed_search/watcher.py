@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from ..core.marks import NO_MARKS, Marks
+from ..core.marks import NO_MARKS, NOBODY, Marks
 from .clock import SearchClock
 from .state import SearchState
 
@@ -28,11 +28,14 @@ class Watcher(Protocol):
     def on_goals(self, state: SearchState, goals: Mapping[int, int]) -> None:
         """Handle a decision: the candidates in ``goals`` are about to continue."""
 
-    def on_last_cut(self, state: SearchState, goals: Callable[[], Mapping[int, int]]) -> None:
+    def on_last_cut(self, state: SearchState, goals: Callable[[], Mapping[int, int]]) -> str:
         """Handle that the last cut is made; the search waits until this returns.
 
         Args:
             goals: returns who is to be finished with the marks as they are at the call.
+
+        Returns:
+            How the wait ended: ``GO``, ``TIME``, ``GONE`` or ``NOBODY`` of ``core.marks``.
         """
 
 
@@ -55,5 +58,6 @@ class Unwatched:
     def on_goals(self, state: SearchState, goals: Mapping[int, int]) -> None:
         """Do nothing."""
 
-    def on_last_cut(self, state: SearchState, goals: Callable[[], Mapping[int, int]]) -> None:
-        """Do nothing."""
+    def on_last_cut(self, state: SearchState, goals: Callable[[], Mapping[int, int]]) -> str:
+        """Return that nobody could choose."""
+        return NOBODY

@@ -183,7 +183,7 @@ test("after a gap in the events, and after a lost connection, it asks for the wh
 test("answers hello to an event that asks, for its run and node, with the secret of that board", async () => {
   await show(1);
   await page.evaluate(() => window.fake.tell(window.fake.event_of("7", 2, { ask: true })));
-  assert.deepEqual(await sent(), [{ do: "hello", prompt_id: "run 1", node_id: "7", secret: "of 7" }]);
+  assert.deepEqual(await sent(), [{ do: "hello", prompt_id: "run 1", node_id: "7", secret: "of 7", gone_seconds: 30 }]);
 });
 
 test("asks for the boards whose secrets this tab received, and for none if it received none", async () => {

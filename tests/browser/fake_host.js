@@ -6,8 +6,12 @@ import { BOARD, ROW } from "./board/schema.js";
 export const sent = []; // what boards answered
 export const nodes = {};
 export const kept = new Map();
-export const open = { boards: [], takes: true, delay: 20 }; // what the server would say, and how late its texts come
-let on, event, reconnected;
+export const queued = []; // runs that boards queued
+export const visits = []; // boards that the user was brought to
+export const settings = {};
+/** What the server would say, how late its texts come, the open workflow, those in other tabs, and a prompt by nodes. */
+export const open = { boards: [], picture: null, takes: true, delay: 20, workflow: "this workflow", tabs: [], prompt: {}, before: false, seedNodes: [] };
+let on, listeners, queueing;
 
 const host = {
   extend: (name, classes, hooks) => (on = hooks),
@@ -16,14 +20,53 @@ const host = {
     node.element.append(element);
   },
   hideImages: () => {},
+  separate: () => {},
   runningNode: (id) => nodes[id],
-  workflowId: () => "this workflow",
+  nodesOf: () => Object.values(nodes),
+  isHere: (workflow) => !workflow || workflow === open.workflow,
+  isOpen: async (workflow) => workflow === open.workflow || open.tabs.includes(workflow),
   keyOf: (node) => node.id,
+  idsOf: (node) => [node.id],
   titleOf: (node) => node.title,
-  listen: (...both) => ([event, reconnected] = both),
+  listen: (all) => (listeners = all),
+  watchQueue: (watch) => (queueing = watch),
+  promptNow: async () => open.prompt,
+  queue: async (targets) => {
+    const prompt = structuredClone(open.prompt);
+    const then = queueing(prompt, open.workflow, targets ?? null);
+    queued.push({ prompt, targets, values: structuredClone(nodes["7"]?.values) });
+    if (open.refuses) return then.refused(), false;
+    then.queued(open.next ?? `run ${queued.length}`, {});
+    return true;
+  },
+  changesSeedsBefore: () => open.before,
+  setting: (name) => settings[name],
+  outputOfType: () => 0,
+  lastOutput: (id) => open.outputs?.[id],
+  fileUrl: ({ filename, subfolder = "", type = "output" }) => `/view?${new URLSearchParams({ filename, subfolder, type })}`,
+  hasFile: async () => open.files ?? true,
+  valueOf: (node, name) => (node.linked?.has(name) ? undefined : node.values?.[name]),
+  hasInput: (node, name) => name in (node.values ?? {}),
+  setValues: (node, values) => {
+    if (Object.keys(values).some((name) => node.linked?.has(name))) return false;
+    Object.assign(node.values, values);
+    return true;
+  },
+  seedNodes: () => open.seedNodes,
+  setSeed: (id, seed) => {
+    const target = open.seedNodes.find((each) => each.id === id);
+    if (target) target.seed = seed;
+    return target?.title ?? null;
+  },
+  settingsOf: (node) => JSON.stringify(node.settings ?? {}),
+  goTo: async (workflow, id) => {
+    visits.push([workflow, id]);
+    return nodes[id];
+  },
+  cornerOf: (id) => (nodes[id] && !nodes[id].away ? { x: 300, y: 200 } : null),
   answer: async (body) => {
     sent.push(body);
-    return open.takes ? open.boards : null;
+    return open.takes ? { boards: open.boards, picture: open.picture } : null;
   },
   texts: async () => {
     await new Promise((resolve) => setTimeout(resolve, open.delay));
@@ -32,25 +75,39 @@ const host = {
 };
 export const secrets = new Map();
 const store = {
-  keep: async (key, output) => kept.set(key, output),
+  keep: async (key, output, about) => kept.set(key, { time: 1, output, about }),
   kept: async (key) => kept.get(key),
+  forget: async (key) => kept.delete(key),
   keepSecret: (board, secret) => secrets.set(board, secret),
   secretOf: (board) => secrets.get(board),
   knownSecrets: () => [...secrets.values()],
+  queuedRuns: () => [],
+  keepRuns: () => {},
+  size: () => open.size,
+  keepSize: (size) => (open.size = size),
 };
 
-startBoards(host, store);
-export const tell = (detail) => event(detail);
-export const drop = () => reconnected();
-export const execute = (node, output) => on.executed(node, output);
+const started = startBoards(host, store);
+/** Returns the board of a node: of the last one made, if another has the same id. */
+export const boardOf = (id) => started.boards.get(nodes[id]);
+export const tell = (detail) => listeners.board(detail);
+export const drop = () => listeners.reconnected();
+export const change = () => listeners.changed();
+export const end = (type, detail) => listeners.over({ prompt_id: "run 1", executed: [], ...detail }, type);
+export const execute = (node, output, prompt = "run 1") =>
+  listeners.executed({ node: node.id ?? node, display_node: node.id ?? node, output, prompt_id: prompt });
+export const showAgain = (node, output) => on.shown(node, output);
 export const load = (node) => on.loaded(node);
+/** Queues the workflow as Run does. */
+export const run = () => host.queue();
 
 /** A node with a board, on a page of that width. */
 export async function addNode(id, width = 420, height = 500) {
   const element = document.createElement("div");
   element.style.cssText = `width: ${width}px; height: ${height}px; margin: 8px;`;
   document.body.append(element);
-  nodes[id] = { id, title: `node ${id}`, element };
+  const values = { seed: 5, seeds: "", candidates: 4, around: "", finish: "" };
+  nodes[id] = { id, title: `node ${id}`, element, values, linked: new Set() };
   on.created(nodes[id]);
   load(nodes[id]);
   return nodes[id];

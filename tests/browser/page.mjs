@@ -47,10 +47,11 @@ export async function openPack() {
   const errors = [];
   page.on("pageerror", (error) => errors.push(error.stack));
   page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
-  const style = '<link rel="stylesheet" href="/board/board.css"><link rel="icon" href="data:,">';
+  const style = '<link rel="stylesheet" href="/board/board.css"><link rel="stylesheet" href="/board/page.css"><link rel="icon" href="data:,">';
   await page.route("http://board.test/**", async (route) => {
     const { pathname } = new URL(route.request().url());
     if (pathname === "/") return route.fulfill({ contentType: "text/html", body: `<!doctype html>${style}<body></body>` });
+    if (pathname === "/view") return route.fulfill({ contentType: "image/svg+xml", body: '<svg xmlns="http://www.w3.org/2000/svg"/>' });
     const locale = /^\/(en|zh)\.json$/.exec(pathname);
     const file = /^\/fake_\w+\.js$/.test(pathname) ? `.${pathname}` : locale && `../../locales/${locale[1]}/main.json`;
     return route.fulfill({ path: fileURLToPath(new URL(file ?? `../../web${pathname}`, import.meta.url)) });

@@ -1,151 +1,246 @@
-// Boards of all nodes: events of the server go to the right board, and users' actions go back.
-import { make } from "./dom.js";
-import { readBoard, readEvent } from "./events.js";
+// Boards of all nodes: events of the server go to the right board, and runs are followed from the queue to their end.
+import { Calls } from "./calls.js";
+import { readEvent } from "./events.js";
+import { LastRun } from "./last_run.js";
+import { NodeBoard, WHICH } from "./node_board.js";
+import { Runs, reached } from "./runs.js";
 import { BOARD_OUTPUT } from "./schema.js";
-import { EMPTY, ended, marked, received, takesMarks } from "./state.js";
 import { setTexts, text } from "./texts.js";
-import { View } from "./view.js";
 
 const NODES = new Set(["DiffusionProbeScore", "DiffusionProbeEarlySeedFilter", "DiffusionProbeSeedSearch"]);
-const HEIGHT = 260;
+const GONE = "DiffusionProbe.GoneSeconds";
+const SOUND = "DiffusionProbe.Sound";
+const TOAST = "DiffusionProbe.Toast";
+const GONE_SECONDS = 30;
+const MOST_SEEN = 64;
+
+const SETTINGS = [
+  {
+    id: TOAST,
+    category: ["Diffusion Probe", "Seed board", "Toast"],
+    name: "Show a message when a seed board waits for a choice",
+    type: "boolean",
+    defaultValue: true,
+  },
+  {
+    id: SOUND,
+    category: ["Diffusion Probe", "Seed board", "Sound"],
+    name: "Play a sound when a seed board waits for a choice",
+    type: "boolean",
+    defaultValue: false,
+  },
+  {
+    id: GONE,
+    category: ["Diffusion Probe", "Seed board", "GoneSeconds"],
+    name: "Seconds that a waiting seed board goes on waiting after its page was closed",
+    type: "number",
+    defaultValue: GONE_SECONDS,
+    attrs: { min: 1, max: 86400 },
+  },
+];
+
+const sameIds = (some, others) => (some ?? []).join() === (others ?? []).join();
 
 /** Starts the boards. `host` is the frontend (host.js) and `store` keeps boards (store.js); a test brings its own. */
 export function startBoards(host, store) {
-  const boards = new WeakMap();
-  const ready = host.texts().then(setTexts, () => setTexts({}));
-  let loading;
-  host.extend("DiffusionProbe.SeedBoard", NODES, {
-    created: (node) => boards.set(node, new NodeBoard(host, store, node, ready)),
-    removed: (node) => boards.get(node)?.end(),
-    loaded: (node) => {
-      boards.get(node)?.load();
-      clearTimeout(loading);
-      loading = setTimeout(ask); // once for all nodes, for the boards of a run in progress
-    },
-    executed: (node, output) => boards.get(node)?.executed(output),
-  });
-  const receive = async (detail) => {
-    await ready; // in the order in which they came
-    const event = readEvent(detail);
-    if (!event) return;
-    if (event.secret) store.keepSecret(keyOf(event.address), event.secret);
-    if (event.address.workflow && event.address.workflow !== host.workflowId()) return;
-    boards.get(host.runningNode(event.address.display))?.receive(event, ask);
-  };
-  const ask = async () => {
-    const secrets = store.knownSecrets();
-    if (secrets.length) (await host.answer({ do: "boards", secrets }))?.forEach(receive);
-  };
-  host.listen(receive, ask);
+  return new Boards(host, store);
 }
 
-/** Returns a key of a board that is unique among all boards. */
-const keyOf = (address) => `${address.prompt}/${address.node}`;
+class Boards {
+  constructor(host, store) {
+    Object.assign(this, { host, store, runs: new Runs(store), boards: new WeakMap(), seen: new Map() });
+    this.ready = host.texts().then(setTexts, () => setTexts({}));
+    this.turn = this.ready;
+    this.elsewhere = Promise.resolve();
+    const wants = (what) => host.setting(what === "sound" ? SOUND : TOAST) ?? what === "toast";
+    this.calls = new Calls(host, (address) => this.#go(address), wants);
+    host.extend("DiffusionProbe.SeedBoard", NODES, {
+      opening: (graph) => host.separate(graph),
+      created: (node) => this.#created(node),
+      removed: (node) => this.#removed(node),
+      loaded: (node) => this.#loaded(node),
+      shown: (node, output) => this.#of(node)?.inTurn(() => this.#of(node).showEarlier(output)),
+    }, SETTINGS);
+    host.listen({
+      board: (detail) => this.#inTurn(() => this.#receive(detail)),
+      executed: (detail) => this.#inTurn(() => this.#executed(detail)),
+      over: (detail, type) => this.#inTurn(() => this.#over(detail, type)),
+      changed: () => this.#changed(),
+      reconnected: () => this.#ask(),
+    });
+    host.watchQueue((...queued) => this.#queueing(...queued));
+  }
 
-/** Board of one node. */
-class NodeBoard {
-  /** `ready` is a promise of the texts; nothing is shown before. */
-  constructor(host, store, node, ready) {
-    Object.assign(this, { host, store, node, ready, state: EMPTY });
-    const root = make("div", "dp-root");
-    host.hideImages(node);
-    host.addElement(node, BOARD_OUTPUT, root, HEIGHT);
-    ready.then(() => {
-      this.view = new View((action, value) => this.act(action, value));
-      root.append(this.view.element);
-      this.view.update(this.state, this.host.titleOf(this.node));
+  /** Handles what the server sends in the order in which it came. */
+  #inTurn(handle) {
+    this.turn = this.turn.then(handle).catch((error) => console.error("Diffusion Probe: the seed boards.", error));
+  }
+
+  #of(node) {
+    return this.boards.get(node);
+  }
+
+  #all() {
+    return this.host.nodesOf(NODES).flatMap((node) => this.#of(node) ?? []);
+  }
+
+  #created(node) {
+    const queue = (targets, finish) => this.#queue(targets, finish);
+    this.boards.set(node, new NodeBoard(this.host, this.store, node, { ready: this.ready, queue, stops: NODES }));
+  }
+
+  #removed(node) {
+    this.#of(node)?.end();
+  }
+
+  #loaded(node) {
+    this.#of(node)?.inTurn(() => this.#of(node).load());
+    clearTimeout(this.loading);
+    this.loading = setTimeout(() => this.#ask()); // once for all nodes, for the boards of a run in progress
+  }
+
+  /** Shows what depends on the nodes' settings, a moment after the user changed the workflow. */
+  #changed() {
+    clearTimeout(this.changing);
+    this.changing = setTimeout(() => this.#all().forEach((board) => board.refresh()), 200);
+  }
+
+  /** Asks for the whole boards of runs in progress. */
+  async #ask() {
+    const secrets = this.store.knownSecrets();
+    const answer = secrets.length ? await this.host.answer({ do: "boards", secrets }) : null;
+    answer?.boards.forEach((detail) => this.#inTurn(() => this.#receive(detail)));
+  }
+
+  /** Handles an event of the server about a board. */
+  async #receive(detail) {
+    const event = readEvent(detail);
+    if (!event) return;
+    const { address, board, secret } = event;
+    if (secret) this.store.keepSecret(`${address.prompt}/${address.node}`, secret);
+    this.#see(address);
+    if (event.ask) this.#hello(address);
+    this.#call(address, board);
+    if (!board || !this.host.isHere(address.workflow)) return;
+    const shown = this.#of(this.host.runningNode(address.display));
+    const run = (await this.runs.get(address.prompt))?.nodes[address.display];
+    shown?.inTurn(() => shown.receive(event, run, () => this.#ask()));
+  }
+
+  /** Remembers the workflow of a run, which another page may have queued. */
+  #see({ prompt, workflow }) {
+    this.seen.set(prompt, workflow);
+    for (const old of [...this.seen.keys()].slice(0, -MOST_SEEN)) this.seen.delete(old);
+  }
+
+  /** Says that a board is open, so that the run waits for the user, if the user can get to it. */
+  async #hello(address) {
+    if (address.workflow && !(await this.host.isOpen(address.workflow))) return;
+    const { prompt, node } = address;
+    const seconds = Number(this.host.setting(GONE) ?? GONE_SECONDS);
+    const secret = this.store.secretOf(`${prompt}/${node}`);
+    this.host.answer({ do: "hello", prompt_id: prompt, node_id: node, secret, gone_seconds: seconds });
+  }
+
+  /** Calls for the user while a board waits. */
+  async #call(address, board) {
+    if (board?.state === "held") {
+      const node = this.host.isHere(address.workflow) ? this.host.runningNode(address.display) : null;
+      this.calls.wait(address, board.seconds ?? 0, node ? this.host.titleOf(node) : text("aBoard"));
+    } else if (board?.state) {
+      this.calls.end(address);
+    }
+  }
+
+  /** Brings the user to a board. */
+  async #go({ workflow, display }) {
+    const node = await this.host.goTo(workflow, display, BOARD_OUTPUT);
+    for (let tries = 0; node && tries < 20 && !this.#of(node)?.focus(); tries += 1) {
+      await new Promise((resolve) => setTimeout(resolve, 150)); // a workflow that was just opened asks for its boards
+    }
+  }
+
+  /** Follows a prompt that is about to be queued, and puts the names of the candidates to finish into it. */
+  #queueing(prompt, workflow, targets) {
+    const ours = this.expected && sameIds(targets, this.expected.targets) ? this.expected : null;
+    if (ours) this.expected = null;
+    if (ours?.finish) prompt[ours.finish.id].inputs.finish = ours.finish.names;
+    const nodes = {};
+    for (const [id, { class_type: kind }] of Object.entries(prompt)) {
+      const node = NODES.has(kind) ? this.host.runningNode(id) : null;
+      if (!node || (targets && !targets.includes(id))) continue;
+      const after = reached(prompt, id, this.host.outputOfType(node, "LATENT"), NODES);
+      nodes[id] = { key: this.host.keyOf(node), settings: this.host.settingsOf(node, WHICH), after };
+    }
+    const answered = this.runs.add({ workflow, nodes });
+    return {
+      queued: (id, errors) => {
+        answered(id);
+        ours?.resolve(true);
+        for (const node of Object.keys(errors).filter((each) => nodes[each])) this.#fail(nodes[node].key, workflow, node, null);
+      },
+      refused: () => {
+        answered();
+        ours?.resolve(false);
+        for (const node of Object.keys(nodes)) this.#fail(nodes[node].key, workflow, node, null);
+      },
+    };
+  }
+
+  /**
+   * Queues a run, of some nodes only if `targets` names them. With `finish`, a node's `id` and `names`, that node finishes
+   * candidates. Returns whether it was queued.
+   */
+  #queue(targets, finish) {
+    return new Promise((resolve) => {
+      this.expected = { targets, finish, resolve };
+      this.host.queue(targets).catch(() => resolve(false)); // ComfyUI says what is wrong
     });
   }
 
-  /** Shows a state. */
-  show(state) {
-    if (state === this.state) return;
-    this.state = state;
-    this.view.update(state, this.host.titleOf(this.node));
-  }
-
-  /** Stops the board's timers after the node is removed. */
-  end() {
-    this.view?.end();
-  }
-
-  /** Shows the board of the node's last run that was kept, unless one is shown already. */
-  async load() {
-    const output = await this.store.kept(this.host.keyOf(this.node));
-    await this.ready;
-    if (this.state.rows.size === 0) this.showLast(output);
-  }
-
-  /** Shows and keeps the board that a node leaves after a run. */
-  async executed(output) {
-    await this.ready;
-    if (!this.showLast(output)) return;
-    const { [BOARD_OUTPUT]: board, text: report } = output;
-    this.store.keep(this.host.keyOf(this.node), { [BOARD_OUTPUT]: board, text: report });
-  }
-
-  /** Shows the board in a node's output; returns whether there is one. */
-  showLast(output) {
-    const board = readBoard(output?.[BOARD_OUTPUT]?.[0]);
-    if (!board) return false;
-    this.show(ended(this.state, board, Array.isArray(output.text) ? output.text.join("\n") : ""));
-    return true;
-  }
-
-  /** Handles an event of the server; calls `ask` for the whole board if an event was missed. */
-  receive(event, ask) {
-    if (event.ask) this.send(event.address, { do: "hello" });
-    if (!event.board) return;
-    const state = received(this.state, event);
-    if (state) this.show(state);
-    else ask();
-  }
-
-  /** Sends an answer to the board's run. */
-  send(address, body) {
-    const secret = this.store.secretOf(keyOf(address));
-    return this.host.answer({ ...body, prompt_id: address.prompt, node_id: address.node, secret });
-  }
-
-  /** Carries out a user's action; see View. */
-  async act(action, value) {
-    if (action === "sort") this.show({ ...this.state, sort: value });
-    else if (action === "word") this.show({ ...this.state, word: value });
-    else if (action === "copy") await this.copy(value);
-    else if (action === "go") await this.go();
-    else await this.mark(action, value);
-  }
-
-  async copy(number) {
-    const { seed } = this.state.rows.get(number);
-    try {
-      await navigator.clipboard.writeText(seed);
-      this.view.say(text("copied", { seed }));
-    } catch {
-      this.view.say(text("notCopied", { seed }));
+  /** Handles the output of a node that ran: a board, or images of a board's survivors. */
+  async #executed({ node, display_node: display = node, output, prompt_id: prompt }) {
+    if (!output) return;
+    const run = await this.runs.get(prompt);
+    const workflow = run?.workflow ?? this.seen.get(prompt) ?? "";
+    if (output[BOARD_OUTPUT]) {
+      const from = { prompt, node: String(node) };
+      const key = run?.nodes[display]?.key;
+      this.calls.end(from);
+      this.#with(key, workflow, display, (board) => board.finish(output, run?.nodes[display], from));
+    }
+    if (!output.images) return;
+    for (const [id, { key, after }] of Object.entries(run?.nodes ?? {})) {
+      const distance = after.find(([each]) => each === String(display))?.[1];
+      if (distance !== undefined) this.#with(key, workflow, id, (board) => board.addImages(output.images, distance));
     }
   }
 
-  async go() {
-    if (this.state.state === "held") await this.answer({ do: "go" });
-  }
-
-  async mark(action, number) {
-    const row = this.state.rows.get(number);
-    if (!row || !takesMarks(this.state) || row.gone) {
-      this.view.say(text(row?.gone && takesMarks(this.state) ? "gone" : "marksNeedHold"));
-      return;
+  /** Handles the end of a run. */
+  async #over({ prompt_id: prompt, executed = [] }, type) {
+    this.calls.end({ prompt });
+    if (type === "success") return;
+    const run = await this.runs.get(prompt);
+    for (const [id, { key }] of Object.entries(run?.nodes ?? {})) {
+      if (!executed.includes(id)) this.#fail(key, run.workflow, id, prompt);
     }
-    const wanted = { pin: "pinned", discard: "discarded" }[action];
-    const mark = row.mark === wanted ? null : wanted;
-    if (!(await this.answer({ do: mark ? action : "clear", row: number }))) return;
-    this.show(marked(this.state, number, mark));
-    this.view.say(text(mark ?? "unmarked", { seed: row.seed }) + `: ${row.seed}`);
+    if (!run) this.#all().forEach((board) => board.inTurn(() => board.state.address?.prompt === prompt && board.fail(prompt)));
   }
 
-  async answer(body) {
-    const accepted = await this.send(this.state.address, body);
-    if (!accepted) this.view.say(text("notOpen"));
-    return accepted;
+  #fail(key, workflow, id, prompt) {
+    return this.#with(key, workflow, id, (board) => board.fail(prompt));
+  }
+
+  /** Calls a function with the board of a node: the one on the page, or the kept one if the node isn't there. */
+  #with(key, workflow, id, handle) {
+    const shown = this.host.isHere(workflow) ? this.#of(this.host.runningNode(id)) : null;
+    if (shown) return shown.inTurn(() => handle(shown));
+    if (!key) return undefined;
+    this.elsewhere = this.elsewhere.then(async () => {
+      const board = new LastRun(this.host, this.store, () => key);
+      await board.load();
+      await handle(board);
+    }).catch((error) => console.error("Diffusion Probe: a kept seed board.", error));
+    return this.elsewhere;
   }
 }

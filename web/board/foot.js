@@ -11,7 +11,8 @@ export class Foot {
     this.finish = button("dp-main", () => act("finish"));
     this.next = button("", () => act("next"));
     this.useAll = button("", () => act("useAll"));
-    this.buttons = make("div", "dp-over", { hidden: true }, this.finish, this.next, this.useAll);
+    this.stop = button("", () => act("around", null));
+    this.buttons = make("div", "dp-over", { hidden: true }, this.finish, this.next, this.useAll, this.stop);
     this.reason = make("div", "dp-reason", { dir: "auto" });
     this.report = make("div", "dp-report", { dir: "auto", tabindex: 0 });
     this.summary = make("summary", "");
@@ -44,5 +45,8 @@ export class Foot {
     set(this.useAll, "hidden", picked.length === 0);
     write(this.useAll, text("useAll"));
     set(this.useAll, "title", text("useAllHelp"));
+    set(this.stop, "hidden", !state.around);
+    write(this.stop, text("stopVarying", { seed: state.around }));
+    set(this.stop, "title", text("stopVaryingHelp"));
   }
 }

@@ -6,12 +6,15 @@ import { BOARD_EVENT, BOARD_ROUTE } from "./schema.js";
 /**
  * Registers an extension for nodes of some classes. `on` has the handlers:
  * `created(node)`: after a node is made; `loaded(node)`: after its workflow is loaded;
- * `executed(node, output)`: after it ran, or its last output is shown again; `removed(node)`: after it left its graph.
+ * `executed(node, output)`: after it ran, or an output of an earlier run is shown again;
+ * `shown(node, output)`: takes the place of `executed` for outputs of earlier runs;
+ * `removed(node)`: after it left its graph. `settings` are added to ComfyUI's; see `setting`.
  */
-export function extend(name, classes, on) {
+export function extend(name, classes, on, settings = []) {
   const ours = (node) => classes.has(node?.comfyClass);
   app.registerExtension({
     name,
+    settings,
     nodeCreated(node) {
       if (!ours(node)) return;
       on.created?.(node);
@@ -29,10 +32,13 @@ export function extend(name, classes, on) {
     loadedGraphNode(node) {
       if (ours(node)) on.loaded?.(node);
     },
+    beforeConfigureGraph(graph) {
+      on.opening?.(graph);
+    },
     onNodeOutputsUpdated(outputs) {
       for (const [locator, output] of Object.entries(outputs)) {
         const node = nodeAt(locator);
-        if (output && ours(node)) on.executed?.(node, output);
+        if (output && ours(node)) (on.shown ?? on.executed)?.(node, output);
       }
     },
   });
@@ -49,9 +55,14 @@ export function addElement(node, name, element, minHeight, options = {}) {
   return widget;
 }
 
-/** Hides the pictures that ComfyUI shows in a node (Nodes 2.0), where an element of the pack shows them. */
+/**
+ * Hides the pictures that ComfyUI shows in a node, where an element of the pack shows them: outputs of its run and
+ * previews while it samples. In the classic renderer ComfyUI adds both when it draws a node's background. In Nodes 2.0
+ * a property hides the outputs, and page.css the previews.
+ */
 export function hideImages(node) {
   node.hideOutputImages = true;
+  node.onDrawBackground = () => {};
 }
 
 /** Fills in ComfyUI's tokens in a value when it is queued, such as %date:yyyy-MM-dd%. */
@@ -79,11 +90,41 @@ export function runningNode(id) {
   return node;
 }
 
+const TEMPLATE = "diffusion_probe_template";
+
+/**
+ * Gives a workflow that is opened from a template an id of its own, before it is loaded. All workflows of a template
+ * would have the template's id otherwise, and show each other's boards.
+ */
+export function separate(graph) {
+  if (!graph?.extra?.[TEMPLATE]) return;
+  delete graph.extra[TEMPLATE];
+  graph.id = window.LiteGraph.uuidv4();
+}
+
 /** Returns the id of the open workflow. */
-export const workflowId = () => app.rootGraph.id;
+const workflowId = () => app.rootGraph.id;
+
+/** Returns whether a workflow is the open one; one without an id counts as such. */
+export const isHere = (workflow) => !workflow || workflow === workflowId();
+
+/** Returns the nodes of some classes in the open workflow and its subgraphs. */
+export const nodesOf = (classes) => [...new Set([...allNodes()].map(({ node }) => node))].filter((node) => classes.has(node.comfyClass));
 
 /** Returns the title of a node. */
 export const titleOf = (node) => node.title;
+
+/** Returns the ids that a node runs under, as in `runningNode`: more than one in a subgraph that is used twice. */
+export const idsOf = (node) => [...allNodes()].filter((each) => each.node === node).map(({ id }) => id);
+
+/** Returns every node of the open workflow with the id it runs under, also those in subgraphs. */
+function* allNodes(graph = app.rootGraph, path = "") {
+  for (const node of graph.nodes) {
+    const id = path + node.id;
+    yield { node, id };
+    if (node.subgraph) yield* allNodes(node.subgraph, `${id}:`);
+  }
+}
 
 /** Returns a key of a node that is unique among the nodes of all workflows. */
 export const keyOf = (node) => [app.rootGraph.id, node.graph?.id, node.id].join("/");
@@ -96,13 +137,293 @@ export function addStyle(name) {
   document.head.append(style);
 }
 
-/** Calls `event` with every event about a board, and `reconnected` after the connection was lost. */
-export function listen(event, reconnected) {
-  api.addCustomEventListener(BOARD_EVENT, ({ detail }) => event(detail));
-  api.addEventListener("reconnected", reconnected);
+/**
+ * Listens to ComfyUI. `on` has the handlers: `board(detail)`: an event about a board; `executed(detail)`: a node ran, or
+ * its cached output is used; `over(detail, type)`: a run ended, by "success", "error" or "interrupted";
+ * `changed()`: the user changed the workflow; `reconnected()`: the connection was lost for a while.
+ */
+export function listen(on) {
+  api.addCustomEventListener(BOARD_EVENT, ({ detail }) => on.board(detail));
+  api.addEventListener("executed", ({ detail }) => on.executed(detail));
+  for (const type of ["success", "error", "interrupted"]) {
+    api.addEventListener(`execution_${type}`, ({ detail }) => on.over(detail, type));
+  }
+  api.addEventListener("graphChanged", on.changed);
+  api.addEventListener("reconnected", on.reconnected);
 }
 
-/** Sends a user's action on a board; returns the boards that the server sends back, or null if it refuses. */
+/**
+ * Calls `queueing(prompt, workflow id, targets)` with every prompt before it is sent, which may change it; `targets` are
+ * the ids of nodes if only these are to run. It returns what is called afterwards: `queued(prompt id, errors by node)`,
+ * or `refused()`.
+ */
+export function watchQueue(queueing) {
+  const queue = api.queuePrompt;
+  api.queuePrompt = async function (number, data, options, ...more) {
+    let then;
+    try {
+      then = queueing(data.output, data.workflow?.id ?? "", options?.partialExecutionTargets ?? null);
+    } catch (error) {
+      console.warn("Diffusion Probe: the boards of this run are not followed.", error);
+    }
+    try {
+      const answer = await queue.call(this, number, data, options, ...more);
+      then?.queued(answer.prompt_id, answer.node_errors ?? {});
+      return answer;
+    } catch (error) {
+      then?.refused();
+      throw error;
+    }
+  };
+}
+
+/** Returns the prompt that Run would send now: nodes by their ids. */
+export const promptNow = async () => (await app.graphToPrompt()).output;
+
+/**
+ * Queues the open workflow once. With `targets`, ids of nodes, ComfyUI computes only what these need and does not change
+ * seeds that are to change after each run.
+ */
+export const queue = (targets) => app.queuePrompt(0, 1, targets ?? undefined);
+
+/** Returns whether seeds change before a run is queued, and not after it, as the user has set. */
+export const changesSeedsBefore = () => setting("Comfy.WidgetControlMode") === "before";
+
+/** Returns the value of a setting. */
+export const setting = (name) => app.extensionManager?.setting?.get(name);
+
+/** Returns the number of a node's output of that type, -1 if it has none. */
+export const outputOfType = (node, type) => (node.outputs ?? []).findIndex((output) => output.type === type);
+
+/** Returns the last output of the node that runs under an id, undefined if it has none. */
+export function lastOutput(id) {
+  const node = runningNode(id);
+  if (!node) return undefined;
+  return app.nodeOutputs[node.graph === app.rootGraph ? String(node.id) : `${node.graph.id}:${node.id}`];
+}
+
+/** Returns the address of a file of ComfyUI, with `filename`, `subfolder` and `type`. */
+export const fileUrl = ({ filename, subfolder = "", type = "output" }) =>
+  api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type })}`);
+
+/** Returns whether the server has a file. */
+export async function hasFile(file) {
+  const path = fileUrl(file).slice(api.apiURL("").length);
+  return (await api.fetchApi(path, { method: "HEAD" }).catch(() => null))?.ok ?? false;
+}
+
+/**
+ * Returns the widget that has the value of a node's input: the node's own, or that of the subgraph's node that shows it
+ * outside. Null if the input is linked to another node, or missing.
+ */
+function widgetOf(node, name) {
+  const input = node.inputs?.find((each) => each.name === name || each.widget?.name === name);
+  const link = linkOf(node.graph, input?.link);
+  if (!link) return node.widgets?.find((each) => each.name === name) ?? null;
+  const outer = fromOutside(link) ? outerInput(node.graph, link.origin_slot) : null;
+  if (!outer || linkOf(outer.node.graph, outer.input.link)) return null;
+  return outer.node.getWidgetFromSlot?.(outer.input) ?? outer.node.widgets?.find((each) => each.name === outer.input.name) ?? null;
+}
+
+const linkOf = (graph, id) => (id === null || id === undefined ? null : (graph.links?.get?.(id) ?? graph.links?.[id] ?? null));
+const fromOutside = (link) => Number(link.origin_id) === -10; // how LiteGraph numbers the inputs of a subgraph
+
+/** Returns the node that a subgraph is, the first if it is used more than once, and one of its inputs by number. */
+function outerInput(subgraph, number) {
+  for (const { node } of allNodes()) {
+    if (node.subgraph === subgraph) return node.inputs[number] ? { node, input: node.inputs[number] } : null;
+  }
+  return null;
+}
+
+/** Returns the value of a node's input, undefined if another node decides it. */
+export const valueOf = (node, name) => widgetOf(node, name)?.value;
+
+/** Returns whether a node has an input, by a widget or a link. */
+export const hasInput = (node, name) =>
+  Boolean(node.widgets?.some((each) => each.name === name) || node.inputs?.some((each) => each.name === name));
+
+/** Sets the values of a node's inputs by name, as one change that the user can undo. Returns false if one is linked. */
+export function setValues(node, values) {
+  const widgets = Object.keys(values).map((name) => widgetOf(node, name));
+  if (widgets.includes(null)) return false;
+  Object.values(values).forEach((value, index) => write(widgets[index], value, node));
+  captured();
+  return true;
+}
+
+function write(widget, value, node) {
+  widget.value = value;
+  widget.callback?.(value, app.canvas, node);
+  app.canvas?.setDirty(true, true);
+}
+
+const captured = () => app.extensionManager?.workflow?.activeWorkflow?.changeTracker?.captureCanvasState?.();
+
+const SEEDS = new Set(["seed", "noise_seed"]);
+const seedWidgets = (node) =>
+  (node.widgets ?? []).filter(({ name, value }) => SEEDS.has(name) && typeof value === "number" && widgetOf(node, name));
+
+/** Returns the nodes whose seed can be set, with `id` and `title`, without those of the pack. */
+export function seedNodes() {
+  const found = new Map();
+  for (const { node, id } of allNodes()) {
+    const linked = node.inputs?.some((input) => SEEDS.has(input.name) && linkOf(node.graph, input.link));
+    if (!linked && !node.comfyClass?.startsWith("DiffusionProbe") && seedWidgets(node).length) found.set(node, id);
+  }
+  return [...found].map(([node, id]) => ({ id, title: `${node.getTitle?.() ?? node.title} (${id})` }));
+}
+
+/** Sets the seed of the node that runs under an id, and keeps it from changing after each run. Returns its title. */
+export function setSeed(id, seed) {
+  const node = runningNode(id);
+  const [widget] = node ? seedWidgets(node) : [];
+  if (!widget) return null;
+  write(widget, seed, node);
+  const control = controlOf(node, widget);
+  if (control) write(control, "fixed", node);
+  captured();
+  return node.getTitle?.() ?? node.title;
+}
+
+/** Returns the widget that says how a seed changes after each run; for one shown by a subgraph's node, that inside. */
+function controlOf(node, widget) {
+  const own = widget.linkedWidgets?.find(({ options }) => options?.values?.includes?.("fixed"));
+  if (own || !node.subgraph) return own;
+  const number = node.inputs.findIndex((input) => input.name === widget.name || input.widget?.name === widget.name);
+  for (const id of node.subgraph.inputs[number]?.linkIds ?? []) {
+    const link = linkOf(node.subgraph, id);
+    const inner = node.subgraph.getNodeById(link?.target_id);
+    const input = inner?.inputs?.[link.target_slot];
+    const shown = inner?.widgets?.find(({ name }) => name === input?.widget?.name);
+    const control = shown && controlOf(inner, shown);
+    if (control) return control;
+  }
+  return undefined;
+}
+
+/**
+ * Returns a text of a node's settings, to compare: its widgets and links, and those of all nodes before it. Left out are
+ * the inputs `without`, and every value that ComfyUI changes after a run.
+ */
+export function settingsOf(node, without) {
+  const numbers = new Map();
+  const texts = [];
+  const visit = (each, left) => {
+    if (numbers.has(each)) return numbers.get(each);
+    numbers.set(each, numbers.size);
+    const controls = new Set((each.widgets ?? []).flatMap((widget) => (widget.linkedWidgets?.length ? [widget, ...widget.linkedWidgets] : [])));
+    const widgets = (each.widgets ?? [])
+      .filter((widget) => widget.serialize !== false && widget.options?.serialize !== false)
+      .filter((widget) => !controls.has(widget) && !left.has(widget.name))
+      .map(({ name, value }) => [name, value]);
+    const links = (each.inputs ?? []).filter(({ name }) => !left.has(name)).flatMap((input) => {
+      const origin = originOf(each.graph, input.link);
+      return origin ? [[input.name, visit(origin.node, NONE), origin.slot]] : [];
+    });
+    const inside = each.subgraph ? each.subgraph.nodes.map((inner) => visit(inner, NONE)) : [];
+    texts[numbers.get(each)] = [each.type, each.mode, widgets, links, inside];
+    return numbers.get(each);
+  };
+  visit(node, without);
+  return JSON.stringify(texts);
+}
+
+const NONE = new Set();
+
+/** Returns the node that a link comes from and the number of its output, also from outside of a subgraph. */
+function originOf(graph, id) {
+  const link = linkOf(graph, id);
+  if (!link) return null;
+  if (fromOutside(link)) {
+    const outer = outerInput(graph, link.origin_slot);
+    return outer ? originOf(outer.node.graph, outer.input.link) : null;
+  }
+  const node = graph.getNodeById(link.origin_id);
+  return node ? { node, slot: link.origin_slot } : null;
+}
+
+/** Returns whether a workflow is open in a tab of ComfyUI. */
+export const isOpen = async (workflow) => isHere(workflow) || Boolean(await tabOf(workflow));
+
+/** Returns ComfyUI's tab of a workflow by its id. Tabs that a reload left unloaded are loaded to read theirs. */
+async function tabOf(workflow) {
+  for (const tab of app.extensionManager?.workflow?.openWorkflows ?? []) {
+    if (!tab.isLoaded) await tab.load?.().catch(() => {});
+    if (tab.activeState?.id === workflow) return tab;
+  }
+  return null;
+}
+
+/**
+ * Shows the node that runs under an id, in its workflow and subgraph: that one of its widgets in the middle of the page.
+ * Returns the node, null if it is gone.
+ */
+export async function goTo(workflow, id, name) {
+  if (!isHere(workflow)) {
+    const tab = await tabOf(workflow);
+    if (!tab) return null;
+    const state = JSON.parse(JSON.stringify(tab.activeState));
+    await app.loadGraphData(state, true, true, tab, { deferWarnings: true, skipAssetScans: true });
+  }
+  const node = runningNode(id);
+  if (!node) return null;
+  let graph = app.rootGraph;
+  if (app.canvas.graph !== node.graph) {
+    app.canvas.setGraph(graph);
+    for (const part of String(id).split(":").slice(0, -1)) {
+      const outer = graph.getNodeById(part);
+      app.canvas.openSubgraph(outer.subgraph, outer);
+      graph = outer.subgraph;
+    }
+    await new Promise(requestAnimationFrame);
+  }
+  if (node.flags?.collapsed) node.collapse();
+  app.canvas.ds.scale = Math.max(app.canvas.ds.scale, READABLE);
+  app.canvas.centerOnNode(node);
+  await drawn();
+  const shown = node.widgets?.find((widget) => widget.name === name)?.element?.getBoundingClientRect();
+  const box = app.canvas.canvas.getBoundingClientRect();
+  if (shown?.height) {
+    const middle = (rect) => rect.top + rect.height / 2;
+    app.canvas.ds.offset[1] += (middle(box) - middle(shown)) / app.canvas.ds.scale;
+    await drawn();
+  }
+  return node;
+}
+
+/** Draws the canvas, and waits for it and the elements over it. */
+async function drawn() {
+  app.canvas.setDirty(true, true);
+  for (let frames = 0; frames < 3; frames += 1) await new Promise(requestAnimationFrame);
+}
+
+const READABLE = 0.8; // scale from which on texts of a node can be read
+
+/**
+ * Returns the position in the page of the upper right corner of the node that runs under an id, or of the subgraph that
+ * it is in, as far as it is in sight; null if neither is.
+ */
+export function cornerOf(id) {
+  const parts = String(id).split(":");
+  for (let length = parts.length; length > 0; length -= 1) {
+    const node = runningNode(parts.slice(0, length).join(":"));
+    if (!node || node.graph !== app.canvas.graph) continue;
+    const { scale, offset } = app.canvas.ds;
+    const box = app.canvas.canvas.getBoundingClientRect();
+    const title = window.LiteGraph.NODE_TITLE_HEIGHT;
+    const [width, height] = node.flags?.collapsed ? [node._collapsed_width ?? 80, 0] : node.size;
+    const left = box.left + (node.pos[0] + offset[0]) * scale;
+    const top = box.top + (node.pos[1] - title + offset[1]) * scale;
+    const [right, bottom] = [left + width * scale, top + (height + title) * scale];
+    const sight = document.querySelector(".graph-canvas-panel")?.getBoundingClientRect() ?? box; // between ComfyUI's bars
+    const inSight = left < sight.right && right > sight.left && top < sight.bottom && bottom > sight.top;
+    return inSight ? { x: Math.min(right, sight.right), y: Math.max(top, sight.top) } : null;
+  }
+  return null;
+}
+
+/** Sends a user's action on a board; returns what the server sends back, or null if it refuses. */
 export async function answer(body) {
   try {
     const response = await api.fetchApi(BOARD_ROUTE, {
@@ -110,7 +431,7 @@ export async function answer(body) {
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(body),
     });
-    return response.ok ? (await response.json()).boards : null;
+    return response.ok ? await response.json() : null;
   } catch {
     return null; // the server went away; ComfyUI says so itself
   }
@@ -119,6 +440,6 @@ export async function answer(body) {
 /** Returns the pack's texts in the user's language, from `locales/…/main.json`. */
 export async function texts() {
   const all = await (await api.fetchApi("/i18n")).json();
-  const language = app.extensionManager?.setting?.get("Comfy.Locale") ?? "en";
+  const language = setting("Comfy.Locale") ?? "en";
   return { ...all.en?.diffusionProbe, ...all[language]?.diffusionProbe };
 }

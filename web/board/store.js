@@ -54,11 +54,14 @@ export const secretOf = (board) => allSecrets().get(board);
 /** Returns all known secrets. */
 export const knownSecrets = () => [...allSecrets().values()];
 
-/** Keeps the output of a node; of more than `MOST` the oldest are deleted. A browser without storage is no error. */
-export async function keep(key, output) {
+/**
+ * Keeps the output of a node and values about its run, which the page alone knows; of more than `MOST` nodes the oldest
+ * are deleted. A browser without storage is no error.
+ */
+export async function keep(key, output, about) {
   try {
     const store = await boards("readwrite");
-    await done(store.put({ time: Date.now(), output }, key));
+    await done(store.put({ time: Date.now(), output, about }, key));
     const old = (await done(store.index("time").getAllKeys())).slice(0, -MOST);
     await Promise.all(old.map((each) => done(store.delete(each))));
   } catch (error) {
@@ -66,11 +69,63 @@ export async function keep(key, output) {
   }
 }
 
-/** Returns the kept output of a node, undefined if there is none. */
+/** Returns what is kept of a node as `output` and `about`, undefined if nothing is. */
 export async function kept(key) {
   try {
-    return (await done((await boards("readonly")).get(key)))?.output;
+    return await done((await boards("readonly")).get(key));
   } catch {
     return undefined;
+  }
+}
+
+/** Deletes what is kept of a node. */
+export async function forget(key) {
+  try {
+    await done((await boards("readwrite")).delete(key));
+  } catch {
+    // a browser without storage has kept nothing
+  }
+}
+
+const RUNS = "diffusion-probe.runs";
+const MOST_RUNS = 32;
+
+/** Returns the runs that this tab has queued, as pairs of prompt id and values; a reloaded page can still read them. */
+export function queuedRuns() {
+  try {
+    const runs = JSON.parse(sessionStorage.getItem(RUNS) ?? "[]");
+    return Array.isArray(runs) ? runs : [];
+  } catch {
+    return [];
+  }
+}
+
+/** Keeps the runs that this tab has queued, the last ones. */
+export function keepRuns(runs) {
+  try {
+    sessionStorage.setItem(RUNS, JSON.stringify(runs.slice(-MOST_RUNS)));
+  } catch {
+    // a browser without storage, or too long values: runs are known until the page is left
+  }
+}
+
+const SIZE = "diffusion-probe.size";
+
+/** Returns the size of the tiles in pixels that the user chose, undefined for none. */
+export function size() {
+  try {
+    const kept = Number(localStorage.getItem(SIZE));
+    return kept > 0 && Number.isFinite(kept) ? kept : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Keeps the size of the tiles in pixels. */
+export function keepSize(pixels) {
+  try {
+    localStorage.setItem(SIZE, String(pixels));
+  } catch {
+    // a browser without storage: it lasts until the page is left
   }
 }

@@ -23,6 +23,7 @@ from ...runs.keys import announce_looks
 from ...runs.model_wrappers import ModelCall
 from .model_state import ModelState
 from .patch_state import Change, PatchState, Values
+from .prefix import Prefix, same_guidance
 
 PAUSED, SAMPLED = "paused", "sampled"
 """Values that a run passes to the hub when it has reached its goal, and when its sampler has returned."""
@@ -90,6 +91,12 @@ class Run:
         random_states: of the CPU's generator and the GPU's, while it pauses.
         kept: its values of the patches' state, while it pauses.
         error: the error that ended it; logged, and without its traceback, whose frames hold its tensors.
+        prefix: results of its first evaluations, which are not computed again; None: all are computed.
+        strayed: whether it came to another latent than its prefix did; it pauses then for ever.
+        outputs: results of its evaluations so far, on the CPU, if they are kept.
+        keeps: whether they are kept.
+        x: the latent that its evaluation gets, while it pauses before it or waits inside of it.
+        options: ``model_options`` of its sampler call.
     """
 
     sample: Callable[[], Tensor] | None
@@ -109,6 +116,12 @@ class Run:
     samples: Tensor | None = None
     result: Tensor | None = None
     error: Exception | None = None
+    prefix: Prefix | None = None
+    strayed: bool = False
+    outputs: list[Tensor] = field(default_factory=list)
+    keeps: bool = False
+    x: Tensor | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._greenlet = _greenlets().greenlet(self.sample)
@@ -151,8 +164,42 @@ class Run:
 
     def forget(self) -> None:
         """Release what the run sampled, after its end: it refers to the run and to all others."""
-        self._greenlet = self.sample = None
-        self.kept = {}
+        self._greenlet = self.sample = self.prefix = self.x = None
+        self.kept, self.options, self.outputs = {}, {}, []
+
+    def begin_sampler(self, options: dict[str, Any]) -> None:
+        """Note the ``model_options`` of a sampler call that begins.
+
+        Results are not kept of a run with hooks, whose keyframes count evaluations, or that samples more than once.
+        """
+        if self.evaluations or getattr(options.get("registered_hooks"), "hooks", None):
+            self.keeps = False
+        self.options = options
+
+    def known_output(self) -> Tensor | None:
+        """Return the result of the evaluation that has begun, if its prefix has it, on the CPU."""
+        number = self.evaluations - 1
+        return self.prefix.outputs[number] if self.prefix and number < len(self.prefix.outputs) else None
+
+    def leave_prefix(self, x: Tensor) -> None:
+        """Release the prefix at the first evaluation behind it, and pause for ever if its latent is another one."""
+        if self.prefix is not None and not self.prefix.fits(x):
+            self.strayed = True
+        self.prefix = None
+        while self.strayed:
+            pause(PAUSED)
+
+    @contextmanager
+    def evaluation_kept(self, options: dict[str, Any]) -> Iterator[None]:
+        """Stop to keep results if more than its result comes of an evaluation: random numbers, or values for a sampler.
+
+        Args:
+            options: ``model_options`` of the evaluation.
+        """
+        before = self._read_random_states() if self.keeps else []
+        yield
+        drew = not all(map(torch.equal, before, self._read_random_states()))
+        self.keeps = self.keeps and not drew and same_guidance(options, self.options)
 
     @contextmanager
     def installed(self) -> Iterator[list[Change]]:

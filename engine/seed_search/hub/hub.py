@@ -17,15 +17,18 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ...core.samplers import AT_STEPS, sampler_name, traits_of
+from ...runs.keys import STEP_CACHE
 from ...runs.loaded import loading_once, memory_of_card
 from ...runs.model_wrappers import HUB, ModelCall, in_front
 from ...runs.origins import is_core, listed
-from ...runs.readback import note_sigma, sigma_of
+from ...runs.readback import note_sigma, sigma_of, to_host
+from ...runs.rows import cache_on
 from .batching import join, joinable, memory_of, rows_of, split
 from .coroutine import PAUSED, SAMPLED, Run, current_run, is_inside_run, pause
 from .forwards import Forwards
 from .model_state import ModelState
 from .patch_state import Change, PatchState, Slot
+from .prefix import Prefix, bytes_of, copy_on_cpu
 from .row_check import RowCheck, added_code
 from .sizes import best_size, shape_size
 
@@ -45,6 +48,7 @@ class Hub:
         shared: objects that the runs share besides the model, such as a guider or a sampler; patches may keep
             state there.
         check: decides which rows of joined calls are compared with calls of single runs; None: none.
+        room: how many bytes of results of evaluations are kept, for :meth:`prefix_of`.
 
     Attributes:
         unjoined: why calls are not joined any more; empty as long as they are.
@@ -56,8 +60,11 @@ class Hub:
     collector.
     """
 
-    def __init__(self, model: Any, max_rows: int = 0, shared: Sequence[Any] = (), check: RowCheck | None = None):
+    def __init__(
+        self, model: Any, max_rows: int = 0, shared: Sequence[Any] = (), check: RowCheck | None = None, room: int = 0
+    ):
         self.model = model.clone()
+        self.room = 0 if _has_cache(model) else room
         roots = [model.model_options, model.wrappers, model.callbacks, model.object_patches, *shared]
         self.patches = PatchState(roots, [model.model.diffusion_model])
         self.forwards = Forwards(model.model.diffusion_model)
@@ -82,6 +89,7 @@ class Hub:
         self._rehearsed: Tensor | None = None
         self._in_calls: set[Slot] = set()
         self._schedules: dict[tuple[float, ...], Tensor] = {}
+        self._kept_bytes = 0
 
     @property
     def warnings(self) -> list[str]:
@@ -128,6 +136,7 @@ class Hub:
         run.sampler = sampler_name(executor.class_obj)
         run.at_steps = self.stock and evaluates_at_steps(executor.class_obj) and is_core(type(guider))
         run.state.add_hooks(extra_args["model_options"])
+        run.begin_sampler(extra_args["model_options"])
         run.samples = executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
         run.position = run.steps
         pause(SAMPLED)
@@ -140,13 +149,40 @@ class Hub:
             note_sigma(timestep, run.sigmas[run.evaluations])
         run.sigma = sigma_of(timestep)
         run.position = max(run.position, run.position_at(run.sigma))
+        run.x = x
         while run.goal <= run.position and run.goal < run.steps:
             pause(PAUSED)
         if run.evaluations == REHEARSED and self._rehearsal is not None:
             self._compare(run, x)
         run.evaluations += 1
-        with in_front(model_options, HUB, self._wait_for_output):
-            return executor(x, timestep, model_options, *args, **kwargs)
+        output = run.known_output()
+        if output is None:
+            run.leave_prefix(x)
+            with run.evaluation_kept(model_options), in_front(model_options, HUB, self._wait_for_output):
+                output = executor(x, timestep, model_options, *args, **kwargs)
+        self._keep(run, output)
+        return output.to(x.device, copy=True) if run.prefix else output
+
+    def _keep(self, run: Run, output: Tensor) -> None:
+        """Keep the result of an evaluation as long as there is room for it."""
+        run.keeps = run.keeps and self._kept_bytes + bytes_of(output) <= self.room
+        if not run.keeps:
+            self._release(run)
+            return
+        run.outputs.append(output if run.prefix else output.detach().clone())
+        self._kept_bytes += bytes_of(output)
+
+    def _outputs_to_host(self) -> None:
+        """Copy the results that are kept to the CPU, all at once."""
+        runs = [run for run in self.runs if run.outputs]
+        copies = iter(to_host([output for run in runs for output in run.outputs]))
+        for run in runs:
+            run.outputs[:] = [next(copies) for _ in run.outputs]
+
+    def _release(self, run: Run) -> None:
+        """Release the results that are kept of a run."""
+        self._kept_bytes -= sum(map(bytes_of, run.outputs))
+        run.outputs.clear()
 
     def _wait_for_output(self, call: ModelCall) -> Tensor:
         """Pause until the hub has called the model for this run, and return the output."""
@@ -167,10 +203,27 @@ class Hub:
 
     # Between runs.
 
-    def add(self, sample: Callable[[], Tensor]) -> Run:
-        """Add a run without starting it."""
-        self.runs.append(Run(sample, ModelState(self.model), self.patches))
-        return self.runs[-1]
+    def add(self, sample: Callable[[], Tensor], prefix: Prefix | None = None) -> Run:
+        """Add a run without starting it.
+
+        Args:
+            sample: samples it.
+            prefix: results of its first evaluations, which are not computed again. If they are not those of this
+                run, it is :attr:`Run.strayed` in the end.
+        """
+        run = Run(sample, ModelState(self.model), self.patches, prefix=prefix, keeps=self.room > 0)
+        self.runs.append(run)
+        return run
+
+    def prefix_of(self, run: Run) -> Prefix | None:
+        """Return the results of the evaluations so far of a run that pauses or waits; None if none can be used later.
+
+        They can't where patches of other packs keep values from one evaluation to the next, or draw random numbers.
+        """
+        between = run.paused or run.waiting is not None
+        if not (between and run.keeps and run.outputs) or run.strayed or self.patches.origins:
+            return None
+        return Prefix(tuple(run.outputs), copy_on_cpu(run.x), run.position)
 
     def plan(self, waiting: int) -> None:
         """Plan joined calls of so many runs: how many share one, and the memory that stays free for it.
@@ -203,6 +256,7 @@ class Hub:
             self.advance({run: 1 << 30})
         finally:
             run.stop()
+            self._release(run)
             run.forget()
             self.runs.remove(run)
             self.extra_rows += run.model_rows
@@ -245,6 +299,7 @@ class Hub:
             if self._disturbed:
                 raise ValueError(self._disturbed)
             after_call()
+        self._outputs_to_host()
 
     def _serve(self, waiting: Sequence[Run]) -> None:
         """Call the model once, for the run with the fewest evaluations and all that can join it, and resume them."""
@@ -405,6 +460,12 @@ def evaluates_at_steps(sampler: Any) -> bool:
 def _memory_of_rows(model: Any, shape: tuple[int, ...], conds: Any, rows: int) -> float:
     """Estimate the bytes that a call needs beside the weights, as ComfyUI does for a batch of so many rows."""
     return comfy.sampler_helpers.estimate_memory(model, [rows, *shape], conds)[1]
+
+
+def _has_cache(model: Any) -> bool:
+    """Tell whether a cache on a MODEL keeps values of evaluations: this pack's, or a known one of others."""
+    own = STEP_CACHE in model.wrappers.get(WrappersMP.OUTER_SAMPLE, {})
+    return own or bool(cache_on(model.model_options.get("transformer_options", {})))
 
 
 def _rows(group: Sequence[Run]) -> int:

@@ -73,7 +73,7 @@ def policy_named(
     if name == ONE_CUT:
         affordable = survivors
         if steps > 1:
-            moment = _cut_moment(steps, share)
+            moment = cut_moment(steps, share)
             affordable = (budget - survivors * (steps - moment)) // moment
         return _one_cut(min(candidates, affordable), steps, survivors, share)
     if name == HALVING:
@@ -89,9 +89,9 @@ def _one_cut(start: int, steps: int, survivors: int, share: float) -> Cuts:
     """Return a schedule with one cut; with none if a run has a single step."""
     if steps == 1:
         return Cuts(start, (), ())
-    return Cuts(start, (_cut_moment(steps, share),), (survivors,))
+    return Cuts(start, (cut_moment(steps, share),), (survivors,))
 
 
-def _cut_moment(steps: int, share: float) -> int:
+def cut_moment(steps: int, share: float) -> int:
     """Return the step after a share of a run of at least two steps, before its last one."""
     return min(max(1, round(share * steps)), steps - 1)
