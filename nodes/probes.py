@@ -2,6 +2,7 @@
 
 from comfy_api.latest import io
 
+from ..engine.capture.fast_decoder import fast_decoder
 from ..probe_models.combining import combine_probes
 from ..probe_models.focus import AttentionFocus
 from ..probe_models.preview import PreviewReward
@@ -10,6 +11,7 @@ from .errors import named_errors
 from .probe_folder import probe_names, probe_path
 from .sockets import FileCombo, Probe, Reward, never_the_same, prompt_input
 
+FAST, VAE = "fast", "VAE"
 FOR_A_MODEL = "Connect it to Attach Probe, Prune in Flight or Seed Search."
 
 
@@ -48,15 +50,24 @@ class PreviewRewardProbe(io.ComfyNode):
                     "reward", tooltip="The reward model that scores the previews: Load Reward Model or Shapes Judge."
                 ),
                 prompt_input("What the images should show: the text that the sampled prompt was encoded from."),
+                io.Combo.Input(
+                    "decoder",
+                    options=[FAST, VAE],
+                    default=FAST,
+                    optional=True,
+                    advanced=True,
+                    tooltip="What decodes previews. Fast: the TAESD in models/vae_approx, where there is one for the "
+                    "model. Finished images are always decoded by the VAE.",
+                ),
             ],
             outputs=[Probe.Output(display_name="probe", tooltip=FOR_A_MODEL)],
         )
 
     @classmethod
-    def execute(cls, vae, reward, prompt: str) -> io.NodeOutput:
+    def execute(cls, vae, reward, prompt: str, decoder: str = FAST) -> io.NodeOutput:
         with named_errors("Preview Reward"):
             reward.require_readable(prompt)
-            return io.NodeOutput(PreviewReward(vae.decode, reward, prompt))
+            return io.NodeOutput(PreviewReward(vae.decode, reward, prompt, fast_decoder if decoder == FAST else None))
 
 
 class LoadProbe(io.ComfyNode):

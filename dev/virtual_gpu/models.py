@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import comfy.cldm.cldm
@@ -17,6 +20,8 @@ import comfy.supported_models
 import torch
 from comfy.ldm.flux.controlnet import ControlNetFlux
 from comfy.model_base import ModelType
+from comfy.taesd.taesd import TAESD
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ...engine.rewards.catalog import OPERATIONS
@@ -150,6 +155,15 @@ def _vae(config: dict[str, Any], channels: int) -> Any:
     vae.latent_channels = channels
     without_values(vae.first_stage_model, vae.vae_dtype)
     return vae
+
+
+@cache
+def small_decoder_file(channels: int) -> str:
+    """Write a small decoder with random weights for latents of so many channels; return its path."""
+    path = Path(tempfile.mkdtemp()) / f"taesd_decoder_{channels}.safetensors"
+    weights = TAESD(latent_channels=channels).taesd_decoder.state_dict()
+    save_file({name: torch.zeros_like(weight) for name, weight in weights.items()}, path)
+    return str(path)
 
 
 def image_reward() -> RewardModel:

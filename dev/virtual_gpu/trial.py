@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ...engine.capture.attach import attach_probe
+from ...engine.capture.fast_decoder import FastDecoder
 from ...engine.core.features import NEEDS, Features
 from ...engine.core.probe import CaptureAll, Probe
 from ...engine.runs.seeds import batch_noise
@@ -174,9 +175,17 @@ def probe_of(trial: Trial, subject: models.Subject, card: Card) -> Probe:
         return ReadsAll()
     reward = models.image_reward()
     in_phase(card, reward.patcher.model, "reward")
+
+    def fast(model: Any) -> FastDecoder:
+        decoder = FastDecoder(
+            models.small_decoder_file(subject.latent[0]), model.model.latent_format, model.load_device
+        )
+        in_phase(card, decoder.network.taesd_decoder, "decode")
+        return decoder
+
     vae = subject.vae()
     in_phase(card, vae.first_stage_model.decoder, "decode")
-    return PreviewReward(vae.decode, reward, "a lamp on a table")
+    return PreviewReward(vae.decode, reward, "a lamp on a table", fast if trial.probe == FAST else None)
 
 
 def in_phase(card: Card, module: nn.Module, phase: str) -> None:

@@ -95,11 +95,11 @@ def sampling_on_host(model_sampling: Any) -> Any:
 
     It is the object itself where they are there already.
     """
-    if all(table is None or table.device.type == "cpu" for table in model_sampling._buffers.values()):
+    tables = getattr(model_sampling, "_buffers", {})
+    if all(table is None or table.device.type == "cpu" for table in tables.values()):
         return model_sampling
     host = copy.copy(model_sampling)
-    tables = to_host(list(model_sampling._buffers.values()))
-    host._buffers = dict(zip(model_sampling._buffers, tables, strict=True))
+    host._buffers = dict(zip(tables, to_host(list(tables.values())), strict=True))
     return host
 
 

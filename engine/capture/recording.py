@@ -15,7 +15,7 @@ from comfy.model_management import InterruptProcessingException
 from torch import Tensor
 
 from ..core.features import ACTIVATION, ATTENTION, DENOISED, LATENT, NEEDS, TEXT, Features, on_grid
-from ..runs.readback import sigma_of, to_host
+from ..runs.readback import forget_sigma, sigma_of, to_host
 from .hooks.activation import ActivationMaps
 from .hooks.evaluation import EvaluationCapture, unexpected
 from .hooks.families import Family, block_names
@@ -90,6 +90,7 @@ class Recording:
                 capture = self._new_capture(executor.class_obj, x, moments)
         self.capturing = bool(moments)
         if capture is None:
+            forget_sigma(timestep)
             return executor(x, timestep, model_options, seed)
         with capture.installed(model_options):
             denoised = executor(x, timestep, model_options, seed)
@@ -98,6 +99,7 @@ class Recording:
             for moment in moments:
                 self.captured[moment] = [replace(row, moment=str(moment)) for row in rows]
                 self._remarks[moment] = capture.remarks
+        forget_sigma(timestep)
         return denoised
 
     @contextmanager

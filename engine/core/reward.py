@@ -21,11 +21,13 @@ class Reward(ABC):
         reads_prompt: whether the reward depends on the prompt.
         preview_skill: how well the reward of a decoded x0 prediction predicts that of the finished image, at
             each moment. None: not measured.
+        any_device: whether it scores images where they are, each as if it were alone.
     """
 
     label: str = "reward"
     reads_prompt: bool = True
     preview_skill: Skill | None = None
+    any_device: bool = False
 
     @abstractmethod
     def score(self, images: Tensor, prompts: list[str]) -> Tensor:

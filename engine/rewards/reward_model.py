@@ -32,6 +32,8 @@ class RewardModel(Reward):
         words: converts prompts to ids ``[rows, words]``. None: the network doesn't read the prompt.
     """
 
+    any_device = True
+
     def __init__(
         self, label: str, network: nn.Module, size: int, view: View, words: Callable[[list[str]], Tensor] | None
     ):
@@ -53,7 +55,7 @@ class RewardModel(Reward):
         """
         if images.ndim != 4 or images.shape[-1] not in (3, 4) or len(images) == 0:
             raise ValueError(f"{self.label} scores images [rows, height, width, 3], not {list(images.shape)}.")
-        if not images.isfinite().all():
+        if images.device.type == "cpu" and not images.isfinite().all():  # elsewhere that would wait for the device
             raise ValueError(f"{self.label}: the images hold NaN or infinity. Try the VAE in fp32 (--fp32-vae).")
         if len(prompts) not in (1, len(images)):
             raise ValueError(f"{len(images)} images but {len(prompts)} prompts; give one per image, or one for all.")
@@ -73,6 +75,6 @@ class RewardModel(Reward):
     def _chunk(self, images: Tensor, prompts: list[str]) -> Tensor:
         comfy.model_management.throw_exception_if_processing_interrupted()
         device = self.patcher.load_device
-        pixels = self.view(images, self.size).to(device)
-        ids = self.words(prompts).to(device) if self.words else None
+        pixels = self.view(images, self.size).to(device, non_blocking=True)
+        ids = self.words(prompts).to(device, non_blocking=True) if self.words else None
         return self.patcher.model(pixels, ids).float().cpu()

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 SIGMA = "diffusion_probe_sigma"
-"""Attribute of a tensor of timesteps: the sigma of its first row, where it is known."""
+"""Attribute of a tensor of timesteps: the sigma of its first row, as long as an evaluation lasts."""
 
 ALIGNED = 8
 """Bytes of the largest number in a tensor."""
 
 
 def sigma_of(timestep: Tensor) -> float:
-    """Return the sigma of the first row of ``timestep``, ``[rows]`` or a single number; it is read once."""
+    """Return the sigma of the first row of ``timestep``, ``[rows]`` or one number; an evaluation reads it once."""
     known = getattr(timestep, SIGMA, None)
     if known is None:
         known = float(timestep.flatten()[0])
@@ -25,6 +25,12 @@ def sigma_of(timestep: Tensor) -> float:
 def note_sigma(timestep: Tensor, sigma: float) -> None:
     """Note the sigma of a tensor of timesteps, which is not read then."""
     setattr(timestep, SIGMA, sigma)
+
+
+def forget_sigma(timestep: Tensor) -> None:
+    """Forget the sigma of a tensor of timesteps at the end of an evaluation: a sampler may write the next one there."""
+    if hasattr(timestep, SIGMA):
+        delattr(timestep, SIGMA)
 
 
 def to_host(tensors: Sequence[Any]) -> list[Any]:

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from ..capture.previews import preview_images
-from ..capture.scoring import at_most, row_scores
+from ..capture.scoring import row_scores
 from ..core.features import Features
 from ..core.marks import GONE, Marks
+from ..core.pictures import at_most
 from ..core.probe import Probe
 from ..core.samplers import called, traits_of
 from .clock import SearchClock, seconds_text

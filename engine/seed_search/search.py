@@ -122,7 +122,7 @@ class _Search:
         self.keys, self.options = RunKeys(model), options
         self.hub.model.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, self._sampler_sample)
         self.guiders: dict[Run, Any] = {}
-        self.probe, self.watcher, self.clock = probe, options.watcher, options.watcher.clock
+        self.probe, self.watcher, self.clock = probe and probe.for_model(model), options.watcher, options.watcher.clock
         self.progress = RowProgress(self.hub.model, 1)
         self.state = SearchState([self._added(number, candidate) for number, candidate in enumerate(candidates)])
 

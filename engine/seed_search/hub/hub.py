@@ -14,6 +14,7 @@ import comfy.model_management
 import comfy.sampler_helpers
 import torch
 from comfy.patcher_extension import WrappersMP
+from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
 from torch import Tensor
 
 from ...core.samplers import AT_STEPS, sampler_name, traits_of
@@ -21,7 +22,7 @@ from ...runs.keys import STEP_CACHE
 from ...runs.loaded import loading_once, memory_of_card
 from ...runs.model_wrappers import HUB, ModelCall, in_front
 from ...runs.origins import is_core, listed
-from ...runs.readback import note_sigma, sigma_of, to_host
+from ...runs.readback import forget_sigma, note_sigma, sigma_of, to_host
 from ...runs.rows import cache_on
 from .batching import join, joinable, memory_of, rows_of, split
 from .coroutine import PAUSED, SAMPLED, Run, current_run, is_inside_run, pause
@@ -79,6 +80,7 @@ class Hub:
         self.unjoined = ""
         self.memory = 0.0
         self.per_call = 0
+        self.compiled = COMPILE_KEY in model.wrappers.get(WrappersMP.APPLY_MODEL, {})
         self.stock = not any(True for _ in added_code(model))
         self._estimate: Callable[[int], float] | None = None
         self._conds = self._rows_per_run = 1
@@ -134,7 +136,9 @@ class Hub:
             values = run.sigmas if schedule is sigmas else schedule.tolist()
             options["sample_sigmas"] = self._schedules.setdefault(tuple(values), schedule)
         run.sampler = sampler_name(executor.class_obj)
-        run.at_steps = self.stock and evaluates_at_steps(executor.class_obj) and is_core(type(guider))
+        run.at_steps = (
+            not run.evaluations and self.stock and evaluates_at_steps(executor.class_obj) and is_core(type(guider))
+        )
         run.state.add_hooks(extra_args["model_options"])
         run.begin_sampler(extra_args["model_options"])
         run.samples = executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
@@ -160,6 +164,7 @@ class Hub:
             run.leave_prefix(x)
             with run.evaluation_kept(model_options), in_front(model_options, HUB, self._wait_for_output):
                 output = executor(x, timestep, model_options, *args, **kwargs)
+        forget_sigma(timestep)
         self._keep(run, output)
         return output.to(x.device, copy=True) if run.prefix else output
 
@@ -430,7 +435,7 @@ class Hub:
         free = self.model.get_free_memory(call.x.device) if count > 1 else 0.0
         while count > 1 and (needed := memory_of(self.model.model, call, count)) > free:
             count = shape_size(max(1, min(count - 1, int(count * free / needed))))
-        return count
+        return shape_size(count) if self.compiled else count
 
     @torch.inference_mode()
     def close(self, keep: Sequence[Run] = ()) -> None:
