@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..engine.capture.fast_decoder import fast_decoder
+from ..engine.capture.fast_decoder import fast_decoder, is_fast
 from ..probe_models.combining import combine_probes
 from ..probe_models.focus import AttentionFocus
 from ..probe_models.preview import PreviewReward
@@ -67,7 +67,8 @@ class PreviewRewardProbe(io.ComfyNode):
     def execute(cls, vae, reward, prompt: str, decoder: str = FAST) -> io.NodeOutput:
         with named_errors("Preview Reward"):
             reward.require_readable(prompt)
-            return io.NodeOutput(PreviewReward(vae.decode, reward, prompt, fast_decoder if decoder == FAST else None))
+            fast = fast_decoder if decoder == FAST and not is_fast(vae) else None
+            return io.NodeOutput(PreviewReward(vae.decode, reward, prompt, fast))
 
 
 class LoadProbe(io.ComfyNode):

@@ -41,7 +41,7 @@ STOCK = tuple(f"ComfyUI/comfy/{name}.py" for name in ("sample", "samplers", "mod
 
 @dataclass(frozen=True)
 class Trial:
-    """What is run, and on which card.
+    """Run of one node with one model on one card.
 
     Attributes:
         model: one of :data:`models.MODELS`.
@@ -209,4 +209,4 @@ RUNS: dict[str, Callable[[Trial, models.Subject, Card], Callable[[], Any]]] = {
     "TC-Padé Cache": _cached,
     "Seed Search": _search,
 }
-"""What a trial may run, by the node's name: each prepares it on a model, and returns what then runs it."""
+"""Runs of a trial by the node's name: each prepares the node on a model, and returns the function that runs it."""

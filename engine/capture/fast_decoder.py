@@ -47,6 +47,11 @@ def decoder_file(latent_format: Any) -> str | None:
     return next((folder_paths.get_full_path(FOLDER, file) for file in files if file.startswith(name)), None)
 
 
+def is_fast(vae: Any) -> bool:
+    """Tell whether a VAE is a small one itself; those of the testbeds are, and no other decodes their latents."""
+    return isinstance(getattr(vae, "first_stage_model", None), TAESD)
+
+
 def fast_decoder(model: Any) -> FastDecoder | None:
     """Return the fast decoder for the latents of a MODEL; None where there is none, or its file can't be read."""
     latent_format = model.get_model_object("latent_format")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -116,7 +117,8 @@ class Features:
 
     def with_tensors(self, tensors: Iterator[Tensor]) -> "Features":
         """Return the same features with other tensors in the place of :meth:`tensors`, in their order."""
-        return replace(self, **{name: next(tensors) for name in NEEDS if getattr(self, name) is not None})
+        others: dict[str, Any] = {name: next(tensors) for name in NEEDS if getattr(self, name) is not None}
+        return replace(self, **others)
 
     def text_words(self) -> tuple[Word, ...]:
         """Return the words; without any, one word of all text positions.

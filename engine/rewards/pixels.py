@@ -88,9 +88,10 @@ def _cropped_on_device(images: Tensor, size: int, start: Callable[[int], int]) -
         ``[rows, 3, size, size]`` float32 in 0 … 1.
     """
     pixels = _eight_bit_levels(images)
-    sides = _sides(*pixels.shape[-2:], size)
-    for passed in ((pixels.shape[-2], sides[1]), sides):
-        if passed != tuple(pixels.shape[-2:]):
+    height, width = pixels.shape[-2:]
+    sides = _sides(height, width, size)
+    for passed in ((height, sides[1]), sides):
+        if passed != pixels.shape[-2:]:
             pixels = interpolate(pixels, passed, mode="bicubic", antialias=True).clamp(0, 255).round()
     left, top = start(sides[1] - size), start(sides[0] - size)
     return pixels[..., top : top + size, left : left + size] / 255

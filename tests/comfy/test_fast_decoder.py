@@ -73,3 +73,15 @@ def test_a_preview_is_decoded_fast_for_a_model_and_a_finished_image_by_the_vae(m
         assert probe.score(rows).tolist() == [0, 0, 0], "a judge of finished images is bound to no model"
         scores, pictures = probe.for_model(model).score_and_decode(rows, 32)
         assert bool((scores > 0).all()) == fast and max(pictures.shape[1:3]) == 32
+
+
+def test_a_vae_that_is_small_itself_decodes_its_own_latents(model, folder, latents, reward_of):
+    """As those of the testbeds, whose latents are not those of the models that share their format."""
+    write(folder)
+
+    class Small(Vae):
+        first_stage_model = TAESD(latent_channels=16)
+
+    brightness = reward_of(lambda images, prompts: images.mean((1, 2, 3)))
+    probe = PreviewRewardProbe.execute(Small(), brightness, "a lamp", FAST)[0]
+    assert probe.for_model(model) is probe
