@@ -3,10 +3,42 @@
 from comfy_api.latest import ComfyExtension, io
 
 from ..engine.board.route import add_route
-from . import attach, cache, evaluate, gate, probes, prune, record, rewards, save, search, seeds, testbed, train, words
+from . import (
+    attach,
+    cache,
+    evaluate,
+    gate,
+    other_packs,
+    probes,
+    prune,
+    record,
+    rewards,
+    save,
+    search,
+    seeds,
+    testbed,
+    train,
+    words,
+)
 from .guard import guarded
 
-MODULES = (attach, cache, evaluate, gate, probes, prune, record, rewards, save, search, seeds, testbed, train, words)
+MODULES = (
+    attach,
+    cache,
+    evaluate,
+    gate,
+    other_packs,
+    probes,
+    prune,
+    record,
+    rewards,
+    save,
+    search,
+    seeds,
+    testbed,
+    train,
+    words,
+)
 NODES: list[type[io.ComfyNode]] = [guarded(node) for module in MODULES for node in module.NODES]
 
 

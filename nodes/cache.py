@@ -2,6 +2,7 @@
 
 from comfy_api.latest import io
 
+from ..engine.board.address import text_of_running_node
 from ..engine.step_cache.config import INTERVALS, SPACES, StepCacheConfig
 from ..engine.step_cache.hook import apply_step_cache
 from ..engine.step_cache.predict import PREDICTORS
@@ -138,7 +139,7 @@ class TCPadeCache(io.ComfyNode):
                 veto=veto if veto < 1 else None,
                 space=space,
             )
-            return io.NodeOutput(apply_step_cache(model, config))
+            return io.NodeOutput(apply_step_cache(model, config, text_of_running_node()))
 
 
 NODES = [TCPadeCache]

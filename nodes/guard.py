@@ -36,7 +36,7 @@ def _execute(execute: Callable) -> Callable:
             given = _checked(cls, execute, args, kwargs)
             absent = {each.id for each in cls.define_schema().inputs if each.optional and each.get_io_type() in KINDS}
             # None from a link to an optional input counts as no link: the default is used.
-            given = {name: value for name, value in given.items() if value is not None or name not in absent}
+            given = {name: value for name, value in given.items() if name not in absent or not _is_none(cls, value)}
             return _writable_output(execute(cls, **given))
 
     return guard
@@ -70,8 +70,23 @@ def _checked(cls: type[io.ComfyNode], function: Callable, args: tuple, kwargs: d
     schema = cls.define_schema()  # anew, because there may be new files
     given = _by_name(function, cls, *args, **kwargs)
     with named_errors(schema.display_name):
-        require_inputs(schema.inputs, given)
+        for values in _each(given) if schema.is_input_list else [given]:
+            require_inputs(schema.inputs, values)
     return given
+
+
+def _each(given: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield each value of a node whose inputs are lists, under the name of its input."""
+    for name, values in given.items():
+        for value in values if isinstance(values, list) else [values]:
+            yield {name: value}
+
+
+def _is_none(cls: type[io.ComfyNode], value: Any) -> bool:
+    """Return whether a value is None, or for a node whose inputs are lists a list of None alone."""
+    if cls.define_schema().is_input_list and isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return value is None
 
 
 def _by_name(function: Callable, cls: type[io.ComfyNode], *args, **kwargs) -> dict[str, Any]:

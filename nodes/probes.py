@@ -49,7 +49,7 @@ class PreviewRewardProbe(io.ComfyNode):
                 Reward.Input(
                     "reward", tooltip="The reward model that scores the previews: Load Reward Model or Shapes Judge."
                 ),
-                prompt_input("What the images should show: the text that the sampled prompt was encoded from."),
+                prompt_input("What the images should show. Empty: the prompt that is sampled, where it can be read."),
                 io.Combo.Input(
                     "decoder",
                     options=[FAST, VAE],
@@ -66,9 +66,11 @@ class PreviewRewardProbe(io.ComfyNode):
     @classmethod
     def execute(cls, vae, reward, prompt: str, decoder: str = FAST) -> io.NodeOutput:
         with named_errors("Preview Reward"):
-            reward.require_readable(prompt)
+            if prompt.strip():
+                reward.require_readable(prompt)
             fast = fast_decoder if decoder == FAST and not is_fast(vae) else None
-            return io.NodeOutput(PreviewReward(vae.decode, reward, prompt, fast))
+            channels = getattr(vae, "latent_channels", None)
+            return io.NodeOutput(PreviewReward(vae.decode, reward, prompt, channels, fast))
 
 
 class LoadProbe(io.ComfyNode):

@@ -1,10 +1,14 @@
 """Seed Search: sample many seeds together and finish those that the user chooses, or that score best."""
 
+from collections import deque
+from typing import Any
+
 import comfy.samplers
 from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..engine.board.channel import open_board
+from ..engine.board.prompt_texts import prompt_texts
 from ..engine.board.schema import BOARD_OUTPUT
 from ..engine.board.search_board import SearchBoard
 from ..engine.capture.hooks.families import require_fit
@@ -17,6 +21,7 @@ from ..engine.seed_search.outcome import outcome_report, outcome_text
 from ..engine.seed_search.policies.by_name import CUT_SHARE, GOOD_ENOUGH, POLICIES, SEQUENTIAL, policy_named
 from ..engine.seed_search.policies.chosen import Chosen
 from ..engine.seed_search.prefixes import PREFIXES
+from ..engine.seed_search.ready import ready_to_score, require_numbers
 from ..engine.seed_search.result import FinalReward, candidate_pictures
 from ..engine.seed_search.search import SearchOptions, finish_candidates, seed_search
 from .errors import named_errors
@@ -33,6 +38,10 @@ from .sockets import (
 
 REFUSE = "refuse"
 AS_IN_KSAMPLER = "As in KSampler."
+
+NOTHING_CHOSEN: deque[dict[str, Any]] = deque(maxlen=64)
+"""Values of the inputs of runs in which nothing was chosen. ComfyUI would not run them again, if nothing changed."""
+
 MORE_PROMPTS = ("positive_2", "positive_3", "positive_4")
 
 
@@ -185,6 +194,11 @@ class SeedSearch(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, **inputs) -> int:
+        """Return another number after a run in which nothing was chosen, so that the same prompt runs again."""
+        return sum(all(inputs.get(name, value) == value for name, value in run.items()) for run in NOTHING_CHOSEN)
+
+    @classmethod
     def execute(
         cls, model, positive, negative, latent_image, seed, candidates, survivors, budget, policy,
         steps, cfg, sampler_name, scheduler, denoise, probe=None, seeds="", judge=None, target=0.8, max_rows=0,
@@ -198,16 +212,19 @@ class SeedSearch(io.ComfyNode):
             return ksampler_candidate(name, *settings, prompts[prompt], negative, latent_image, denoise, prompt)
 
         with named_errors("Seed Search"), open_board() as channel:
-            final_reward = final_reward_of(judge)
+            probe, judge = ready_to_score(model, probe, judge, positive, latent_image)
+            final_reward, texts = final_reward_of(judge), prompt_texts(("positive", *MORE_PROMPTS))
             if finish.strip():
                 found = [candidate(name, prompt) for name, prompt in named_candidates(finish, len(prompts))]
-                board = SearchBoard(channel, model, None, wanted=len(found))
+                board = SearchBoard(channel, model, None, wanted=len(found), prompts=texts)
                 options = SearchOptions(max_rows, final_reward, board, PREFIXES)
                 result = finish_candidates(model, found, options)
             else:
                 require_usable(probe, model, unskilled_scores == USE_ANYWAY)
                 names = names_around(around, strength, listed_names(seed, candidates, seeds))
                 found = [candidate(name, prompt) for name in names for prompt in range(len(prompts))]
+                if probe is not None:
+                    require_numbers(steps, len(found), survivors, budget, judge is not None)
 
                 def make_policy(run_steps: int):
                     if probe is None:
@@ -220,7 +237,7 @@ class SeedSearch(io.ComfyNode):
 
                 waits = hold_seconds if hold_for_me or probe is None else None
                 aim = target if policy == GOOD_ENOUGH and probe is not None else None
-                board = SearchBoard(channel, model, probe, waits, aim, survivors)
+                board = SearchBoard(channel, model, probe, waits, aim, survivors, texts)
                 options = SearchOptions(max_rows, final_reward, board, PREFIXES)
                 result = seed_search(model, found, probe, make_policy, survivors, options)
         outcome = result.outcome
@@ -229,7 +246,9 @@ class SeedSearch(io.ComfyNode):
         pictures = candidate_pictures(model, result)
         if pictures is not None:
             shown |= ui.PreviewImage(pictures).as_dict()
-        if result.latents is None:  # silent: that nothing was chosen is a normal result
+        if result.latents is None:
+            values = {"seed": seed, "candidates": candidates, "seeds": seeds, "around": around, "steps": steps}
+            NOTHING_CHOSEN.append({**values, "sampler_name": sampler_name, "scheduler": scheduler, "cfg": cfg})
             return io.NodeOutput(*[ExecutionBlocker(None)] * len(cls.GET_SCHEMA().outputs), ui=shown)
         best = [outcome.candidates[number] for number in result.survivors]
         latent = {name: value for name, value in latent_image.items() if name in ("noise_mask", "type")}

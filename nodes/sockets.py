@@ -100,7 +100,7 @@ def first_seed_input(name: str) -> io.Int.Input:
         min=0,
         max=LARGEST_SEED,
         control_after_generate=True,
-        tooltip='The first seed; the others count up from it. Not used if "seeds" has any.',
+        tooltip='The first seed; the others count up, and "increment" goes past them all. Not used if "seeds" has any.',
     )
 
 

@@ -63,6 +63,19 @@ class CombinedProbe(Probe):
         previewed, images = self.preview.score_and_decode(rows, longest)
         return self.together(rows, self.trained.score(rows), previewed), images
 
+    def require_ready(self, latent: Sequence[int], prompt: str) -> None:
+        """Refuse what :class:`PreviewReward` refuses; see :meth:`Probe.require_ready`."""
+        self.preview.require_ready(latent, prompt)
+
+    def for_one_search(self, prompt: str) -> "CombinedProbe":
+        """Return the same mean with the preview's probe of one search; see :meth:`Probe.for_one_search`."""
+        preview = self.preview.for_one_search(prompt)
+        return CombinedProbe(self.trained, preview, self.percents, self.weights, self.search_skill)
+
+    def remarks(self, rows: Sequence[Features] = ()) -> tuple[str, ...]:
+        """Return the remarks of the preview's probe; see :meth:`Probe.remarks`."""
+        return self.preview.remarks(rows)
+
     def together(self, rows: Sequence[Features], trained: Tensor, preview: Tensor) -> Tensor:
         """Return the weighted mean of both probes' scores of rows, ``[rows]``."""
         at = [row.percent for row in rows]

@@ -6,6 +6,7 @@ trajectories with ImageReward its within-prompt Spearman is about .24/.22 at 20 
 """
 
 import copy
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -32,13 +33,20 @@ With an axis of frames before height, of one, where the model has such an axis.
 """
 
 
+NO_PROMPT = (
+    "Preview Reward: The prompt is empty, and that of the run isn't known: it can be read from Encode Words, or from a "
+    'text that is written in its node. Write or connect "prompt" of Preview Reward.'
+)
+
+
 class PreviewReward(Probe):
     """Probe that scores the image that a run would show if it stopped at the moment.
 
     Args:
         decode: turns latents into images, normally a VAE's decode.
         reward: scores the images; its label is that of the probe.
-        prompt: what the images should show, the same for all rows.
+        prompt: what the images should show, the same for all rows. Empty: each row's own, ``Features.prompt``.
+        channels: number of channels of the latents that ``decode`` takes; None if it isn't known.
         fast: returns a faster decoder for the rows of a MODEL, or None if there is none for it; see :meth:`for_model`.
     """
 
@@ -46,10 +54,18 @@ class PreviewReward(Probe):
     needs = frozenset({DENOISED})
     skilled = True
 
-    def __init__(self, decode: Decode, reward: Reward, prompt: str, fast: Callable[[Any], Decode | None] | None = None):
+    def __init__(
+        self,
+        decode: Decode,
+        reward: Reward,
+        prompt: str = "",
+        channels: int | None = None,
+        fast: Callable[[Any], Decode | None] | None = None,
+    ):
         self.decode, self.fast = decode, fast
         self.reward = reward
         self.prompt = prompt
+        self.channels = channels
         self.label = reward.label
 
     def score(self, rows: Sequence[Features]) -> Tensor:
@@ -59,75 +75,151 @@ class PreviewReward(Probe):
     def for_model(self, model: Any) -> "PreviewReward":
         """Return the probe with a fast decoder for unfinished rows of a MODEL, if there is one."""
         decode = self.fast(model) if self.fast is not None else None
-        if decode is None:
-            return self
-        mine = copy.copy(self)
-        mine.decode = decode
-        return mine
+        return self if decode is None else self._changed(decode=decode)
+
+    def _changed(self, **values: Any) -> "PreviewReward":
+        changed = copy.copy(self)
+        vars(changed).update(values)
+        return changed
 
     def score_and_decode(self, rows: Sequence[Features], longest: int | None = None) -> tuple[Tensor, Tensor]:
         """Decode the rows' previews and score them; see :meth:`Probe.score_and_decode`."""
         latents, scores, shown = _latents(rows), [], []
         size = JUDGED if self.reward.any_device else len(latents)  # others may score the rows of a call together
         for first in range(0, len(latents), size):
-            images = self._images(latents[first : first + size])
-            scores.append(self.score_images(images, first))
+            images = _images(self.decode, latents[first : first + size])
+            scores.append(self.score_images(images, rows[first : first + size], first))
             shown.append(images if longest is None else at_most(images, longest))
         return torch.cat(scores), torch.cat(shown).cpu()
 
-    def images(self, rows: Sequence[Features]) -> Tensor:
-        """Decode the rows' previews, ``[rows, H, W, 3]`` float32 in 0 … 1, on the device that the decoder returns.
+    def score_images(self, images: Tensor, rows: Sequence[Features], first: int = 0) -> Tensor:
+        """Score the previews of rows with the reward, ``[rows]`` float32 on the CPU; ``first`` is the first's number.
 
         Raises:
-            ValueError: no x0 prediction was captured, the rows differ in size, or the decoder gave
-                back something other than images.
+            ValueError: the reward returned another number of scores than there are images, or NaN; or a row's
+                prompt isn't known.
         """
-        return self._images(_latents(rows))
-
-    def _images(self, latents: Tensor) -> Tensor:
-        return torch.cat([self._decoded(part) for part in latents.split(CHUNK)]).clamp_(0, 1)
-
-    def score_images(self, images: Tensor, first: int = 0) -> Tensor:
-        """Score previews with the reward, ``[rows]`` float32 on the CPU; ``first`` is the number of the first row.
-
-        Raises:
-            ValueError: the reward returned another number of scores than there are images, or NaN.
-        """
-        images = images if self.reward.any_device else images.cpu()
-        scores = rewards_of(self.reward, images, self.prompt).cpu()
+        prompts = [self.prompt if self.prompt.strip() else row.prompt for row in rows]
+        if self.reward.reads_prompt and not all(prompt.strip() for prompt in prompts):
+            raise ValueError(NO_PROMPT)
+        reward = self.reward.at(rows[0].family, rows[0].percent)
+        images = images if reward.any_device else images.cpu()
+        scores = rewards_of(reward, images, prompts).cpu()
         if not scores.isfinite().all():
             bad = ((~scores.isfinite()).nonzero().flatten() + first).tolist()
             raise ValueError(f"preview reward: the reward {plain(self.label)} gave NaN or infinity for rows {bad}.")
         return scores
 
-    def _decoded(self, latents: Tensor) -> Tensor:
-        images = self.decode(latents)
-        if not isinstance(images, Tensor):
-            raise ValueError("preview reward: the decoder gave no images. Connect the VAE of the sampled model.")
-        images = images.detach().float()
-        if images.ndim == 5 and images.shape[1] == 1:  # a VAE that knows frames, of one
-            images = images[:, 0]
-        if images.ndim != 4 or images.shape[0] != len(latents) or images.shape[-1] != 3:
+    def require_ready(self, latent: Sequence[int], prompt: str) -> None:
+        """Refuse a wrong VAE, and a prompt that isn't known or that the reward can't read; see :class:`Probe`."""
+        prompt = self.prompt if self.prompt.strip() else prompt
+        if self.reward.reads_prompt and not prompt.strip():
+            raise ValueError(NO_PROMPT)
+        try:
+            self.reward.require_readable(prompt)
+        except ValueError as error:
+            message = str(error)
+            raise ValueError(f"Preview Reward: {message[:1].upper()}{message[1:]}") from error
+        require_channels(self.channels, latent[0], "Preview Reward: ")
+        self._try_out(latent, prompt)
+
+    def for_one_search(self, prompt: str) -> "PreviewReward":
+        """Return a probe with the prompt of a search, whose scores compare between all of its calls."""
+        prompt = self.prompt if self.prompt.strip() else prompt
+        return self._changed(reward=self.reward.for_one_search(), prompt=prompt)
+
+    def remarks(self, rows: Sequence[Features] = ()) -> tuple[str, ...]:
+        """Return the reward's remarks on the prompts of rows; see :meth:`Probe.remarks`."""
+        prompts = [self.prompt] if self.prompt.strip() else [row.prompt for row in rows]
+        return tuple(dict.fromkeys(remark for prompt in prompts for remark in self.reward.remarks(prompt)))
+
+    def _try_out(self, latent: Sequence[int], prompt: str) -> None:
+        """Decode and score two small grey latents, once for each pair of decoder and reward.
+
+        Raises:
+            ValueError: the decoder makes no images of such latents, or the reward can't score them.
+        """
+        decoder = getattr(self.decode, "__self__", self.decode)
+        done = _TRIED.setdefault(decoder, weakref.WeakSet())
+        if self.reward in done:
+            return
+        row = Features(family="", moment="", step=0, sigma=0.0, percent=1.0, denoised=torch.zeros(*latent))
+        try:
+            images = decoded_previews(self.decode, [row, row]).cpu()
+        except torch.OutOfMemoryError:
+            return  # says nothing about the VAE
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
             raise ValueError(
-                f"preview reward: the decoder gave {list(images.shape)} for {len(latents)} latents instead of "
-                "images [rows, height, width, 3]. Connect the VAE of the sampled model; videos can't be scored."
-            )
-        if images.device.type == "cpu" and not images.isfinite().all():  # elsewhere that would wait for the device
-            raise ValueError("preview reward: the decoded previews hold NaN. Try the VAE in fp32 (--fp32-vae).")
-        return images
+                f'Preview Reward: "vae" can\'t decode latents {list(latent)} of this MODEL '
+                f"({plain(error)}). Connect the VAE of the sampled model."
+            ) from error
+        rewards_of(self.reward, images, prompt)
+        done.add(self.reward)
+
+
+_TRIED: weakref.WeakKeyDictionary[Any, weakref.WeakSet[Reward]] = weakref.WeakKeyDictionary()
+"""Rewards that have scored what a decoder made, by the VAE that it is of."""
+
+
+def require_channels(decoded: int | None, sampled: int, name: str = "") -> None:
+    """Refuse a VAE for latents of another number of channels than the sampled ones.
+
+    Args:
+        decoded: channels of the latents that the VAE decodes; None if it isn't known.
+        sampled: channels of the sampled latents.
+        name: what the message begins with.
+
+    Raises:
+        ValueError: the numbers differ.
+    """
+    if decoded not in (None, sampled):
+        raise ValueError(
+            f'{name}"vae" decodes latents of {decoded} channels, and those of this MODEL have {sampled}. Connect the '
+            "VAE of the sampled model."
+        )
+
+
+def decoded_previews(decode: Decode, rows: Sequence[Features]) -> Tensor:
+    """Decode the x0 predictions of rows, ``[rows, H, W, 3]`` float32 in 0 … 1, on the decoder's device.
+
+    Raises:
+        ValueError: no x0 prediction was captured, the rows differ in size, or the decoder returned
+            something other than images.
+    """
+    return _images(decode, _latents(rows))
+
+
+def _images(decode: Decode, latents: Tensor) -> Tensor:
+    return torch.cat([_decoded(decode, part) for part in latents.split(CHUNK)]).clamp_(0, 1)
+
+
+def _decoded(decode: Decode, latents: Tensor) -> Tensor:
+    images = decode(latents)
+    if not isinstance(images, Tensor):
+        raise ValueError("the decoder gave no images. Connect the VAE of the sampled model.")
+    images = images.detach().float()
+    if images.ndim == 5 and images.shape[1] == 1:  # a VAE that knows frames, of one
+        images = images[:, 0]
+    if images.ndim != 4 or images.shape[0] != len(latents) or images.shape[-1] != 3:
+        raise ValueError(
+            f"the decoder gave {list(images.shape)} for {len(latents)} latents instead of "
+            "images [rows, height, width, 3]. Connect the VAE of the sampled model; videos can't be scored."
+        )
+    if images.device.type == "cpu" and not images.isfinite().all():  # elsewhere that would wait for the device
+        raise ValueError("the decoded previews hold NaN. Try the VAE in fp32 (--fp32-vae).")
+    return images
 
 
 def _latents(rows: Sequence[Features]) -> Tensor:
     """Stack the rows' x0 predictions, ``[rows, channels, ...]``."""
     if not rows:
-        raise ValueError("preview reward: there are no rows to score.")
+        raise ValueError("there are no rows to decode.")
     missing = [number for number, row in enumerate(rows) if row.denoised is None]
     if missing:
         raise ValueError(
-            f"preview reward: no x0 prediction was captured for rows {missing}. "
-            "Attach the same probe to the MODEL before sampling."
+            f"no x0 prediction was captured for rows {missing}. Attach the same probe to the MODEL before sampling."
         )
     shapes = {tuple(row.denoised.shape) for row in rows}
     if len(shapes) > 1:
-        raise ValueError(f"preview reward: the rows have different sizes {sorted(shapes)}; score them separately.")
+        raise ValueError(f"the rows have different sizes {sorted(shapes)}; decode them separately.")
     return torch.stack([row.denoised for row in rows])

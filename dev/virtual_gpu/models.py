@@ -166,16 +166,30 @@ def small_decoder_file(channels: int) -> str:
     return str(path)
 
 
-def image_reward() -> RewardModel:
-    """Build ImageReward, which reads the same words in every prompt."""
+class SameWords:
+    """Tokenizer that reads the same words in every prompt."""
 
-    def words(prompts: list[str]) -> Tensor:
+    most = WORDS
+
+    def __call__(self, prompts: list[str]) -> Tensor:
+        """Return ones as the ids."""
         return torch.ones(len(prompts), WORDS, dtype=torch.long)
 
+    def count(self, prompt: str) -> int:
+        """Return the number of ids."""
+        return WORDS
+
+    def knows(self, prompt: str) -> bool:
+        """Return True."""
+        return True
+
+
+def image_reward() -> RewardModel:
+    """Build ImageReward."""
     with torch.device("meta"):
         network = ImageRewardNetwork(OFFICIAL, OPERATIONS)
     without_values(network, torch.float16)
-    return RewardModel("ImageReward", network, OFFICIAL.image, centre_crop, words)
+    return RewardModel("ImageReward", network, OFFICIAL.image, centre_crop, SameWords())
 
 
 def without_values(module: nn.Module, dtype: torch.dtype) -> None:

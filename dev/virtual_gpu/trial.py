@@ -185,7 +185,7 @@ def probe_of(trial: Trial, subject: models.Subject, card: Card) -> Probe:
 
     vae = subject.vae()
     in_phase(card, vae.first_stage_model.decoder, "decode")
-    return PreviewReward(vae.decode, reward, "a lamp on a table", fast if trial.probe == FAST else None)
+    return PreviewReward(vae.decode, reward, "a lamp on a table", fast=fast if trial.probe == FAST else None)
 
 
 def in_phase(card: Card, module: nn.Module, phase: str) -> None:

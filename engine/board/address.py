@@ -1,5 +1,6 @@
 """Address of a board: its run, node, workflow and client, from ComfyUI's server and from the queued prompt."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from comfy_execution.progress import get_progress_state
@@ -48,6 +49,28 @@ def running_address() -> Address | None:
     shown = get_progress_state().dynprompt.get_display_node_id(context.node_id)
     workflow = _object_in(_object_in(_queued_with(), "extra_pnginfo"), "workflow").get("id")
     return Address(context.prompt_id, context.node_id, shown, workflow if isinstance(workflow, str) else "", client)
+
+
+def text_of_running_node() -> Callable[[str], None]:
+    """Return a function that shows a text in the node that runs now, also later, while another node runs.
+
+    It does nothing outside of the server, where no browser listens, and in a prompt in which a node of another class
+    has this id.
+    """
+    context = get_executing_context()
+    if context is None:
+        return lambda text: None
+    class_type = get_progress_state().dynprompt.get_node(context.node_id)["class_type"]
+
+    def show(text: str) -> None:
+        running, prompt = server(), get_progress_state().dynprompt
+        client = getattr(running, "client_id", None)
+        if not isinstance(client, str) or not is_connected(client) or not prompt.has_node(context.node_id):
+            return
+        if prompt.get_node(context.node_id)["class_type"] == class_type:
+            running.send_progress_text(text, prompt.get_display_node_id(context.node_id), client)
+
+    return show
 
 
 def previews_off() -> bool:

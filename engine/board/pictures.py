@@ -10,7 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from ...probe_models import signatures
-from ..core.features import Features, over_words
+from ..core.features import Features, on_grid, over_words
+from ..core.prompt_words import content_words
 from ..core.scores import PICTURE_PX, Look
 
 LONGER_SIDE = 160
@@ -19,9 +20,14 @@ QUALITIES = (80, 60, 40)
 LARGE_SIDE = PICTURE_PX
 MOST_LARGE_BYTES = 96_000
 LARGE_QUALITIES = (88, 75, 60, 40)
-MOST_WORDS = 12
-MOST_MAPS = 768
-"""Bound of the maps of all rows together: a map takes about 300 characters."""
+MOST_MAP_BYTES = 800_000
+"""Bound of the maps of all rows together, as text."""
+
+FULL_MAP_BYTES, SMALL_MAP_BYTES = 1000, 440
+"""Bounds of a map on the grid of attention, and on that of :data:`SMALL_GRID`."""
+
+SMALL_GRID = 16
+"""Longer side of maps where those of all words would take too much."""
 
 LEVELS = 16
 COVER = 200
@@ -65,19 +71,23 @@ def _jpeg(picture: Tensor, longer_side: int, qualities: Sequence[int], most_byte
 
 
 def word_maps(features: Features, rows: int = 1) -> tuple[tuple[str, str], ...]:
-    """Return the map of attention of each word: (word, data URL of a map to draw over the picture).
+    """Return the map of attention of each word but stop words: (word, data URL of a map to draw over the picture).
 
     Its values are the word's share of the attention that each position of the image gives to the text, averaged over
     blocks, and stretched from the lowest to the highest value of the map.
 
     Args:
         features: of one row.
-        rows: how many rows are shown together: of many, each has maps of fewer words.
+        rows: how many rows are shown together: of many, maps are coarser, and the last words may have none.
     """
-    words = features.words[: min(MOST_WORDS, MOST_MAPS // max(1, rows))]
+    words, room = content_words(features.words), MOST_MAP_BYTES // max(1, rows)
+    is_small = len(words) * FULL_MAP_BYTES > room
+    words = words[: room // SMALL_MAP_BYTES] if is_small else words
     if features.attention is None or not words:
         return ()
     heats = over_words(signatures.shares(features.attention), words).mean(0)
+    if is_small:
+        heats = on_grid(heats, SMALL_GRID)
     return tuple((word.name, _heat(heat)) for word, heat in zip(words, heats, strict=True))
 
 

@@ -35,6 +35,7 @@ class SearchBoard:
         hold_seconds: how long to wait for the user before the survivors are finished; None: not at all.
         target: the score that is good enough, if the policy has one.
         wanted: how many finished images are wanted.
+        prompts: texts of the prompts, as far as they are known.
 
     Attributes:
         looks: pictures and maps of the candidates that were scored, by number.
@@ -50,9 +51,10 @@ class SearchBoard:
         hold_seconds: float | None = None,
         target: float | None = None,
         wanted: int = 1,
+        prompts: tuple[str, ...] = (),
     ):
         self.channel, self.model, self.probe = channel, model, probe
-        self.hold_seconds, self.target, self.wanted = hold_seconds, target, wanted
+        self.hold_seconds, self.target, self.wanted, self.prompts = hold_seconds, target, wanted, prompts
         self.pictured = probe is None or not previews_off()  # nobody can choose without pictures
         self.looks: dict[int, Look] = {}
         self.goals: Mapping[int, int] = {}
@@ -113,7 +115,7 @@ class SearchBoard:
         looks = [self.looks.get(row) for row in range(len(outcome.candidates))]
         rows = outcome.rows_of_all()
         times = self._times(self._rows_of_all if isnan(rows) else rows)
-        return replace(outcome_board(outcome, looks, self.target), **times, left=0.0)
+        return replace(outcome_board(outcome, looks, self.target), **times, left=0.0, prompts=self.prompts)
 
     def board(self, state: SearchState) -> Board:
         """Return the board as it is now."""
@@ -130,7 +132,7 @@ class SearchBoard:
             about["next_seed"] = str(next_seed(each.candidate.name for each in state.candidates))
         self._rows_of_all = state.rows_of_all()
         times = {**self._times(self._rows_of_all), "left": _rounded(self.clock.left)}
-        board = Board(kind="search", state=RUNNING, **about, scale=bars.scale, line=line, **times)
+        board = Board(kind="search", state=RUNNING, **about, scale=bars.scale, line=line, prompts=self.prompts, **times)
         return with_rows(board, rows, [self.looks.get(number) for number in range(len(rows))])
 
     def _about_probe(self) -> dict[str, Any]:

@@ -130,8 +130,7 @@ def _is_kept(row: int, selection: Selection | None, dropped_at: str | None) -> b
 def outcome_board(outcome: Outcome, looks: Sequence[Look | None], target: float | None = None) -> Board:
     """Return the board of a finished search; ``target`` is the score that was good enough, if the policy has one."""
     survivors = outcome.survivors()
-    unmarked = replace(outcome, candidates=tuple(replace(each, mark=None) for each in outcome.candidates))
-    order = {number: rank for rank, number in enumerate(unmarked.order(), start=1)}
+    order = {number: rank for rank, number in enumerate(outcome.order(), start=1)}
     scored = [each.last_score for each in outcome.candidates if each.last_score is not None]
     bars = Bars(scored or [0.0], outcome.calibration)
     rows = [

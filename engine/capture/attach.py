@@ -19,14 +19,15 @@ from ..core.scores import SeedName
 from ..core.texts import plain
 from ..runs.exactness import cut_needs, why_not_alone, why_not_cut
 from ..runs.keys import RECORDING
-from ..runs.latents import row_keys
+from ..runs.latents import row_keys, small_row
 from ..runs.run_watch import add_watch
 from ..runs.seed_names import name_seeds, seed_number
 from .hooks.evaluation import unexpected
 from .hooks.families import Family, family_for, require_fit, require_images
 from .hooks.wrapper import captured_call
 from .moments import AUTO, Moment, parse_moments
-from .recording import Recording
+from .prompt.sampled_text import sampled_text
+from .recording import Recording, captured_conds
 from .store import RecordStore, RowRecord
 
 
@@ -48,10 +49,16 @@ class Attachment:
     store: RecordStore = field(default_factory=RecordStore)
 
     def outer_sample(self, executor, noise, latent_image, sampler, sigmas, denoise_mask, callback, *args, **kwargs):
-        """Record one sampler call under the content of the rows that it returns: an OUTER_SAMPLE wrapper."""
+        """Record one sampler call under the content of the rows that it returns: an OUTER_SAMPLE wrapper.
+
+        Raises:
+            ValueError: the probe can't score the rows, which is known before they are sampled.
+        """
         guider = executor.class_obj
         options = guider.model_options["transformer_options"]
         recording = Recording(self.family, frozenset(self.probe.needs), self.moments, self.probe.projection)
+        recording.prompt = sampled_text(captured_conds(guider))
+        self.probe.require_ready(small_row(noise.shape), recording.prompt)
         last_x0: list[Tensor] = []
 
         def remember_x0(step, x0, x, total_steps):

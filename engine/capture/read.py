@@ -1,8 +1,10 @@
 """Features and scores of the rows of a LATENT, from the records of the runs that sampled it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from ..core.features import NEEDS, Features
@@ -118,14 +120,39 @@ def score_latent(model: Any, latent: dict[str, Any], moment: str | None = None) 
     noise levels, whose scores don't compare.
     """
     records, rows = _comparable(model, latent, moment)
-    return _scores(probe_of(model), records, rows, scored(probe_of(model), rows))
+    probe = probe_of(model)
+    return _scores(probe, records, rows, scored(probe, rows), probe.remarks(rows))
+
+
+def scores_from(
+    model: Any, latent: dict[str, Any], values: Sequence[float], label: str, moment: str | None = None
+) -> Scores:
+    """Return numbers from elsewhere as the scores of the rows of a LATENT. They count as skilled: the user chose them.
+
+    Args:
+        values: one per row, in row order, higher is better.
+        label: what they measure.
+
+    Raises:
+        ValueError: another number of values than rows; or as :func:`score_latent`.
+    """
+    records, rows = _comparable(model, latent, moment)
+    if len(values) != len(rows):
+        raise ValueError(
+            f'"values" holds {len(values)} numbers, and the LATENT has {len(rows)} rows. Give one number per row, in '
+            "row order."
+        )
+    scores = _scores(probe_of(model), records, rows, torch.tensor(values))
+    name = label.strip() or "values"
+    return replace(scores, values=tuple(values), probe="values", label=name, skilled=True, calibration=())
 
 
 def score_with_previews(model: Any, latent: dict[str, Any], moment: str | None = None) -> ScoredRows:
     """Score each row of a LATENT as :func:`score_latent` does, with a picture of each."""
     records, rows = _comparable(model, latent, moment)
-    values, images = scored_and_decoded(probe_of(model), rows)
-    scores = _scores(probe_of(model), records, rows, values)
+    probe = probe_of(model)
+    values, images = scored_and_decoded(probe, rows)
+    scores = _scores(probe, records, rows, values, probe.remarks(rows))
     return ScoredRows(scores, preview_images(model, rows) if images is None else images, rows)
 
 
@@ -140,7 +167,9 @@ def _comparable(model: Any, latent: dict[str, Any], moment: str | None) -> tuple
     return records, rows
 
 
-def _scores(probe: Probe, records: list[RowRecord], rows: list[Features], values: Tensor) -> Scores:
+def _scores(
+    probe: Probe, records: list[RowRecord], rows: list[Features], values: Tensor, remarks: Sequence[str] = ()
+) -> Scores:
     dropped_at = tuple(record.dropped_at for record in records)
     return Scores(
         values=tuple(float(value) for value in values),
@@ -160,7 +189,7 @@ def _scores(probe: Probe, records: list[RowRecord], rows: list[Features], values
         model_rows=sum({record.run: record.model_rows for record in records}.values()),
         calibration=tuple(probe.calibration),
         dropped_at=dropped_at if any(dropped_at) else (),
-        note="\n".join(dict.fromkeys(record.note for record in records if record.note)),
+        note="\n".join(dict.fromkeys(filter(None, [*(record.note for record in records), *remarks]))),
     )
 
 

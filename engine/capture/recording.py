@@ -35,6 +35,7 @@ class Recording:
 
     Attributes:
         captured: the features of all rows by moment.
+        prompt: as :attr:`Features.prompt`.
         x0: ``[rows, channels, ...]`` float32 on the CPU in the model's own scale, of the newest captured evaluation.
             Kept for a run that is pruned; else None.
         on_device: whether features stay where they were computed, for a reader that copies those of many runs at once.
@@ -58,6 +59,7 @@ class Recording:
         self.needs = needs
         self.moments = moments
         self.plan: MomentPlan | None = None
+        self.prompt = ""
         self.sampler = ""
         self.sigmas: list[float] = []
         self.noise: Tensor | None = None
@@ -131,7 +133,7 @@ class Recording:
             )
             self.why_not.update(dict.fromkeys(moments, why))
             return None
-        conds = _captured_conds(guider)
+        conds = captured_conds(guider)
         diffusion_model, (height, width) = guider.inner_model.diffusion_model, x.shape[-2:]
         maps = activation = None
         if ATTENTION in self.needs:
@@ -145,7 +147,7 @@ class Recording:
     ) -> list[Features]:
         """Return the features of all rows at one evaluation, still without the name of the moment."""
         x0 = denoised.detach().float().clone()
-        conds, sigma = _captured_conds(guider), sigma_of(timestep)
+        conds, sigma = captured_conds(guider), sigma_of(timestep)
         entries = []
         if capture.maps is not None:
             entries = capture.maps.entries()
@@ -167,6 +169,7 @@ class Recording:
             percent=self.plan.percent(sigma),
             blocks=block_names(attention),
             words=words_of(entries),
+            prompt=self.prompt,
             why=capture.why(),
         )
         return [
@@ -217,8 +220,8 @@ def _notes(remarks: tuple[str, ...], rows: list[Features]) -> list[str]:
     return [*remarks, *left_out]
 
 
-def _captured_conds(guider: Any) -> list[dict[str, Any]]:
-    """Return the conditioning entries of a guider whose maps are captured."""
+def captured_conds(guider: Any) -> list[dict[str, Any]]:
+    """Return the conditioning entries of a guider that say what the images should show."""
     return guider.conds.get("positive") or [cond for conds in guider.conds.values() for cond in conds]
 
 

@@ -93,6 +93,7 @@ class Features:
             probe's projection, or the model's own. None unless needed.
         text: the embedding of each text token as the model gets it, ``[tokens, channels]``
             float16 on the CPU; the tokens of ``attention``. None unless needed.
+        prompt: the text that the run's prompt was encoded from; empty if it isn't known.
         why: reasons why needed features are missing, by the name of the field above or of the attention block.
     """
 
@@ -108,6 +109,7 @@ class Features:
     latent: Tensor | None = None
     activation: Tensor | None = None
     text: Tensor | None = None
+    prompt: str = ""
     why: Mapping[str, str] = field(default_factory=dict)
 
     def tensors(self) -> tuple[Tensor, ...]:

@@ -71,6 +71,29 @@ class Probe(ABC):
         """Return the probe as it scores rows of one MODEL; the probe itself, if it scores those of all alike."""
         return self
 
+    def require_ready(self, latent: Sequence[int], prompt: str) -> None:  # noqa: B027 (most need nothing)
+        """Refuse a run whose rows the probe can't score, before anything is sampled.
+
+        Args:
+            latent: shape of a small latent of the model without the axis of rows, ``[channels, ...]``.
+            prompt: the text that the run's prompt was encoded from; empty if it isn't known.
+
+        Raises:
+            ValueError: what is missing or wrong, and which input to fill.
+        """
+
+    def for_one_search(self, prompt: str) -> "Probe":
+        """Return a probe whose scores compare between all calls of one search.
+
+        Args:
+            prompt: as for :meth:`require_ready`.
+        """
+        return self
+
+    def remarks(self, rows: Sequence[Features] = ()) -> tuple[str, ...]:
+        """Return sentences that the user should read about the scores of rows."""
+        return ()
+
 
 def scored(probe: Probe, rows: Sequence[Features]) -> Tensor:
     """Return a probe's scores of rows captured at one moment, ``[rows]`` float32, and check their shape.

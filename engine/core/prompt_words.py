@@ -23,6 +23,15 @@ WITHOUT_SPACES = ("CJK ", "HIRAGANA", "KATAKANA", "HALFWIDTH KATAKANA")
 """Unicode names of characters whose writing puts no spaces between words."""
 
 
+STOP_WORDS = frozenset(
+    "a an the this that these those of in on at to into onto from by with for as and or but nor so than then is are "
+    "was were be been being am has have had having do does did it its it's he him his she her hers they them their "
+    "theirs i me my mine we us our ours you your yours who whom whose which what there here where when while if "
+    "because very just also such some any each both s t".split()
+)
+"""English words that depict nothing. Words of place and number ("left", "under", "two") and "no" are none of them."""
+
+
 class Word(NamedTuple):
     """Word of a conditioning.
 
@@ -106,6 +115,20 @@ def numbered(words: Iterable[tuple[str, Sequence[int]]]) -> tuple[Word, ...]:
         name = spelling if seen[key] == 1 else f"{spelling} ({seen[key]})"
         named.append(Word(name, tuple(positions)))
     return tuple(named)
+
+
+def content_words(words: Sequence[Word]) -> tuple[Word, ...]:
+    """Return the words of a prompt without English stop words; all words if there are no others.
+
+    Words of languages without a list here are all kept.
+    """
+    kept = tuple(word for word in words if _spelling(word) not in STOP_WORDS)
+    return kept or tuple(words)
+
+
+def _spelling(word: Word) -> str:
+    """Return a word in lower case, with straight apostrophes and without its number."""
+    return word.name.casefold().rsplit(" (", 1)[0].replace("\u2019", "'")
 
 
 def named_words(words: Sequence[Word], text: str) -> tuple[Word, ...]:

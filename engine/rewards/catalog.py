@@ -10,7 +10,7 @@ import torch
 
 from ..core.texts import plain
 from . import clip, image_reward
-from .files import RewardFile, fill, find, other_layout, read_tensors
+from .files import ClipVisionFile, RewardFile, fill, find, other_layout, read_tensors
 from .pixels import centre_crop, centre_crop_rounding_down, whole
 from .reward_model import RewardModel
 from .word_ids import BertWords, clean_clip_words, clip_words
@@ -20,6 +20,16 @@ OPERATIONS = comfy.ops.manual_cast
 
 CLIP_L = RewardFile(
     "CLIP-ViT-L-14", ("model.safetensors",), "1.71 GB", "https://huggingface.co/openai/clip-vit-large-patch14"
+)
+
+CLIP_L_VISION = ClipVisionFile(
+    *(CLIP_L.folder, CLIP_L.names, CLIP_L.size, CLIP_L.source),
+    shapes=(
+        ("vision_model.embeddings.patch_embedding.weight", (1024, 3, 14, 14)),
+        ("vision_model.embeddings.position_embedding.weight", (257, 1024)),
+        ("visual_projection.weight", (768, 1024)),
+    ),
+    layers=24,
 )
 
 
@@ -92,7 +102,10 @@ def _aesthetic(name: str, paths: list[Path]) -> RewardModel:
     vision = {key.removeprefix(clip.VISION): value for key, value in tensors.items() if key.startswith(clip.VISION)}
     fill(network.vision, vision, backbone)
     fill(network.head, read_tensors(head), head)
-    return RewardModel(name, network, network.image_size, centre_crop, None)
+    reward = RewardModel(name, network, network.image_size, centre_crop, None)
+    if backbone.parent.name != CLIP_L.folder:
+        reward.notes = (f"{name} reads images by {backbone.name} of models/clip_vision.",)
+    return reward
 
 
 @contextmanager
@@ -148,7 +161,7 @@ REWARDS = {
                 "3.7 MB",
                 "https://github.com/christophschuhmann/improved-aesthetic-predictor",
             ),
-            CLIP_L,
+            CLIP_L_VISION,
         ),
         _aesthetic,
     ),

@@ -1,16 +1,24 @@
 """Files of the reward models: their folders, and a reader of tensors that refuses all other content."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import comfy.utils
 import folder_paths
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 FOLDER = "reward_models"
 folder_paths.add_model_folder_path(FOLDER, os.path.join(folder_paths.models_dir, FOLDER))
+
+
+CLIP_VISION = "clip_vision"
+"""ComfyUI's folder of image towers."""
+
+OTHER_AUTHORS = ("laion", "datacomp", "dfn", "metaclip", "openclip", "open_clip", "eva")
+"""Words in the names of files whose towers have the shapes of OpenAI's, and another activation or training."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,48 @@ class RewardFile:
         where = Path(folder_paths.get_folder_paths(FOLDER)[0]) / self.folder
         others = "".join(f" or {name}" for name in self.names[1:])
         return f"{where / self.names[0]}{others} ({self.size}, from {self.source})"
+
+
+@dataclass(frozen=True)
+class ClipVisionFile(RewardFile):
+    """File of which only CLIP's image tower is needed, which may also lie in ComfyUI's ``models/clip_vision``.
+
+    A file there counts if its tower has the shapes below. Weights of other authors, with the same shapes and another
+    activation, are known by their names only; see ``OTHER_AUTHORS``.
+
+    Attributes:
+        shapes: shapes of three tensors of the tower, by the name in the layout of transformers.
+        layers: number of its layers.
+    """
+
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    layers: int = 0
+
+    def path(self) -> Path | None:
+        """Return the path of the file, or of one in ``models/clip_vision``; None if both are missing."""
+        return super().path() or next((path for path in _clip_vision_files() if self._fits(path)), None)
+
+    def wanted(self) -> str:
+        """Return one line for the user on the file, its folder and the other folder."""
+        return f"{super().wanted()}, or the same image tower in models/{CLIP_VISION}"
+
+    def _fits(self, path: Path) -> bool:
+        try:
+            with safe_open(path, "pt") as file:
+                names = set(file.keys())
+                there = {name: tuple(file.get_slice(name).get_shape()) for name, _ in self.shapes if name in names}
+        except (OSError, SafetensorError):
+            return False
+        layers = sum(name.startswith("vision_model.") and name.endswith(".layer_norm1.weight") for name in names)
+        return layers == self.layers and there == dict(self.shapes)
+
+
+def _clip_vision_files() -> Iterator[Path]:
+    """Yield the safetensors files in ``models/clip_vision`` that are not of other authors by their names."""
+    for name in folder_paths.get_filename_list(CLIP_VISION):
+        path = folder_paths.get_full_path(CLIP_VISION, name)
+        if path and name.endswith(".safetensors") and not any(other in name.lower() for other in OTHER_AUTHORS):
+            yield Path(path)
 
 
 def find(label: str, files: Sequence[RewardFile]) -> list[Path]:

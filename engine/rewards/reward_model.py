@@ -1,14 +1,14 @@
 """Reward model under ComfyUI's model management: loaded to score, unloaded when others need the memory."""
 
-from collections.abc import Callable
-
 import comfy.model_management
 import comfy.model_patcher
 import torch
 from torch import Tensor, nn
 
 from ..core.reward import Reward
+from ..core.texts import quoted
 from .pixels import View
+from .word_ids import Words
 
 CHUNK = 8
 """Number of images that go through the network together."""
@@ -29,21 +29,43 @@ class RewardModel(Reward):
         network: ``network(pixels, ids)`` returns scores ``[rows]``.
         size: height and width of ``pixels``.
         view: converts images to pixels.
-        words: converts prompts to ids ``[rows, words]``. None: the network doesn't read the prompt.
+        words: tokenizer of prompts. None: the network doesn't read the prompt.
+
+    Attributes:
+        notes: sentences for the user on how it was loaded.
     """
 
     any_device = True
 
-    def __init__(
-        self, label: str, network: nn.Module, size: int, view: View, words: Callable[[list[str]], Tensor] | None
-    ):
+    def __init__(self, label: str, network: nn.Module, size: int, view: View, words: Words | None):
         self.label = label
         self.size, self.view, self.words = size, view, words
         self.reads_prompt = words is not None
+        self.notes: tuple[str, ...] = ()
         self.patcher = comfy.model_patcher.CoreModelPatcher(
             network.eval().requires_grad_(False),
             load_device=comfy.model_management.text_encoder_device(),
             offload_device=comfy.model_management.text_encoder_offload_device(),
+        )
+
+    def require_readable(self, prompt: str) -> None:
+        """Refuse a prompt that is empty or of which no word is known; see :meth:`Reward.require_readable`."""
+        super().require_readable(prompt)
+        if self.words is not None and not self.words.knows(prompt):
+            raise ValueError(
+                f"{self.label} knows no word of the prompt {quoted(prompt, 60)}. Write an English one into "
+                '"prompt", or choose another reward.'
+            )
+
+    def remarks(self, prompt: str) -> tuple[str, ...]:
+        """Return the notes, and whether the end of a prompt is not read; see :meth:`Reward.remarks`."""
+        count = self.words.count(prompt) if self.words is not None else 0
+        if self.words is None or count <= self.words.most:
+            return self.notes
+        return (
+            *self.notes,
+            f"{self.label} reads the first {self.words.most} tokens of a prompt, and this one has {count}: what its "
+            "end says doesn't count.",
         )
 
     @torch.no_grad()

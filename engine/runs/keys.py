@@ -30,3 +30,8 @@ def next_look() -> int:
     """
     next_step = _NEXT_LOOK.get(None)
     return next_step() if next_step is not None else 0
+
+
+def in_search() -> bool:
+    """Tell whether the calling run is one of several whose model calls are joined."""
+    return _NEXT_LOOK.get(None) is not None

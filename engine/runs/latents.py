@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+SMALL = 8
+"""Height and width of a latent that is decoded to see whether it can be."""
+
 
 def row_keys(samples: Tensor) -> list[bytes]:
     """Return a key per row of a latent that depends on the row's content only.
@@ -16,6 +19,11 @@ def row_keys(samples: Tensor) -> list[bytes]:
     """
     rows = samples.detach().to(device="cpu", dtype=torch.float16).contiguous()
     return [hashlib.blake2b(row.view(torch.uint8).numpy().tobytes(), digest_size=16).digest() for row in rows]
+
+
+def small_row(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the shape of one small row, ``[channels, …, height, width]``, of latents of a shape ``[rows, …]``."""
+    return (*shape[1:-2], *(min(SMALL, side) for side in shape[-2:]))
 
 
 def keep_rows(latent: dict[str, Any], rows: Sequence[int]) -> dict[str, Any]:

@@ -22,12 +22,14 @@ class RowProgress:
 
     Attributes:
         shown: number of the candidate that is previewed.
+        not_computed: steps of all candidates together that take no model rows, because they were kept.
     """
 
     def __init__(self, model: Any, steps: int):
         self.model = model
         self.steps = max(1, steps)
         self.shown = 0
+        self.not_computed = 0
         self._bar = comfy.utils.ProgressBar(self.steps)
         self._console: tqdm | None = None
         self._previewer_of: tuple[int, Any] | None = None
@@ -68,7 +70,8 @@ class RowProgress:
         Returns:
             The model rows that the whole search is expected to compute.
         """
-        expected = max(rows, round(rows * self.steps / max(1, steps)))
+        computed = max(1, steps - self.not_computed)
+        expected = rows + round(rows * max(0, self.steps - steps) / computed)
         preview, self._preview = self._preview, None
         self._bar.update_absolute(rows, expected, preview)
         self._write(steps)

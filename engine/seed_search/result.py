@@ -9,12 +9,13 @@ from torch import Tensor
 
 from ..capture.previews import preview_images
 from ..capture.scoring import row_scores
+from ..core.durations import seconds_text
 from ..core.features import Features
 from ..core.marks import GONE, Marks
 from ..core.pictures import at_most
 from ..core.probe import Probe
 from ..core.samplers import called, traits_of
-from .clock import SearchClock, seconds_text
+from .clock import SearchClock
 from .outcome import Outcome
 from .state import SearchState, error_text
 

@@ -116,7 +116,7 @@ class _Search:
                 "Connect the MODEL from before the seeds are set: a search sets them itself."
             )
         shared = {id(thing): thing for candidate in candidates for thing in candidate.shared}
-        room = options.prefixes.limit_bytes if options.prefixes else 0
+        room = 0 if options.prefixes is None else options.prefixes.limit_bytes
         self.hub = Hub(model, options.max_rows, tuple(shared.values()), RowCheck(model), room)
         self.looker = Looker(self.hub, probe)
         self.keys, self.options = RunKeys(model), options
@@ -147,7 +147,7 @@ class _Search:
             survivors,
             marks=self.watcher.marks,
             final_reward=self.options.final_reward,
-            warnings=[*self.hub.warnings, *self.looker.warnings],
+            warnings=[*self.hub.warnings, *self.looker.warnings, *(self.probe.remarks() if self.probe else ())],
             check_rows=self.hub.extra_rows,
         )
         logging.info("Diffusion Probe: %s", closing_line(result.outcome, self.clock))
@@ -198,6 +198,8 @@ class _Search:
                 continue  # decide again with the marks made meanwhile
             if not goals:
                 break
+            at_least = sum(goals.get(number, each.reached) for number, each in enumerate(state.candidates))
+            self.progress.steps = max(self.progress.steps, at_least)
             self.watcher.on_goals(state, goals)
             self._advance(goals)
 
@@ -212,9 +214,9 @@ class _Search:
         state.finishes = True
         if self.options.prefixes is not None:
             for each in state.candidates:
-                each.run.prefix = self.options.prefixes.find(self._key(each.candidate))
+                each.run.prefix = prefix = self.options.prefixes.find(self._key(each.candidate))
+                self.progress.not_computed += prefix.position if prefix else 0
         state.steps = self._start()
-        self.progress.steps = len(state.candidates) * state.steps
         while goals := dict.fromkeys(state.for_policy().alive, state.steps):
             self.watcher.on_goals(state, goals)
             self._advance(goals)
@@ -272,7 +274,10 @@ class _Search:
 
     def _show_progress(self) -> None:
         runs = [each.run for each in self.state.candidates]
-        steps = sum(min(run.position, self.state.steps) for run in runs)
+        replayed = sum(run.skipped for run in runs)
+        steps = sum(min(run.position, self.state.steps) for run in runs) - replayed
+        if self.state.finishes:
+            self.progress.steps = len(runs) * self.state.steps - replayed
         rows = sum(run.model_rows for run in runs)
         self.clock.sampled(rows, self.progress.update(rows, steps))
         self.watcher.on_progress(self.state)

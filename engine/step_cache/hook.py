@@ -7,6 +7,7 @@ and eps models that is the model's own output.
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,24 +19,26 @@ from torch import Tensor
 
 from ..capture.hooks.families import FLUX, find_family
 from ..core.samplers import sampler_name, traits_of
-from ..runs.keys import CAPTURING, STEP_CACHE, next_look
+from ..runs.keys import CAPTURING, STEP_CACHE, in_search, next_look
 from ..runs.model_wrappers import CACHE, ModelCall, in_front
 from ..runs.step_noise import StepNoise
 from .blocks import JOB, BlockJob, replace_blocks
 from .config import StepCacheConfig
 from .plan import Plan
 from .state import CacheRun, Key
+from .times import saving_text
 
 NAME = "TC-Padé Cache"
 """Name of the cache in logs and errors."""
 
 
-def apply_step_cache(model: Any, config: StepCacheConfig) -> Any:
+def apply_step_cache(model: Any, config: StepCacheConfig, show: Callable[[str], None] = lambda text: None) -> Any:
     """Return a clone of a MODEL whose runs predict some of their evaluations.
 
     Args:
         model: a MODEL (``ModelPatcher``), of any family.
         config: the settings.
+        show: called at the end of each run with a line on what was predicted and saved.
 
     Raises:
         ValueError: the MODEL has a step cache already; block space and a model that isn't FLUX.
@@ -48,7 +51,7 @@ def apply_step_cache(model: Any, config: StepCacheConfig) -> Any:
             'Choose "output", which works for every model.'
         )
     model = model.clone()
-    model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, STEP_CACHE, StepCache(config))
+    model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, STEP_CACHE, StepCache(config, show))
     return model
 
 
@@ -57,10 +60,12 @@ class StepCache:
     """OUTER_SAMPLE wrapper that puts a state into the run's own options for the duration of the run."""
 
     config: StepCacheConfig
+    show: Callable[[str], None] = lambda text: None
 
     def __call__(self, executor, noise, latent_image, sampler, sigmas, *args, **kwargs):
         def sample_uncached(why: str) -> Tensor:
             logging.info(f"{NAME}: nothing to predict, because {why}.")
+            self.show(f"nothing to predict, because {why}")
             return executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
 
         if traits_of(sampler_name(sampler)).adaptive:
@@ -80,10 +85,16 @@ class StepCache:
             summary = run.summary() if run.number else "nothing was predicted, in context windows or on several GPUs"
             notes += _why_rough(noise_test, sampler)
             logging.info(". ".join([f"{NAME}: {summary}", *notes]) + ".")
+            self.show(_shown(run) if run.number else summary)
             return output
         finally:
             run.forget()
             guider.model_options = original
+
+
+def _shown(run: CacheRun) -> str:
+    """Return the line that the node shows; without seconds in a search, whose runs share their model calls."""
+    return saving_text(run.predicted, run.number, None if in_search() else run.times.saving())
 
 
 def _why_rough(noise_test: StepNoise, sampler: Any) -> list[str]:

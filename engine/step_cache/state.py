@@ -13,6 +13,7 @@ from ..runs.step_noise import StepNoise
 from .config import StepCacheConfig
 from .plan import Plan
 from .predict import REUSE, predict, turn, usable
+from .times import EvaluationTimes
 
 MIN_GAP = 0.25
 """Least distance of anchors in steps. Of closer ones the newer replaces the older: their difference is the
@@ -57,6 +58,9 @@ class CacheRun:
         plan: for the run's schedule.
         rough: whether the sampler is known to draw noise at its steps; outputs are reused then.
         noise: tests whether it does.
+
+    Attributes:
+        times: durations of the evaluations.
     """
 
     def __init__(self, config: StepCacheConfig, plan: Plan, rough: bool, noise: StepNoise | None = None):
@@ -67,6 +71,7 @@ class CacheRun:
         self.u = self.sigma = 0.0
         self.number = self.last_computed = 0
         self.predicted = 0
+        self.times = EvaluationTimes()
         self.fallbacks: Counter[str] = Counter()
         self._not_finite: list[Tensor] = []
 
@@ -77,6 +82,7 @@ class CacheRun:
 
     def begin(self, sigma: float) -> None:
         """Begin an evaluation at ``sigma``. If sigma has risen, all anchors are of another trajectory and dropped."""
+        self.times.begin()
         u = self.plan.position(sigma)
         if u < self.u - MIN_GAP:
             self.forget()
@@ -90,6 +96,7 @@ class CacheRun:
     def end(self) -> None:
         """End the evaluation."""
         self.inside = False
+        self.times.end(self._computed)
         self.predicted += not self._computed
         self.fallbacks.update(self._reasons)
 

@@ -11,6 +11,8 @@ from benchmarks.lib.exactness_nodes import LEFT_OUT, USES, use_of
 from benchmarks.lib.exactness_registry import patching_nodes
 from benchmarks.lib.exactness_ways import Comparison, Way
 
+pytestmark = pytest.mark.benchmark
+
 CHECKED = [
     ("CFGOverride", FLUX),  # a wrapper around the whole evaluation
     ("DifferentialDiffusion", FLUX),  # a mask that changes with the step

@@ -15,6 +15,8 @@ from benchmarks.lib import candidates, prompt_search, search_probes, search_timi
 from benchmarks.lib.real_size import RealSize
 from benchmarks.lib.search_real_size import Runs, compare, tensor_bytes
 
+pytestmark = pytest.mark.benchmark
+
 SEED = 71
 SMALL = RealSize("a small FLUX", random_flux, latent=(16, 8, 12), text={}, cfg=1.0, options={})
 

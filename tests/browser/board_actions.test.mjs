@@ -1,5 +1,6 @@
 // What the seed board does in the page, without ComfyUI: plain DOM in Chromium, the frontend faked by fake_host.js.
 import assert from "node:assert/strict";
+import { readdir, readFile } from "node:fs/promises";
 import { after, before, beforeEach, test } from "node:test";
 import { openPack } from "./page.mjs";
 
@@ -94,6 +95,9 @@ test("refuses to finish under other settings, over a link, in a muted node, and 
   await page.evaluate(() => (window.node.settings = { cfg: 3 }));
   await act("finish");
   assert.match(await said(), /settings have changed/);
+  await page.evaluate(() => (window.node.settings = { hold_for_me: true, policy: "one cut" }));
+  await act("finish");
+  assert.equal((await queued()).length, 1, "what decides who is finished changes no image");
   await page.evaluate(() => {
     window.node.settings = undefined;
     window.fake.open.prompt["7"].inputs.finish = ["3", 0];
@@ -103,7 +107,7 @@ test("refuses to finish under other settings, over a link, in a muted node, and 
   await page.evaluate(() => delete window.fake.open.prompt["7"]);
   await act("finish");
   assert.match(await said(), /does not run/);
-  assert.deepEqual(await queued(), []);
+  assert.equal((await queued()).length, 1);
 });
 
 test("a run that finishes more adds to the board before, which is kept whole", async () => {
@@ -121,7 +125,9 @@ test("a run that finishes more adds to the board before, which is kept whole", a
     const { event_of, execute, row, tell } = window.fake;
     tell(event_of("7", 2, { rows: [{ row: 0, at: "the end", kept: true, finished: true }] }, { prompt_id: "run 2" }));
     const done = row(0, { seed: "1003", score: null, kept: true, finished: true, at: "the end" });
-    execute(window.node, window.finished([done, row(1, { seed: "77", kept: true, finished: true })], { adds: true, elapsed: 5 }), "run 2");
+    const output = window.finished([done, row(1, { seed: "77", kept: true, finished: true })], { adds: true, elapsed: 5 });
+    execute(window.node, output, "run 2");
+    execute(window.node, output, "run 2"); // again, as ComfyUI's history has it
     await window.settle();
   });
   const all = [["1002", "true", null], ["1001", "false", null], ["1000", "false", null], ["1003", "true", "pinned"]];
@@ -323,6 +329,55 @@ for (const [what, fails] of [
   });
 }
 
+test("a run that adds to a board and fails leaves that board as it was", async () => {
+  await search();
+  await act("pin", 0);
+  await page.evaluate(() => (window.fake.open.next = "run 2"));
+  await act("finish");
+  await page.evaluate(async () => {
+    const { board, end, event_of, row, tell } = window.fake;
+    tell(event_of("7", 1, board([row(0, { kept: true })], { adds: true }), { prompt_id: "run 2" }));
+    await window.settle();
+    end("error", { prompt_id: "run 2" });
+    await window.settle();
+  });
+  assert.equal((await age()).failed, true);
+  assert.deepEqual((await shown()).find(([seed]) => seed === "1000"), ["1000", "false", "pinned"]);
+});
+
+test("a run that ended while the page was away is on its board as soon as it is back", async () => {
+  await search();
+  await page.evaluate(async () => {
+    window.fake.open.next = "run 2";
+    await window.fake.run();
+    const { board, event_of, row, tell } = window.fake;
+    tell(event_of("7", 1, board([row(5)], { state: "held", seconds: 60 }), { prompt_id: "run 2" }));
+    await window.settle();
+    const done = row(5, { kept: true, finished: true });
+    const outputs = { 7: window.finished([done]), 9: { images: [{ filename: "a.png", subfolder: "", type: "output" }] } };
+    window.fake.open.past = { "run 2": { outputs, success: true } };
+    window.fake.drop();
+    await window.settle();
+  });
+  assert.deepEqual(await shown(), [["1005", "true", null]]);
+  assert.deepEqual((await images()).map(([row, { name }]) => [row, name]), [[5, "a.png"]]);
+  assert.equal(await page.locator(".dp-call, .dp-pill").count(), 0);
+});
+
+test("a node that is removed in the middle of its run breaks nothing", async () => {
+  await page.evaluate(async () => {
+    const { board, event_of, execute, nodes, row, tell } = window.fake;
+    tell(event_of("7", 1, board([row(0)])));
+    await window.settle();
+    delete nodes["7"];
+    tell(event_of("7", 2, { state: "held", seconds: 60, rows: [], ask: true }));
+    execute("7", window.finished([row(0)]));
+    await window.settle();
+  });
+  assert.equal(await page.locator(".dp-pill:visible").count(), 0);
+  assert.deepEqual(await page.evaluate(() => window.fake.sent), [], "nobody can choose there");
+});
+
 test("an error after the node leaves its board as it is", async () => {
   await search();
   await page.evaluate(async () => {
@@ -354,6 +409,19 @@ test("finished images are those of a node behind this one, as many as survivors;
   await page.waitForFunction(() => window.fake.boardOf("7").state.images.size === 1);
   await page.evaluate(() => window.search({}, "run 5"));
   assert.deepEqual(await images(), [], "a new run has none yet");
+});
+
+test("images go to the rows in the order that the node returns: best first, or as they are where a filter keeps rows", async () => {
+  const order = (kind) =>
+    page.evaluate(async (given) => {
+      const { ended, EMPTY, survivors } = await import("/board/state.js");
+      const { row } = window.fake;
+      const rows = [row(0, { rank: 3, kept: true }), row(1, { rank: 1, kept: true }), row(2, { rank: 4, kept: true, mark: "pinned" }), row(3, { rank: 2 })];
+      return survivors(ended(EMPTY, window.fake.board(rows, given), "")).map((each) => each.row);
+    }, kind);
+  assert.deepEqual(await order({ kind: "search" }), [2, 1, 0]);
+  assert.deepEqual(await order({ kind: "filter" }), [0, 1, 2]);
+  assert.deepEqual(await order({ kind: "search", adds: true }), [0, 1, 2]);
 });
 
 test("previews that went away with the server are not shown", async () => {
@@ -463,6 +531,14 @@ test("boards that earlier versions kept are shown, and those with values of anot
     return counts;
   });
   assert.deepEqual(rows, [2, 5, 2, 5, 2, 5]);
+});
+
+test("every shipped workflow says that it is a template, so that opening it gives it an id of its own", async () => {
+  const folder = new URL("../../workflows/", import.meta.url);
+  const names = (await readdir(folder)).filter((name) => name.endsWith(".json"));
+  assert.ok(names.length > 20);
+  const all = await Promise.all(names.map(async (name) => [name, JSON.parse(await readFile(new URL(encodeURIComponent(name), folder), "utf-8"))]));
+  assert.deepEqual(all.filter(([, { extra }]) => extra.diffusion_probe_template !== true).map(([name]) => name), []);
 });
 
 test("nothing was logged meanwhile", () => assert.deepEqual(errors, []));

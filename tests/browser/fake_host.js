@@ -43,6 +43,8 @@ const host = {
   setting: (name) => settings[name],
   outputOfType: () => 0,
   lastOutput: (id) => open.outputs?.[id],
+  forgetOutput: (node) => delete open.outputs?.[node.id],
+  pastRun: async (prompt) => open.past?.[prompt] ?? null,
   fileUrl: ({ filename, subfolder = "", type = "output" }) => `/view?${new URLSearchParams({ filename, subfolder, type })}`,
   hasFile: async () => open.files ?? true,
   valueOf: (node, name) => (node.linked?.has(name) ? undefined : node.values?.[name]),
@@ -58,7 +60,7 @@ const host = {
     if (target) target.seed = seed;
     return target?.title ?? null;
   },
-  settingsOf: (node) => JSON.stringify(node.settings ?? {}),
+  settingsOf: (node, without) => JSON.stringify(Object.entries(node.settings ?? {}).filter(([name]) => !without.has(name))),
   goTo: async (workflow, id) => {
     visits.push([workflow, id]);
     return nodes[id];
@@ -81,7 +83,7 @@ const store = {
   keepSecret: (board, secret) => secrets.set(board, secret),
   secretOf: (board) => secrets.get(board),
   knownSecrets: () => [...secrets.values()],
-  queuedRuns: () => [],
+  queuedRuns: () => open.runs ?? [],
   keepRuns: () => {},
   size: () => open.size,
   keepSize: (size) => (open.size = size),

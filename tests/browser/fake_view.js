@@ -8,6 +8,7 @@ import { View } from "./board/view.js";
 
 export const acts = [];
 export const asked = []; // rows of which a large picture was asked
+export const wait = { now: null }; // a promise that large pictures wait for
 export let state = EMPTY;
 export let view;
 
@@ -15,6 +16,7 @@ const ask = {
   targets: () => [{ id: "3", title: "KSampler" }, { id: "9", title: "Another KSampler" }],
   picture: async (row) => {
     asked.push(row);
+    await wait.now;
     return picture(row, 512);
   },
 };
@@ -62,7 +64,7 @@ export const run = (rows, more = {}, beside = {}) =>
 
 /** Shows a board of a run that is over. */
 export const end = (rows, more = {}, beside = {}) =>
-  show({ ...ended(state, content(rows, { state: "done", ...more }), "the report"), canSend: { next: true, finish: true }, ...beside });
+  show({ ...ended(state, content(rows, { state: "done", ...more }), "the report"), canSend: { next: true, finish: rows.some(({ mark }) => mark === "pinned") }, ...beside });
 
 /** A row with a picture. */
 export const row = (number, more = {}) => ({

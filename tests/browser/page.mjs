@@ -22,6 +22,9 @@ const NOT_OURS = [
   /https:\/\/(?!127\.0\.0\.1)/,
 ];
 
+/** Renderers that the tests run in: the one of a new user; both in the long run (RENDERERS=all). */
+export const RENDERERS = [["classic", false], ["nodes2", true]].slice(0, process.env.RENDERERS === "all" ? 2 : 1);
+
 /** Opens the frontend. `errors` collects what a user would see in red in the console. */
 export async function openFrontend(url, { width = 1600, height = 1000, settings = {} } = {}) {
   await changeSettings(url, { "Comfy.TutorialCompleted": true, ...settings });

@@ -1,6 +1,7 @@
 // The shipped workflows: the name of each file, and its graph.
 import { FAMILIES } from "./families.mjs";
 import { withTrainedProbe } from "./family_kinds.mjs";
+import { choosing } from "./graphs/choosing.mjs";
 import { evaluating, training } from "./graphs/datasets.mjs";
 import { promptGate } from "./graphs/prompt_gate.mjs";
 import { recording } from "./graphs/recording.mjs";
@@ -9,6 +10,11 @@ import { seedSelection } from "./graphs/seed_selection.mjs";
 import { stepCache } from "./graphs/step_cache.mjs";
 
 export const WORKFLOWS = {
+  "Choose from 16 seeds (no downloads)": choosing(FAMILIES.testbed, "0c5e7d1a-4b38-4f26-9a70-d1e8b6c2f301"),
+  "Choose from 16 seeds (FLUX.1-dev)": choosing(FAMILIES["flux-dev"], "1d6f8e2b-5c49-4037-8b81-e2f9c7d3a402"),
+  "Choose from 16 seeds (SDXL)": choosing(FAMILIES.sdxl, "2e709f3c-6d5a-4148-9c92-f30ad8e4b503"),
+  "Choose from 16 seeds (Qwen-Image)": choosing(FAMILIES["qwen-image"], "3f81a04d-7e6b-4259-8da3-041be9f5c604"),
+  "Choose from 16 seeds (Z-Image)": choosing(FAMILIES["z-image"], "4092b15e-8f7c-436a-9eb4-152cfa06d705"),
   "seed-selection-testbed": seedSelection(withTrainedProbe(FAMILIES.testbed, "flux"), "481b13f7-aaab-45e7-9540-f543a8e18744"),
   "seed-selection-testbed-sdxl": seedSelection(withTrainedProbe(FAMILIES["testbed-sdxl"], "sdxl"), "0d6e5a94-8c3b-4f17-a2d9-1b7c6e5f4a77"),
   "seed-selection-flux-dev": seedSelection(FAMILIES["flux-dev"], "8d5f6c1e-1f0b-4a55-8d0a-6f2f0a3b7c21"),

@@ -172,8 +172,8 @@ THREE = Scores((0.1, 0.2, 0.3), tuple(map(SeedName, (1, 2, 3))), "a probe", "qua
             r"Early Seed Filter: .*between 0 and 100",
         ),
         (
-            lambda flux, probe: PreviewRewardProbe.execute(SimpleNamespace(decode=None), GroundTruth(), " \n"),
-            r"Preview Reward: The prompt is empty.*Write",
+            lambda flux, probe: PreviewRewardProbe.execute(SimpleNamespace(decode=None), GroundTruth(), "a cat"),
+            r'Preview Reward: The prompt "a cat" names no testbed object. Write',
         ),
         (
             lambda flux, probe: PreviewRewardProbe.execute(None, GroundTruth(), "a lamp"),

@@ -1,5 +1,6 @@
 """A reward model's files: absent, damaged, of another model, or with code in them. One clear message each."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -222,7 +223,7 @@ def test_an_empty_prompt_is_refused_unless_the_reward_reads_none(image_reward):
     with pytest.raises(ValueError, match="Score Images: The prompt is empty"):
         ScoreImages.execute(IMAGES, judge, " ")
     with pytest.raises(ValueError, match="Preview Reward: The prompt is empty"):
-        PreviewRewardProbe.execute(SimpleNamespace(decode=None), judge, " ")
+        PreviewRewardProbe.execute(SimpleNamespace(decode=None), judge, " ")[0].require_ready((4, 8, 8), "")
 
     class Looks(Reward):
         label, reads_prompt = "looks", False
@@ -241,3 +242,88 @@ def test_random_files_differ_by_seed():
     layer = torch.nn.Linear(3, 2)
     first, again, other = (random_tensors(layer, seed)["weight"] for seed in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+# What is known of a prompt beforehand ---------------------------------------------------------------
+
+
+def test_the_end_of_a_long_prompt_is_remarked_where_scores_are_read(image_reward):
+    judge = LoadRewardModel.execute("ImageReward")[0]
+    says = "ImageReward reads the first 33 tokens of a prompt, and this one has 40"
+    assert judge.remarks("a " * 33) == () and says in judge.remarks("a " * 40)[0]
+    assert says in ScoreImages.execute(IMAGES, judge, "a " * 40).ui["text"][0]
+
+
+def test_a_prompt_without_a_known_word_is_refused_before_anything_is_sampled(image_reward):
+    judge = LoadRewardModel.execute("ImageReward")[0]
+    says = 'Preview Reward: ImageReward knows no word of the prompt "猫". Write an English one into "prompt"'
+    with pytest.raises(ValueError, match=says):
+        PreviewRewardProbe.execute(SimpleNamespace(decode=None), judge, "猫")
+
+
+# An installed image tower ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tower(reward_models, tmp_path, monkeypatch):
+    """``tower(name, **changes)``: a small CLIP's image tower in models/clip_vision, where its shapes count as right."""
+    import folder_paths
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    write_aesthetic_head(reward_models, 64)
+    folder = tmp_path / "clip_vision"
+    folder.mkdir()
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "clip_vision", ([str(folder)], {".safetensors", ".pt"}))
+    config = CLIPVisionConfig(hidden_size=64, num_attention_heads=1, num_hidden_layers=2, intermediate_size=128,
+                              projection_dim=64, image_size=28, patch_size=14, hidden_act="quick_gelu")  # fmt: skip
+    torch.manual_seed(0)
+    tensors = CLIPVisionModelWithProjection(config).state_dict()
+    small = replace(
+        catalog.CLIP_L_VISION,
+        shapes=tuple((name, tuple(tensors[name].shape)) for name, _ in catalog.CLIP_L_VISION.shapes),
+        layers=2,
+    )
+    entry = catalog.REWARDS["LAION aesthetic"]
+    monkeypatch.setitem(catalog.REWARDS, "LAION aesthetic", replace(entry, files=(entry.files[0], small)))
+
+    def write(name, **changes):
+        write_tensors({**tensors, **changes}, folder / name)
+        return tensors
+
+    return write
+
+
+def test_an_installed_clip_vision_file_serves_the_aesthetic_reward(tower, reward_models):
+    tensors = tower("clip-vit-large-patch14.safetensors")
+    judge = catalog.load("LAION aesthetic")
+    assert judge.remarks("") == (
+        "LAION aesthetic reads images by clip-vit-large-patch14.safetensors of models/clip_vision.",
+    )
+    scores = judge.score(IMAGES, [""])
+    own = reward_models / "CLIP-ViT-L-14"
+    own.mkdir()
+    write_tensors(tensors, own / "model.safetensors")
+    again = catalog.load("LAION aesthetic")
+    assert again.remarks("") == () and torch.equal(again.score(IMAGES, [""]), scores) and scores.std() > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("CLIP-ViT-L-14-laion2B.safetensors", {}),
+        ("clip.safetensors", {"visual_projection.weight": torch.zeros(32, 64)}),
+        ("clip.safetensors", {"vision_model.encoder.layers.2.layer_norm1.weight": torch.zeros(64)}),
+        ("clip.pt", {}),
+    ],
+    ids=["other authors", "another width", "more layers", "not safetensors"],
+)
+def test_a_clip_vision_file_of_another_kind_is_not_used(tower, name, changes):
+    tower(name, **changes)
+    with pytest.raises(FileNotFoundError, match=r"CLIP-ViT-L-14.*or the same image tower in models/clip_vision"):
+        catalog.load("LAION aesthetic")
+
+
+def test_a_damaged_clip_vision_file_is_passed_over(tower, tmp_path):
+    (tmp_path / "clip_vision" / "broken.safetensors").write_bytes(b"no tensors")
+    tower("clip-vit-large-patch14.safetensors")
+    assert catalog.load("LAION aesthetic").notes

@@ -256,6 +256,22 @@ def test_weights_in_half_precision_stay_so_and_score_nearly_the_same(reward_mode
     torch.testing.assert_close(judge.score(images, PROMPTS), expected, rtol=0.05, atol=0.02)
 
 
+@pytest.mark.parametrize("name", ["PickScore", "HPSv2.1", "CLIPScore", "LAION aesthetic"])
+def test_copies_in_half_precision_load_and_stay_so(reward_models, images, name):
+    files = {"PickScore": "PickScore/model.safetensors", "HPSv2.1": "HPSv2.1/HPS_v2.1_compressed.safetensors"}
+    path = reward_models / files.get(name, "CLIP-ViT-L-14/model.safetensors")
+    model = clip_model(3, hidden_act="gelu" if name in files else "quick_gelu")
+    write_clip(model, path.parent, path.name)
+    write_aesthetic_head(reward_models, 64)
+    expected = catalog.load(name).score(images, PROMPTS)
+    write_clip(model, path.parent, path.name, {key: value.half() for key, value in model.state_dict().items()})
+    judge = catalog.load(name)
+    assert torch.float16 in {tensor.dtype for tensor in judge.patcher.model.state_dict().values()}
+    torch.testing.assert_close(
+        judge.score(images, PROMPTS), expected, rtol=0.1, atol=0.05 * expected.abs().max().item()
+    )
+
+
 def test_comfyui_loads_and_unloads_the_reward_and_nothing_else_stays(reward_models, images):
     write_image_reward(reward_models)
     judge = catalog.load("ImageReward")

@@ -44,3 +44,25 @@ def test_open_clips_cleaning_is_done_for_the_rewards_that_were_trained_with_it(w
     assert clean_clip_words([written]).tolist() == clip_words([read]).tolist()
     if written != "a \n  b ":  # white space makes no difference to either
         assert clip_words([written]).tolist() != clip_words([read]).tolist()
+
+
+@pytest.mark.parametrize("count", [1, 75, 76, 200])
+def test_clip_counts_all_words_of_a_prompt_and_reads_75(count):
+    for words in (clip_words, clean_clip_words):
+        assert words.most == 75 and words.count("cat " * count) == count and words.knows("猫")
+        cut = (words(["cat " * count])[0] == words(["cat"])[0, 1]).sum().item()
+        assert cut == min(count, 75)
+
+
+@pytest.mark.parametrize("count", [1, 33, 34, 150])
+def test_image_reward_counts_all_words_of_a_prompt_and_reads_33(vocabulary, count):
+    lines = vocabulary.read_text(encoding="utf-8").split()
+    words = BertWords(vocabulary, len(lines) + 2)
+    assert words.most == 33 and words.count("cat " * count) == count
+    assert (words(["cat " * count]) == lines.index("cat")).sum().item() == min(count, 33)
+
+
+def test_image_reward_says_whether_it_knows_any_word(vocabulary):
+    words = BertWords(vocabulary, len(WORDS) + 7)
+    assert words.knows("a cat") and words.knows("猫 cat")
+    assert not words.knows("猫 犬") and not words.knows("")

@@ -89,6 +89,7 @@ def test_scores_are_shown_with_their_rank_moment_and_picture(state):
     assert column(shown, "at") == ["step 5", "step 5", "step 2", None]
     assert [picture is not None for picture in column(shown, "picture")] == [True, True, False, False]
     assert column(shown, "gone") == [False, False, False, True] and shown.state == "running"
+    assert shown.next_seed == str(2**63 + 1)
     assert list(channel.large) == [0, 1] and torch.equal(channel.large[1], state.candidates[1].picture)
 
 

@@ -1,50 +1,21 @@
 """Survivors equal the stock KSampler of their seed, whatever a workflow has between model and sampler."""
 
-from dataclasses import dataclass, field
-from typing import Any
-
-import comfy.cldm.cldm
-import comfy.controlnet
 import comfy.hooks
-import comfy.ops
 import comfy.samplers
 import node_helpers
 import pytest
 import torch
 from comfy.patcher_extension import WrappersMP
-from diffusion_probe.dev.random_models import SDXL_FIXED, SMALL_SDXL, random_conditioning, random_flux, random_sdxl
-from diffusion_probe.engine.seed_search.candidates import guider_candidate, ksampler_candidate
+from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
+from diffusion_probe.engine.seed_search.candidates import guider_candidate
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
 from diffusion_probe.engine.seed_search.search import SearchOptions, seed_search
 
 import nodes as comfy_nodes
 from support.compare import relative_error
+from support.ksampler import Workflow, lora_hook, small_control_net
 
 SEEDS = [5, 6, 7]
-
-
-@dataclass
-class Workflow:
-    """What a KSampler gets."""
-
-    model: Any
-    latent: dict
-    positive: list = field(default_factory=lambda: random_conditioning(1))
-    negative: list = field(default_factory=lambda: random_conditioning(2))
-    steps: int = 6
-    cfg: float = 3.0
-    sampler: str = "dpmpp_2m"
-    scheduler: str = "normal"
-    denoise: float = 1.0
-
-    @torch.inference_mode()
-    def alone(self, seed):
-        settings = (self.steps, self.cfg, self.sampler, self.scheduler, self.positive, self.negative, self.latent)
-        return comfy_nodes.KSampler().sample(self.model, seed, *settings, self.denoise)[0]["samples"]
-
-    def candidate(self, seed, prompt=0):
-        settings = (self.steps, self.cfg, self.sampler, self.scheduler, self.positive, self.negative, self.latent)
-        return ksampler_candidate(seed, *settings, self.denoise, prompt)
 
 
 @pytest.fixture(params=["flux", "sdxl"])
@@ -118,20 +89,6 @@ def test_a_lora_on_the_model(workflow, probe):
     check(workflow, probe)
 
 
-def lora_hook(model, strength, *keyframes):
-    """LoRA hooks of one layer, with (start percent, strength) keyframes."""
-    weights = model.model_state_dict()
-    key = next(k for k, w in weights.items() if w.ndim == 2 and k.startswith("diffusion_model.") and ".0." in k)
-    change = torch.randn(weights[key].shape, generator=torch.manual_seed(1)) * 0.3
-    hooks = comfy.hooks.create_hook_lora({key.removesuffix(".weight") + ".diff": change}, strength, 0.0)
-    if keyframes:
-        group = comfy.hooks.HookKeyframeGroup()
-        for start, value in keyframes:
-            group.add(comfy.hooks.HookKeyframe(strength=value, start_percent=start))
-        hooks.set_keyframes_on_hooks(group)
-    return hooks
-
-
 @pytest.mark.parametrize("keyframes", [(), ((0.0, 0.2), (0.4, 1.0))], ids=["constant", "by step"])
 def test_a_lora_hook_on_the_prompt(workflow, probe, keyframes):
     plain = workflow.alone(SEEDS[0])
@@ -167,20 +124,8 @@ def test_prompts_with_other_lora_strengths_and_runs_that_go_on_later(workflow, p
         assert relative_error(latent[None], flows[row].alone(5)) < 1e-5
 
 
-@pytest.fixture
-def control_net():
-    """A small ControlNet of SDXL's architecture, with random weights that change the image."""
-    shape = {**SDXL_FIXED, **SMALL_SDXL, "hint_channels": 3}
-    net = comfy.cldm.cldm.ControlNet(**shape, operations=comfy.ops.disable_weight_init, dtype=torch.float32)
-    generator = torch.Generator().manual_seed(3)
-    for parameter in net.parameters():
-        width = parameter.shape[1:].numel() if parameter.ndim > 1 else 1
-        parameter.data = torch.randn(parameter.shape, generator=generator) * width**-0.5
-    cpu = torch.device("cpu")
-    return comfy.controlnet.ControlNet(net, load_device=cpu)
-
-
-def test_a_control_net_while_runs_end_at_different_times(probe, control_net):
+def test_a_control_net_while_runs_end_at_different_times(probe):
+    control_net = small_control_net()
     workflow = Workflow(random_sdxl(), {"samples": torch.zeros(1, 4, 8, 8)}, sampler="euler")
     plain = workflow.alone(SEEDS[0])
     hint = torch.rand(1, 64, 64, 3, generator=torch.manual_seed(2))

@@ -15,6 +15,7 @@ from diffusion_probe.engine.seed_search.candidates import Candidate, ksampler_ca
 from diffusion_probe.engine.seed_search.clock import SearchClock
 from diffusion_probe.engine.seed_search.outcome import CandidateOutcome, Outcome
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
+from diffusion_probe.engine.seed_search.progress import RowProgress
 from diffusion_probe.engine.seed_search.result import closing_line
 from diffusion_probe.engine.seed_search.search import seed_search
 
@@ -95,6 +96,14 @@ def test_nothing_is_written_when_nothing_is_sampled(model, console):
     with pytest.raises(ValueError, match="no candidate was finished"):
         search(model, found=[Candidate(seed, fail) for seed in range(3)])
     assert not console.getvalue()
+
+
+def test_rows_are_expected_for_the_steps_that_are_computed(model):
+    progress = RowProgress(model, 40)
+    assert progress.update(rows=20, steps=10) == 80, "two rows for each step"
+    progress.not_computed = 8
+    assert progress.update(rows=4, steps=10) == 4 + 2 * 30, "eight of the ten steps were kept"
+    assert progress.update(rows=70, steps=43) == 70, "a search may take more steps than expected"
 
 
 def outcome(finished, prompts=1):

@@ -10,6 +10,7 @@ from diffusion_probe.engine.core.marks import NO_MARKS
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
 from diffusion_probe.engine.seed_search.policies.by_name import POLICIES, policy_named
 from diffusion_probe.engine.seed_search.search import SearchOptions, seed_search
+from diffusion_probe.engine.seed_search.watcher import Unwatched
 
 import nodes as comfy_nodes
 
@@ -22,7 +23,7 @@ def model():
     return random_flux(hidden_size=128, depth=1, depth_single_blocks=1)
 
 
-class Watching:
+class Watching(Unwatched):
     """A watcher that keeps the events in their order; ``mark`` may mark at the last cut."""
 
     def __init__(self, mark=lambda watching: None):

@@ -29,6 +29,7 @@ from diffusion_probe.engine.step_cache.blocks import JOB
 from diffusion_probe.engine.step_cache.config import StepCacheConfig
 from diffusion_probe.engine.step_cache.hook import apply_step_cache
 from diffusion_probe.engine.step_cache.state import CacheRun
+from diffusion_probe.engine.step_cache.times import EvaluationTimes
 from diffusion_probe.nodes.cache import TCPadeCache
 
 from support.compare import relative_error
@@ -90,6 +91,23 @@ def test_the_model_runs_as_often_as_planned_and_one_line_says_so(small, ksampler
     ksampler(counter.on(apply_step_cache(small, EVERY_SECOND)))
     assert counter.computed == len(COMPUTED)
     assert log() == ["TC-Padé Cache: 12 evaluations: 9 computed, 3 predicted; fallbacks: none."]
+
+
+def test_the_node_is_shown_what_was_predicted_and_the_seconds_of_the_run(small, ksampler, monkeypatch):
+    """On a clock on which each evaluation takes a second, and a predicted one no time."""
+    shown, counter = [], EvaluationCounter()
+    monkeypatch.setattr(hook, "CacheRun", lambda *args: timed(CacheRun(*args), lambda: float(counter.computed)))
+    ksampler(counter.on(apply_step_cache(small, EVERY_SECOND, shown.append)))
+    ksampler(apply_step_cache(small, StepCacheConfig(interval=1), shown.append))
+    assert shown == [
+        "3 of 12 evaluations predicted: 9.0 s instead of 12 s",
+        "nothing to predict, because interval 1 computes everything",
+    ]
+
+
+def timed(run, now):
+    run.times = EvaluationTimes(now)
+    return run
 
 
 def test_sdxl_runs_with_the_cache(ksampler, log):

@@ -18,6 +18,7 @@ from comfy.text_encoders.pixart_t5 import PixArtT5XXL, PixArtTokenizer
 from comfy.text_encoders.sd3_clip import SD3ClipModel, SD3Tokenizer
 from diffusion_probe.engine.capture.prompt.alignment import BLANK, UNKNOWN, piece_words
 from diffusion_probe.engine.capture.prompt.encode import KEY, encode_words, words_of
+from diffusion_probe.engine.capture.prompt.sampled_text import KEY as TEXT_KEY
 from diffusion_probe.engine.core.prompt_words import word_spans
 from diffusion_probe.nodes.words import EncodeWords
 from safetensors.torch import save_file
@@ -104,10 +105,10 @@ def encoded(clip, text):
 
 
 def same(first, second):
-    """Whether two CONDITIONINGs are the same, bit for bit, but for the words."""
+    """Whether two CONDITIONINGs are the same, bit for bit, but for the words and the text."""
     assert len(first) == len(second)
     for (context, entry), (other, expected) in zip(first, second, strict=True):
-        entry, expected = ({k: v for k, v in e.items() if k != KEY} for e in (entry, expected))
+        entry, expected = ({k: v for k, v in e.items() if k not in (KEY, TEXT_KEY)} for e in (entry, expected))
         assert torch.equal(context, other) and entry.keys() == expected.keys()
         for name, value in entry.items():
             assert torch.equal(value, expected[name]) if torch.is_tensor(value) else value == expected[name]
@@ -117,7 +118,7 @@ def same(first, second):
 @pytest.mark.parametrize("text", [*PROMPTS, "a embedding:three, embedding:nosuch cat"])
 def test_the_conditioning_is_that_of_clip_text_encode_bit_for_bit(clip, text):
     conditioning, _ = encoded(clip, text)
-    assert same(conditioning, stock(clip, text))
+    assert same(conditioning, stock(clip, text)) and all(entry[TEXT_KEY] == text for _, entry in conditioning)
 
 
 def changed_positions(first, second):

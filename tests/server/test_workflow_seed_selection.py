@@ -177,7 +177,7 @@ def test_bad_input_is_an_error_with_node_cause_and_fix_and_the_next_run_works(cl
         "prompt": (("text", "value", " "), ["Preview Reward", "The prompt is empty", "Write or connect"]),
         "testbed prompt": (
             ("text", "value", "a cat"),
-            ["Probe Score", '"a cat" names no testbed object', "Write"],
+            ["Preview Reward", '"a cat" names no testbed object', "Write"],
         ),
         "unprobed": (("first", "model", [nodes.model, 0]), ["Probe Score", "were not sampled with the probed MODEL"]),
         "name": (("filter", "top_k", -1), ["EarlySeedFilter", "top_k", "smaller than min"]),

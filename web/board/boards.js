@@ -2,7 +2,7 @@
 import { Calls } from "./calls.js";
 import { readEvent } from "./events.js";
 import { LastRun } from "./last_run.js";
-import { NodeBoard, WHICH } from "./node_board.js";
+import { NodeBoard, settingsOf } from "./node_board.js";
 import { Runs, reached } from "./runs.js";
 import { BOARD_OUTPUT } from "./schema.js";
 import { setTexts, text } from "./texts.js";
@@ -105,11 +105,20 @@ class Boards {
     this.changing = setTimeout(() => this.#all().forEach((board) => board.refresh()), 200);
   }
 
-  /** Asks for the whole boards of runs in progress. */
+  /** Asks for the whole boards of runs in progress, and for the results of runs that ended while this page was away. */
   async #ask() {
     const secrets = this.store.knownSecrets();
     const answer = secrets.length ? await this.host.answer({ do: "boards", secrets }) : null;
     answer?.boards.forEach((detail) => this.#inTurn(() => this.#receive(detail)));
+    for (const prompt of this.runs.unfinished()) {
+      const past = await this.host.pastRun(prompt);
+      if (!past) continue;
+      const boardsFirst = ([, a], [, b]) => Number(BOARD_OUTPUT in b) - Number(BOARD_OUTPUT in a);
+      for (const [node, output] of Object.entries(past.outputs).sort(boardsFirst)) {
+        this.#inTurn(() => this.#executed({ node, output, prompt_id: prompt }));
+      }
+      this.#inTurn(() => this.#over({ prompt_id: prompt, executed: Object.keys(past.outputs) }, past.success ? "success" : "error"));
+    }
   }
 
   /** Handles an event of the server about a board. */
@@ -135,21 +144,26 @@ class Boards {
 
   /** Says that a board is open, so that the run waits for the user, if the user can get to it. */
   async #hello(address) {
-    if (address.workflow && !(await this.host.isOpen(address.workflow))) return;
-    const { prompt, node } = address;
+    const { prompt, node, workflow, display } = address;
+    const here = this.host.isHere(workflow);
+    if (here ? !this.#of(this.host.runningNode(display)) : !(await this.host.isOpen(workflow))) return;
     const seconds = Number(this.host.setting(GONE) ?? GONE_SECONDS);
     const secret = this.store.secretOf(`${prompt}/${node}`);
     this.host.answer({ do: "hello", prompt_id: prompt, node_id: node, secret, gone_seconds: seconds });
   }
 
   /** Calls for the user while a board waits. */
-  async #call(address, board) {
+  #call(address, board) {
     if (board?.state === "held") {
-      const node = this.host.isHere(address.workflow) ? this.host.runningNode(address.display) : null;
-      this.calls.wait(address, board.seconds ?? 0, node ? this.host.titleOf(node) : text("aBoard"));
+      this.calls.wait(address, board.seconds ?? 0, this.#titleOf(address));
     } else if (board?.state) {
       this.calls.end(address);
     }
+  }
+
+  #titleOf({ prompt, workflow, display }) {
+    const node = this.host.isHere(workflow) ? this.host.runningNode(display) : null;
+    return node ? this.host.titleOf(node) : (this.runs.known(prompt)?.nodes[display]?.title ?? text("aBoard"));
   }
 
   /** Brings the user to a board. */
@@ -170,7 +184,7 @@ class Boards {
       const node = NODES.has(kind) ? this.host.runningNode(id) : null;
       if (!node || (targets && !targets.includes(id))) continue;
       const after = reached(prompt, id, this.host.outputOfType(node, "LATENT"), NODES);
-      nodes[id] = { key: this.host.keyOf(node), settings: this.host.settingsOf(node, WHICH), after };
+      nodes[id] = { key: this.host.keyOf(node), title: this.host.titleOf(node), settings: settingsOf(this.host, node), after };
     }
     const answered = this.runs.add({ workflow, nodes });
     return {
@@ -219,8 +233,9 @@ class Boards {
   /** Handles the end of a run. */
   async #over({ prompt_id: prompt, executed = [] }, type) {
     this.calls.end({ prompt });
-    if (type === "success") return;
     const run = await this.runs.get(prompt);
+    this.runs.close(prompt);
+    if (type === "success") return;
     for (const [id, { key }] of Object.entries(run?.nodes ?? {})) {
       if (!executed.includes(id)) this.#fail(key, run.workflow, id, prompt);
     }

@@ -1,5 +1,5 @@
 // Calls for a user when a board waits for a choice: a toast, the tab's title, a sound, and the time left at the node.
-import { make, write } from "./dom.js";
+import { button, icon, label, make, write } from "./dom.js";
 import { text } from "./texts.js";
 
 const VOLUME = 0.08;
@@ -77,15 +77,21 @@ export class Calls {
   }
 
   #pill(address) {
-    return make("button", "dp-pill", { type: "button", title: text("callGo"), hidden: true, onclick: () => this.go(address) });
+    return button("dp-pill", () => this.go(address), { title: text("callGo"), hidden: true });
   }
 
   #toast(address, name) {
+    const go = () => {
+      toast.remove();
+      this.go(address);
+    };
+    const close = button("dp-call-close", () => toast.remove(), {}, icon("close"));
+    label(close, text("close"));
     const toast = make("div", "dp-call", { role: "alert" },
       make("b", "dp-call-name", { dir: "auto" }, text("callName", { name })),
       make("span", "dp-call-left", { "aria-hidden": "true" }),
-      make("button", "dp-call-go", { type: "button", onclick: () => { toast.remove(); this.go(address); } }, text("callGo")),
-      make("button", "dp-call-close", { type: "button", "aria-label": text("close"), onclick: () => toast.remove() }, "✕"),
+      button("dp-call-go", go, {}, text("callGo")),
+      close,
     );
     return toast;
   }

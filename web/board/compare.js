@@ -2,8 +2,9 @@
 import { button, icon, label, make, set, write } from "./dom.js";
 import { factsText } from "./large.js";
 import { Layer } from "./layer.js";
+import { canMark } from "./state.js";
 import { seedText, text } from "./texts.js";
-import { markButton } from "./tile.js";
+import { markButton, markText } from "./tile.js";
 
 const SIDES = ["left", "right"];
 
@@ -67,11 +68,11 @@ export class Compare {
 
   #side(side, index) {
     const mark = (action, sign) =>
-      button(`dp-${action}`, () => this.act(action, this.pair[index]), {}, icon(sign), make("span", "", {}, text(`${action}Short`)));
+      button(`dp-${action}`, () => this.act(action, this.pair[index]), {}, icon(sign), make("span", "", {}, markText(action)));
     const row = make("select", "dp-row", { onchange: () => this.#show(this.pair.with(index, Number(row.value))) });
     const facts = make("bdi", "dp-facts");
     const marks = { pin: mark("pin", "pick"), discard: mark("discard", "discard") };
-    label(row, text(`${side}Picture`));
+    label(row, text(index ? "rightPicture" : "leftPicture"));
     const picture = make("img", `dp-img dp-${side}`, { alt: "", draggable: "false" });
     return { picture, row, facts, marks, element: make("div", `dp-side dp-side-${side}`, {}, row, facts, ...Object.values(marks)) };
   }
@@ -91,7 +92,8 @@ export class Compare {
     }
     row.value = number;
     write(facts, factsText(shown, around));
-    for (const [action, element] of Object.entries(marks)) markButton(element, action, shown, around);
+    const marking = { can: canMark(state, shown), marks: around.marks };
+    for (const [action, element] of Object.entries(marks)) markButton(element, action, shown, marking);
     set(picture, "alt", seedText(shown.seed));
     this.pictures.show(picture, shown, state.images.get(number));
   }

@@ -19,6 +19,7 @@ export const button = (name, onclick, attributes = {}, ...children) =>
 /** Paths of the icons, on a square of 16 units. */
 const ICONS = {
   pick: "M3 8.5l3.5 3.5L13 4.5",
+  run: "M5 3l8 5-8 5z",
   discard: "M4 4l8 8M12 4l-8 8",
   close: "M4 4l8 8M12 4l-8 8",
   more: "M3 8h.01M8 8h.01M13 8h.01",

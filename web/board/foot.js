@@ -28,23 +28,24 @@ export class Foot {
     write(this.report, state.report);
     set(this.details, "hidden", !state.report);
     const more = state.hidden ? text("hidden", { count: state.hidden }) : "";
-    write(this.reason, [state.skilled ? "" : text("unskilled"), state.reason, more].filter(Boolean).join(" "));
+    write(this.reason, [state.skilled || !state.label ? "" : text("unskilled"), state.reason, more].filter(Boolean).join(" "));
   }
 
   #over(state) {
     const picked = picks(state);
     const count = picked.filter(({ finished }) => !finished).length;
-    set(this.buttons, "hidden", !canPick(state) || (!state.canSend.finish && !state.canSend.next));
-    set(this.finish, "hidden", !state.canSend.finish);
-    set(this.finish, "disabled", count === 0);
-    write(this.finish, text("finishPicked", { count }));
-    set(this.finish, "title", text(count ? "finishPickedHelp" : "pickFirst"));
+    const rest = [...state.rows.values()].some(({ finished }) => !finished);
+    set(this.buttons, "hidden", !canPick(state));
+    set(this.finish, "hidden", !rest);
+    set(this.finish, "disabled", !state.canSend.finish);
+    write(this.finish, text("doFinish", { count }));
+    set(this.finish, "title", text(state.canSend.finish ? "doFinishHelp" : "pickFirst"));
     set(this.next, "hidden", !state.canSend.next);
-    write(this.next, text("nextSeeds"));
-    set(this.next, "title", text("nextSeedsHelp", { seed: state.next_seed }));
+    write(this.next, text("doNext"));
+    set(this.next, "title", text("doNextHelp", { seed: state.next_seed }));
     set(this.useAll, "hidden", picked.length === 0);
-    write(this.useAll, text("useAll"));
-    set(this.useAll, "title", text("useAllHelp"));
+    write(this.useAll, text("doUseAll"));
+    set(this.useAll, "title", text("doUseAllHelp"));
     set(this.stop, "hidden", !state.around);
     write(this.stop, text("stopVarying", { seed: state.around }));
     set(this.stop, "title", text("stopVaryingHelp"));

@@ -7,6 +7,7 @@ import { Words } from "./words.js";
 
 const SORTS = ["rank", "score", "seed"];
 const STATUS = { running: "running", held: "running", done: "done", stopped: "stopped" }; // names of texts
+const STATUS_CHOOSE = { running: "runningChoose", held: "runningChoose", done: "doneChoose", stopped: "stoppedChoose" };
 const HELD = { search: "keptNow", filter: "done" };
 const SIZES = { min: 64, max: 512, step: 8 };
 
@@ -88,9 +89,9 @@ export class Head {
 
   #order({ sort, size, rows }) {
     const scored = [...rows.values()].some(({ score }) => score !== null);
+    const names = { rank: scored ? "sortRank" : "sortNone", score: "sortScore", seed: "sortSeed" };
     for (const option of this.sorts) {
-      const key = option.value === "rank" && !scored ? "sortNone" : { rank: "sortRank", score: "sortScore", seed: "sortSeed" }[option.value];
-      write(option, text(key));
+      write(option, text(names[option.value]));
       set(option, "hidden", option.value === "score" && !scored);
     }
     if (this.sort.value !== sort) this.sort.value = sort;
@@ -131,7 +132,8 @@ export class Head {
     const { failed, other, time } = state.age ?? {};
     const ago = time && agoText((Date.now() - time) / 1000);
     write(this.last, ago && !failed && !other ? text("age", { ago }) : "");
-    write(this.age, ago ? text(failed ? "ageFailed" : "ageOther", { ago }) : "");
+    const names = failed ? ["ageFailed", "ageFailedNoTime"] : ["ageOther", "ageOtherNoTime"];
+    write(this.age, text(names[ago ? 0 : 1], { ago }));
   }
 }
 
@@ -145,7 +147,7 @@ function statusText(state) {
   if (state.kind === "score") return text("scored", counts);
   if (!state.chooses) return text(state.state === "held" ? HELD[state.kind] : STATUS[state.state], counts);
   if (state.state === "done" && kept === 0) return text("nonePicked");
-  return text(`${STATUS[state.state]}Choose`, counts);
+  return text(STATUS_CHOOSE[state.state], counts);
 }
 
 /** Returns what a run took so far and may take still, or took in all; `passed` seconds after the last event. */

@@ -44,15 +44,32 @@ export function extend(name, classes, on, settings = []) {
   });
 }
 
-/** Shows an element in a node, in both renderers. It is a result: neither queued nor saved with the workflow. */
-export function addElement(node, name, element, minHeight, options = {}) {
+const TEXT_HEIGHT = 80;
+const MORE_HEIGHT = 240;
+
+/**
+ * Shows an element in a node, in both renderers. It is a result: neither queued nor saved with the workflow. One that
+ * `fills` the node has the height that other widgets leave: text fields keep a few lines (in Nodes 2.0 by board.css), a
+ * new node is higher than it must be, and the element is shown at any zoom.
+ */
+export function addElement(node, name, element, minHeight, { fills = false, ...options } = {}) {
   const widget = node.addDOMWidget(name, "diffusion_probe", element, {
     serialize: false,
     getMinHeight: () => minHeight,
+    ...(fills ? { hideOnZoom: false } : {}),
     ...options,
   });
   widget.serialize = false;
+  if (fills) fill(node);
   return widget;
+}
+
+function fill(node) {
+  for (const { element, options } of node.widgets) {
+    if (element instanceof HTMLTextAreaElement) options.getMaxHeight = () => TEXT_HEIGHT;
+  }
+  const [width, height] = node.computeSize();
+  node.setSize([Math.max(width, 420), height + MORE_HEIGHT]); // a saved node gets its own size after this
 }
 
 /**
@@ -198,8 +215,24 @@ export const outputOfType = (node, type) => (node.outputs ?? []).findIndex((outp
 /** Returns the last output of the node that runs under an id, undefined if it has none. */
 export function lastOutput(id) {
   const node = runningNode(id);
-  if (!node) return undefined;
-  return app.nodeOutputs[node.graph === app.rootGraph ? String(node.id) : `${node.graph.id}:${node.id}`];
+  return node && app.nodeOutputs[locatorOf(node)];
+}
+
+/** Removes a value from a node's last output. */
+export function forgetOutput(node, name) {
+  delete app.nodeOutputs[locatorOf(node)]?.[name];
+}
+
+const locatorOf = (node) => (node.graph === app.rootGraph ? String(node.id) : `${node.graph.id}:${node.id}`);
+
+/** Returns the outputs by node of a run that is over, and whether it was a success; null of a run that is not. */
+export async function pastRun(prompt) {
+  try {
+    const run = (await (await api.fetchApi(`/history/${prompt}`)).json())[prompt];
+    return run ? { outputs: run.outputs ?? {}, success: run.status?.status_str === "success" } : null;
+  } catch {
+    return null; // the server is away
+  }
 }
 
 /** Returns the address of a file of ComfyUI, with `filename`, `subfolder` and `type`. */
@@ -300,6 +333,87 @@ function controlOf(node, widget) {
     if (control) return control;
   }
   return undefined;
+}
+
+/**
+ * Decides what ComfyUI's control after generate (increment, decrement, randomize) does with a number of a node. When the
+ * number is to change, `next(mode, value, read)` returns its new value, undefined to leave it; `read(name)` is the value
+ * of another input of the node, undefined if the page can't know it. `check(value)` gets every value that is queued or
+ * written by the user. A number that a subgraph's node shows changes there, in each of these nodes.
+ */
+export function controlNumber(node, name, { next, check }) {
+  const widget = node.widgets?.find((each) => each.name === name);
+  const control = widget && controlOf(node, widget);
+  if (!control) return;
+  // The frontend shows a control without these two, and changes nothing by it itself: neither here nor outside.
+  control.beforeQueued = undefined;
+  control.afterQueued = undefined;
+  const isFirst = firstOfTurn();
+  const each = (handle) => {
+    const holders = new Map(idsOf(node).map((id) => [deciding(id, name), id]));
+    holders.delete(null);
+    holders.forEach((id, holder) => handle(holder, id));
+  };
+  const change = () =>
+    each((holder, id) => {
+      const value = next(control.value, holder.value, (other) => deciding(id, other, true)?.value);
+      if (value !== undefined && value !== holder.value) write(holder, value, node);
+    });
+  let queued = false;
+  widget.beforeQueued = ({ isPartialExecution } = {}) => {
+    if (!isFirst("before")) return;
+    if (queued && changesSeedsBefore() && !isPartialExecution) change();
+    queued = true;
+    each(({ value }) => check(value));
+  };
+  widget.afterQueued = ({ isPartialExecution } = {}) => {
+    if (!changesSeedsBefore() && !isPartialExecution && isFirst("after")) change();
+  };
+  const before = widget.callback;
+  widget.callback = function (...values) {
+    before?.apply(this, values);
+    check(widget.value);
+  };
+}
+
+/** Returns a function that is true for the first call with a name in one turn of the page: ComfyUI calls a node once for
+ * each use of its subgraph. */
+function firstOfTurn() {
+  const names = new Set();
+  return (name) => {
+    if (names.has(name)) return false;
+    names.add(name);
+    queueMicrotask(() => names.delete(name));
+    return true;
+  };
+}
+
+/**
+ * Returns the widget that decides an input of the node that runs under an id: its own, or that of a subgraph's node around
+ * it. If another node decides it: null, or with `through` the widget of that node if it is one with a single value.
+ */
+function deciding(id, name, through = false) {
+  const node = runningNode(id);
+  const input = node?.inputs?.find((each) => each.name === name || each.widget?.name === name);
+  const link = linkOf(node?.graph, input?.link);
+  if (!link) {
+    const shown = input && node.subgraph ? node.getWidgetFromSlot?.(input) : null;
+    return shown ?? node?.widgets?.find((each) => each.name === name) ?? null;
+  }
+  const outside = String(id).split(":").slice(0, -1);
+  if (fromOutside(link)) {
+    const slot = outside.length ? runningNode(outside.join(":"))?.inputs[link.origin_slot] : null;
+    return slot ? deciding(outside.join(":"), slot.name, through) : null;
+  }
+  const origin = through ? node.graph.getNodeById(link.origin_id) : null;
+  if (origin?.type === "Reroute") return deciding([...outside, origin.id].join(":"), origin.inputs[0]?.name, true);
+  if (origin?.type === "PrimitiveNode") return origin.widgets?.[0] ?? null;
+  return origin?.widgets?.find((each) => each.name === "value") ?? null;
+}
+
+/** Shows a message of ComfyUI's own for some seconds. */
+export function warn(title, detail) {
+  app.extensionManager?.toast?.add({ severity: "warn", summary: title, detail, life: 12_000 });
 }
 
 /**

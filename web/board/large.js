@@ -3,9 +3,9 @@ import { button, icon, label, make, set, write } from "./dom.js";
 import { largeAction, moved } from "./keys.js";
 import { Layer } from "./layer.js";
 import { Message } from "./message.js";
-import { picks } from "./state.js";
+import { canMark, picks } from "./state.js";
 import { scoreText, seedText, text } from "./texts.js";
-import { markButton, outcomeText, tileLabel } from "./tile.js";
+import { markButton, markText, outcomeText, tileLabel } from "./tile.js";
 import { Words } from "./words.js";
 
 /** Large view. */
@@ -24,6 +24,7 @@ export class Large {
     this.closing = button("dp-icons", () => this.layer.end(), {}, icon("close"));
     this.picture = make("img", "dp-img", { draggable: "false" });
     this.heat = make("img", "dp-heat", { alt: "", draggable: "false" });
+    this.frame = make("div", "dp-frame", { tabindex: -1 }, this.picture, this.heat);
     this.before = button("dp-turn dp-before", () => this.#turn("ArrowLeft"), {}, icon("before"));
     this.after = button("dp-turn dp-after", () => this.#turn("ArrowRight"), {}, icon("after"));
     this.note = make("div", "dp-reason", { dir: "auto" });
@@ -35,8 +36,8 @@ export class Large {
     this.file = make("a", "dp-file", { target: "_blank", rel: "noopener" }, icon("file"), make("bdi"));
     this.message = new Message();
     this.layer = new Layer("dp-large", () => this.#closed(closed),
-      make("header", "dp-large-head", {}, this.seed, this.facts, this.go, this.closing),
-      make("div", "dp-stage", {}, this.before, make("div", "dp-frame", {}, this.picture, this.heat), this.after),
+      make("header", "dp-large-head", {}, make("div", "dp-about-one", { role: "status" }, this.seed, this.facts), this.go, this.closing),
+      make("div", "dp-stage", {}, this.before, this.frame, this.after),
       this.note,
       this.words.element,
       make("footer", "dp-large-foot", {}, this.marks.pin, this.marks.discard, this.compare, this.finished, this.file, this.more),
@@ -56,8 +57,7 @@ export class Large {
     this.number = number;
     this.isFinished = true;
     this.update({ state, around, numbers });
-    if (!this.marks.pin.disabled) this.marks.pin.focus();
-    else this.closing.focus();
+    this.frame.focus(); // no button, so that the space bar closes it again
   }
 
   /** Shows a state, of which `numbers` are the rows in order; closes if the row that it shows is gone. */
@@ -76,7 +76,8 @@ export class Large {
     set(this.heat, "hidden", map === null);
     write(this.note, row.note);
     this.words.update(state);
-    for (const [action, element] of Object.entries(this.marks)) markButton(element, action, row, around);
+    const marking = { can: canMark(state, row), marks: around.marks };
+    for (const [action, element] of Object.entries(this.marks)) markButton(element, action, row, marking);
     set(this.finished, "hidden", !image || !row.picture);
     set(this.finished, "aria-pressed", String(this.isFinished));
     set(this.file, "hidden", !image);
@@ -105,7 +106,7 @@ export class Large {
     write(this.compare.lastChild, text("compare"));
     set(this.compare, "title", text("compareHelp"));
     set(this.file, "title", text("file"));
-    for (const [action, element] of Object.entries(this.marks)) write(element.lastChild, text(`${action}Short`));
+    for (const [action, element] of Object.entries(this.marks)) write(element.lastChild, markText(action));
   }
 
   #mark(action, sign) {
@@ -161,7 +162,7 @@ export class Large {
 
   #aspect() {
     const { naturalWidth, naturalHeight } = this.picture;
-    if (naturalWidth && naturalHeight) this.picture.parentElement.style.setProperty("--dp-aspect", naturalWidth / naturalHeight);
+    if (naturalWidth && naturalHeight) this.frame.style.setProperty("--dp-aspect", naturalWidth / naturalHeight);
   }
 
   #closed(closed) {

@@ -5,7 +5,7 @@ import { nameOf } from "./seeds.js";
 import { EMPTY, covers, ended, stopped, survivors, valuesOf } from "./state.js";
 
 /**
- * Values about a run: the `time` of its end in milliseconds, null if unknown; the node's `settings`, null if unknown;
+ * Values about a run: the `time` of its end in milliseconds, null if unknown; the node's `settings`, see `settingsOf`, null if unknown;
  * whether a later run `failed`; `files` of finished images by row number; `after`, ids of the nodes that show images;
  * `source`, where the images are from.
  */
@@ -103,7 +103,11 @@ export class LastRun {
 
   /** Marks the board after a run that ended without one; `prompt` is that run, null if it was refused. */
   async fail(prompt) {
-    if (prompt !== null && this.state.address?.prompt === prompt) {
+    if (prompt !== null && this.state.address?.prompt === prompt && this.state.base) {
+      this.about = { ...this.about, failed: true };
+      this.show(this.state.base); // the board that the run was to add to
+      await this.keep();
+    } else if (prompt !== null && this.state.address?.prompt === prompt) {
       this.about = { ...this.about, time: Date.now() };
       this.show(stopped(this.state));
       const kept = await this.store.kept(this.keyNow()); // of the run before

@@ -3,7 +3,9 @@ import { make, set } from "./dom.js";
 
 const KEPT_IN = ["keydown", "keyup", "wheel", "pointerdown", "pointermove", "contextmenu", "copy", "cut", "paste", "drop"];
 
-/** Layer over the page. The browser keeps the focus in it, and gives it back when it closes. */
+const STOPS = 'button:enabled, select, input, a[href], summary, [tabindex="0"]';
+
+/** Layer over the page. The focus stays in it, and the browser gives it back when it closes. */
 export class Layer {
   /** `closed()` is called after it closed, by Escape too. */
   constructor(name, closed, ...children) {
@@ -14,6 +16,7 @@ export class Layer {
       },
       onclick: ({ target }) => target === this.element && this.end(), // beside its content
     }, make("div", "dp-page dp-ui", {}, ...children));
+    this.element.addEventListener("keydown", (event) => this.#wrap(event));
     for (const type of KEPT_IN) this.element.addEventListener(type, (event) => event.stopPropagation(), { passive: true });
   }
 
@@ -32,5 +35,14 @@ export class Layer {
   /** Closes it, if it is open. */
   end() {
     if (this.isOpen) this.element.close();
+  }
+  /** Moves the focus from the last control to the first and back, instead of out of the page. */
+  #wrap(event) {
+    if (event.key !== "Tab") return;
+    const stops = [...this.element.querySelectorAll(STOPS)].filter((each) => each.checkVisibility());
+    const [from, to] = event.shiftKey ? [stops[0], stops.at(-1)] : [stops.at(-1), stops[0]];
+    if (document.activeElement !== from) return;
+    event.preventDefault();
+    to.focus();
   }
 }

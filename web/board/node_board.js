@@ -10,8 +10,30 @@ import { View } from "./view.js";
 
 const HEIGHT = 260;
 
-/** Inputs that say which candidates a run has, which its board names: the others are the settings of a run. */
-export const WHICH = new Set(["seed", "seeds", "control_after_generate", "finish", "around", "strength"]);
+/** Inputs that say which candidates a run has, which its board names; all others are the settings of a run. */
+const WHICH = ["seed", "seeds", "control_after_generate", "finish", "around", "strength"];
+
+/** Settings that decide how many candidates there are and which are finished, and change no image. */
+const DECIDING = [
+  "probe", "judge", "candidates", "survivors", "budget", "policy", "target", "cut", "max_rows", "unskilled_scores",
+  "hold_for_me", "hold_seconds",
+];
+
+/** Returns digests of a node's settings, to compare: of `all`, and of those that change an `image`. */
+export const settingsOf = (host, node) => ({
+  all: digest(host.settingsOf(node, new Set(WHICH))),
+  image: digest(host.settingsOf(node, new Set([...WHICH, ...DECIDING]))),
+});
+
+/** Returns a short text that differs for different texts: two FNV-1a sums of 32 bits, one of them backwards. */
+function digest(text) {
+  let [sum, back] = [0x811c9dc5, 0x811c9dc5];
+  for (let at = 0; at < text.length; at += 1) {
+    sum = Math.imul(sum ^ text.charCodeAt(at), 0x01000193);
+    back = Math.imul(back ^ text.charCodeAt(text.length - 1 - at), 0x01000193);
+  }
+  return [text.length, sum >>> 0, back >>> 0].join("-");
+}
 
 export class NodeBoard extends LastRun {
   /**
@@ -24,7 +46,7 @@ export class NodeBoard extends LastRun {
     this.state = { ...this.state, size: store.size() ?? this.state.size };
     const root = make("div", "dp-root");
     host.hideImages(node);
-    host.addElement(node, BOARD_OUTPUT, root, HEIGHT);
+    host.addElement(node, BOARD_OUTPUT, root, HEIGHT, { fills: true });
     this.turn = ready.then(() => {
       const ask = { targets: () => host.seedNodes(), picture: (row) => this.picture(row) };
       this.view = new View((action, value) => this.act(action, value), ask);
@@ -56,7 +78,7 @@ export class NodeBoard extends LastRun {
   #age(state) {
     const { time, settings, failed } = this.about;
     if (state.address || state.rows.size === 0) return null;
-    const other = settings !== null && settings !== this.settings();
+    const other = settings !== null && settings.all !== settingsOf(this.host, this.node).all;
     return time === null && !other && !failed ? null : { time, other, failed };
   }
 
@@ -64,11 +86,6 @@ export class NodeBoard extends LastRun {
   #sends(state) {
     const over = canPick(state);
     return { next: over && isPlain(state.next_seed), finish: over && this.host.hasInput(this.node, "finish") };
-  }
-
-  /** Returns the node's settings as a text to compare. */
-  settings() {
-    return this.host.settingsOf(this.node, WHICH);
   }
 
   /** Gives the keyboard to the board, to the tile that Tab stops at. Returns whether there is one. */
@@ -117,6 +134,7 @@ export class NodeBoard extends LastRun {
       size: () => this.#size(value),
       copy: () => this.#copy(value),
       go: () => this.#go(),
+      finishOne: () => this.#finishOne(value),
       pin: () => this.#mark("pinned", value),
       discard: () => this.#mark("discarded", value),
       finish: () => this.#finish(),
@@ -124,9 +142,15 @@ export class NodeBoard extends LastRun {
       around: () => this.#around(value),
       use: () => this.#use(value),
       useAll: () => this.#useAll(),
-      dismiss: () => this.dismiss(),
+      dismiss: () => this.#dismiss(),
     };
     return actions[action]?.();
+  }
+
+  /** Removes the board, also from the output that ComfyUI shows again when the workflow's tab is opened again. */
+  #dismiss() {
+    this.host.forgetOutput(this.node, BOARD_OUTPUT);
+    return this.dismiss();
   }
 
   #say(name, values) {
@@ -150,6 +174,12 @@ export class NodeBoard extends LastRun {
 
   async #go() {
     if (this.state.state === "held") await this.#answer({ do: "go" });
+  }
+
+  /** Picks a candidate of a run that waits for a choice, and goes on. */
+  async #finishOne(number) {
+    if (this.state.rows.get(number)?.mark !== "pinned") await this.#mark("pinned", number);
+    if (this.state.rows.get(number)?.mark === "pinned") await this.#go();
   }
 
   async #mark(wanted, number) {
@@ -176,8 +206,8 @@ export class NodeBoard extends LastRun {
   async #finish() {
     const chosen = picks(this.state).filter((row) => !row.finished);
     if (!canPick(this.state) || chosen.length === 0) return this.#say("pickFirst");
-    this.refresh();
-    if (this.state.age?.other) return this.#say("otherSettings");
+    const { settings } = this.about;
+    if (settings && settings.image !== settingsOf(this.host, this.node).image) return this.#say("otherSettings");
     const prompt = await this.host.promptNow();
     const ids = this.host.idsOf(this.node);
     const id = ids.find((each) => each === chosen[0].from?.node) ?? ids.find((each) => prompt[each]);

@@ -44,6 +44,24 @@ export class Runs {
     };
   }
 
+  /** Notes that a run is over. */
+  close(prompt) {
+    const run = this.runs.get(prompt);
+    if (!run || run.over) return;
+    this.runs.set(prompt, { ...run, over: true });
+    this.store.keepRuns([...this.runs]);
+  }
+
+  /** Returns the prompt ids of the runs that are not over as far as this page knows, in the order of the queue. */
+  unfinished() {
+    return [...this.runs].filter(([, run]) => !run.over).map(([prompt]) => prompt);
+  }
+
+  /** Returns the run of a prompt, undefined if it is not known yet. */
+  known(prompt) {
+    return this.runs.get(prompt);
+  }
+
   /** Returns the run of a prompt, undefined if this page did not queue it; waits for runs that are being queued. */
   async get(prompt) {
     if (!this.runs.has(prompt)) await Promise.all(this.unanswered);

@@ -65,9 +65,12 @@ const isOf = (state, address) => state.address?.prompt === address.prompt && sta
 /** Returns the state that a run's board adds to: the one before the run; null if it adds to none. */
 function baseOf(state, board, address) {
   if (!board.adds) return null;
-  if (address && isOf(state, address)) return state.base;
+  if (address && (isOf(state, address) || promptOf(state.own) === address.prompt)) return state.base;
   return state.rows.size ? state : null;
 }
+
+/** Returns the id of the run that sent rows, undefined if it is unknown. */
+const promptOf = ({ rows }) => rows.values().next().value?.from?.prompt;
 
 /** Returns the fields and rows of a run after those of a board that were sent. */
 function withRows(own, { rows, ...fields }, from) {
@@ -83,14 +86,10 @@ function withRows(own, { rows, ...fields }, from) {
 function shown(state, base, own) {
   const board = base ? joined(base, own) : own;
   const word = board.words.includes(state.word) ? state.word : null;
-  const images = base ? base.images : isSameRun(state, own) ? state.images : EMPTY.images;
+  const same = promptOf(own) !== undefined && promptOf(own) === promptOf(state.own);
+  const images = same ? state.images : (base ?? EMPTY).images;
   return { ...state, ...board, own, base, word, images };
 }
-
-const isSameRun = (state, own) => {
-  const [before, now] = [state.own, own].map(({ rows }) => rows.values().next().value?.from?.prompt);
-  return before !== undefined && before === now;
-};
 
 /** Returns the fields and rows of a board with those of a run that finished some of its candidates. */
 function joined(base, own) {
@@ -128,12 +127,15 @@ export const covers = (state, board) => {
   });
 };
 
-/** Returns the rows of the last run that survived, in the order of the images that it returns: pinned ones first. */
+/**
+ * Returns the rows of the last run that survived, in the order of the images that it returns: of a search, pinned ones
+ * first and then by rank; of a filter, and of a run that finished candidates by their names, as they are.
+ */
 export function survivors({ own }) {
   const kept = [...own.rows.values()].filter((row) => row.kept || (own.adds && row.finished));
+  if (own.kind !== "search" || own.adds) return kept.sort((a, b) => a.row - b.row);
   const pinned = (row) => Number(row.mark === "pinned");
-  if (!own.adds) kept.sort((a, b) => pinned(b) - pinned(a) || (a.rank ?? Infinity) - (b.rank ?? Infinity) || a.row - b.row);
-  return kept;
+  return kept.sort((a, b) => pinned(b) - pinned(a) || compare(a.rank ?? Infinity, b.rank ?? Infinity) || a.row - b.row);
 }
 
 /** Returns whether a user's marks count now. */

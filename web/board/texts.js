@@ -37,8 +37,7 @@ export function timeText(seconds) {
 export function agoText(seconds) {
   const steps = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
   const [unit, length] = steps.find(([, each]) => seconds >= each) ?? steps.at(-1);
-  const language = known.language ?? "en";
-  return new Intl.RelativeTimeFormat(language, { numeric: "auto" }).format(-Math.floor(seconds / length), unit);
+  return new Intl.RelativeTimeFormat(known.language ? text("language") : "en", { numeric: "auto" }).format(-Math.floor(seconds / length), unit);
 }
 
 /** Returns the text of a score. */

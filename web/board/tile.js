@@ -8,13 +8,14 @@ export function outcomeText(row, { over }) {
 }
 
 /** Returns how far a row came, in a few words. */
-function progressText({ kept, at, mark, finished, score }, over) {
+function progressText({ kept, at, mark, finished, score, gone }, over) {
   const moment = momentText(at);
   if (finished) return text(kept === false ? "finishedNotKept" : "finished");
   if (kept) return mark === "pinned" ? "" : text("kept");
   if (kept === null) return score === null || mark ? "" : moment;
   if (!at) return over ? text("notStarted") : "";
   if (mark === "discarded") return "";
+  if (!over && !gone) return text("notKept");
   return text(score === null ? "sampledTo" : "droppedAt", { moment });
 }
 
@@ -31,7 +32,7 @@ export function tileLabel(row, around) {
 
 /** Element of one row. */
 export class Tile {
-  /** `act(action, row, button)` is called for "pin", "discard" and "menu". */
+  /** `act(action, row, button)` is called for "pin", "finishOne", "discard" and "menu". */
   constructor(act) {
     const control = (action, sign) =>
       button(`dp-act dp-${action}`, ({ currentTarget }) => act(action, this.row.row, currentTarget), {
@@ -46,7 +47,12 @@ export class Tile {
     this.seed = make("bdi", "dp-seed");
     this.score = make("span", "dp-score");
     this.outcome = make("span", "dp-outcome");
-    this.buttons = { pin: control("pin", "pick"), discard: control("discard", "discard"), menu: control("menu", "more") };
+    this.buttons = {
+      finishOne: control("finishOne", "run"),
+      pin: control("pin", "pick"),
+      discard: control("discard", "discard"),
+      menu: control("menu", "more"),
+    };
     this.element = make("li", "dp-tile", { tabindex: -1 },
       make("div", "dp-picture", {}, this.picture, this.heat),
       this.bar,
@@ -57,7 +63,7 @@ export class Tile {
 
   /**
    * Shows a row. `around` has the values of the board that a tile needs; `own` those of this tile beside its row: its
-   * finished `image`, and whether it is `chosen` to be compared. Returns whether anything changed.
+   * finished `image`, whether it is `chosen` to be compared, and whether it `can` be marked. Returns whether anything changed.
    */
   update(row, around, own = {}) {
     const key = JSON.stringify([around, own]);
@@ -79,7 +85,11 @@ export class Tile {
     write(this.score, row.score === null ? "" : scoreText(row.score));
     write(this.seed, around.prompts ? `${seedText(row.seed)} · ${row.prompt}` : seedText(row.seed));
     write(this.outcome, progressText(row, around.over)); // its mark is on the buttons
-    this.#actions(row, around);
+    for (const action of ["pin", "discard"]) markButton(this.buttons[action], action, row, { can: own.can, marks: around.marks });
+    set(this.buttons.finishOne, "hidden", !around.choosing);
+    set(this.buttons.finishOne, "disabled", row.gone);
+    label(this.buttons.finishOne, text("finishOne", { seed: seedText(row.seed) }));
+    label(this.buttons.menu, text("more", { seed: seedText(row.seed) }));
     return true;
   }
 
@@ -92,24 +102,25 @@ export class Tile {
     set(this.heat, "src", map);
     set(this.heat, "hidden", map === null);
   }
-
-  #actions(row, around) {
-    const { pin, discard, menu } = this.buttons;
-    const seed = seedText(row.seed);
-    markButton(pin, "pin", row, around);
-    markButton(discard, "discard", row, around);
-    label(menu, text("more", { seed }));
-  }
 }
 
-/** Returns whether a mark on a row counts; see `marks` and `over` of the board. */
-export const isMarkable = (row, { marks, over }) => marks && !(over ? row.finished : row.gone);
+/** Mark that each action sets, and names of its texts. */
+const MARKS = {
+  pin: { mark: "pinned", name: "pinSeed", help: "pin", short: "pinShort" },
+  discard: { mark: "discarded", name: "discardSeed", help: "discard", short: "discardShort" },
+};
 
-/** Shows on a button whether a row has its mark ("pin" or "discard"), and whether it can be changed. */
-export function markButton(element, action, row, around) {
-  const can = isMarkable(row, around);
-  set(element, "aria-pressed", String(row.mark === { pin: "pinned", discard: "discarded" }[action]));
+/** Returns the word on a button that sets a mark. */
+export const markText = (action) => text(MARKS[action].short);
+
+/**
+ * Shows on a button whether a row has its mark ("pin" or "discard"), and whether it can be changed: `can`. `marks` says
+ * whether the board takes marks at all.
+ */
+export function markButton(element, action, row, { can, marks }) {
+  const { mark, name, help } = MARKS[action];
+  set(element, "aria-pressed", String(row.mark === mark));
   set(element, "disabled", !can);
-  set(element, "aria-label", text(`${action}Seed`, { seed: seedText(row.seed) }));
-  set(element, "title", text(can ? action : row.finished ? "isFinished" : around.marks ? "gone" : "marksNeedHold"));
+  set(element, "aria-label", text(name, { seed: seedText(row.seed) }));
+  set(element, "title", text(can ? help : row.finished ? "isFinished" : marks ? "gone" : "marksNeedHold"));
 }

@@ -2,15 +2,15 @@
 import { make, set } from "./dom.js";
 import { tileWidth } from "./fit.js";
 import { moved, tileAction } from "./keys.js";
-import { order } from "./state.js";
+import { canMark, order } from "./state.js";
 import { text } from "./texts.js";
 import { Tile } from "./tile.js";
 
 /** Elements of all tiles. */
 export class Tiles {
   /**
-   * `act(action, row, element)` is called for "open" of a large view, "compare" with a pair of rows, "menu", and for
-   * the actions of a View.
+   * `act(action, row, element)` is called for "open" of a large view, "chosen" of the first of two rows and "compare"
+   * with both, "menu", and for the actions of a View.
    */
   constructor(act) {
     this.act = act;
@@ -74,8 +74,9 @@ export class Tiles {
   choose(number) {
     const first = this.chosen;
     this.chosen = first === null ? number : null;
-    for (const each of [first, number]) if (each !== null) this.#show(each);
-    if (first !== null && first !== number) this.act("compare", [first, number]);
+    for (const each of new Set([first ?? number, number])) this.#show(each);
+    if (first === null) this.act("chosen");
+    else if (first !== number) this.act("compare", [first, number]);
   }
 
   /** Stops the observer. */
@@ -84,8 +85,9 @@ export class Tiles {
   }
 
   #show(number) {
-    const own = { image: this.state.images.get(number), chosen: number === this.chosen };
-    return this.tiles.get(number).update(this.state.rows.get(number), this.around, own);
+    const row = this.state.rows.get(number);
+    const own = { image: this.state.images.get(number), chosen: number === this.chosen, can: canMark(this.state, row) };
+    return this.tiles.get(number).update(row, this.around, own);
   }
 
   #numberOf(tile) {

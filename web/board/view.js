@@ -18,7 +18,7 @@ export class View {
   /**
    * `act(action, value)` is called with a user's actions: "copy", "pin", "discard" and "around" of a row, "use" of
    * {row, target}, "useAll", "finish", "next", "go", "dismiss", "sort" by a name, "word" with a name or null, "size" of
-   * tiles in px or null. `ask` answers with the `targets()` of a seed, as {id, title}, and a promise of the URL of the
+   * tiles in px or null, "finishOne" (picks a row and goes on). `ask` answers with the `targets()` of a seed, as {id, title}, and a promise of the URL of the
    * large `picture(row)`, or of null.
    */
   constructor(act, ask = NO_ANSWERS) {
@@ -26,6 +26,7 @@ export class View {
     this.ask = ask;
     const own = {
       open: (row) => this.large.open(row, this),
+      chosen: () => this.say(text("chooseOther")),
       compare: (pair) => this.compare.open(pair, this),
       menu: (row, at) => this.#menu(row, at),
       go: (row) => (this.state.state === "held" || row === undefined ? act("go") : own.open(row)),
@@ -130,6 +131,7 @@ function aroundOf(state) {
   return {
     marks: takesMarks(state) || canPick(state),
     over: state.address === null,
+    choosing: state.chooses && state.state === "held",
     heat: state.word === null ? null : String(state.words.indexOf(state.word)),
     prompts: rows.some(({ prompt }) => prompt > 1),
     scored: rows.some(({ score }) => score !== null),

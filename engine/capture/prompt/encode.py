@@ -22,6 +22,7 @@ from ...runs.comfy_versions import embedding_name
 from ..hooks.tokens import embeddings
 from .alignment import BLANK, BYTE_BLANK, WORD_END, piece_words
 from .encoders import ENCODERS, Stream
+from .sampled_text import KEY as TEXT_KEY
 
 KEY = "diffusion_probe_words"
 """Key in a conditioning's dict of ``((spelling, positions), …)`` in the order of the text. Plain data, so that every
@@ -34,11 +35,12 @@ Spelled = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 def encode_words(clip: Any, text: str) -> tuple[list, tuple[Word, ...] | None]:
-    """Encode a prompt as the stock node does, with word information, and return the CONDITIONING and the words.
+    """Encode a prompt as the stock node does, and return the CONDITIONING, which also holds its text, and the words.
 
-    The words are None, and the conditioning is the stock one, where no entry of ``ENCODERS`` fits.
+    The words are None, and the conditioning has no word information, where no entry of ``ENCODERS`` fits.
     """
-    conditioning = clip.encode_from_tokens_scheduled(clip.tokenize(text))
+    encoded = clip.encode_from_tokens_scheduled(clip.tokenize(text))
+    conditioning = [[context, {**entry, TEXT_KEY: text}] for context, entry in encoded]
     context, entry = conditioning[0]
     llama = entry.get("conditioning_llama3")  # HiDream's second text, whose positions follow
     spelled = _spelled(clip, text, context.shape[1] + (0 if llama is None else llama.shape[2]))

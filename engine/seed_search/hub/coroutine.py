@@ -92,6 +92,7 @@ class Run:
         kept: its values of the patches' state, while it pauses.
         error: the error that ended it; logged, and without its traceback, whose frames hold its tensors.
         prefix: results of its first evaluations, which are not computed again; None: all are computed.
+        skipped: position to which it came by its prefix.
         strayed: whether it came to another latent than its prefix did; it pauses then for ever.
         outputs: results of its evaluations so far, on the CPU, if they are kept.
         keeps: whether they are kept.
@@ -117,6 +118,7 @@ class Run:
     result: Tensor | None = None
     error: Exception | None = None
     prefix: Prefix | None = None
+    skipped: int = 0
     strayed: bool = False
     outputs: list[Tensor] = field(default_factory=list)
     keeps: bool = False
@@ -183,8 +185,9 @@ class Run:
 
     def leave_prefix(self, x: Tensor) -> None:
         """Release the prefix at the first evaluation behind it, and pause for ever if its latent is another one."""
-        if self.prefix is not None and not self.prefix.fits(x):
-            self.strayed = True
+        if self.prefix is not None:
+            self.strayed = not self.prefix.fits(x)
+            self.skipped = self.prefix.position
         self.prefix = None
         while self.strayed:
             pause(PAUSED)

@@ -4,19 +4,19 @@ import base64
 import io
 
 import numpy as np
+import pytest
 import torch
 from diffusion_probe.engine.board.pictures import (
     MOST_BYTES,
     MOST_LARGE_BYTES,
-    MOST_MAPS,
-    MOST_WORDS,
+    MOST_MAP_BYTES,
     large_picture,
     looks,
     small_picture,
     word_maps,
 )
 from diffusion_probe.engine.core.features import Features
-from diffusion_probe.engine.core.prompt_words import Word
+from diffusion_probe.engine.core.prompt_words import Word, numbered
 from PIL import Image
 
 
@@ -77,9 +77,22 @@ def test_without_attention_or_words_there_are_no_maps():
     assert looks(None, [features(), features()]) == looks(None, [features()]) * 2
 
 
-def test_many_words_on_a_board_of_many_rows_send_a_bounded_number_of_maps():
-    words = [Word(f"word {number}", (number,)) for number in range(300)]
-    row = features(torch.rand(1, 300, 16, 16), words)
-    assert len(word_maps(row)) == MOST_WORDS
-    assert 200 * len(word_maps(row, rows=200)) <= MOST_MAPS
-    assert word_maps(row, rows=4096) == ()
+def test_the_longest_prompt_has_a_map_of_each_word_but_stop_words():
+    text = "a large red circle left of the small blue square and a green star on the moon " * 5
+    spelled = text.split()
+    words = numbered((word, (position,)) for position, word in enumerate(spelled))
+    shown = [name for name, _ in word_maps(features(torch.rand(1, len(spelled), 16, 16), words), rows=16)]
+    content = ["large", "red", "circle", "left", "small", "blue", "square", "green", "star", "moon"]
+    assert shown[:10] == content and len(shown) == 50 and shown[-1] == "moon (5)"
+
+
+@pytest.mark.parametrize(("words", "rows"), [(12, 16), (40, 16), (90, 16), (800, 1), (5, 256), (3000, 16), (3000, 256)])
+def test_maps_of_many_words_and_rows_take_a_bounded_number_of_bytes(words, rows):
+    named = [Word(f"word {number}", (number,)) for number in range(words)]
+    maps = word_maps(features(torch.rand(1, words, 32, 32), named), rows)
+    size = rows * sum(len(url) for _, url in maps)
+    assert 0 < size <= MOST_MAP_BYTES and (len(maps) == words or rows == 256 or words == 3000)
+
+
+def test_a_board_of_thousands_of_rows_has_no_maps():
+    assert word_maps(features(torch.rand(1, 1, 32, 32), [Word("red", (0,))]), rows=4096) == ()

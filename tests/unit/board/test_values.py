@@ -7,7 +7,7 @@ from diffusion_probe.engine.board.schema import MOST_ROWS
 from diffusion_probe.engine.board.values import DONE, HELD, Bars, filter_board, outcome_board, score_board
 from diffusion_probe.engine.core.marks import Marks
 from diffusion_probe.engine.core.scores import Look, Scores, SeedName
-from diffusion_probe.engine.seed_search.outcome import CandidateOutcome, Outcome
+from diffusion_probe.engine.seed_search.outcome import CandidateOutcome, Outcome, outcome_report
 from diffusion_probe.engine.selection.select import OFF, PERCENTILE, RAW, select
 
 
@@ -79,4 +79,16 @@ def test_a_finished_search_shows_the_outcome_of_each_candidate():
     assert column(board, "kept") == [True, False, False, False] and column(board, "rank") == [1, 2, None, None]
     assert column(board, "at") == ["the end", "step 2", None, "step 1"] and board.line == 0.0
     assert board.rows[3].note == "its latent is NaN" and board.rows[1].mark == "pinned"
+    assert board.next_seed == "5"
     assert outcome_board(replace(outcome, candidates=candidates[:1]), [None]).rows[0].place == 50.0
+
+
+def test_ranks_of_a_finished_search_are_those_of_its_report():
+    scores = [(0.9, None, False), (0.1, "pinned", True), (0.5, None, True), (0.7, "discarded", True)]
+    candidates = tuple(
+        CandidateOutcome(SeedName(seed), 0, ((2, score),), 10 if done else 2, 4, 10, done, mark=mark)
+        for seed, (score, mark, done) in enumerate(scores)
+    )
+    outcome = Outcome(candidates, 10, 1, "a probe", "quality", True)
+    reported = {row["row"]: row["rank"] for row in outcome_report(outcome)["rows"]}
+    assert column(outcome_board(outcome, [None] * 4), "rank") == [reported[row] for row in range(4)] == [4, 1, 2, 3]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusion_probe.engine.capture.prompt.alignment import BYTES, piece_words
 from diffusion_probe.engine.core.features import ALL_TEXT, Features
-from diffusion_probe.engine.core.prompt_words import Word, named_words, numbered, word_spans
+from diffusion_probe.engine.core.prompt_words import Word, content_words, named_words, numbered, word_spans
 
 
 def split(text):
@@ -127,3 +127,22 @@ def test_without_words_all_text_positions_count_as_one():
 def test_maps_that_were_not_captured_are_asked_for_with_the_fix():
     with pytest.raises(ValueError, match="no attention was captured. Attach a probe that needs it"):
         Features("flux", "20%", 5, 0.8, 0.2).word_maps()
+
+
+@pytest.mark.parametrize(
+    ("text", "content"),
+    [
+        ("A cat on the Moon", "cat Moon"),
+        ("the dog and the other dog", "dog other dog (2)"),
+        ("two cats left of no dog", "two cats left no dog"),
+        ("It\u2019s a trap", "trap"),
+        ("ein Hund auf der Wiese", "ein Hund auf der Wiese"),
+        ("\u4e00\u53ea\u732b", "\u4e00 \u53ea \u732b"),
+        ("the of and", "the of and"),
+        ("", ""),
+    ],
+)
+def test_content_words_are_those_that_depict_something(text, content):
+    spans = word_spans(text)
+    words = numbered((text[start:end], (number,)) for number, (start, end) in enumerate(spans))
+    assert " ".join(word.name for word in content_words(words)) == content

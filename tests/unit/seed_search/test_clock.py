@@ -1,7 +1,7 @@
 """Clock of a search, moved by hand."""
 
 import pytest
-from diffusion_probe.engine.seed_search.clock import SearchClock, seconds_text
+from diffusion_probe.engine.seed_search.clock import SearchClock
 
 
 class Hand:
@@ -95,12 +95,3 @@ def test_the_time_left_is_that_of_the_rows_left_at_the_mean_speed(clock, hand):
     assert clock.left == pytest.approx(8 / 20 * 40)
     compute(clock, hand, rows=50, seconds=1, expected=60)
     assert clock.left == 0, "more rows than expected"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.04, "0.0 s"), (9.94, "9.9 s"), (9.96, "10 s"), (58.4, "58 s"), (59.6, "1 min"), (220, "3 min 40 s"),
-     (3599.7, "1 h"), (3900, "1 h 5 min")],
-)  # fmt: skip
-def test_durations_are_written_as_people_write_them(seconds, text):
-    assert seconds_text(seconds) == text

@@ -81,6 +81,11 @@ def test_seeds_reach_the_frontend_as_text_because_javascript_rounds_large_number
     assert [row["rank"] for row in rows] == [1, 2, 3, 4, 5, 6]
 
 
+def test_the_report_has_the_seed_after_the_largest_as_text():
+    assert outcome_report(outcome())["next_seed"] == str(2**63 + 1)
+    assert outcome_report(outcome((ended(2**64 - 1), ended(7, finished=True))))["next_seed"] == "0"
+
+
 @pytest.mark.parametrize("name", [ONE_CUT, HALVING, SEQUENTIAL])
 def test_what_a_policy_will_cost_is_known_before_the_search_or_stays_in_the_budget(name):
     policy = policy_named(name, 25, 12, 2, budget=120)

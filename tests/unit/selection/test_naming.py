@@ -25,6 +25,25 @@ def test_seeds_alone_are_read_as_the_nodes_write_them(text):
     assert labels[0].metadata == {"seed": 7}
 
 
+def test_variations_are_named_in_files_whose_names_stay_short():
+    most = 2**64 - 1
+    text = (
+        f"507 variation 512 at 0.15; 7 row 3 variation 8 at 0.5; {most} variation {most} at 0.{'1' * 16} {most} row 9"
+    )
+    long = f"507 row 4 {' '.join(f'variation {most - n} at 0.{n}23456789' for n in range(1, 9))}"
+    names = [label.file_name for label in row_labels(5, seeds=f"{text}, {long}")]
+    assert names == [
+        "seed_507_variation_512_at_0.15",
+        "seed_7_row_3_variation_8_at_0.5",
+        f"seed_{most}",
+        f"seed_{most}_row_9",
+        f"seed_507_8_variations_{most - 8}_at_0.823",
+    ]
+    labels = row_labels(1, seeds=f"{most} variation {most - 1} at 0.1234567890123")
+    assert labels[0].file_name == f"seed_{most}_1_variations_{most - 1}_at_0.123" and len(labels[0].file_name) <= 71
+    assert labels[0].metadata["seed"] == f"{most} variation {most - 1} at 0.1234567890123"
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [
