@@ -1,7 +1,8 @@
 """Run the tests: ``python -m dev.test [--all] [--no-browser] [--comfyui FOLDER] [pytest's arguments]``.
 
-``make test`` leaves out those marked ``long`` and short runs of benchmarks; ``make test-all`` (``--all``) runs all of
-them, with 200 hostile inputs for everything that reads any instead of ten, and then ``benchmarks.exactness``.
+``make test`` leaves out those marked ``long`` and short runs of benchmarks, and most of the tests in Chromium see the
+classic renderer alone; ``make test-all`` (``--all``) runs all of them, in both renderers, with 200 hostile inputs for
+everything that reads any instead of ten, and then ``benchmarks.exactness``.
 
 With ``--comfyui`` they run against that ComfyUI, in the Python that ``COMFYUI_PYTHON`` names or that belongs to it,
 and if no tests are named only those of ``CORE``: what a version of ComfyUI can break. The pack is linked into its
@@ -49,6 +50,7 @@ def main() -> None:
     given, arguments = parser.parse_known_args()
     if given.all:
         os.environ.setdefault("HOSTILE_DRAWS", "200")
+        os.environ.setdefault("RENDERERS", "all")
     if given.comfyui:
         os.environ["COMFYUI_PATH"] = given.comfyui
         arguments = arguments if named_tests(arguments) else [*CORE, *arguments]

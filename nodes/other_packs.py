@@ -1,5 +1,7 @@
 """Preview Images and Scores From Values: rows of a probed LATENT scored by nodes of other packs."""
 
+from typing import Any
+
 from comfy_api.latest import io
 
 from ..engine.capture.moments import one_moment
@@ -81,12 +83,14 @@ class ScoresFromValues(io.ComfyNode):
         return io.NodeOutput(scores, ui=shown)
 
 
-def _single(name: str, given: list | tuple):
-    """Return the one value of an input of a node that takes lists.
+def _single(name: str, given: Any) -> Any:
+    """Return the one value of an input of a node that takes lists; what is no list is the value itself.
 
     Raises:
         ValueError: several values came in.
     """
+    if not isinstance(given, list | tuple):
+        return given
     if len(given) != 1:
         raise ValueError(f'"{name}" takes one value, and a list of {len(given)} came in. Connect one, or a batch.')
     return given[0]

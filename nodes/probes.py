@@ -56,8 +56,8 @@ class PreviewRewardProbe(io.ComfyNode):
                     default=FAST,
                     optional=True,
                     advanced=True,
-                    tooltip="Fast: the TAESD in models/vae_approx decodes previews, if there is one. Finished images are "
-                    "decoded by the VAE.",
+                    tooltip="Fast: the TAESD in models/vae_approx decodes previews, if there is one. Finished images "
+                    "are decoded by the VAE.",
                 ),
             ],
             outputs=[Probe.Output(display_name="probe", tooltip=FOR_A_MODEL)],

@@ -249,7 +249,7 @@ class SeedSearch(io.ComfyNode):
         if result.latents is None:
             values = {"seed": seed, "candidates": candidates, "seeds": seeds, "around": around, "steps": steps}
             NOTHING_CHOSEN.append({**values, "sampler_name": sampler_name, "scheduler": scheduler, "cfg": cfg})
-            return io.NodeOutput(*[ExecutionBlocker(None)] * len(cls.GET_SCHEMA().outputs), ui=shown)
+            return io.NodeOutput(*[ExecutionBlocker(None)] * len(cls.define_schema().outputs), ui=shown)
         best = [outcome.candidates[number] for number in result.survivors]
         latent = {name: value for name, value in latent_image.items() if name in ("noise_mask", "type")}
         return io.NodeOutput(

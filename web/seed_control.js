@@ -1,6 +1,7 @@
 // What "control after generate" does with the seed of Seed Search and Seed Batch: increment and decrement move it by the
 // number of seeds, so that no seed comes twice, and randomize draws from all seeds that a number field holds exactly.
 import { controlNumber, extend, titleOf, warn } from "./board/host.js";
+import { BOARD_OUTPUT } from "./board/schema.js";
 import { text } from "./board/texts.js";
 
 const NODES = {
@@ -30,6 +31,7 @@ extend("DiffusionProbe.SeedControl", new Set(Object.keys(NODES)), {
     });
   },
   executed(node, output) {
+    if (output?.[BOARD_OUTPUT]?.[0]?.adds) return; // a run that finished a few candidates of the one before
     const rows = output?.diffusion_probe?.[0]?.rows;
     if (Array.isArray(rows) && rows.length) ran.set(node, new Set(rows.map(({ seed }) => seed)).size);
   },

@@ -6,6 +6,12 @@ from typing import Any, NamedTuple
 from comfy_execution.progress import get_progress_state
 from comfy_execution.utils import get_executing_context
 
+MOST_CLIENTS = 64
+"""Bound of the clients that are remembered."""
+
+_queued: dict[str, None] = {}
+"""Clients that were connected when they queued their last prompt, in the order of these prompts."""
+
 
 class Address(NamedTuple):
     """Address of a board.
@@ -37,6 +43,21 @@ def is_connected(client_id: str) -> bool:
     return client_id in server().sockets
 
 
+def remember_client(data: Any) -> Any:
+    """Remember whether the client that queues a prompt is connected: a handler of ComfyUI's for each prompt.
+
+    A browser may be gone or being loaded again when its prompt begins; a program that never connects is none.
+    """
+    client = data.get("client_id")
+    if isinstance(client, str):
+        _queued.pop(client, None)
+        if is_connected(client):
+            _queued[client] = None
+            for old in list(_queued)[:-MOST_CLIENTS]:
+                del _queued[old]
+    return data
+
+
 def running_address() -> Address | None:
     """Return the address of the node that runs now.
 
@@ -44,7 +65,7 @@ def running_address() -> Address | None:
     """
     running, context = server(), get_executing_context()
     client = getattr(running, "client_id", None)
-    if context is None or not isinstance(client, str) or client not in running.sockets:
+    if context is None or not isinstance(client, str) or not (client in running.sockets or client in _queued):
         return None
     shown = get_progress_state().dynprompt.get_display_node_id(context.node_id)
     workflow = _object_in(_object_in(_queued_with(), "extra_pnginfo"), "workflow").get("id")

@@ -4,7 +4,7 @@ from aiohttp import web
 
 from ..core.json_text import read_json
 from ..core.texts import writable
-from .address import server
+from .address import remember_client, server
 from .channel import answer
 from .schema import BOARD_ROUTE
 
@@ -13,9 +13,10 @@ MOST_BYTES = 64 * 1024
 
 
 def add_route() -> None:
-    """Add the route to ComfyUI's server; outside of it, do nothing."""
+    """Add the route to ComfyUI's server, and have it remember who queues prompts; outside of it, do nothing."""
     if running := server():
         running.routes.post(BOARD_ROUTE)(_answer)
+        running.add_on_prompt_handler(remember_client)
 
 
 async def _answer(request: web.Request) -> web.Response:

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, afterEach, before, describe, test } from "node:test";
-import { boards, closeUp, openFrontend, pressRun, setValues, startRun, waitForGraph } from "./page.mjs";
+import { RENDERERS, boards, closeUp, openFrontend, pressRun, setValues, startRun, waitForGraph } from "./page.mjs";
 
 const { COMFYUI_URL, PACK_NAME, SCREENSHOTS } = process.env;
 const SEARCH = "DiffusionProbeSeedSearch";
@@ -14,7 +14,7 @@ const template = JSON.parse(await readFile(new URL("../../workflows/seed-search-
 const SMALL = { candidates: 4, survivors: 1, budget: 0, policy: "one cut", steps: 8, hold_for_me: false, hold_seconds: 600 };
 let seed = 5000;
 
-for (const [renderer, vue] of [["classic", false], ["nodes2", true]]) {
+for (const [renderer, vue] of RENDERERS) {
   describe(`the seed board's page (${renderer})`, () => {
     let browser, page, errors;
     const seeds = async () => (await boards(page, SEARCH))[0].tiles.map((tile) => tile.seed);

@@ -3,14 +3,14 @@
 // Started by test_frontend.py with COMFYUI_URL and SCREENSHOTS.
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, test } from "node:test";
-import { closeUp, openFrontend } from "./page.mjs";
+import { RENDERERS, closeUp, openFrontend } from "./page.mjs";
 
 const { COMFYUI_URL, SCREENSHOTS } = process.env;
 const SEARCH = "DiffusionProbeSeedSearch";
 const BATCH = "DiffusionProbeSeedBatch";
 const LARGEST = 2 ** 53 - 1;
 
-for (const [renderer, vue] of [["classic", false], ["nodes2", true]]) {
+for (const [renderer, vue] of RENDERERS) {
   describe(`the control of seeds (${renderer})`, () => {
     let browser, page, errors, sent;
 

@@ -2,12 +2,12 @@
 // Started by test_frontend.py with COMFYUI_URL, PACK_NAME and SCREENSHOTS.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { closeUp, missingNodes, openFrontend, openTemplate, pressRun, shown } from "./page.mjs";
+import { RENDERERS, closeUp, missingNodes, openFrontend, openTemplate, pressRun, shown } from "./page.mjs";
 
 const { COMFYUI_URL, PACK_NAME, SCREENSHOTS } = process.env;
 const TEMPLATE = "seed-selection-testbed";
 
-for (const [renderer, vue] of [["classic", false], ["nodes2", true]]) {
+for (const [renderer, vue] of RENDERERS) {
   test(`the template opens from Templates, runs, and finishes with images (${renderer})`, async () => {
     const settings = { "Comfy.VueNodes.Enabled": vue };
     const { browser, page, errors } = await openFrontend(COMFYUI_URL, { settings });

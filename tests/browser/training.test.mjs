@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
-import { closeUp, openFrontend, pressRun, setValues, shown, startRun } from "./page.mjs";
+import { RENDERERS, closeUp, openFrontend, pressRun, setValues, shown, startRun } from "./page.mjs";
 
 const { COMFYUI_URL, SCREENSHOTS } = process.env;
 const TRAIN = "DiffusionProbeTrainProbe";
@@ -11,7 +11,7 @@ const EVALUATE = "DiffusionProbeEvaluateProbe";
 const workflow = async (name) =>
   JSON.parse(await readFile(new URL(`../../workflows/${name}.json`, import.meta.url), "utf-8"));
 
-for (const [renderer, vue] of [["classic", false], ["nodes2", true]]) {
+for (const [renderer, vue] of RENDERERS) {
   describe(`training (${renderer})`, () => {
     let browser, page, errors;
     const name = `made_${renderer}`;

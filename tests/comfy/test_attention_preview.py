@@ -112,7 +112,9 @@ def test_a_latent_of_another_model_is_refused(flux, ksampler, run):
 
 
 def test_a_probe_that_takes_no_attention_is_named_with_the_fix(flux, ksampler, reward_of):
-    probe = PreviewReward(lambda latents: latents, reward_of(lambda images, prompts: [0.0]), "a cat")
+    probe = PreviewReward(
+        lambda latents: latents[:, :3].movedim(1, -1), reward_of(lambda images, prompts: [0.0] * len(images)), "a cat"
+    )
     message = 'The attached probe \\("preview reward"\\) does not read attention.*Attach a probe that reads'
     with pytest.raises(ValueError, match=message):
         shown(sampled(flux, ksampler, probe=probe))

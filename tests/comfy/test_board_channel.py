@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from comfy.model_management import InterruptProcessingException
+from diffusion_probe.engine.board import address
 from diffusion_probe.engine.board import channel as channels
 from diffusion_probe.engine.board.address import Address
 from diffusion_probe.engine.board.channel import GO, GONE, NOBODY, TIME, Channel, answer, gone_seconds_from
@@ -141,6 +142,29 @@ def test_a_client_that_was_gone_at_first_gets_the_secret_when_it_is_back(scene):
     (first, *others) = [event for _, event in scene.events]
     assert first["secret"] == scene.channel.secret and first["full"] and first["ask"] and len(first["rows"]) == 2
     assert not [event for event in others if event.get("secret")]
+
+
+def test_a_client_has_an_address_if_it_was_connected_when_it_queued(monkeypatch):
+    sockets = {f"browser {number}": None for number in range(100)}
+    running = SimpleNamespace(sockets=sockets, client_id="", prompt_queue=SimpleNamespace())
+    running.prompt_queue.get_current_queue_volatile = lambda: ([], [])
+    shown = SimpleNamespace(dynprompt=SimpleNamespace(get_display_node_id=lambda node: node))
+    monkeypatch.setattr(address, "server", lambda: running)
+    monkeypatch.setattr(address, "get_executing_context", lambda: SimpleNamespace(prompt_id="p", node_id="7"))
+    monkeypatch.setattr(address, "get_progress_state", lambda: shown)
+    monkeypatch.setattr(address, "_queued", {})
+
+    def has_address(client):
+        running.client_id = client
+        return address.running_address() is not None
+
+    queued = [{"client_id": name} for name in (*sockets, "a program", 7)] + [{}]
+    assert [address.remember_client(data) for data in queued] == queued
+    sockets.clear()
+    assert has_address("browser 99") and not has_address("a program") and not has_address("browser 1")
+    assert len(address._queued) == address.MOST_CLIENTS
+    address.remember_client({"client_id": "browser 99"})
+    assert not has_address("browser 99"), "this time it was not connected"
 
 
 def test_cancel_ends_a_hold_whose_browser_is_gone(scene, monkeypatch):

@@ -9,12 +9,17 @@ import pytest
 import torch
 from diffusion_probe.dev.random_models import SMALL_MODELS
 from diffusion_probe.engine.capture.attach import attach_probe
+from diffusion_probe.engine.capture.previews import preview_images
 from diffusion_probe.engine.capture.read import captured, finished_rows, score_latent
+from diffusion_probe.engine.core.marks import GO, NO_MARKS
 from diffusion_probe.engine.core.probe import CaptureAll
 from diffusion_probe.engine.runs.seeds import use_seeds
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
-from diffusion_probe.engine.seed_search.search import seed_search
+from diffusion_probe.engine.seed_search.policies.chosen import Chosen
+from diffusion_probe.engine.seed_search.prefixes import PrefixStore
+from diffusion_probe.engine.seed_search.search import SearchOptions, finish_candidates, seed_search
+from diffusion_probe.engine.seed_search.watcher import Unwatched
 from diffusion_probe.engine.selection.pruning import PruneRule
 from diffusion_probe.engine.step_cache.config import StepCacheConfig
 from diffusion_probe.engine.step_cache.hook import apply_step_cache
@@ -47,6 +52,30 @@ def test_survivors_of_a_search_are_the_images_that_ksampler_gives_for_their_seed
     assert len(result.survivors) == 2 and row_counts == [6, 6, 4, 4], "all candidates and both prompts in each call"
     for latent, number in zip(result.latents, result.survivors, strict=True):
         assert relative_error(latent[None], small.sample(rows=1, seed=SEEDS[number], steps=STEPS)) < 1e-5
+
+
+class PinsTheLast(Unwatched):
+    marks = NO_MARKS.pin(2)
+
+    def on_last_cut(self, state, goals):
+        self.pictures = preview_images(self.model, [each.features for each in state.candidates])
+        return GO
+
+
+def test_who_is_chosen_without_a_probe_and_finished_later_is_ksamplers_image(small, row_counts):
+    given = (STEPS, 2.0, "euler", "simple", small.prompt(1), small.prompt(2), {"samples": small.latent})
+    user, store = PinsTheLast(), PrefixStore()
+    user.model = small.model
+    with torch.inference_mode():
+        found = [ksampler_candidate(seed, *given) for seed in SEEDS]
+        options = SearchOptions(1, watcher=user, prefixes=store)
+        chosen = seed_search(small.model, found, None, lambda steps: Chosen(0.5), 1, options)
+        row_counts.clear()
+        later = finish_candidates(small.model, found[:1], SearchOptions(1, prefixes=store))
+    assert chosen.survivors == [2] and len(user.pictures) == 3, "each candidate has a picture to choose by"
+    assert sum(row_counts) == 2 * STEPS / 2, "the first half of the steps is not computed again"
+    for latent, seed in ((chosen.latents, SEEDS[2]), (later.latents, SEEDS[0])):
+        assert torch.equal(latent, small.sample(rows=1, seed=seed, steps=STEPS))
 
 
 def test_rows_that_stay_in_a_pruned_run_end_as_in_the_whole_batch(small, probe, row_counts):

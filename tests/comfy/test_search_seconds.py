@@ -2,6 +2,7 @@
 
 import io
 import logging
+from dataclasses import replace
 
 import comfy.utils
 import pytest
@@ -57,7 +58,7 @@ def search(model, on_step=lambda step: None, found=None):
         def sample(model, callback):
             return candidate.sample(model, lambda step, *rest: (on_step(step), callback(step, *rest)))
 
-        return Candidate(candidate.seed, sample)
+        return replace(candidate, sample=sample)
 
     policy = lambda steps: policy_named(ONE_CUT, steps, 3, 1, share=0.4)  # noqa: E731
     return seed_search(model, found or [watched(each) for each in stock], Mean(), policy)

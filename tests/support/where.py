@@ -59,7 +59,11 @@ TESTED_IN = {
         "comfy/test_search_watched.py",
         "server/test_seed_search.py",
     ),
-    "engine.seed_search.hub": ("comfy/test_hub_joining.py", "comfy/test_search_beside_patches.py"),
+    "engine.seed_search.hub": (
+        "comfy/test_hub_joining.py",
+        "comfy/test_search_beside_patches.py",
+        "comfy/test_search_prefixes.py",
+    ),
     "engine.seed_search.policies": (
         "unit/seed_search/test_policies.py",
         "unit/seed_search/test_outcome.py",

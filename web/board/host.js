@@ -245,18 +245,8 @@ export async function hasFile(file) {
   return (await api.fetchApi(path, { method: "HEAD" }).catch(() => null))?.ok ?? false;
 }
 
-/**
- * Returns the widget that has the value of a node's input: the node's own, or that of the subgraph's node that shows it
- * outside. Null if the input is linked to another node, or missing.
- */
-function widgetOf(node, name) {
-  const input = node.inputs?.find((each) => each.name === name || each.widget?.name === name);
-  const link = linkOf(node.graph, input?.link);
-  if (!link) return node.widgets?.find((each) => each.name === name) ?? null;
-  const outer = fromOutside(link) ? outerInput(node.graph, link.origin_slot) : null;
-  if (!outer || linkOf(outer.node.graph, outer.input.link)) return null;
-  return outer.node.getWidgetFromSlot?.(outer.input) ?? outer.node.widgets?.find((each) => each.name === outer.input.name) ?? null;
-}
+/** Returns the widget that has the value of a node's input; null if a link decides it. See `deciding`. */
+const widgetOf = (node, name) => deciding(idsOf(node)[0], name);
 
 const linkOf = (graph, id) => (id === null || id === undefined ? null : (graph.links?.get?.(id) ?? graph.links?.[id] ?? null));
 const fromOutside = (link) => Number(link.origin_id) === -10; // how LiteGraph numbers the inputs of a subgraph
@@ -269,8 +259,8 @@ function outerInput(subgraph, number) {
   return null;
 }
 
-/** Returns the value of a node's input, undefined if another node decides it. */
-export const valueOf = (node, name) => widgetOf(node, name)?.value;
+/** Returns the value of a node's input, undefined if the page can't know it. */
+export const valueOf = (node, name) => deciding(idsOf(node)[0], name, true)?.value;
 
 /** Returns whether a node has an input, by a widget or a link. */
 export const hasInput = (node, name) =>

@@ -176,7 +176,7 @@ export class Large {
 export function factsText(row, around) {
   const facts = [];
   if (around.prompts) facts.push(text("prompt", { prompt: row.prompt }));
-  if (row.rank !== null) facts.push(text("rankOf", { rank: row.rank, count: around.count }));
+  if (row.rank !== null && around.scored) facts.push(text("rankOf", { rank: row.rank, count: around.count }));
   if (row.score !== null) facts.push(text("scoreIs", { score: scoreText(row.score) }));
   return [...facts, outcomeText(row, around)].filter(Boolean).join(" · ");
 }

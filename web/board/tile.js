@@ -21,10 +21,10 @@ function progressText({ kept, at, mark, finished, score, gone }, over) {
 
 /** Returns everything that a tile shows as one text, for screen readers. */
 export function tileLabel(row, around) {
-  const { scale, count, prompts } = around;
+  const { scale, count, prompts, scored } = around;
   const parts = [seedText(row.seed)];
   if (prompts) parts.push(text("prompt", { prompt: row.prompt }));
-  if (row.rank !== null) parts.push(text("rankOf", { rank: row.rank, count }));
+  if (row.rank !== null && scored) parts.push(text("rankOf", { rank: row.rank, count }));
   if (row.score !== null) parts.push(text("scoreIs", { score: scoreText(row.score) }));
   if (row.place !== null && scale === "calibration") parts.push(text("percentile", { place: Math.round(row.place) }));
   return [...parts, outcomeText(row, around), row.note].filter(Boolean).join(", ");
@@ -81,7 +81,7 @@ export class Tile {
     set(this.fill, "style", row.place === null ? null : `inline-size: ${row.place}%`);
     set(this.line, "hidden", around.line === null);
     set(this.line, "style", around.line === null ? null : `inset-inline-start: ${around.line}%`);
-    write(this.rank, row.rank === null ? "" : `#${row.rank}`);
+    write(this.rank, row.rank === null || !around.scored ? "" : `#${row.rank}`);
     write(this.score, row.score === null ? "" : scoreText(row.score));
     write(this.seed, around.prompts ? `${seedText(row.seed)} · ${row.prompt}` : seedText(row.seed));
     write(this.outcome, progressText(row, around.over)); // its mark is on the buttons
