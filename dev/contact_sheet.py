@@ -6,18 +6,21 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
 from .run_outcome import Candidate
 
-TILE, GAP, CAPTION, HEADING = 192, 12, 40, 40
+TILE, GAP, CAPTION, HEADING = 192, 12, 40, 60
 PAPER, INK, PALE = "#ffffff", "#1a1a1a", "#767676"
 KEPT, DROPPED = "#1a7f37", "#b3b3b3"
 
 
-def contact_sheet(candidates: list[Candidate], pictures: list[Image.Image | None], heading: str) -> Image.Image:
+def contact_sheet(
+    candidates: list[Candidate], pictures: list[Image.Image | None], heading: str, prompt: str = ""
+) -> Image.Image:
     """Draw the sheet, candidates in row order, dropped ones dimmed.
 
     Args:
         pictures: one per candidate: the finished image of a kept one, the preview of a dropped one,
             None where there is neither.
         heading: a line above; cut when it is too long for the sheet.
+        prompt: text that the images were sampled for, on a line of its own, cut likewise.
     """
     columns = max(4, math.ceil(math.sqrt(len(candidates))))
     rows = math.ceil(len(candidates) / columns)
@@ -26,6 +29,7 @@ def contact_sheet(candidates: list[Candidate], pictures: list[Image.Image | None
     draw = ImageDraw.Draw(sheet)
     large, small = ImageFont.load_default(15), ImageFont.load_default(13)
     draw.text((GAP, GAP), _cut(heading, draw, large, size[0] - 2 * GAP), fill=INK, font=large)
+    draw.text((GAP, GAP + 22), _cut(" ".join(prompt.split()), draw, small, size[0] - 2 * GAP), fill=PALE, font=small)
     for place, (candidate, picture) in enumerate(zip(candidates, pictures, strict=True)):
         x = GAP + place % columns * (TILE + GAP)
         y = HEADING + GAP + place // columns * (TILE + CAPTION + GAP)

@@ -83,7 +83,7 @@ def _sheet(client: ComfyClient, outcome: Outcome, finished: list[bytes]) -> Imag
     for candidate, preview in zip(outcome.candidates, previews):
         data = next(done, None) if candidate.kept else None
         pictures.append(Image.open(io.BytesIO(data)) if data is not None else preview)
-    return contact_sheet(outcome.candidates, pictures, outcome.heading)
+    return contact_sheet(outcome.candidates, pictures, outcome.heading, outcome.prompt)
 
 
 def main() -> None:

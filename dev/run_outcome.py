@@ -20,7 +20,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The candidates in row order, what the score means, and the entries of their images.
+    """The candidates in row order, what the score means, the text of the prompt, and the entries of their images.
 
     ``previews`` has one entry per candidate, or none; ``finished`` one per kept candidate, in their
     order. ``spent`` and ``full`` are model evaluations: one latent through the model for one
@@ -29,6 +29,7 @@ class Outcome:
 
     candidates: list[Candidate]
     heading: str
+    prompt: str
     previews: list[dict]
     finished: list[dict]
     spent: int
@@ -70,7 +71,25 @@ def read_outcome(prompt: Prompt, outputs: Outputs, steps: dict[str, int]) -> Out
     images = [i for node_id in after_filter for i in outputs.get(node_id, {}).get("images", [])]
     saved = [image for image in images if image["type"] == "output"] or images
     heading = f"{report['probe']} at {report['moment']} (step {report['step']}): {selection['reason']}"
-    return Outcome(candidates, heading, outputs[score_id].get("images", []), saved[: len(kept)], spent, full)
+    return Outcome(
+        candidates,
+        heading,
+        prompt_text(prompt, score_id),
+        outputs[score_id].get("images", []),
+        saved[: len(kept)],
+        spent,
+        full,
+    )
+
+
+def prompt_text(prompt: Prompt, node_id: str) -> str:
+    """Return the longest text upstream of the positive conditioning of the samplers before a node; empty if none is."""
+    texts = [""]
+    for sampler in ancestors(prompt, node_id):
+        link = prompt[sampler]["inputs"].get("positive")
+        for each in [link[0], *ancestors(prompt, link[0])] if isinstance(link, list) else ():
+            texts += [value for value in prompt[each]["inputs"].values() if isinstance(value, str)]
+    return max(texts, key=len)
 
 
 def evaluations(model_rows: int, candidates: int, kept: int, before: int, after: int) -> tuple[int, int | None]:

@@ -84,15 +84,15 @@ class SeedSearch(io.ComfyNode):
                     min=0.0,
                     max=1e4,
                     step=0.1,
-                    tooltip="Cost limit in images: 4 is as many steps as four images take. 0: score all candidates at "
-                    '"cut". Not used without a probe.',
+                    tooltip="Cost limit in images: 4 is as many steps as four images take. 0: score all at the cut. "
+                    "Not used without a probe.",
                 ),
                 io.Combo.Input(
                     "policy",
                     options=list(POLICIES),
                     default=SEQUENTIAL,
-                    tooltip='"sequential" decides at many moments, "one cut" once at "cut", "successive halving" at '
-                    "20, 35 and 50 %. See the help. Not used without a probe.",
+                    tooltip='"sequential" decides at many moments, "one cut" at one, "successive halving" at three. '
+                    "Not used without a probe.",
                 ),
                 io.Int.Input("steps", default=20, min=1, max=10000, tooltip=AS_IN_KSAMPLER),
                 io.Float.Input("cfg", default=8.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip=AS_IN_KSAMPLER),

@@ -182,7 +182,7 @@ def hold_inputs() -> list[io.Input]:
             "hold_for_me",
             default=False,
             optional=True,
-            tooltip="Wait before the last decision for your pins and discards, if someone has the board open.",
+            tooltip="Wait before the last decision for your picks and discards, if someone has the board open.",
         ),
         io.Int.Input(
             "hold_seconds",

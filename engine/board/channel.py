@@ -16,11 +16,11 @@ from ..core.marks import GO, GONE, MARKS, NO_MARKS, NOBODY, TIME, Marks
 from ..core.texts import quoted, writable_values
 from .address import Address, is_connected, running_address, server
 from .large_pictures import LARGE_PICTURES
-from .pictures import jpeg_url, large_picture
+from .pictures import large_picture
 from .schema import BOARD_EVENT, Board, EventHead
 from .values import HELD, STOPPED
 
-ANSWER_SECONDS = 2.0
+ANSWER_SECONDS = 10.0
 """Time that a browser has to say that it shows the board."""
 
 POLL_SECONDS = 0.2
@@ -30,12 +30,9 @@ GONE_SECONDS = 30.0
 LEAST_GONE_SECONDS, MOST_GONE_SECONDS = 5.0, 3600.0
 """Time after which a hold ends without its browser: the default, and the bounds of what a browser may set."""
 
-MOST_SECRETS = 64
-"""Bound of the boards that one answer may ask for."""
-
 MISSING = object()
 
-_open: dict[tuple[str, str], "Channel"] = {}
+OPEN_CHANNELS: dict[tuple[str, str], "Channel"] = {}
 """Open channels by prompt and node, as long as the node runs: empty whenever nothing runs."""
 
 
@@ -122,7 +119,7 @@ class Channel:
         """Carry out a user's action on the board.
 
         Args:
-            action: its name, see :func:`answer`.
+            action: its name, see ``engine.board.answers``.
             row: number of the row that it is about.
             gone_seconds: of "hello": the browser's setting of :attr:`gone_seconds`, None to leave it.
 
@@ -147,7 +144,7 @@ class Channel:
         return self.board is not None and any(row.row == number and not row.gone for row in self.board.rows)
 
     def hold(self, seconds: float, board: Callable[[], Board]) -> str:
-        """Wait for the user to go on, at most ``seconds``; not at all if no browser answers within two seconds.
+        """Wait for the user to go on, at most ``seconds``; not at all if no browser answers within ten seconds.
 
         A browser that is gone, before the wait or in it, has :attr:`gone_seconds` to come back.
 
@@ -222,7 +219,7 @@ def open_board() -> Iterator[Channel]:
     channel = Channel(running_address())
     key = channel.address[:2] if channel.address else None
     if key:
-        _open[key] = channel
+        OPEN_CHANNELS[key] = channel
     try:
         yield channel
     except BaseException:
@@ -230,7 +227,7 @@ def open_board() -> Iterator[Channel]:
             channel.send(replace(channel.board, state=STOPPED))
         raise
     finally:
-        _open.pop(key, None)
+        OPEN_CHANNELS.pop(key, None)
 
 
 def gone_seconds_from(value: Any) -> float:
@@ -260,64 +257,3 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 
 def _changed(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in new.items() if old.get(name, MISSING) != value}
-
-
-def answer(data: Any) -> dict[str, Any]:
-    """Carry out an answer of a browser, and return the values of the server's reply.
-
-    Args:
-        data: ``{"prompt_id", "node_id", "secret", "do", "row", "gone_seconds"}``, where ``do`` is "hello" (a board
-            shows the run; ``gone_seconds`` is how long its browser may be gone while the run waits, optional), "go"
-            (go on), "pin", "discard" or "clear" (of ``row``), or "picture" (asks for the large picture of ``row``,
-            also some time after the run); or ``{"do": "boards", "secrets"}``, which asks for all open boards with
-            these secrets.
-
-    Returns:
-        ``boards``, those that were asked for, whole; and ``picture``, a data URL or None, if one was asked for.
-
-    Raises:
-        ValueError: it is neither.
-        KeyError: no such board is open, or it has another secret; or of "picture", none is kept of the run.
-    """
-    if not isinstance(data, dict) or not isinstance(data.get("do"), str):
-        raise ValueError('a board\'s answer is an object with "do"')
-    if data["do"] == "boards":
-        return {"boards": _boards(data.get("secrets"))}
-    run = str(data.get("prompt_id")), str(data.get("node_id"))
-    channel = _open.get(run)
-    if data["do"] == "picture":
-        _require_secret(channel.secret if channel else LARGE_PICTURES.secret_of(run), data)
-        return {"boards": [], "picture": _picture(run, data.get("row"))}
-    if channel is None:
-        raise KeyError("no such board is open")
-    _require_secret(channel.secret, data)
-    channel.answer(data["do"], data.get("row"), data.get("gone_seconds"))
-    return {"boards": []}
-
-
-def _boards(known: Any) -> list[dict[str, Any]]:
-    """Return the open boards with these secrets."""
-    if not isinstance(known, list) or len(known) > MOST_SECRETS:
-        raise ValueError(f"an answer asks for boards by a list of at most {MOST_SECRETS} secrets")
-    shown = [channel for channel in list(_open.values()) if _is_known(channel.secret, known)]
-    for channel in shown:
-        channel.note_sign_of_life()
-    return [channel.whole() for channel in shown if channel.board or channel.asks]
-
-
-def _picture(run: tuple[str, str], row: Any) -> str | None:
-    if type(row) is not int:
-        raise ValueError(f"a board has no picture of row {quoted(row)}")
-    data = LARGE_PICTURES.picture(run, row)
-    return None if data is None else jpeg_url(data)
-
-
-def _require_secret(secret: str, data: dict[str, Any]) -> None:
-    if not _is_known(secret, [data.get("secret")]):
-        raise KeyError("another secret")
-
-
-def _is_known(secret: str, known: list[Any]) -> bool:
-    """Tell whether a secret is among the values that a browser sent."""
-    texts = (each for each in known if isinstance(each, str) and each.isascii())
-    return any(secrets.compare_digest(secret, each) for each in texts)

@@ -5,7 +5,7 @@ from aiohttp import web
 from ..core.json_text import read_json
 from ..core.texts import writable
 from .address import remember_client, server
-from .channel import answer
+from .answers import answer
 from .schema import BOARD_ROUTE
 
 MOST_BYTES = 64 * 1024

@@ -7,7 +7,7 @@ the empty value of each type. A test checks that the two files agree.
 
 To add a field to a tile: declare it in :class:`Row` and run ``python -m dev.board_schema``; compute it where rows are
 made (``values.py``, and ``search_board.py`` while a search runs); draw it in ``web/board/tile.js``. A field of the
-whole board is declared in :class:`Board` and drawn in ``web/board/view.js``.
+whole board is declared in :class:`Board` and drawn in ``web/board/head.js`` or ``foot.js``.
 
 This module imports neither torch nor ComfyUI.
 """

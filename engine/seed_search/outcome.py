@@ -114,9 +114,9 @@ class Outcome:
             )
         if finished or not self.hold:
             return ""
-        why = {TIME: "The time was up and nothing was pinned", GONE: "The browser was gone and nothing was pinned"}
+        why = {TIME: "The time was up and nothing was picked", GONE: "The browser was gone and nothing was picked"}
         return (
-            f"{why.get(self.hold, 'Nothing was pinned')}, so nothing was finished. "
+            f"{why.get(self.hold, 'Nothing was picked')}, so nothing was finished. "
             'The candidates can still be finished from the board, or by their seeds in "finish".'
         )
 
@@ -275,5 +275,5 @@ def _candidate_text(candidate: CandidateOutcome, survives: bool, chooses: bool) 
         end = f"{'not chosen' if chooses else 'dropped'} after step {candidate.reached}"
     scores = ", ".join(f"{score:.4g} at step {step}" for step, score in candidate.scores)
     reward = f"reward {candidate.reward:.4g}" if candidate.reward is not None else ""
-    mark = f"{candidate.mark} by you" if candidate.mark else ""
+    mark = {"pinned": "picked by you", "discarded": "discarded by you"}.get(candidate.mark or "", "")
     return ", ".join(part for part in (end, mark, reward, scores, candidate.remark) if part)

@@ -80,7 +80,7 @@ def select(
     if discarded := len(marks.discarded.intersection(finished)):
         rules.append(f"{discarded} discarded by you")
     if pinned:
-        rules.append(f"{len(pinned)} pinned by you")
+        rules.append(f"{len(pinned)} picked by you")
     kept = tuple(sorted([*pinned, *passing]))
     dropped = tuple(row for row in everything if row not in set(kept))
     return Selection(kept, dropped, _reason(scores, kept, finished, " and ".join(rules)) + before)

@@ -19,7 +19,7 @@ for (const [renderer, vue] of RENDERERS) {
     };
     const saved = () =>
       page.evaluate(() => {
-        const node = window.app.rootGraph.nodes.find(({ type }) => type === "SaveImage");
+        const node = window.app.rootGraph.nodes.find(({ type }) => type === "DiffusionProbeSaveSeeds");
         return (window.app.nodeOutputs[node.id]?.images ?? []).map(({ filename }) => filename);
       });
     const executed = () =>
@@ -28,6 +28,7 @@ for (const [renderer, vue] of RENDERERS) {
       }));
 
     before(async () => {
+      await fetch(`${COMFYUI_URL}/free`, { method: "POST", body: JSON.stringify({ free_memory: true }) }); // no cached run
       ({ browser, page, errors } = await openFrontend(COMFYUI_URL, {
         width: 1400,
         height: 1000,
@@ -53,7 +54,7 @@ for (const [renderer, vue] of RENDERERS) {
       assert.equal(tiles.length, 16);
       assert.ok(tiles.every((tile) => tile.picture));
       const done = executed();
-      await click(page.getByRole("button", { name: `Finish ${tiles[5].seed.toLowerCase()} now`, exact: true }).first());
+      await click(page.getByRole("button", { name: `Finish seed ${tiles[5].seed} now`, exact: true }).first());
       await done;
       assert.equal((await saved()).length, 1);
       assert.ok(clicks <= 5, `${clicks} clicks`);

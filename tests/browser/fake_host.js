@@ -1,4 +1,4 @@
-// Replacement of ComfyUI's frontend (web/board/host.js) and of the browser's store, so that the board runs without them.
+// Replacement of ComfyUI's frontend (web/board/host.js and host/) and of the browser's store, so that the board runs without them.
 import { startBoards } from "./board/boards.js";
 import { emptyOf } from "./board/events.js";
 import { BOARD, ROW } from "./board/schema.js";

@@ -11,7 +11,7 @@ function build({ id, nodes, links, groups }) {
   const { app, LiteGraph } = window;
   app.graph.clear();
   app.graph.id = id; // before any widget: the frontend keeps their values by it
-  app.graph.extra = { diffusion_probe_template: true }; // see `separate` in web/board/host.js
+  app.graph.extra = { diffusion_probe_template: true }; // see `separate` in web/board/host/nodes.js
   const made = {};
   for (const [name, { type, pos, size, title, values }] of Object.entries(nodes)) {
     const node = LiteGraph.createNode(type);

@@ -58,6 +58,7 @@ for (const [renderer, vue] of RENDERERS) {
     const setMode = (mode) => page.evaluate((each) => window.app.extensionManager.setting.set("Comfy.WidgetControlMode", each), mode);
     
     test("Run, pressed three times, samples 48 seeds and none of them twice", async () => {
+      await page.waitForFunction((type) => window.app.rootGraph.nodes.some((node) => node.type === type), SEARCH);
       for (let time = 1; time <= 3; time += 1) {
         await page.getByRole("button", { name: /^Run/ }).first().click();
         for (let tries = 0; tries < 100 && sent.length < time; tries += 1) await page.waitForTimeout(50);

@@ -74,10 +74,10 @@ def test_a_probe_that_gives_something_else_than_a_number_per_row_is_named(
     pruned = PruneInFlight.execute(flux, probe, "step 2", 1, "off", 0.0, "keep all")[0]
     assert torch.equal(ksampler(pruned, steps=4), latent["samples"]), "all rows went on"
     assert re.search(f"Prune in Flight dropped nothing: the probe mean of x0 {says}", caplog.text)
-    search = (flux, probe, random_conditioning(1), random_conditioning(2), {"samples": latent["samples"][:1]})
+    search = (flux, random_conditioning(1), random_conditioning(2), {"samples": latent["samples"][:1]})
     if given is None:
         with pytest.raises(ValueError, match=r"Seed Search: No candidate was finished, .*gave no numbers for 1 rows"):
-            SeedSearch.execute(*search, 1, 2, 1, 1.5, "one cut", 4, 1.0, "euler", "simple", 1.0)
+            SeedSearch.execute(*search, 1, 2, 1, 1.5, "one cut", 4, 1.0, "euler", "simple", 1.0, probe)
     assert goes_on()
 
 

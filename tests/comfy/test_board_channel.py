@@ -7,8 +7,10 @@ from comfy.model_management import InterruptProcessingException
 from diffusion_probe.engine.board import address
 from diffusion_probe.engine.board import channel as channels
 from diffusion_probe.engine.board.address import Address
-from diffusion_probe.engine.board.channel import GO, GONE, NOBODY, TIME, Channel, answer, gone_seconds_from
+from diffusion_probe.engine.board.answers import answer
+from diffusion_probe.engine.board.channel import Channel, gone_seconds_from
 from diffusion_probe.engine.board.schema import Board, Row
+from diffusion_probe.engine.core.marks import GO, GONE, NOBODY, TIME
 
 CLIENT, RUN = "a client", ("a prompt", "7")
 ROW = {"score": None, "place": None, "rank": None, "kept": None, "at": None, "gone": False, "mark": None}
@@ -37,7 +39,7 @@ class Scene:
         monkeypatch.setattr(channels, "monotonic", lambda: self.now)
         monkeypatch.setattr(Channel, "_wait", self.wait)
         self.channel = Channel(Address(*RUN, "7", "", CLIENT))
-        channels._open[RUN] = self.channel
+        channels.OPEN_CHANNELS[RUN] = self.channel
 
     def send(self, name, event, client):
         if client in self.sockets:
@@ -73,7 +75,7 @@ class Scene:
 def scene(monkeypatch):
     scene = Scene(monkeypatch)
     yield scene
-    channels._open.pop(RUN)
+    channels.OPEN_CHANNELS.pop(RUN)
 
 
 def test_a_hold_says_that_the_user_went_on_or_that_the_time_was_up(scene):
@@ -86,7 +88,7 @@ def test_a_hold_says_that_the_user_went_on_or_that_the_time_was_up(scene):
 def test_without_a_browser_or_an_answer_nobody_is_waited_for(scene):
     assert Channel(None).hold(300, lambda: BOARD) == NOBODY and scene.now == 0
     scene.says_hello = False
-    assert scene.hold() == NOBODY and 2 <= scene.now < 3
+    assert scene.hold() == NOBODY and 10 <= scene.now < 11
 
 
 def test_a_hold_ends_when_its_browser_is_gone_as_long_as_the_browser_set(scene):

@@ -89,7 +89,7 @@ def search(model, probe):
     latent = {"samples": torch.zeros(1, 16, 8, 12)}
     conds = random_conditioning(1), random_conditioning(2)
     settings = (1, 3, 1, 2.0, "one cut", 4, 2.0, "euler", "simple", 1.0)
-    return SeedSearch.execute(model, probe, *conds, latent, *settings, unskilled_scores="use anyway")
+    return SeedSearch.execute(model, *conds, latent, *settings, probe, unskilled_scores="use anyway")
 
 
 TRIES = {

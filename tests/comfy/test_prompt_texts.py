@@ -7,7 +7,8 @@ from comfy_execution.utils import CurrentNodeContext
 from comfy_extras.nodes_flux import CLIPTextEncodeFlux, FluxGuidance
 from comfy_extras.nodes_primitive import String, StringMultiline
 from comfy_extras.nodes_string import StringConcatenate
-from diffusion_probe.engine.board.prompt_texts import MOST_BYTES, prompt_texts, text_upstream
+from diffusion_probe.engine.board.prompt_texts import MOST_BYTES, prompt_texts, shown_text
+from diffusion_probe.engine.capture.prompt.graph_texts import PromptGraph
 
 import nodes as comfy_nodes
 from support.graphs import node
@@ -31,7 +32,7 @@ def encoded(text):
 
 
 def text(graph, name="end", slot=0):
-    return text_upstream(graph.get, [name, slot])
+    return shown_text(PromptGraph(graph.get).upstream([name, slot]))
 
 
 @pytest.mark.parametrize("prompt", ["a red cat", CHINESE, ARABIC, " two\nlines "])
@@ -60,9 +61,8 @@ def test_the_negative_prompt_is_not_taken_for_the_positive():
 
 
 def test_an_encoder_with_two_texts_shows_both():
-    assert (
-        text({"end": node("CLIPTextEncodeFlux", clip_l="a cat", t5xxl="a red cat", guidance=3.5)}) == "a cat\na red cat"
-    )
+    texts = {"clip_l": "a cat", "t5xxl": "a red cat"}
+    assert text({"end": node("CLIPTextEncodeFlux", clip=["clip", 0], **texts, guidance=3.5)}) == "a cat\na red cat"
 
 
 def test_a_text_that_comes_from_a_primitive_is_found_and_a_computed_one_is_not():

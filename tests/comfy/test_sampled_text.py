@@ -6,7 +6,7 @@ import comfy_extras.nodes_flux
 import pytest
 from comfy_execution.graph import DynamicPrompt
 from comfy_execution.utils import CurrentNodeContext
-from diffusion_probe.engine.capture.prompt import sampled_text as module
+from diffusion_probe.engine.capture.prompt import graph_texts as module
 from diffusion_probe.engine.capture.prompt.sampled_text import KEY, sampled_text
 
 import nodes as comfy_nodes
@@ -72,9 +72,11 @@ def test_a_guider_leads_to_its_conditioning(text_in):
         {"text": node("NoSuchNode", text=CAT)},
         {"text": encode("  ")},
         {"text": node("FluxGuidance", conditioning=["text", 0], guidance=1.0)},
+        {"text": node("FluxGuidance", conditioning=["0", 0], guidance=1.0), "2000": encode(CAT),
+         **{f"{n}": node("FluxGuidance", conditioning=[f"{n + 1}", 0], guidance=1.0) for n in range(2000)}},
         {},
     ],
-    ids=["computed", "two texts", "two encoders", "unknown node", "blank", "in a circle", "no node"],
+    ids=["computed", "two texts", "two encoders", "unknown node", "blank", "in a circle", "too far", "no node"],
 )  # fmt: skip
 def test_what_is_no_single_written_text_is_not_known(text_in, nodes):
     assert text_in(here=HERE, **nodes) == ""

@@ -93,7 +93,7 @@ def test_pictures_are_latent_previews_of_all_candidates(model):
 
 @pytest.mark.parametrize(
     ("end", "says"),
-    [(GO, "Nothing was pinned"), (TIME, "The time was up and nothing was pinned"), (GONE, "The browser was gone")],
+    [(GO, "Nothing was picked"), (TIME, "The time was up and nothing was picked"), (GONE, "The browser was gone")],
 )
 @pytest.mark.parametrize("discards", [(), range(4)])
 def test_nothing_is_finished_that_nobody_pinned(model, end, says, discards):

@@ -10,6 +10,7 @@ from comfy.text_encoders.hidream import HiDreamTEModel, HiDreamTokenizer
 from comfy.text_encoders.qwen_image import QwenImageTEModel, QwenImageTokenizer
 from comfy.text_encoders.z_image import ZImageTEModel, ZImageTokenizer
 from diffusion_probe.engine.capture.prompt.encode import KEY, encode_words
+from diffusion_probe.engine.capture.prompt.sampled_text import KEY as TEXT_KEY
 
 import nodes as comfy_nodes
 
@@ -58,7 +59,7 @@ def encoded(clip, text):
     """What the model gets for each position, ``[positions, channels]`` of each part; and each word's positions."""
     conditioning, words = encode_words(clip, text)
     (context, entry), (stock, expected) = conditioning[0], comfy_nodes.CLIPTextEncode().encode(clip, text)[0][0]
-    assert torch.equal(context, stock) and entry.keys() - {KEY} == expected.keys()
+    assert torch.equal(context, stock) and entry.keys() - {KEY, TEXT_KEY} == expected.keys()
     llama = entry.get("conditioning_llama3")
     return [context[0], *([] if llama is None else [llama[0, -1]])], dict(words)
 

@@ -10,10 +10,9 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
 
-from support.graphs import node
+from support.graphs import held_search, node
 from training.client.server import ComfyClient, PromptError
 
-PROMPT = "a large red circle left of a small blue square"
 EVENT, ROUTE = "diffusion_probe.board", "/diffusion_probe/board"
 
 
@@ -26,22 +25,7 @@ def post(client, body):
 
 @pytest.fixture
 def prompt():
-    sampling = {
-        "model": ["model", 0], "positive": ["positive", 0], "negative": ["negative", 0], "latent_image": ["latent", 0],
-        "seed": time.time_ns() % 10**9, "steps": 4, "cfg": 1.0, "sampler_name": "euler", "scheduler": "simple",
-        "denoise": 1.0, "candidates": 3, "survivors": 1, "budget": 0.0, "policy": "one cut", "probe": ["probe", 0],
-    }  # fmt: skip
-    return {
-        "model": node("DiffusionProbeLoadTestbedModel", name="flux"),
-        "positive": node("CLIPTextEncode", clip=["model", 1], text=PROMPT),
-        "negative": node("CLIPTextEncode", clip=["model", 1], text=""),
-        "latent": node("EmptySD3LatentImage", width=128, height=128, batch_size=1),
-        "judge": node("DiffusionProbeShapesJudge"),
-        "probe": node("DiffusionProbePreviewReward", vae=["model", 2], reward=["judge", 0], prompt=PROMPT),
-        "search": node("DiffusionProbeSeedSearch", **sampling, hold_for_me=True, hold_seconds=60),
-        "decode": node("VAEDecode", samples=["search", 0], vae=["model", 2]),
-        "save": node("PreviewImage", images=["decode", 0]),
-    }
+    return held_search()
 
 
 class Browser:

@@ -13,10 +13,9 @@ import aiohttp
 import pytest
 from PIL import Image
 
-from support.graphs import node
+from support.graphs import SHAPES, held_search, node
 from training.client.server import ComfyClient
 
-PROMPT = "a large red circle left of a small blue square"
 EVENT, ROUTE = "diffusion_probe.board", "/diffusion_probe/board"
 PROGRESS_TEXT = 3
 """Kind of a binary message of ComfyUI that has a text for a node."""
@@ -74,11 +73,6 @@ class Page(ComfyClient):
 
 @pytest.fixture
 def prompt():
-    sampling = {
-        "model": ["cache", 0], "positive": ["positive", 0], "negative": ["negative", 0], "latent_image": ["latent", 0],
-        "seed": time.time_ns() % 10**9, "steps": 12, "cfg": 1.0, "sampler_name": "euler", "scheduler": "simple",
-        "denoise": 1.0, "candidates": 3, "survivors": 1, "budget": 0.0, "policy": "one cut", "probe": ["probe", 0],
-    }  # fmt: skip
     cache = {
         "preset": "quality",
         "damping": 0.0,
@@ -92,18 +86,8 @@ def prompt():
         "beta": 0.0,
         "trust": 1.0,
     }
-    return {
-        "model": node("DiffusionProbeLoadTestbedModel", name="flux"),
-        "cache": node("DiffusionProbeTCPadeCache", model=["model", 0], **cache),
-        "positive": node("CLIPTextEncode", clip=["model", 1], text=PROMPT),
-        "negative": node("CLIPTextEncode", clip=["model", 1], text=""),
-        "latent": node("EmptySD3LatentImage", width=128, height=128, batch_size=1),
-        "judge": node("DiffusionProbeShapesJudge"),
-        "probe": node("DiffusionProbePreviewReward", vae=["model", 2], reward=["judge", 0], prompt=PROMPT),
-        "search": node("DiffusionProbeSeedSearch", **sampling, hold_for_me=True, hold_seconds=60),
-        "decode": node("VAEDecode", samples=["search", 0], vae=["model", 2]),
-        "save": node("PreviewImage", images=["decode", 0]),
-    }  # fmt: skip
+    cached = node("DiffusionProbeTCPadeCache", model=["model", 0], **cache)
+    return {**held_search(("cache", 0), steps=12), "cache": cached}
 
 
 def test_a_page_that_is_loaded_again_goes_on_with_the_hold_and_its_time(server, prompt):
@@ -114,7 +98,7 @@ def test_a_page_that_is_loaded_again_goes_on_with_the_hold_and_its_time(server, 
     with Page(server.url, before.client_id, before.secret) as after:
         (board,) = after._post(ROUTE, {"do": "boards", "secrets": [after.secret]})[1]["boards"]
         assert board["state"] == "held" and board["full"] and board["seconds"] <= held["seconds"] - 2
-        assert board["prompts"] == [PROMPT] and 0 < board["elapsed"] and board["left"] is not None
+        assert board["prompts"] == [SHAPES] and 0 < board["elapsed"] and board["left"] is not None
         loser = max(board["rows"], key=lambda row: row["rank"])["row"]
         assert [after.answer(board, "pin", loser)[0], after.answer(board, "go")[0]] == [200, 200]
         entry = after.wait_for(prompt_id)

@@ -118,7 +118,7 @@ def test_the_pinned_one_is_finished_and_others_later_as_ksampler_would(client, p
 def test_nothing_chosen_is_no_error_nothing_runs_behind_it_and_it_runs_again(client, prompt):
     outputs = client.run(prompt, Browser(client, ("go", None)))
     assert "save" not in outputs and "named" not in outputs
-    assert finished(outputs) == [] and "Nothing was pinned" in outputs["search"]["text"][0]
+    assert finished(outputs) == [] and "Nothing was picked" in outputs["search"]["text"][0]
     board = board_of(outputs)
     assert "nothing was finished" in board["reason"] and [row["finished"] for row in board["rows"]] == [False] * 3
     again = client.run(prompt, Browser(client, ("pin", 0), ("go", None)))

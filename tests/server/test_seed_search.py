@@ -113,7 +113,7 @@ def test_an_interrupt_stops_it_within_a_model_call_and_the_next_search_is_as_eve
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"budget": 0.5}, "Seed Search: A budget of 5 steps does not pay for 2 finished images"),
+        ({"budget": 0.5}, 'Seed Search: "budget" is 0.5 images, and the survivors alone cost 2'),
         ({"seeds": "7, 7"}, "Seed Search: Seed 7 is in the list more than once"),
         ({"probe": ["focus", 0]}, "has no measured skill in ranking seeds.*Connect Preview Reward"),
         ({"judge": ["focus", 0]}, "Attention focus can't judge finished images"),

@@ -11,11 +11,12 @@ from training.client.server import PromptError
 from training.client.workflow import WorkflowError, to_prompt
 
 SHIPPED = sorted((PACK_ROOT / "workflows").glob("*.json"))
-TESTBED = [path for path in SHIPPED if "testbed" in path.stem and not path.stem.startswith("record")]
+ON_TESTBED = [path for path in SHIPPED if "testbed" in path.stem or "no downloads" in path.stem]
+TESTBED = [path for path in ON_TESTBED if not path.stem.startswith("record")]
 ON_DATASETS = {"train-probe", "evaluate-probe"}
 """They need what was recorded, and no model."""
 
-REAL = [path for path in SHIPPED if "testbed" not in path.stem and path.stem not in ON_DATASETS]
+REAL = [path for path in SHIPPED if path not in ON_TESTBED and path.stem not in ON_DATASETS]
 
 
 def load(path):
@@ -91,6 +92,6 @@ def test_a_workflow_for_the_testbed_runs_and_saves_images_by_seed(run, client, p
     (save,) = [number for number, node in prompt.items() if node["class_type"] == "DiffusionProbeSaveSeeds"]
     done = run(prompt)
     images = done.outputs[save]["images"]
-    kept = 1 if path.stem.startswith("seed-search") else 4
+    kept = 1 if path.stem.startswith(("seed-search", "Choose")) else 4
     assert len(images) == kept and len({image["filename"].split("_score")[0] for image in images}) == kept
     assert all(client.view(image).startswith(b"\x89PNG") for image in images)

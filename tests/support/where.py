@@ -42,7 +42,11 @@ TESTED_IN = {
     "engine.core.samplers": ("comfy/test_capture_moments.py", "comfy/test_row_noise.py"),
     "engine.core.scores": ("unit/selection/test_report.py", "unit/selection/test_select.py"),
     "engine.core.texts": ("unit/core/test_hostile_texts.py",),
-    "engine.rewards": ("comfy/test_rewards_scores.py", "comfy/test_rewards_words.py"),
+    "engine.rewards": (
+        "comfy/test_rewards_scores.py",
+        "comfy/test_rewards_words.py",
+        "unit/rewards/test_mean_reward.py",
+    ),
     "engine.runs": (
         "comfy/test_capture_never_ends.py",
         "comfy/test_capture_runs.py",

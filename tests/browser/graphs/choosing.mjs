@@ -1,4 +1,4 @@
-import { conditioned, decode, decoded, guided, note, run, textEncode } from "./parts.mjs";
+import { conditioned, decode, decoded, guided, note, run, save, textEncode } from "./parts.mjs";
 
 const WIDTH = 320;
 const GAP = 46; // between nodes that stand below each other, the title bar included
@@ -15,13 +15,16 @@ function column(x, top, nodes) {
   );
 }
 
-const readMe = ({ about }) =>
+const TESTBED =
+  "The model is a FLUX of a few megabytes that paints shapes. For a real one open the template of your model.";
+
+const readMe = ({ about, recorded, prompt }) =>
   "## See sixteen seeds, finish the ones you like\n\n" +
   "1. Press **Run**. Every seed is sampled for a fifth of its steps; the board shows what each is becoming.\n" +
-  "2. Click a picture to see it large. ★ picks it, ✕ takes it out.\n" +
+  "2. Click a picture to see it large. ✓ picks it, ✕ takes it out, ▷ finishes it at once.\n" +
   "3. **Finish** samples the picked seeds to the end: exactly what KSampler makes of them.\n\n" +
   "Then: pick others and *Finish picked*, *Next seeds* for sixteen new ones, or vary one you like in its menu.\n\n" +
-  about;
+  (recorded === prompt ? about : TESTBED);
 
 /** Many seeds, of which the user finishes some: no probe, no file beside the model's own. */
 export function choosing(family, id) {
@@ -54,7 +57,7 @@ export function choosing(family, id) {
         },
       },
       decode: decode([WIDTH + 1040, 0], 420),
-      save: { type: "SaveImage", pos: [WIDTH + 1040, 110], size: [420, 560], values: { filename_prefix: "diffusion_probe/chosen" } },
+      save: save([WIDTH + 1040, 110], [420, 560], "chosen"),
       about: { ...note(readMe(family)), pos: [WIDTH + 1040, 720], size: [420, 420] },
     },
     links: [
@@ -65,6 +68,7 @@ export function choosing(family, id) {
       ...conditioned("search", guidance.conditioning),
       ...decoded(family, ["search", "latent"]),
       ["decode", "IMAGE", "save", "images"],
+      ["search", "kept_scores", "save", "scores"],
     ],
     groups: [],
   };

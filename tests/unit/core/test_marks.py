@@ -132,7 +132,7 @@ def test_survivors_are_the_pinned_then_the_best_and_never_the_discarded():
     candidates = (ended(1, 0.9, "discarded"), ended(2, 0.5, None), ended(3, 0.1, "pinned"), ended(4, 0.2, None))
     outcome = Outcome(candidates, 10, 2, "a probe", "quality", True)
     assert outcome.survivors() == [2, 1]
-    assert "seed 3: finished, pinned by you" in outcome_text(outcome)
+    assert "seed 3: finished, picked by you" in outcome_text(outcome)
     assert "seed 1: finished, not kept, discarded by you" in outcome_text(outcome)
 
 

@@ -29,3 +29,10 @@ def test_the_sheet_grows_with_the_candidates(count, columns, rows):
     candidates = [Candidate(str(n), 0.5, n + 1, False) for n in range(count)]
     sheet = contact_sheet(candidates, [None] * count, "x" * 500)
     assert sheet.size == (GAP + columns * (TILE + GAP), HEADING + GAP + rows * (TILE + CAPTION + GAP))
+
+
+def test_the_prompt_stands_below_the_heading():
+    candidates = [Candidate("7", 0.25, 1, True)]
+    line = (0, GAP + 20, TILE, HEADING)
+    with_prompt, without = (contact_sheet(candidates, [None], "focus", text).crop(line) for text in ("a red fox", ""))
+    assert without.getcolors() == [(without.width * without.height, (255, 255, 255))] != with_prompt.getcolors()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dev.run_outcome import ancestors, descendants, evaluations, read_outcome
+from dev.run_outcome import ancestors, descendants, evaluations, prompt_text, read_outcome
 
 PROMPT = {
     "1": {"class_type": "KSamplerAdvanced", "inputs": {"steps": 25}},
@@ -56,3 +56,15 @@ def test_the_graph_is_followed_both_ways():
 def test_a_workflow_without_the_nodes_is_named_as_such():
     with pytest.raises(ValueError, match="0 DiffusionProbeScore nodes"):
         read_outcome({"1": PROMPT["1"]}, {}, {})
+
+
+def test_the_prompts_text_is_found_behind_the_positive_conditioning():
+    encoded = {
+        "6": {"class_type": "PrimitiveStringMultiline", "inputs": {"value": "a red fox in the rain"}},
+        "7": {"class_type": "CLIPTextEncode", "inputs": {"text": ["6", 0], "clip": ["9", 0]}},
+        "8": {"class_type": "CLIPTextEncode", "inputs": {"text": "blurry, watermark, and much more than the prompt"}},
+        "9": {"class_type": "CLIPLoader", "inputs": {"clip_name": "clip_l.safetensors"}},
+    }
+    sampler = {"class_type": "KSamplerAdvanced", "inputs": {"positive": ["7", 0], "negative": ["8", 0]}}
+    assert prompt_text({**PROMPT, **encoded, "1": sampler}, "2") == "a red fox in the rain"
+    assert prompt_text(PROMPT, "2") == ""

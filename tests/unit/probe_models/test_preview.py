@@ -155,7 +155,7 @@ def test_a_reward_that_reads_no_prompt_needs_none():
     assert PreviewReward(decode, judge).score([row(0.25)]).tolist() == [0.25]
 
 
-def test_a_prompt_that_the_reward_can_not_read_is_refused_before_anything_is_decoded():
+def test_a_prompt_that_the_reward_can_not_read_is_refused_before_decoding():
     probe = PreviewReward(lambda latents: pytest.fail("decoded"), GroundTruth())
     with pytest.raises(ValueError, match='Preview Reward: The prompt "a cat" names no testbed object'):
         probe.require_ready((16, 8, 8), "a cat")
