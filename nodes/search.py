@@ -8,6 +8,7 @@ from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..engine.board.channel import open_board
+from ..engine.board.history import HISTORY
 from ..engine.board.prompt_texts import prompt_texts
 from ..engine.board.schema import BOARD_OUTPUT
 from ..engine.board.search_board import SearchBoard
@@ -242,7 +243,7 @@ class SeedSearch(io.ComfyNode):
                 result = seed_search(model, found, probe, make_policy, survivors, options)
         outcome = result.outcome
         shown = {"text": [outcome_text(outcome)], "diffusion_probe": [outcome_report(outcome)]}
-        shown[BOARD_OUTPUT] = [board.outcome_board(outcome).values()]
+        shown[BOARD_OUTPUT] = [HISTORY.add(board.outcome_board(outcome).values())]
         pictures = candidate_pictures(model, result)
         if pictures is not None:
             shown |= ui.PreviewImage(pictures).as_dict()

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..engine.core.features import DENOISED, Features
 from ..engine.core.pictures import at_most
 from ..engine.core.probe import Probe
+from ..engine.core.readback import to_host
 from ..engine.core.reward import Reward, rewards_of
 from ..engine.core.texts import plain
 
@@ -88,25 +89,31 @@ class PreviewReward(Probe):
         size = JUDGED if self.reward.any_device else len(latents)  # others may score the rows of a call together
         for first in range(0, len(latents), size):
             images = _images(self.decode, latents[first : first + size])
-            scores.append(self.score_images(images, rows[first : first + size], first))
+            scores.append(self._rewards(images, rows[first : first + size]))
             shown.append(images if longest is None else at_most(images, longest))
-        return torch.cat(scores), torch.cat(shown).cpu()
+        values, pictures = to_host([torch.cat(scores), torch.cat(shown)])
+        return self._finite(values), pictures
 
-    def score_images(self, images: Tensor, rows: Sequence[Features], first: int = 0) -> Tensor:
-        """Score the previews of rows with the reward, ``[rows]`` float32 on the CPU; ``first`` is the first's number.
+    def score_images(self, images: Tensor, rows: Sequence[Features]) -> Tensor:
+        """Score the previews of rows with the reward, ``[rows]`` float32 on the CPU.
 
         Raises:
             ValueError: the reward returned another number of scores than there are images, or NaN; or a row's
                 prompt isn't known.
         """
+        return self._finite(self._rewards(images, rows).cpu())
+
+    def _rewards(self, images: Tensor, rows: Sequence[Features]) -> Tensor:
         prompts = [self.prompt if self.prompt.strip() else row.prompt for row in rows]
         if self.reward.reads_prompt and not all(prompt.strip() for prompt in prompts):
             raise ValueError(NO_PROMPT)
         reward = self.reward.at(rows[0].family, rows[0].percent)
         images = images if reward.any_device else images.cpu()
-        scores = rewards_of(reward, images, prompts).cpu()
+        return rewards_of(reward, images, prompts, in_place=True)
+
+    def _finite(self, scores: Tensor) -> Tensor:
         if not scores.isfinite().all():
-            bad = ((~scores.isfinite()).nonzero().flatten() + first).tolist()
+            bad = (~scores.isfinite()).nonzero().flatten().tolist()
             raise ValueError(f"preview reward: the reward {plain(self.label)} gave NaN or infinity for rows {bad}.")
         return scores
 

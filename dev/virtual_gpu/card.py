@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -33,6 +33,10 @@ class Ledger:
     waits: Counter = field(default_factory=Counter)
     peak: int = 0
     out_of_memory: int = 0
+
+    def copy(self) -> Ledger:
+        """Return a ledger with the same counts."""
+        return replace(self, flops=self.flops.copy(), waits=self.waits.copy())
 
 
 class Allocation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +79,12 @@ class Subject:
         """Build the VAE of the model's family."""
         channels = self.latent[0]
         config = {"ddconfig": {**VAE_CONFIG, "z_channels": channels, "double_z": True}, "embed_dim": channels}
-        if channels == 16:
-            del config["embed_dim"]
         return _vae(config, channels)
 
 
+@lru_cache(maxsize=1)
 def build(name: str, few_blocks: bool = False, controlled: bool = False) -> Subject:
-    """Build a model of :data:`MODELS`.
+    """Build a model of :data:`MODELS`; the last one that was built is returned again.
 
     Args:
         few_blocks: leave out most of its blocks.

@@ -61,8 +61,13 @@ class VirtualTensor(Tensor):
 
     def tolist(self) -> Any:
         """Return its values as lists; ones where it has none."""
-        _card.wait("tolist")
+        if self.device.type == "cuda":
+            _card.wait("tolist")
         return made_up(self.stored).tolist()
+
+    def numpy(self, *args: Any, **kwargs: Any) -> Any:
+        """Return its values as an array; made-up ones where it has none."""
+        return made_up(self.stored).numpy(*args, **kwargs)
 
     def data_ptr(self) -> int:
         """Return a number that tensors of the same storage share."""
@@ -72,6 +77,10 @@ class VirtualTensor(Tensor):
     def __torch_function__(cls, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         if func is torch.nn.functional.scaled_dot_product_attention:
             return _attention(*args, **(kwargs or {}))
+        if func is torch.nn.functional.linear and not kwargs and _is_shape(args[0]):
+            return _linear(*args)
+        if func is torch.conv2d and not kwargs and _is_shape(args[0]):
+            return _conv2d(*args)
         with torch._C.DisableTorchFunctionSubclass():  # results of the host stay plain tensors
             return func(*args, **(kwargs or {}))
 
@@ -303,7 +312,13 @@ def _copy(func: Any, source: Tensor, kwargs: dict) -> Tensor:
     copied = func(inner, **settings)
     if not copied.is_meta:
         return copied
-    return made_up(copied) if copied.numel() <= MOST_HOST_VALUES else VirtualTensor(copied, torch.device("cpu"))
+    return VirtualTensor(copied, torch.device("cpu")) if _stays_empty(copied) else made_up(copied)
+
+
+def _stays_empty(copy: Tensor) -> bool:
+    """Tell whether a copy to the host gets no values: one that is large, or in a short type as unloaded weights are."""
+    short = copy.dtype.is_floating_point and copy.dtype.itemsize < 4
+    return copy.numel() > (1 if short else MOST_HOST_VALUES)
 
 
 def _attention(
@@ -318,6 +333,50 @@ def _attention(
     _card.ledger.kernels += 1
     inner = torch.empty(batch, queries, heads, out, dtype=query.dtype, device="meta").transpose(1, 2)
     return VirtualTensor(inner, query.device)
+
+
+def _linear(values: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Count one product with a weight, which torch would take apart into half a dozen operations of shapes."""
+    return _product((values, weight, bias), (*values.shape[:-1], len(weight)))
+
+
+def _conv2d(
+    values: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:  # fmt: skip
+    """Count one convolution, of whose shapes torch computes more than the result's."""
+
+    def length(axis: int) -> int:
+        by, pad, spread = (one if isinstance(one, int) else one[axis] for one in (stride, padding, dilation))
+        return (values.shape[2 + axis] + 2 * pad - spread * (weight.shape[2 + axis] - 1) - 1) // by + 1
+
+    return _product((values, weight, bias), (len(values), len(weight), length(0), length(1)))
+
+
+def _product(inputs: tuple[Tensor, Tensor, Tensor | None], shape: tuple[int, ...]) -> Tensor:
+    """Return a tensor without values in the place of values times a weight, and count it.
+
+    Raises:
+        RuntimeError: the inputs are of several types, or on several devices.
+    """
+    _device_of("product", inputs, {})
+    dtypes = {one.dtype for one in inputs if one is not None}
+    if len(dtypes) > 1:
+        raise RuntimeError(f"values and weight are of several types: {dtypes}")
+    result = VirtualTensor(torch.empty(shape, dtype=inputs[0].dtype, device="meta"), DEVICE)
+    _card.ledger.flops[_card.phase] += 2 * result.numel() * inputs[1][0].numel()
+    _card.ledger.kernels += 1
+    return result
+
+
+def _is_shape(value: Any) -> bool:
+    """Tell whether a tensor is on the card, and a shape only."""
+    return isinstance(value, VirtualTensor) and value.stored.is_meta and value.device.type == "cuda"
+
+
+def layout_of(tensor: Tensor) -> _Layout:
+    """Return shape, strides and type of a tensor, from which one without values can be made."""
+    return _Layout.of(tensor)
 
 
 def _inner(value: Any) -> Any:

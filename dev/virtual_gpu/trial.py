@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import comfy.model_base
 import comfy.model_management
 import comfy.sample
 import torch
@@ -21,7 +19,7 @@ from ...engine.core.probe import CaptureAll, Probe
 from ...engine.runs.seeds import batch_noise
 from ...engine.seed_search.candidates import ksampler_candidate
 from ...engine.seed_search.policies.by_name import policy_named
-from ...engine.seed_search.result import FinalReward
+from ...engine.seed_search.result import FinalReward, SearchResult
 from ...engine.seed_search.search import SearchOptions, seed_search
 from ...engine.selection.pruning import PruneRule
 from ...engine.step_cache.config import StepCacheConfig
@@ -29,14 +27,15 @@ from ...engine.step_cache.hook import apply_step_cache
 from ...probe_models.preview import PreviewReward
 from . import models
 from .card import Card
+from .replay import Calls
 
 TRAINED, FAST, FULL = "trained probe", "fast decoder", "full VAE"
 """Probes of a search: one that reads what the model computes anyway, and rewards of decoded previews."""
 
 MOMENT = "20%"
 
-STOCK = tuple(f"ComfyUI/comfy/{name}.py" for name in ("sample", "samplers", "model_patcher"))
-"""Files of ComfyUI that wait when a run starts and ends, and when weights are loaded; Euler's steps do not."""
+STOCK = tuple(f"ComfyUI/comfy/{name}.py" for name in ("sample", "samplers", "model_patcher", "model_management", "sd"))
+"""Files of ComfyUI that wait when a run starts and ends, when weights are loaded, and for a VAE; not Euler's steps."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,8 @@ class Trial:
         policy, budget: of a search; the budget in images.
         few_blocks: whether the model has a few of its blocks only, for quick tests.
         controlled: whether a ControlNet is on the positive conditioning.
+        replays: whether calls of the same shapes are computed once, see ``replay``.
+        seed: of the values that are made up where the host reads a tensor without values.
     """
 
     model: str
@@ -65,16 +66,18 @@ class Trial:
     budget: float = 4.0
     few_blocks: bool = False
     controlled: bool = False
+    replays: bool = True
+    seed: int = 0
 
 
 class ReadsAll(Probe):
-    """Stand-in for a trained probe: everything is captured for it, and the seeds get scores of their own."""
+    """Stand-in for a trained probe: everything is captured for it, and its scores are random."""
 
     name, label, needs, skilled = "reads all", "quality", frozenset(NEEDS), True
 
     def score(self, rows: list[Features]) -> Tensor:
-        """Score by the mean of x0 on the host."""
-        return torch.stack([row.denoised.float().mean() for row in rows])
+        """Return random numbers."""
+        return torch.randn(len(rows))
 
 
 def measured(trial: Trial, card: Card) -> dict[str, Any]:
@@ -83,19 +86,20 @@ def measured(trial: Trial, card: Card) -> dict[str, Any]:
     Returns:
         The trial's own fields, and ``flops`` by phase, ``to_card`` and ``to_host`` in bytes, ``waits`` by line,
         ``waits_in_steps`` (those that are not of ComfyUI's start, end and loading), ``calls`` (rows of the latent of
-        each model call in order), ``peak`` in bytes, ``out_of_memory``, and ``error``, None if there was none.
+        each model call in order), ``waiting`` (model rows of all images, or of the candidates that started), ``peak``
+        in bytes, ``out_of_memory``, and ``error``, None if there was none.
     """
     comfy.model_management.unload_all_models()
     gc.collect()
     card.total = int(trial.card_gib * 2**30)
     subject = models.build(trial.model, trial.few_blocks, trial.controlled)
     run = RUNS[trial.run](trial, subject, card)
-    calls: list[int] = []
-    error = None
-    with counted_calls(calls):
+    result = error = None
+    torch.manual_seed(trial.seed)
+    with Calls(card, trial.replays).counted() as calls:
         ledger = card.open_ledger()
         try:
-            run()
+            result = run()
         except Exception as wrong:
             error = f"{type(wrong).__name__}: {wrong}"
         ledger = card.ledger
@@ -107,26 +111,16 @@ def measured(trial: Trial, card: Card) -> dict[str, Any]:
         "waits": dict(ledger.waits),
         "waits_in_steps": sum(n for line, n in ledger.waits.items() if not line.split(" ")[-2].startswith(STOCK)),
         "calls": calls,
+        "waiting": _started(result, trial.rows) * (1 if subject.cfg == 1 else 2),
         "peak": ledger.peak,
         "out_of_memory": ledger.out_of_memory,
         "error": error,
     }
 
 
-@contextmanager
-def counted_calls(calls: list[int]) -> Iterator[None]:
-    """Append the rows of every call of the diffusion model to a list."""
-    original = comfy.model_base.BaseModel._apply_model
-
-    def apply_model(self: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        calls.append(len(x))
-        return original(self, x, *args, **kwargs)
-
-    comfy.model_base.BaseModel._apply_model = apply_model
-    try:
-        yield
-    finally:
-        comfy.model_base.BaseModel._apply_model = original
+def _started(result: Any, rows: int) -> int:
+    """Return how many candidates of a search's result started; of anything else the rows."""
+    return sum(each.reached > 0 for each in result.outcome.candidates) if isinstance(result, SearchResult) else rows
 
 
 def _sample(trial: Trial, subject: models.Subject, model: Any) -> Tensor:

@@ -14,9 +14,9 @@ from typing import Any
 
 from torch import Tensor
 
+from ..core.readback import to_host
 from ..core.samplers import traits_of
 from ..core.texts import plain
-from ..runs.readback import to_host
 
 AUTO = "auto"
 """Text for the family's default moment."""

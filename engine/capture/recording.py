@@ -15,13 +15,13 @@ from comfy.model_management import InterruptProcessingException
 from torch import Tensor
 
 from ..core.features import ACTIVATION, ATTENTION, DENOISED, LATENT, NEEDS, TEXT, Features, on_grid
-from ..runs.readback import forget_sigma, sigma_of, to_host
+from ..core.readback import forget_sigma, sigma_of, to_host
 from .hooks.activation import ActivationMaps
 from .hooks.evaluation import EvaluationCapture, unexpected
 from .hooks.families import Family, block_names
 from .hooks.maps import AttentionMaps
 from .moments import AUTO, Moment, MomentPlan
-from .prompt.encode import context_lengths, text_of, words_of
+from .prompt.encode import SharedTexts, context_lengths, words_of
 
 
 class Recording:
@@ -39,6 +39,7 @@ class Recording:
         x0: ``[rows, channels, ...]`` float32 on the CPU in the model's own scale, of the newest captured evaluation.
             Kept for a run that is pruned; else None.
         on_device: whether features stay where they were computed, for a reader that copies those of many runs at once.
+        texts: text embeddings that were read before, of this run or of others.
         capturing: whether the current evaluation is one of the moments.
         pruning: the run's :class:`pruning.RowPruning`, or None. Nothing is captured once it has decided.
         watch: the run's :class:`run_watch.RunWatch`, or None.
@@ -53,8 +54,10 @@ class Recording:
         moments: tuple[Moment, ...] | None,
         projection: Tensor | None = None,
         on_device: bool = False,
+        texts: SharedTexts | None = None,
     ):
         self.family, self.on_device = family, on_device
+        self.texts = SharedTexts() if texts is None else texts
         self.projection = projection
         self.needs = needs
         self.moments = moments
@@ -154,7 +157,7 @@ class Recording:
         elif self.needs - {DENOISED}:
             entries = list(zip(conds, context_lengths(conds), strict=True))
         attention = capture.maps.by_block() if capture.maps is not None else {}
-        text = text_of(entries) if TEXT in self.needs else None
+        text = self.texts.of(entries) if TEXT in self.needs else None
         activation = capture.activation.image() if capture.activation is not None else None
         latent = _model_input(guider, x, timestep) if LATENT in self.needs else None
         if not self.on_device:

@@ -44,6 +44,10 @@ class Reward(ABC):
             ValueError: images or prompts that can't be scored.
         """
 
+    def score_in_place(self, images: Tensor, prompts: list[str]) -> Tensor:
+        """Return :meth:`score` on the device that computes it, where numbers may be NaN: nothing waits for them."""
+        return self.score(images, prompts)
+
     def at(self, family: str, percent: float) -> "Reward":
         """Return the reward for x0 predictions of one model family at one noise level.
 
@@ -74,14 +78,16 @@ class Reward(ABC):
         return ()
 
 
-def rewards_of(reward: Reward, images: Tensor, prompts: str | Sequence[str]) -> Tensor:
+def rewards_of(reward: Reward, images: Tensor, prompts: str | Sequence[str], in_place: bool = False) -> Tensor:
     """Return a reward's score of each image, ``[rows]`` float32, and check their shape.
 
     Args:
         prompts: one for all images, or one per image.
+        in_place: return :meth:`Reward.score_in_place`.
 
     Raises:
         ValueError: the reward returned something else than a number for each image; or as :meth:`Reward.score`.
     """
     each = [prompts] * len(images) if isinstance(prompts, str) else list(prompts)
-    return one_number_each(f"the reward {plain(reward.label)}", reward.score(images, each), len(images), "image")
+    values = (reward.score_in_place if in_place else reward.score)(images, each)
+    return one_number_each(f"the reward {plain(reward.label)}", values, len(images), "image")

@@ -68,12 +68,23 @@ class RewardModel(Reward):
             "end says doesn't count.",
         )
 
-    @torch.no_grad()
     def score(self, images: Tensor, prompts: list[str]) -> Tensor:
         """Score images as :meth:`Reward.score`; an alpha channel is dropped.
 
         Raises:
             ValueError: no images, tensors that are no images, or another number of prompts; or NaN came out.
+        """
+        scores = self.score_in_place(images, prompts).cpu()
+        if not scores.isfinite().all():
+            raise ValueError(f"{self.label} gave NaN or infinity: its file is damaged. Get it again.")
+        return scores
+
+    @torch.no_grad()
+    def score_in_place(self, images: Tensor, prompts: list[str]) -> Tensor:
+        """Score images on the network's device; see :meth:`Reward.score_in_place`.
+
+        Raises:
+            ValueError: as :meth:`score`, but not for NaN.
         """
         if images.ndim != 4 or images.shape[-1] not in (3, 4) or len(images) == 0:
             raise ValueError(f"{self.label} scores images [rows, height, width, 3], not {list(images.shape)}.")
@@ -89,14 +100,11 @@ class RewardModel(Reward):
             self._chunk(images[first : first + CHUNK], prompts[first : first + CHUNK])
             for first in range(0, len(images), CHUNK)
         ]
-        scores = torch.cat(chunks)
-        if not scores.isfinite().all():
-            raise ValueError(f"{self.label} gave NaN or infinity: its file is damaged. Get it again.")
-        return scores
+        return torch.cat(chunks)
 
     def _chunk(self, images: Tensor, prompts: list[str]) -> Tensor:
         comfy.model_management.throw_exception_if_processing_interrupted()
         device = self.patcher.load_device
         pixels = self.view(images, self.size).to(device, non_blocking=True)
         ids = self.words(prompts).to(device, non_blocking=True) if self.words else None
-        return self.patcher.model(pixels, ids).float().cpu()
+        return self.patcher.model(pixels, ids).float()

@@ -8,13 +8,14 @@ from comfy.patcher_extension import WrappersMP
 from ..capture.hooks.families import family_for
 from ..capture.hooks.wrapper import captured_call
 from ..capture.moments import Moment, percent_of_sigma, sampling_on_host
+from ..capture.prompt.encode import SharedTexts
 from ..capture.recording import Recording
 from ..capture.scoring import NOT_CAPTURED, why_not_scored
 from ..core.features import DENOISED, Features
 from ..core.probe import Probe
+from ..core.readback import to_host
 from ..core.samplers import traits_of
 from ..runs.keys import RECORDING
-from ..runs.readback import to_host
 from .hub.coroutine import Run, current_run
 from .hub.hub import Hub
 
@@ -59,6 +60,7 @@ class Looker:
         self.needs = frozenset(probe.needs if probe else {DENOISED})
         self.projection = probe.projection if probe else None
         self.family = family_for(self.needs, hub.model)
+        self._texts = SharedTexts()
         self._recordings: dict[Run, Recording] = {}
         self._on_host: tuple[Any, Any] | None = None
         self._notes: dict[str, None] = {}
@@ -69,7 +71,7 @@ class Looker:
         """Record an evaluation: a PREDICT_NOISE wrapper, inside of the hub's."""
         run = current_run()
         if run not in self._recordings:
-            recording = Recording(self.family, self.needs, None, self.projection, on_device=True)
+            recording = Recording(self.family, self.needs, None, self.projection, on_device=True, texts=self._texts)
             recording.plan = cast(Any, GoalPlan(run, self._sampling(executor.class_obj.inner_model.model_sampling)))
             self._recordings[run] = recording
         return self._recordings[run].evaluate(executor, x, timestep, model_options, seed)

@@ -4,7 +4,7 @@ import torch
 from diffusion_probe.dev.virtual_gpu.card import Card
 from diffusion_probe.dev.virtual_gpu.driver import plugged_in
 from diffusion_probe.dev.virtual_gpu.tensors import OnCard
-from diffusion_probe.engine.runs.readback import forget_sigma, note_sigma, sigma_of, to_host
+from diffusion_probe.engine.core.readback import forget_sigma, note_sigma, sigma_of, to_host
 
 
 def tensors():

@@ -91,3 +91,10 @@ def test_a_search_with_a_whole_model_moves_little_more_than_a_plain_batch(counte
     assert moved[1] <= 1.25 * moved[0]
     assert sum(one_cut["flops"].values()) <= 1.05 * sum(four["flops"].values())
     assert waits_per_call(one_cut) <= 1
+
+
+@pytest.mark.long
+def test_a_call_that_is_not_computed_again_is_counted_as_if_it_were(counted):
+    size = {"model": SDXL, "rows": 4, "budget": 3}
+    (replayed,), (computed,) = counted([search(**size)]), counted([search(**size, replays=False)])
+    assert {**replayed, "replays": False} == computed

@@ -7,6 +7,7 @@ the model once, and resumes each run with its rows of the output. A run that is 
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,12 +18,12 @@ from comfy.patcher_extension import WrappersMP
 from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
 from torch import Tensor
 
+from ...core.readback import forget_sigma, note_sigma, sigma_of, to_host
 from ...core.samplers import AT_STEPS, sampler_name, traits_of
 from ...runs.keys import STEP_CACHE
 from ...runs.loaded import loading_once, memory_of_card
 from ...runs.model_wrappers import HUB, ModelCall, in_front
 from ...runs.origins import is_core, listed
-from ...runs.readback import forget_sigma, note_sigma, sigma_of, to_host
 from ...runs.rows import cache_on
 from .batching import join, joinable, memory_of, rows_of, split
 from .coroutine import PAUSED, SAMPLED, Run, current_run, is_inside_run, pause
@@ -92,6 +93,7 @@ class Hub:
         self._in_calls: set[Slot] = set()
         self._schedules: dict[tuple[float, ...], Tensor] = {}
         self._kept_bytes = 0
+        self._ready: dict[Run, tuple[Tensor, ...]] = {}
 
     @property
     def warnings(self) -> list[str]:
@@ -297,14 +299,33 @@ class Hub:
             self.check.renew()
         for run, goal in goals.items():
             run.goal = goal
-            run.resume()
-        while waiting := [run for run in self.runs if run.waiting is not None]:
+            self._ready[run] = ()
+        self._resume_ready()
+        while waiting := self._waiting():
             comfy.model_management.throw_exception_if_processing_interrupted()
             self._serve(waiting)
             if self._disturbed:
                 raise ValueError(self._disturbed)
             after_call()
         self._outputs_to_host()
+
+    def _waiting(self) -> list[Run]:
+        """Return the runs that wait for the model, and not only to be resumed with its output."""
+        return [run for run in self.runs if run.waiting is not None and run not in self._ready]
+
+    def _resume_ready(self) -> None:
+        """Resume runs that can go on.
+
+        Where each holds the outputs of ControlNets while it waits for the model, no more than share a call are resumed.
+        """
+        waiting = self._waiting()
+        holds = any(_control_bytes(run.waiting) for run in waiting)
+        while self._ready and not (holds and len(waiting) >= (self.per_call or len(self.runs))):
+            run = min(self._ready, key=lambda run: run.evaluations) if holds else next(iter(self._ready))
+            run.resume(*self._ready.pop(run))
+            if run.waiting is not None:
+                waiting.append(run)
+                holds = holds or _control_bytes(run.waiting) > 0
 
     def _serve(self, waiting: Sequence[Run]) -> None:
         """Call the model once, for the run with the fewest evaluations and all that can join it, and resume them."""
@@ -320,7 +341,9 @@ class Hub:
                 run.fail(output)
             else:
                 run.model_rows += rows_of(run.waiting)
-                run.resume(output)
+                run.waiting = replace(run.waiting, arguments={})  # what ControlNets computed for it is not needed again
+                self._ready[run] = (output,)
+        self._resume_ready()
         if min((run.evaluations for run in self.runs if run.waiting or run.paused), default=0) > WATCHED:
             self.patches.stop_watching()
 
@@ -433,7 +456,8 @@ class Hub:
         if self.max_rows:
             count = min(count, max(1, self.max_rows // rows_of(call)))
         free = self.model.get_free_memory(call.x.device) if count > 1 else 0.0
-        while count > 1 and (needed := memory_of(self.model.model, call, count)) > free:
+        copied = _control_bytes(call)
+        while count > 1 and (needed := memory_of(self.model.model, call, count) + count * copied) > free:
             count = shape_size(max(1, min(count - 1, int(count * free / needed))))
         return shape_size(count) if self.compiled else count
 
@@ -443,6 +467,7 @@ class Hub:
         for run in self.runs:
             if run not in keep:
                 run.stop()
+        self._ready.clear()
         for run in keep:
             while run.sampled:
                 self.advance({run: run.steps})  # more than once, if it samples more than once
@@ -471,6 +496,12 @@ def _has_cache(model: Any) -> bool:
     """Tell whether a cache on a MODEL keeps values of evaluations: this pack's, or a known one of others."""
     own = STEP_CACHE in model.wrappers.get(WrappersMP.OUTER_SAMPLE, {})
     return own or bool(cache_on(model.model_options.get("transformer_options", {})))
+
+
+def _control_bytes(call: ModelCall) -> int:
+    """Return the bytes of the outputs of ControlNets that a call has."""
+    control = call.arguments.get("control") or {}
+    return sum(bytes_of(one) for outputs in control.values() for one in outputs if isinstance(one, Tensor))
 
 
 def _rows(group: Sequence[Run]) -> int:
