@@ -6,7 +6,7 @@
 #   make unit                                  the tests that need no ComfyUI and take no seconds
 #   make test-all                              long tests, 200 hostile inputs for each reader, and exactness as well
 #   make screenshots                           the pictures of README and help pages, from the running server
-#   make parity                                is ImageReward the number of the image-reward package?
+#   make parity                                do the reward models give the numbers of the original packages?
 PYTHON ?= python3
 
 .PHONY: setup demo check unit test test-all parity screenshots

@@ -3,9 +3,9 @@
 ``python -m benchmarks.parity --rewards ImageReward --seed S --out FILE.json``
 
 The originals run in a process of their own, with their own versions of packages in front of those of this environment
-(a folder in ``.cache``, deleted afterwards). ImageReward is compared in its full size, against the
-``image-reward`` package; the CLIP rewards in their real widths with two layers per tower, against transformers and
-open_clip.
+(a folder in ``.cache``). ImageReward is compared in its full size, against the ``image-reward`` package; the CLIP
+rewards in their real widths with two layers per tower, against transformers, open_clip and the code of SPO's authors,
+the latter at another timestep for each prompt.
 
 - ``rows[].relative_difference``: the largest difference of any score, as a share of the largest score.
 - ``rows[].spread``: standard deviation of the original's scores; with none there would be nothing to compare.
@@ -14,39 +14,23 @@ open_clip.
 
 import argparse
 import json
-import os
 import shutil
-import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from diffusion_probe.dev.steps import SetupError, run, step
+from diffusion_probe.dev.steps import SetupError, step
 from PIL import Image
 
 from benchmarks.lib import parity_reference, report
-from benchmarks.lib.parity_reference import PROMPTS
+from benchmarks.lib.parity_packages import ORIGINALS, PACKAGES, run_original
+from benchmarks.lib.parity_reference import PROMPTS, TIMESTEPS
+from benchmarks.lib.vocabulary import write_vocabulary
 from training.client.paths import CACHE, comfyui_path
 
-PACKAGES = {
-    "image-reward": (
-        "image-reward==1.5",
-        "transformers==4.55.4",
-        "tokenizers==0.21.4",
-        "huggingface-hub==0.36.2",
-        "timm==0.6.13",
-        "fairscale==0.4.13",
-    ),
-    "open_clip": ("open-clip-torch==3.3.0", "timm==1.0.31", "ftfy==6.3.1", "wcwidth==0.2.14"),
-}
-ORIGINALS = {
-    "ImageReward": "image-reward",
-    "PickScore": "image-reward",  # for its transformers
-    "CLIPScore": "open_clip",
-    "LAION aesthetic": "open_clip",
-    "HPSv2.1": "open_clip",
-}
 SIZES = ((512, 512), (301, 448), (640, 224), (97, 150))
 """Widths and heights of the images: square; an odd remainder to crop; nothing to resize; too small."""
 LIMIT = 1e-6
@@ -83,9 +67,9 @@ def compare(name: str, folder: Path, seed: int) -> dict:
     draw_images(weights, seed)
     write_vocabulary(weights / "vocab.txt")
     shutil.copytree(comfyui_path() / "comfy" / "sd1_tokenizer", weights / "tokenizer")
-    packages = installed(folder, ORIGINALS[name])
     with step(f"{name} by the original"):
-        original = reference(name, weights, packages, seed)
+        run_original(name, parity_reference.__file__, str(weights), str(seed))
+        original = np.array(json.loads((weights / "scores.json").read_text()))
     for file in files[1:]:  # a file that two reward models share has a folder of its own
         if file.path() is None:
             weights.with_name(file.folder).mkdir(exist_ok=True)
@@ -93,10 +77,8 @@ def compare(name: str, folder: Path, seed: int) -> dict:
     with step(f"{name} by this pack"):
         reward = load(name)
         images = [torch.from_numpy(np.array(Image.open(path)))[None] / 255 for path in sorted(weights.glob("*.png"))]
-        own = np.array([[reward.score(image, [prompt]).item() for prompt in PROMPTS] for image in images])
-        batches = np.array(
-            [reward.score(image.expand(len(PROMPTS), -1, -1, -1), list(PROMPTS)).numpy() for image in images]
-        )
+        own = np.array([[scores(reward, image, [number]).item() for number in range(len(PROMPTS))] for image in images])
+        batches = np.array([scores(reward, image, range(len(PROMPTS))).numpy() for image in images])
     largest = np.abs(original).max()
     return {
         "reward": name,
@@ -112,30 +94,13 @@ def compare(name: str, folder: Path, seed: int) -> dict:
     }
 
 
-def installed(folder: Path, name: str) -> Path:
-    """Install the original's packages, without those that it shares with this environment; return their folder."""
-    where = folder / name
-    if not where.exists():
-        with step(f"Installing {', '.join(PACKAGES[name])} into .cache"):
-            run(
-                [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile",
-                 "--no-deps", "--target", str(where), *PACKAGES[name]],
-                "Installing the original packages failed",
-                "Check the connection to the package registry.",
-            )  # fmt: skip
-    return where
-
-
-def reference(name: str, weights: Path, packages: Path, seed: int) -> np.ndarray:
-    """Return the original's scores, ``[images, prompts]``."""
-    environment = os.environ | {"PYTHONPATH": str(packages), "HF_HUB_OFFLINE": "1"}
-    run(
-        [sys.executable, parity_reference.__file__, name, str(weights), str(seed)],
-        f"The original of {name} failed",
-        "That is an error of the benchmark.",
-        env=environment,
-    )
-    return np.array(json.loads((weights / "scores.json").read_text()))
+def scores(reward: Any, image: torch.Tensor, numbers: Sequence[int]) -> torch.Tensor:
+    """Return a reward's scores of an image by the prompts of these numbers, at the timestep of each if it reads one."""
+    images, prompts = image.expand(len(numbers), -1, -1, -1), [PROMPTS[number] for number in numbers]
+    if not reward.preview_families:
+        return reward.score(images, prompts)
+    at = [reward.at("SDXL", 1 - TIMESTEPS[number] / max(TIMESTEPS)) for number in numbers]
+    return torch.cat([each.score(image, [prompt]) for each, prompt in zip(at, prompts, strict=True)])
 
 
 def draw_images(folder: Path, seed: int) -> None:
@@ -146,22 +111,6 @@ def draw_images(folder: Path, seed: int) -> None:
         smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), dtype=float)
         noisy = smooth + generator.normal(0, 12, smooth.shape)
         Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"image{number}.png")
-
-
-def write_vocabulary(path: Path) -> None:
-    """Write a vocabulary as long as BERT's, with its special words where they are; then letters, pieces and words.
-
-    BERT's own is not part of this pack. Which words it holds makes no difference to how text is cut into them.
-    """
-    special = {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]"}
-    letters = sorted({letter for prompt in PROMPTS for letter in prompt.lower() if not letter.isspace()})
-    letters = list(dict.fromkeys([*letters, *"abcdefghijklmnopqrstuvwxyz0123456789"]))
-    words = dict.fromkeys(word for prompt in PROMPTS[::3] for word in prompt.split())
-    pieces = [f"##{piece}" for piece in (*letters, "ing", "ro", "ed", "left")]
-    known = list(dict.fromkeys([*letters, *pieces, *words, "astro", "detail", "paint"]))
-    lines = [special.get(number, f"[unused{number}]") for number in range(104)] + known
-    lines += [f"filler{number}" for number in range(30522 - len(lines))]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """See it work: ``python -m dev.demo [--workflow FILE] [--out FOLDER]``, or ``make demo``.
 
-Sets up what is missing, runs the shipped seed-selection workflow on the real server, and leaves the
+Sets up what is missing, runs a seed selection (`dev/demo.json`) on the real server, and leaves the
 surviving images and a contact sheet of all candidates in ``output/demo``.
 """
 

@@ -17,7 +17,8 @@ from .run_outcome import Outcome, read_outcome
 from .server import ComfyServer, ServerError
 from .steps import step
 
-WORKFLOW = PACK_ROOT / "workflows" / "seed-selection-testbed.json"
+WORKFLOW = PACK_ROOT / "dev" / "demo.json"
+"""A seed selection on the small FLUX, in API format."""
 
 
 class Progress:

@@ -32,7 +32,7 @@ class AttachProbe(io.ComfyNode):
         return io.Schema(
             node_id="DiffusionProbeAttachProbe",
             display_name="Attach Probe",
-            category="diffusion probe/probes",
+            category="diffusion probe/construction kit",
             description="Lets a probe capture features early in every sampler run of this model. "
             "The images stay exactly the same.",
             search_aliases=["early stopping", "attention capture", "probe select", "seed selection", "diffusion probe"],
@@ -61,7 +61,7 @@ class ProbeScore(io.ComfyNode):
         return io.Schema(
             node_id="DiffusionProbeScore",
             display_name="Probe Score",
-            category="diffusion probe/probes",
+            category="diffusion probe/construction kit",
             description="Scores every row of a half-sampled latent and shows the scores with a preview of each row.",
             search_aliases=["early score", "rank seeds", "best seed", "predict quality", "diffusion probe"],
             has_intermediate_output=True,

@@ -19,10 +19,21 @@ class TCPadeCache(io.ComfyNode):
         return io.Schema(
             node_id="DiffusionProbeTCPadeCache",
             display_name="TC-Padé Cache",
-            category="diffusion probe/speed",
+            category="diffusion probe",
             description="Computes the model at some steps and predicts its output at the others. Faster, with an image "
             "close to the one without it. For deterministic samplers.",
-            search_aliases=["step cache", "teacache", "taylorseer", "easycache", "speed up", "diffusion probe"],
+            search_aliases=[
+                *(
+                    "cache",
+                    "speed up",
+                    "faster",
+                    "step cache",
+                    "teacache",
+                    "taylorseer",
+                    "easycache",
+                    "diffusion probe",
+                ),
+            ],
             inputs=[
                 io.Model.Input("model", tooltip="The model to speed up, of any family, with or without LoRA."),
                 io.Combo.Input(

@@ -1,4 +1,4 @@
-"""The folders of recorded datasets, below ComfyUI's output folder."""
+"""The folders of recorded datasets: below ComfyUI's output folder, and one that comes with the pack."""
 
 from pathlib import Path
 
@@ -6,8 +6,12 @@ import folder_paths
 
 from ..engine.core.names import can_be_inside
 from ..engine.core.texts import quoted
+from ..testbed.load import DATASETS
 from ..training.dataset.folder import FOLDER, RUNS
 from .sockets import never_the_same
+
+SHIPPED = "testbed/"
+"""The start of the names of datasets that come with the pack."""
 
 
 def dataset_path(name: str) -> Path:
@@ -25,6 +29,17 @@ def dataset_path(name: str) -> Path:
     return Path(folder_paths.get_output_directory()) / FOLDER / name
 
 
+def recorded_path(name: str) -> Path:
+    """Return the folder of a dataset to read: the user's, or else the one of that name that comes with the pack.
+
+    Raises:
+        ValueError: the name is empty, or leads out of the folder of datasets.
+    """
+    own = dataset_path(name)
+    shipped = {SHIPPED + folder.name: folder for folder in DATASETS.glob("[!.]*")}
+    return own if own.is_dir() else shipped.get(name.strip(), own)
+
+
 def dataset_state(name: str | None) -> str | float:
     """Return a fingerprint that changes when runs are added to a dataset or removed.
 
@@ -33,5 +48,5 @@ def dataset_state(name: str | None) -> str | float:
     """
     if name is None:
         return never_the_same()
-    runs = dataset_path(name) / RUNS
+    runs = recorded_path(name) / RUNS
     return f"{runs.stat().st_mtime_ns} {len(list(runs.iterdir()))}" if runs.is_dir() else ""

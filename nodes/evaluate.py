@@ -7,7 +7,7 @@ from comfy_api.latest import io, ui
 from ..probe_models.probe_file import LearnedProbe
 from ..training import report
 from ..training.evaluation import evaluate_probe
-from .dataset_folder import dataset_path, dataset_state
+from .dataset_folder import dataset_state, recorded_path
 from .device import free_device
 from .errors import named_errors
 from .sockets import Probe, dataset_input, device_input, number_seed_input
@@ -59,7 +59,7 @@ class EvaluateProbe(io.ComfyNode):
                 comfy.model_management.throw_exception_if_processing_interrupted()
                 bar.update_absolute(done, rows)
 
-            found = evaluate_probe(probe, dataset_path(dataset), seed, free_device(device), watch)
+            found = evaluate_probe(probe, recorded_path(dataset), seed, free_device(device), watch)
             bar.update_absolute(bar.total)
             image = report.image(report.evaluation_report(found))
             shown = {"text": [found.text()], "diffusion_probe": [found.to_json()], **ui.PreviewImage(image).as_dict()}

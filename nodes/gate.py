@@ -21,7 +21,7 @@ class PromptGate(io.ComfyNode):
         return io.Schema(
             node_id="DiffusionProbePromptGate",
             display_name="Prompt Gate",
-            category="diffusion probe/probes",
+            category="diffusion probe/construction kit",
             description='Runs one of two branches by an early score: "passing" if the score reaches the threshold, '
             'else "otherwise", for example the same with a rewritten prompt. The other branch is never run.',
             search_aliases=["prompt rewrite", "conditional branch", "early stop", "switch", "diffusion probe"],

@@ -8,6 +8,7 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..engine.capture.prompt.graph_texts import is_link
 from ..engine.core import probe as probes
 from ..engine.core import reward as rewards
 from ..engine.core import scores
@@ -93,6 +94,8 @@ KINDS = {
 def require_inputs(inputs: Sequence[io.Input], given: Mapping[str, Any]) -> None:
     """Refuse values that don't fit a schema. Optional inputs may be None, and lazy ones before they are requested.
 
+    A link to an output is accepted where the node gets it instead of a value.
+
     Args:
         inputs: of the schema.
         given: values by the ids of inputs; other names are ignored.
@@ -104,6 +107,8 @@ def require_inputs(inputs: Sequence[io.Input], given: Mapping[str, Any]) -> None
         if each.id not in given or given[each.id] is None and (each.optional or each.lazy):
             continue
         value, kind = given[each.id], KINDS.get(each.get_io_type())
+        if each.rawLink and is_link(value):
+            continue
         if kind is not None:
             _require_kind(each.id, value, kind)
             _require_range(each, value)

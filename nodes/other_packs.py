@@ -19,7 +19,7 @@ class PreviewImages(io.ComfyNode):
         return io.Schema(
             node_id="DiffusionProbePreviewImages",
             display_name="Preview Images",
-            category="diffusion probe/probes",
+            category="diffusion probe/construction kit",
             description="Decodes what each row of a half-sampled latent would show if it stopped at the probe's "
             "moment, as images for nodes of any pack.",
             search_aliases=["x0 prediction", "early image", "decode preview", "unfinished image", "diffusion probe"],
@@ -46,7 +46,7 @@ class ScoresFromValues(io.ComfyNode):
         return io.Schema(
             node_id="DiffusionProbeScoresFromValues",
             display_name="Scores From Values",
-            category="diffusion probe/probes",
+            category="diffusion probe/construction kit",
             description="Turns numbers from any node, one per row of a probed latent, into scores for Early Seed "
             "Filter, Prompt Gate and Save Seed Images.",
             search_aliases=["custom score", "float list", "external score", "rank by numbers", "diffusion probe"],

@@ -3,11 +3,13 @@
 from comfy_api.latest import io
 
 from ..engine.capture.fast_decoder import fast_decoder, is_fast
+from ..engine.capture.graph_vae import vae_of_graph
 from ..probe_models.combining import combine_probes
 from ..probe_models.focus import AttentionFocus
 from ..probe_models.preview import PreviewReward
 from ..probe_models.probe_file import load_probe
 from .errors import named_errors
+from .expand import run_again
 from .probe_folder import probe_names, probe_path
 from .sockets import FileCombo, Probe, Reward, never_the_same, prompt_input
 
@@ -40,12 +42,18 @@ class PreviewRewardProbe(io.ComfyNode):
         return io.Schema(
             node_id="DiffusionProbePreviewReward",
             display_name="Preview Reward",
-            category="diffusion probe/probes",
+            category="diffusion probe",
             description="Makes a probe that decodes the image predicted at the moment and scores it with a reward "
             "model. Needs no training; costs one VAE decode and one reward per row.",
             search_aliases=["x0 prediction", "preview score", "reward model", "training free", "diffusion probe"],
+            enable_expand=True,
             inputs=[
-                io.Vae.Input("vae", tooltip="The VAE of the sampled model."),
+                io.Vae.Input(
+                    "vae",
+                    optional=True,
+                    tooltip="The VAE of the sampled model. Unconnected: that of the VAE Decode or checkpoint loader in "
+                    "the graph.",
+                ),
                 Reward.Input(
                     "reward", tooltip="The reward model that scores the previews: Load Reward Model or Shapes Judge."
                 ),
@@ -64,13 +72,34 @@ class PreviewRewardProbe(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, vae, reward, prompt: str, decoder: str = FAST) -> io.NodeOutput:
+    def fingerprint_inputs(cls, **inputs) -> str:
+        return "" if "vae" in inputs else vae_of_graph()[1]
+
+    @classmethod
+    def execute(cls, reward, prompt: str, vae=None, decoder: str = FAST) -> io.NodeOutput:
         with named_errors("Preview Reward"):
             if prompt.strip():
                 reward.require_readable(prompt)
+            if vae is None:
+                return _with_vae_of_graph(cls)
             fast = fast_decoder if decoder == FAST and not is_fast(vae) else None
             channels = getattr(vae, "latent_channels", None)
             return io.NodeOutput(PreviewReward(vae.decode, reward, prompt, channels, fast))
+
+
+def _with_vae_of_graph(node: type[io.ComfyNode]) -> io.NodeOutput:
+    """Return the output of the same node with the VAE that the graph has for it.
+
+    Raises:
+        ValueError: there is none, or several.
+    """
+    link, _ = vae_of_graph()
+    if link is None:
+        raise ValueError(
+            '"vae" is not connected, and the graph has none, or several, that it could be. Connect the VAE of the '
+            "sampled model."
+        )
+    return run_again(node, vae=list(link))
 
 
 class LoadProbe(io.ComfyNode):

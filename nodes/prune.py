@@ -15,7 +15,7 @@ class PruneInFlight(io.ComfyNode):
         return io.Schema(
             node_id="DiffusionProbePruneInFlight",
             display_name="Prune in Flight",
-            category="diffusion probe/seeds",
+            category="diffusion probe/construction kit",
             description="Scores the rows of a batch inside any sampler, early in the run, and stops computing the "
             "dropped ones. The rows that are kept end as they would in the whole batch.",
             search_aliases=["early stopping", "prune seeds", "top k", "skip bad seeds", "diffusion probe"],

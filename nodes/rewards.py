@@ -4,11 +4,12 @@ from comfy_api.latest import io
 
 from ..engine.core.ranking import best_first
 from ..engine.core.reward import rewards_of
-from ..engine.rewards.catalog import REWARDS, load
+from ..engine.core.texts import plain
+from ..engine.rewards.catalog import REWARDS, file_list, files_there, load, reward_called
 from ..engine.rewards.mean_reward import MeanReward
 from ..engine.selection.report import image_scores_report, image_scores_text
 from .errors import named_errors
-from .sockets import Reward, prompt_input
+from .sockets import FileCombo, Reward, prompt_input
 
 
 class LoadRewardModel(io.ComfyNode):
@@ -17,16 +18,17 @@ class LoadRewardModel(io.ComfyNode):
         return io.Schema(
             node_id="DiffusionProbeLoadRewardModel",
             display_name="Load Reward Model",
-            category="diffusion probe/rewards",
+            category="diffusion probe",
             description="Loads a model that scores how much people would like an image, or how well it fits its "
             "prompt. Its files belong into models/reward_models; nothing is downloaded.",
-            search_aliases=["imagereward", "pickscore", "hpsv2", "clip score", "aesthetic", "diffusion probe"],
+            has_intermediate_output=True,
+            search_aliases=["imagereward", "pickscore", "hpsv2", "clip score", "aesthetic", "spo", "diffusion probe"],
             inputs=[
-                io.Combo.Input(
+                FileCombo(
                     "name",
-                    options=list(REWARDS),
-                    tooltip="ImageReward, PickScore, HPSv2.1: human preference. CLIPScore: fit to the prompt. LAION "
-                    "aesthetic: looks alone.",
+                    options=[*REWARDS, *files_there()],
+                    tooltip="What is measured: human preference, fit to the prompt, or looks alone. SPM: previews of "
+                    "SD1.5 and SDXL. See the help.",
                 )
             ],
             outputs=[
@@ -37,9 +39,17 @@ class LoadRewardModel(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, name: str | None) -> bool | str:
+        """Accept the file of a reward model that isn't there yet: loading it says where it belongs."""
+        if name is None or reward_called(name):  # None comes over a link
+            return True
+        return f'there is no reward model "{plain(name)}". Choose one of the list.'
+
+    @classmethod
     def execute(cls, name: str) -> io.NodeOutput:
         with named_errors("Load Reward Model"):
-            return io.NodeOutput(load(name))
+            reward = load(name)
+            return io.NodeOutput(reward, ui={"text": [file_list(name)]})
 
 
 class CombineRewards(io.ComfyNode):

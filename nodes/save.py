@@ -24,7 +24,7 @@ class SaveSeedImages(io.ComfyNode):
         return io.Schema(
             node_id="DiffusionProbeSaveSeeds",
             display_name="Save Seed Images",
-            category="diffusion probe/seeds",
+            category="diffusion probe",
             description="Saves each image of a batch with its seed, score and rank in the file name and, next to the "
             "workflow, in the file.",
             search_aliases=["save image", "seed in filename", "score metadata", "export", "diffusion probe"],

@@ -4,30 +4,21 @@ from collections import deque
 from typing import Any
 
 import comfy.samplers
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..engine.board.channel import open_board
-from ..engine.board.history import HISTORY
-from ..engine.board.prompt_texts import prompt_texts
-from ..engine.board.schema import BOARD_OUTPUT
-from ..engine.board.search_board import SearchBoard
-from ..engine.capture.hooks.families import require_fit
-from ..engine.core.features import DENOISED
-from ..engine.core.scores import SeedName
-from ..engine.core.seed_list import MOST_SEEDS, candidate_names, listed_names, names_around
-from ..engine.core.skill import PREVIEW, Skill
+from ..engine.board.prompt_texts import prompt_texts, short_text
+from ..engine.capture.prompt.variants import encoded_like
+from ..engine.core.seed_list import MOST_SEEDS
 from ..engine.seed_search.candidates import ksampler_candidate
-from ..engine.seed_search.outcome import outcome_report, outcome_text
-from ..engine.seed_search.policies.by_name import CUT_SHARE, GOOD_ENOUGH, POLICIES, SEQUENTIAL, policy_named
-from ..engine.seed_search.policies.chosen import Chosen
-from ..engine.seed_search.prefixes import PREFIXES
-from ..engine.seed_search.ready import ready_to_score, require_numbers
-from ..engine.seed_search.result import FinalReward, candidate_pictures
-from ..engine.seed_search.search import SearchOptions, finish_candidates, seed_search
+from ..engine.seed_search.outcome import outcome_text
+from ..engine.seed_search.policies.by_name import CUT_SHARE, POLICIES, SEQUENTIAL
+from ..engine.seed_search.prompt_trials import wordings
+from ..engine.seed_search.ready import ready_to_score
 from .errors import named_errors
+from .search_run import REFUSE, Search, found_latent
 from .sockets import (
-    USE_ANYWAY,
     Probe,
     Scores,
     first_seed_input,
@@ -37,11 +28,13 @@ from .sockets import (
     use_anyway_input,
 )
 
-REFUSE = "refuse"
 AS_IN_KSAMPLER = "As in KSampler."
 
 NOTHING_CHOSEN: deque[dict[str, Any]] = deque(maxlen=64)
 """Values of the inputs of runs in which nothing was chosen. ComfyUI would not run them again, if nothing changed."""
+
+MOST_VARIANTS = 100
+"""Bound of the wordings in one text."""
 
 MORE_PROMPTS = ("positive_2", "positive_3", "positive_4")
 
@@ -52,10 +45,13 @@ class SeedSearch(io.ComfyNode):
         return io.Schema(
             node_id="DiffusionProbeSeedSearch",
             display_name="Seed Search",
-            category="diffusion probe/seeds",
+            category="diffusion probe",
             description="Shows many seeds early, and finishes those you choose. With a probe it drops the bad ones by "
             "itself. Each image is what KSampler makes of its seed.",
-            search_aliases=["best of n", "seed selection", "early stopping", "cherry pick", "diffusion probe"],
+            search_aliases=[
+                *("pick best", "best seed", "many seeds", "seed explorer", "variations", "batch seeds", "choose image"),
+                *("image filter", "best of n", "seed selection", "early stopping", "cherry pick", "diffusion probe"),
+            ],
             has_intermediate_output=True,
             inputs=[
                 io.Model.Input(
@@ -92,6 +88,7 @@ class SeedSearch(io.ComfyNode):
                     "policy",
                     options=list(POLICIES),
                     default=SEQUENTIAL,
+                    advanced=True,
                     tooltip='"sequential" decides at many moments, "one cut" at one, "successive halving" at three. '
                     "Not used without a probe.",
                 ),
@@ -104,12 +101,14 @@ class SeedSearch(io.ComfyNode):
                 Probe.Input(
                     "judge",
                     optional=True,
+                    advanced=True,
                     tooltip='A Preview Reward that ranks the finished images. It may be the same as "probe".',
                 ),
                 *(
                     io.Conditioning.Input(
                         name,
                         optional=True,
+                        advanced=True,
                         tooltip="Another wording of the prompt. Each seed is a candidate with each wording.",
                     )
                     for name in MORE_PROMPTS
@@ -172,6 +171,16 @@ class SeedSearch(io.ComfyNode):
                     optional=True,
                     tooltip='How far the candidates differ from "around": 0.1 a little, 0.3 much, 1: other seeds.',
                 ),
+                io.Clip.Input("clip", optional=True, tooltip='Encodes "variants", as CLIP Text Encode does.'),
+                io.String.Input(
+                    "variants",
+                    default="",
+                    multiline=True,
+                    optional=True,
+                    placeholder="other wordings of the prompt, one per line",
+                    tooltip='Other wordings, one per line, typed or from a node. "clip" encodes them; guidance is that '
+                    'of "positive".',
+                ),
             ],
             outputs=[
                 io.Latent.Output(display_name="latent", tooltip="The finished survivors, best first."),
@@ -204,9 +213,10 @@ class SeedSearch(io.ComfyNode):
         cls, model, positive, negative, latent_image, seed, candidates, survivors, budget, policy,
         steps, cfg, sampler_name, scheduler, denoise, probe=None, seeds="", judge=None, target=0.8, max_rows=0,
         unskilled_scores=REFUSE, positive_2=None, positive_3=None, positive_4=None, hold_for_me=False, hold_seconds=300,
-        cut=CUT_SHARE, finish="", around="", strength=0.15,
+        cut=CUT_SHARE, finish="", around="", strength=0.15, clip=None, variants="",
     ) -> io.NodeOutput:  # fmt: skip
         prompts = [positive, *(more for more in (positive_2, positive_3, positive_4) if more is not None)]
+        connected = len(prompts)
         settings = (steps, cfg, sampler_name, scheduler)
 
         def candidate(name, prompt: int):
@@ -214,47 +224,22 @@ class SeedSearch(io.ComfyNode):
 
         with named_errors("Seed Search"), open_board() as channel:
             probe, judge = ready_to_score(model, probe, judge, positive, latent_image)
-            final_reward, texts = final_reward_of(judge), prompt_texts(("positive", *MORE_PROMPTS))
-            if finish.strip():
-                found = [candidate(name, prompt) for name, prompt in named_candidates(finish, len(prompts))]
-                board = SearchBoard(channel, model, None, wanted=len(found), prompts=texts)
-                options = SearchOptions(max_rows, final_reward, board, PREFIXES)
-                result = finish_candidates(model, found, options)
-            else:
-                require_usable(probe, model, unskilled_scores == USE_ANYWAY)
-                names = names_around(around, strength, listed_names(seed, candidates, seeds))
-                found = [candidate(name, prompt) for name in names for prompt in range(len(prompts))]
-                if probe is not None:
-                    require_numbers(steps, len(found), survivors, budget, judge is not None)
-
-                def make_policy(run_steps: int):
-                    if probe is None:
-                        return Chosen(cut)
-                    spend = round(budget * run_steps) if budget else None
-                    return policy_named(
-                        policy, run_steps, len(found), survivors, spend,
-                        skill=skill_of(probe), final_reward=judge is not None, target=target, share=cut,
-                    )  # fmt: skip
-
-                waits = hold_seconds if hold_for_me or probe is None else None
-                aim = target if policy == GOOD_ENOUGH and probe is not None else None
-                board = SearchBoard(channel, model, probe, waits, aim, survivors, texts)
-                options = SearchOptions(max_rows, final_reward, board, PREFIXES)
-                result = seed_search(model, found, probe, make_policy, survivors, options)
-        outcome = result.outcome
-        shown = {"text": [outcome_text(outcome)], "diffusion_probe": [outcome_report(outcome)]}
-        shown[BOARD_OUTPUT] = [HISTORY.add(board.outcome_board(outcome).values())]
-        pictures = candidate_pictures(model, result)
-        if pictures is not None:
-            shown |= ui.PreviewImage(pictures).as_dict()
-        if result.latents is None:
+            search = Search(
+                seed, candidates, survivors, budget, policy, probe, seeds, judge, target, max_rows, unskilled_scores,
+                hold_for_me, hold_seconds, cut, finish, around, strength,
+            )  # fmt: skip
+            lines = variant_lines(variants, clip)
+            prompts += [encoded_like(clip, line, positive) for line in lines]
+            texts = prompt_texts(("positive", *MORE_PROMPTS)) or ("",) * connected
+            texts = (*texts, *map(short_text, lines))
+            result, shown = search.run(channel, model, candidate, steps, texts, len(prompts))
+        if result.latents is None:  # silent: that nothing was chosen is a normal result
             values = {"seed": seed, "candidates": candidates, "seeds": seeds, "around": around, "steps": steps}
             NOTHING_CHOSEN.append({**values, "sampler_name": sampler_name, "scheduler": scheduler, "cfg": cfg})
             return io.NodeOutput(*[ExecutionBlocker(None)] * len(cls.define_schema().outputs), ui=shown)
-        best = [outcome.candidates[number] for number in result.survivors]
-        latent = {name: value for name, value in latent_image.items() if name in ("noise_mask", "type")}
+        outcome, best = result.outcome, [result.outcome.candidates[number] for number in result.survivors]
         return io.NodeOutput(
-            {**latent, "samples": result.latents},
+            found_latent(latent_image, result),
             ", ".join(str(each.name) for each in best),
             outcome.scores(),
             outcome_text(outcome),
@@ -265,58 +250,24 @@ class SeedSearch(io.ComfyNode):
         )
 
 
-def skill_of(probe) -> Skill:
-    """Return how well a probe's scores predict the reward: from its file, or as measured for previews."""
-    return probe.search_skill or PREVIEW
-
-
-def named_candidates(text: str, prompts: int) -> list[tuple[SeedName, int]]:
-    """Parse the candidates to finish: name of the noise, and index of the prompt.
+def variant_lines(text: str, clip: Any) -> list[str]:
+    """Return the wordings of the input "variants".
 
     Raises:
-        ValueError: a text that names no candidates, or a prompt that isn't connected.
+        ValueError: there are some and no text encoder, or too many.
     """
-    chosen = candidate_names(text)
-    wrong = next((f"{name} prompt {prompt + 1}" for name, prompt in chosen if prompt >= prompts), None)
-    if wrong:
+    lines = wordings(text)
+    if lines and clip is None:
         raise ValueError(
-            f'"finish" names {wrong}, and {prompts} of the inputs positive to positive 4 are connected. Connect that '
-            "prompt, or give a number that is there."
+            '"variants" has wordings and nothing encodes them. Connect the CLIP of CLIP Text Encode to "clip", or '
+            'empty "variants".'
         )
-    return chosen
-
-
-def require_usable(probe, model, use_unskilled: bool) -> None:
-    """Refuse a probe that doesn't fit the model, or has no measured skill; None, for no probe, is accepted.
-
-    Raises:
-        ValueError: says what to connect.
-    """
-    if probe is None:
-        return
-    require_fit(probe, model)
-    if not probe.skilled and not use_unskilled:
+    if len(lines) > MOST_VARIANTS:
         raise ValueError(
-            f'the score "{probe.label}" of {probe.name} has no measured skill in ranking seeds: searching by it costs '
-            "more than drawing a seed, and finds no better one. Connect Preview Reward, set unskilled scores to "
-            f'"{USE_ANYWAY}", or take the probe out and choose yourself.'
+            f'"variants" has {len(lines)} lines, and each seed is sampled with each of them. Give {MOST_VARIANTS} '
+            "wordings at most."
         )
-
-
-def final_reward_of(judge) -> FinalReward | None:
-    """Return the reward of finished latents by a judge, None for none.
-
-    Raises:
-        ValueError: the judge can't score a finished latent.
-    """
-    if judge is None:
-        return None
-    if set(judge.needs) - {DENOISED}:
-        raise ValueError(
-            f"{judge.name} can't judge finished images: it needs what only a run on the way has. "
-            "Connect a Preview Reward to judge."
-        )
-    return FinalReward(judge.score, judge.label)
+    return lines
 
 
 NODES = [SeedSearch]

@@ -35,7 +35,7 @@ class SeedBatch(io.ComfyNode):
         return io.Schema(
             node_id="DiffusionProbeSeedBatch",
             display_name="Seed Batch",
-            category="diffusion probe/seeds",
+            category="diffusion probe/construction kit",
             description="Gives each row of a batch a seed of its own: the row starts from exactly the noise that a "
             "single run of that seed starts from.",
             search_aliases=["multiple seeds", "seed list", "batch seeds", "random noise batch", "diffusion probe"],
@@ -84,10 +84,10 @@ class EarlySeedFilter(io.ComfyNode):
         return io.Schema(
             node_id="DiffusionProbeEarlySeedFilter",
             display_name="Early Seed Filter",
-            category="diffusion probe/seeds",
+            category="diffusion probe/construction kit",
             description="Keeps the best rows of a half-sampled batch for a second sampler. Nodes behind an output "
             "without rows are skipped, and the workflow still succeeds.",
-            search_aliases=["prune seeds", "top k", "select seeds", "cherry pick", "gate", "diffusion probe"],
+            search_aliases=["prune seeds", "top k", "select seeds", "image filter", "gate", "diffusion probe"],
             has_intermediate_output=True,
             inputs=[
                 io.Latent.Input("latent", tooltip="The latent that Probe Score scored."),

@@ -204,7 +204,10 @@ def prompt_input(tooltip: str) -> io.String.Input:
 def dataset_input() -> io.String.Input:
     """Return the input for the name of a recorded dataset that is read."""
     return io.String.Input(
-        "dataset", default="my-model", tooltip="Name of a folder in output/probe_data that Record Probe Data wrote."
+        "dataset",
+        default="my-model",
+        tooltip="Name of a folder in output/probe_data that Record Probe Data wrote. "
+        '"testbed/flux" comes with the pack.',
     )
 
 

@@ -16,7 +16,7 @@ from ..training.dataset.folder import Dataset
 from ..training.fitting.probe_training import Progress, train_probe
 from ..training.fitting.recipe import recipe_for
 from ..training.fitting.unfinished import Unfinished
-from .dataset_folder import dataset_path, dataset_state
+from .dataset_folder import dataset_state, recorded_path
 from .device import free_device
 from .errors import named_errors
 from .probe_folder import new_probe_path
@@ -92,7 +92,7 @@ class TrainProbe(io.ComfyNode):
         # ComfyUI runs nodes in inference mode, in which no gradients can be computed.
         with named_errors("Train Probe"), torch.inference_mode(False), torch.enable_grad():
             report.require_drawing()
-            data = Dataset(dataset_path(dataset))
+            data = Dataset(recorded_path(dataset))
             recipe = recipe_for(data, kind, labels, steps=steps, seed=seed)
             out = new_probe_path(
                 output_name,

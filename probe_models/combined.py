@@ -46,6 +46,7 @@ class CombinedProbe(Probe):
         self.name, self.label = f"{trained.name} with preview", trained.label
         self.needs = trained.needs | preview.needs
         self.family, self.blocks, self.projection = trained.family, trained.blocks, trained.projection
+        self.families = preview.families
         self.skilled = trained.skilled or preview.skilled
 
     def score(self, rows: Sequence[Features]) -> Tensor:

@@ -53,7 +53,6 @@ class PreviewReward(Probe):
 
     name = "preview reward"
     needs = frozenset({DENOISED})
-    skilled = True
 
     def __init__(
         self,
@@ -68,6 +67,8 @@ class PreviewReward(Probe):
         self.prompt = prompt
         self.channels = channels
         self.label = reward.label
+        self.skilled = reward.previews_skilled
+        self.families = reward.preview_families
 
     def score(self, rows: Sequence[Features]) -> Tensor:
         """Score the previews of rows captured at one moment, ``[rows]`` float32."""

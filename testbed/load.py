@@ -17,6 +17,9 @@ MODELS = Path(__file__).parent / "models"
 PROBES = Path(__file__).parent / "probes"
 """Folder of the shipped probes, with a folder per model."""
 
+DATASETS = Path(__file__).parent / "datasets"
+"""Folder of the shipped recordings, with a folder per model."""
+
 
 def load_clip(path: Path) -> comfy.sd.CLIP:
     """Load a ``comfy.sd.CLIP`` from a shipped text encoder file."""

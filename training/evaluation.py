@@ -13,7 +13,7 @@ from ..engine.core.features import ACTIVATION
 from ..probe_models.probe_file import LearnedProbe
 from .dataset.batches import Batches
 from .dataset.folder import Dataset, is_validation, prompt_digest
-from .dataset.projection import dataset_projection
+from .dataset.projection import dataset_projection, reprojection
 from .dataset.run_record import RunRecord
 from .fitting.fit import check_labels
 from .fitting.held_out import progress_by_moment
@@ -22,6 +22,10 @@ from .metrics.validation import Scored, score_groups, with_enough_rows
 
 BY = "moment"
 """Key of a row's noise level as a text."""
+
+
+LEAST_SHARE = 0.7
+"""Least share of the axes of a probe's activations that a dataset has to hold for the probe to be measured on it."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +88,11 @@ def evaluate_probe(
     """
     dataset = Dataset(folder)
     numbers = _block_numbers(probe, dataset)
-    _check_projection(probe, dataset)
+    matrix, shortened = _activations_of(probe, dataset)
     runs, which = unseen_runs(probe, dataset)
     check_labels(runs, (probe.label,))
-    batches = Batches(dataset, runs, probe.needs, (probe.label,), numbers)
-    left_out: tuple[str, ...] = ()
+    batches = Batches(dataset, runs, probe.needs, (probe.label,), numbers, reprojection=matrix)
+    left_out: tuple[str, ...] = shortened
     if not batches.groups:
         raise ValueError(
             "no prompt of the dataset has two seeds captured at the same moments, so there is no choice to measure. "
@@ -157,16 +161,36 @@ def _block_numbers(probe: LearnedProbe, dataset: Dataset) -> list[int]:
     return [header.blocks.index(block) for block in probe.blocks]
 
 
-def _check_projection(probe: LearnedProbe, dataset: Dataset) -> None:
-    if ACTIVATION not in probe.needs:
-        return
+def _activations_of(probe: LearnedProbe, dataset: Dataset) -> tuple[torch.Tensor | None, tuple[str, ...]]:
+    """Return what the dataset's activations are multiplied by for the probe, None for nothing, and what to say of it.
+
+    A dataset keeps few channels of an activation, and another dataset than that of the training has chosen others.
+
+    Raises:
+        ValueError: the dataset lacks too much of what the probe reads.
+    """
+    if ACTIVATION not in probe.needs or probe.projection is None:
+        return None, ()
     projection = dataset_projection(dataset.folder)
-    if probe.projection is None or projection is None or not torch.equal(projection, probe.projection):
+    if projection is None or projection.shape[1] != probe.projection.shape[1]:
+        raise ValueError(
+            f'"{probe.name}" reads activations of {probe.projection.shape[1]} channels, and the dataset '
+            f"{dataset.folder.name} has none of that width. Name a dataset of the model that the probe was trained for."
+        )
+    if torch.equal(projection, probe.projection):
+        return None, ()
+    matrix, share = reprojection(projection, probe.projection)
+    if share < LEAST_SHARE:
         raise ValueError(
             f'"{probe.name}" reads activations, and those of the dataset {dataset.folder.name} were shortened in '
-            "another way than those that it was trained on. To record a dataset that both can read, copy "
-            "projection.safetensors of the training dataset into the new folder before the first run."
+            f"another way than those that it was trained on: they hold {share:.0%} of what it reads. To record a "
+            "dataset that both can read, copy projection.safetensors of the training dataset into the new folder "
+            "before the first run."
         )
+    return matrix, (
+        f"The dataset shortened its activations in another way than that of the training; {share:.0%} of what the "
+        "probe reads is in them, and was computed from that. The probe may do better than these figures.",
+    )
 
 
 def moment_rows(scored: Scored, shares: dict[float, float], name: str, seed: int = 0) -> list[dict[str, Any]]:

@@ -4,7 +4,9 @@ import { addElement, extend } from "./board/host.js";
 
 const NODES = new Set([
   "DiffusionProbeEvaluateProbe",
+  "DiffusionProbeLoadRewardModel",
   "DiffusionProbePromptGate",
+  "DiffusionProbePromptLoop",
   "DiffusionProbeRecord",
   "DiffusionProbeScoreImages",
   "DiffusionProbeTrainProbe",

@@ -14,7 +14,8 @@ from diffusion_probe.engine.selection.select import OFF
 from diffusion_probe.nodes.attach import AttachProbe
 from diffusion_probe.nodes.cache import CUSTOM, TCPadeCache
 from diffusion_probe.nodes.prune import PruneInFlight
-from diffusion_probe.nodes.search import REFUSE, SeedSearch
+from diffusion_probe.nodes.search import SeedSearch
+from diffusion_probe.nodes.search_run import REFUSE
 from diffusion_probe.nodes.sockets import KEEP_ALL
 from torch import Tensor
 

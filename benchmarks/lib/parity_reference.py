@@ -9,6 +9,7 @@ import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -19,6 +20,9 @@ PROMPTS = (
     "a painting of 猫 and naïve Ελλάδα — “quoted”, it’s & <b>bold</b> &amp; under_scored",
     "one two three four five six seven eight nine ten " * 12,
 )
+
+TIMESTEPS = (0, 250, 500, 999)
+"""Timestep of the noise level for each prompt, for models that read it."""
 
 
 def randomise(model: torch.nn.Module, seed: int) -> None:
@@ -46,10 +50,18 @@ def randomise(model: torch.nn.Module, seed: int) -> None:
 
 
 def image_reward(folder: Path, seed: int) -> Callable[[str, Path], float]:
-    """Build ``image-reward``'s own ``ImageReward.score``.
+    """Build ``image-reward``'s own ``ImageReward.score``."""
+    model = image_reward_class(folder)(med_config=str(folder / "med_config.json")).eval()
+    randomise(model, seed)
+    torch.save(model.state_dict(), folder / "ImageReward.pt")
+    return lambda prompt, path: model.score(prompt, str(path))
 
-    Its ``__init__`` imports training code and datasets, and its CLIP score a package called ``clip``. ImageReward
-    uses neither, so an empty package and module replace them. The tokenizer is read from the folder.
+
+def image_reward_class(folder: Path) -> type[torch.nn.Module]:
+    """Import the class, and write the configuration of its text encoder into the folder as ``med_config.json``.
+
+    The package's ``__init__`` imports training code and datasets, and its CLIP score a package called ``clip``.
+    ImageReward uses neither, so an empty package and module replace them. The tokenizer is read from the folder.
     """
     import importlib.util
 
@@ -68,22 +80,14 @@ def image_reward(folder: Path, seed: int) -> Callable[[str, Path], float]:
         "encoder_width": 768, "add_cross_attention": True, "pad_token_id": 0, "type_vocab_size": 2,
     }  # fmt: skip
     (folder / "med_config.json").write_text(json.dumps(config))
-    model = ImageReward(med_config=str(folder / "med_config.json")).eval()
-    randomise(model, seed)
-    torch.save(model.state_dict(), folder / "ImageReward.pt")
-    return lambda prompt, path: model.score(prompt, str(path))
+    return ImageReward
 
 
 def pick_score(folder: Path, seed: int) -> Callable[[str, Path], float]:
     """Build transformers' ``CLIPModel`` as PickScore's authors use it, with two layers of the real width."""
-    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizerFast
+    from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizerFast
 
-    text = {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "num_hidden_layers": 2}
-    vision = {"hidden_size": 1280, "intermediate_size": 5120, "num_attention_heads": 16, "num_hidden_layers": 2}
-    common = {"hidden_act": "gelu", "projection_dim": 1024}
-    text |= {"eos_token_id": 49407, "bos_token_id": 49406, "pad_token_id": 49407} | common
-    config = CLIPConfig(text_config=text, vision_config=vision | {"patch_size": 14} | common, projection_dim=1024)
-    model = CLIPModel(config).eval()
+    model = CLIPModel(vit_h(2, 2)).eval()
     randomise(model, seed)
     model.save_pretrained(folder)
     tokenizer, processor = CLIPTokenizerFast.from_pretrained(folder / "tokenizer"), CLIPImageProcessor()
@@ -94,6 +98,63 @@ def pick_score(folder: Path, seed: int) -> Callable[[str, Path], float]:
         image, text = model.get_image_features(pixel_values=pixels), model.get_text_features(**words)
         image, text = image / image.norm(dim=-1, keepdim=True), text / text.norm(dim=-1, keepdim=True)
         return (model.logit_scale.exp() * (text * image).sum()).item()
+
+    return score
+
+
+def vit_h(text_layers: int, vision_layers: int) -> Any:
+    """Return transformers' configuration of a CLIP ViT-H/14 with so many layers."""
+    from transformers import CLIPConfig
+
+    text = {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "num_hidden_layers": text_layers}
+    vision = {"hidden_size": 1280, "intermediate_size": 5120, "num_attention_heads": 16, "patch_size": 14}
+    common = {"hidden_act": "gelu", "projection_dim": 1024}
+    text |= {"eos_token_id": 49407, "bos_token_id": 49406, "pad_token_id": 49407} | common
+    vision |= {"num_hidden_layers": vision_layers} | common
+    return CLIPConfig(text_config=text, vision_config=vision, projection_dim=1024)
+
+
+SPM_FILES = ("sd-v1-5_step-aware_preference_model.bin", "sdxl_step-aware_preference_model.bin")
+
+
+def step_aware_classes() -> tuple[type[torch.nn.Module], type[torch.nn.Module]]:
+    """Import the network and the scoring model of SPO's authors, with empty modules for their logging and paths."""
+    import transformers.models.clip.modeling_clip  # noqa: F401  (it looks for the real accelerate)
+
+    for name in ("accelerate", "accelerate.logging", "spo", "spo.utils"):
+        sys.modules[name] = types.ModuleType(name)
+    sys.modules["accelerate.logging"].get_logger = lambda _: None
+    sys.modules["spo.utils"].huggingface_cache_dir = None
+    from spo_models.step_aware_preference_model import StepAwarePreferenceModel
+    from spo_models.time_conditioned_clip import HFTimeConditionedCLIPModel
+
+    return HFTimeConditionedCLIPModel, StepAwarePreferenceModel
+
+
+def step_aware(folder: Path, seed: int) -> Callable[[str, Path], float]:
+    """Build the Step-Aware Preference Model of SPO's authors with two layers of the real width."""
+    from torchvision import transforms
+    from torchvision.transforms.functional import to_tensor
+    from transformers import CLIPImageProcessor, CLIPTokenizerFast
+
+    network, scorer = step_aware_classes()
+    model = scorer.__new__(scorer)  # its __init__ downloads PickScore
+    torch.nn.Module.__init__(model)
+    model.model = network(vit_h(2, 2)).eval()
+    processor = CLIPImageProcessor()
+    model.img_size = processor.size["shortest_edge"]
+    model.center_crop = transforms.CenterCrop(size=model.img_size)
+    model.normalization = transforms.Normalize(mean=processor.image_mean, std=processor.image_std)
+    randomise(model, seed)
+    for name in SPM_FILES:
+        torch.save(model.state_dict(), folder / name)
+    tokenizer = CLIPTokenizerFast.from_pretrained(folder / "tokenizer")
+
+    def score(prompt: str, path: Path) -> float:
+        words = tokenizer([prompt], padding="max_length", truncation=True, max_length=77, return_tensors="pt")
+        pixels = to_tensor(Image.open(path).convert("RGB"))[None] * 2 - 1
+        timestep = torch.tensor([TIMESTEPS[PROMPTS.index(prompt)]])
+        return model.get_preference_score(pixels, words.input_ids, timestep).item()
 
     return score
 
@@ -130,12 +191,7 @@ def clip_score(folder: Path, seed: int) -> Callable[[str, Path], float]:
 def aesthetic(folder: Path, seed: int) -> Callable[[str, Path], float]:
     """Build a stack of linear layers, as the predictor was published, on open_clip's normalised embedding."""
     model, preprocess, _ = _open_clip(folder, seed, "ViT-L-14-quickgelu", "model.safetensors")
-    widths = (768, 1024, None, 128, None, 64, None, 16, 1)
-    layers, last = [], 768
-    for width in widths[1:]:
-        layers.append(torch.nn.Dropout() if width is None else torch.nn.Linear(last, width))
-        last = width or last
-    head = torch.nn.ModuleDict({"layers": torch.nn.Sequential(*layers)}).eval()
+    head = aesthetic_head()
     randomise(head, seed + 1)
     head["layers"][0].weight.mul_(768**0.5)  # its input has length 1
     head["layers"][-1].bias.fill_(5)  # scores of real images are around 5
@@ -143,6 +199,16 @@ def aesthetic(folder: Path, seed: int) -> Callable[[str, Path], float]:
     return lambda _, path: head["layers"](
         model.encode_image(preprocess(Image.open(path))[None], normalize=True)
     ).item()  # fmt: skip
+
+
+def aesthetic_head() -> torch.nn.ModuleDict:
+    """Build the predictor's stack of linear layers."""
+    widths = (768, 1024, None, 128, None, 64, None, 16, 1)
+    layers, last = [], 768
+    for width in widths[1:]:
+        layers.append(torch.nn.Dropout() if width is None else torch.nn.Linear(last, width))
+        last = width or last
+    return torch.nn.ModuleDict({"layers": torch.nn.Sequential(*layers)}).eval()
 
 
 def hps(folder: Path, seed: int) -> Callable[[str, Path], float]:
@@ -172,6 +238,8 @@ MODELS = {
     "CLIPScore": clip_score,
     "LAION aesthetic": aesthetic,
     "HPSv2.1": hps,
+    "SPM (SD1.5)": step_aware,
+    "SPM (SDXL)": step_aware,
 }
 
 

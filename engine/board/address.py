@@ -10,7 +10,7 @@ MOST_CLIENTS = 64
 """Bound of the clients that are remembered."""
 
 _queued: dict[str, None] = {}
-"""Clients that were connected when they queued their last prompt, in the order of these prompts."""
+"""Pages that were connected when they queued their last prompt, by their client ids, in the order of these prompts."""
 
 
 class Address(NamedTuple):
@@ -43,15 +43,30 @@ def is_connected(client_id: str) -> bool:
     return client_id in server().sockets
 
 
-def remember_client(data: Any) -> Any:
-    """Remember whether the client that queues a prompt is connected: a handler of ComfyUI's for each prompt.
+def is_page(client_id: str) -> bool:
+    """Tell whether a connected client is a page of ComfyUI's frontend, which sends its feature flags when it connects.
 
-    A browser may be gone or being loaded again when its prompt begins; a program that never connects is none.
+    A program that follows its prompts over a websocket sends none, and has no board to show. ComfyUI 0.3.40 and older
+    keep no flags: there each client may be a page.
+    """
+    known = getattr(server(), "sockets_metadata", None)
+    return known is None or bool((known.get(client_id) or {}).get("feature_flags"))
+
+
+def may_show_board(client_id: str) -> bool:
+    """Tell whether a client is a page of the frontend, or was one when it queued its last prompt."""
+    return client_id in _queued or (is_connected(client_id) and is_page(client_id))
+
+
+def remember_client(data: Any) -> Any:
+    """Remember whether the client that queues a prompt is a connected page: a handler of ComfyUI's for each prompt.
+
+    A page may be gone or being loaded again when its prompt begins; a program is none.
     """
     client = data.get("client_id")
     if isinstance(client, str):
         _queued.pop(client, None)
-        if is_connected(client):
+        if is_connected(client) and is_page(client):
             _queued[client] = None
             for old in list(_queued)[:-MOST_CLIENTS]:
                 del _queued[old]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..core.marks import GO, GONE, MARKS, NO_MARKS, NOBODY, TIME, Marks
 from ..core.texts import quoted, writable_values
-from .address import Address, is_connected, running_address, server
+from .address import Address, is_connected, may_show_board, running_address, server
 from .large_pictures import LARGE_PICTURES
 from .pictures import large_picture
 from .schema import BOARD_EVENT, Board, EventHead
@@ -144,8 +144,9 @@ class Channel:
         return self.board is not None and any(row.row == number and not row.gone for row in self.board.rows)
 
     def hold(self, seconds: float, board: Callable[[], Board]) -> str:
-        """Wait for the user to go on, at most ``seconds``; not at all if no browser answers within ten seconds.
+        """Wait for the user to go on, at most ``seconds``.
 
+        It waits for no program that queued the run over the API, and not on if no page answers within ten seconds.
         A browser that is gone, before the wait or in it, has :attr:`gone_seconds` to come back.
 
         Args:
@@ -157,7 +158,7 @@ class Channel:
         Raises:
             InterruptProcessingException: the user stopped the prompt.
         """
-        if self.address is None:
+        if self.address is None or not may_show_board(self.address.client_id):
             return NOBODY
         if not self._is_answered():
             return NOBODY if self._is_connected() else GONE

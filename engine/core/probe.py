@@ -29,6 +29,7 @@ class Probe(ABC):
             holds them; empty for a probe without training.
         family: name of the model family that the probe was trained for, as ``Features.family``. Models of
             other families are refused. None: the probe reads every model.
+        families: names of the model families that an untrained probe can score, where not all. Empty: all.
         blocks: names of the attention blocks that the probe reads, as in ``Features.blocks``. Models
             without them are refused. Empty for a probe that reads whatever was captured.
         projection: ``[kept channels, channels]``, applied to a captured activation. None: all channels are kept.
@@ -41,6 +42,7 @@ class Probe(ABC):
     skilled: bool = False
     calibration: tuple[float, ...] = ()
     family: str | None = None
+    families: frozenset[str] = frozenset()
     blocks: tuple[str, ...] = ()
     projection: Tensor | None = None
     search_skill: Skill | None = None

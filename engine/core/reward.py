@@ -22,12 +22,17 @@ class Reward(ABC):
         preview_skill: how well the reward of a decoded x0 prediction predicts that of the finished image, at
             each moment. None: not measured.
         any_device: whether it scores images where they are, each as if it were alone.
+        previews_skilled: whether previews that the reward scores count as a score with skill, see
+            :attr:`Probe.skilled`.
+        preview_families: names of the model families whose previews it can score, as ``Features.family``; empty: all.
     """
 
     label: str = "reward"
     reads_prompt: bool = True
     preview_skill: Skill | None = None
     any_device: bool = False
+    previews_skilled: bool = True
+    preview_families: frozenset[str] = frozenset()
 
     @abstractmethod
     def score(self, images: Tensor, prompts: list[str]) -> Tensor:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import comfy.ops
+import folder_paths
 import torch
 
 from ..core.texts import plain
-from . import clip, image_reward
-from .files import ClipVisionFile, RewardFile, fill, find, other_layout, read_tensors
-from .pixels import centre_crop, centre_crop_rounding_down, whole
+from . import clip, image_reward, step_aware
+from .files import FOLDER, ClipVisionFile, RewardFile, fill, find, other_layout, read_tensors
+from .pixels import centre_crop, centre_crop_rounding_down, unrounded_centre_crop, whole
 from .reward_model import RewardModel
 from .word_ids import BertWords, clean_clip_words, clip_words
 
@@ -19,11 +20,15 @@ OPERATIONS = comfy.ops.manual_cast
 """Layers that ComfyUI can leave in another precision or on another device than their input."""
 
 CLIP_L = RewardFile(
-    "CLIP-ViT-L-14", ("model.safetensors",), "1.71 GB", "https://huggingface.co/openai/clip-vit-large-patch14"
+    "CLIP-ViT-L-14",
+    ("model.safetensors",),
+    "1.71 GB",
+    "https://huggingface.co/openai/clip-vit-large-patch14/resolve/main/model.safetensors",
+    "a2bf730a0c7debf160f7a6b50b3aaf3703e7e88ac73de7a314903141db026dcb",
 )
 
 CLIP_L_VISION = ClipVisionFile(
-    *(CLIP_L.folder, CLIP_L.names, CLIP_L.size, CLIP_L.source),
+    *(CLIP_L.folder, CLIP_L.names, CLIP_L.size, CLIP_L.source, CLIP_L.sha256),
     shapes=(
         ("vision_model.embeddings.patch_embedding.weight", (1024, 3, 14, 14)),
         ("vision_model.embeddings.position_embedding.weight", (257, 1024)),
@@ -50,15 +55,58 @@ def load(name: str) -> RewardModel:
     """Load a reward model from its files.
 
     Args:
-        name: one of ``REWARDS``.
+        name: one of ``REWARDS``, or the name of its file in ``models/reward_models``.
 
     Raises:
         FileNotFoundError: files are not there; the message says which to put where.
         ValueError: a file is damaged or of another layout, or there is no such reward model.
     """
-    if name not in REWARDS:
+    reward = reward_called(name)
+    if reward is None:
         raise ValueError(f'there is no reward model "{plain(name)}". There are: {", ".join(REWARDS)}.')
-    return REWARDS[name].build(name, find(name, REWARDS[name].files))
+    try:
+        paths = find(reward, REWARDS[reward].files)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error} Ready are: {', '.join(ready_rewards()) or 'none'}.") from None
+    return REWARDS[reward].build(reward, paths)
+
+
+def reward_called(name: str) -> str | None:
+    """Return the reward model of a name or of its file's name, such as ``PickScore/model.safetensors``, or None."""
+    return name if name in REWARDS else {file: reward for reward, file in file_names()}.get(name)
+
+
+def file_names() -> Iterator[tuple[str, str]]:
+    """Yield each reward model with each accepted name of its own file, as a path in ``models/reward_models``."""
+    for reward, entry in REWARDS.items():
+        for name in entry.files[0].names:
+            yield reward, f"{entry.files[0].folder}/{name}"
+
+
+def files_there() -> list[str]:
+    """Return the names of the reward models' files that are in ``models/reward_models``."""
+    return [file for _, file in file_names() if folder_paths.get_full_path(FOLDER, file)]
+
+
+def ready_rewards() -> list[str]:
+    """Return the names of the rewards whose files are all there."""
+    return [name for name, entry in REWARDS.items() if all(file.path() for file in entry.files)]
+
+
+def file_list(name: str) -> str:
+    """Write for people which files of one reward are there, and what the other rewards need.
+
+    Args:
+        name: the reward that is described first, or the name of its file.
+    """
+    name = reward_called(name)
+    first, *others = [name, *(each for each in REWARDS if each != name)]
+    lines = [f"{first}:", *(f"  {file.described()}" for file in REWARDS[first].files)]
+    for each in others:
+        absent = [file for file in REWARDS[each].files if file.path() is None]
+        lines.append(f"{each}: {'needs' if absent else 'ready'}")
+        lines += [f"  {file.wanted()}" for file in absent]
+    return "\n".join(lines)
 
 
 def _image_reward(name: str, paths: list[Path]) -> RewardModel:
@@ -84,6 +132,11 @@ def _pick_score(name: str, paths: list[Path]) -> RewardModel:
 def _hps(name: str, paths: list[Path]) -> RewardModel:
     network = _similarity(paths[0], clip.ClipSimilarity, clip.GELU)
     return RewardModel(name, network, network.image_size, whole, clean_clip_words)
+
+
+def _step_aware(name: str, paths: list[Path]) -> RewardModel:
+    network = _similarity(paths[0], step_aware.StepAwareNetwork, clip.GELU)
+    return step_aware.StepAwareReward(name, network, network.image_size, unrounded_centre_crop, clip_words)
 
 
 def _similarity(path: Path, kind: type[clip.ClipSimilarity], activation: str) -> clip.ClipSimilarity:
@@ -120,6 +173,15 @@ def _unfilled(path: Path) -> Iterator[None]:
         raise other_layout(path, "its tensors have shapes that no such network has") from error
 
 
+def _step_aware_file(name: str) -> RewardFile:
+    return RewardFile(
+        "SPM",
+        (f"{name}.bin", f"{name}.safetensors"),
+        "5.2 GB",
+        f"https://huggingface.co/SPO-Diffusion-Models/Step-Aware_Preference_Models/resolve/main/{name}.bin",
+    )
+
+
 REWARDS = {
     "ImageReward": CatalogEntry(
         (
@@ -127,16 +189,25 @@ REWARDS = {
                 "ImageReward",
                 ("ImageReward.pt", "ImageReward.safetensors"),
                 "1.79 GB",
-                "https://huggingface.co/THUDM/ImageReward",
+                "https://huggingface.co/THUDM/ImageReward/resolve/main/ImageReward.pt",
             ),
-            RewardFile("ImageReward", ("vocab.txt",), "0.2 MB", "https://huggingface.co/google-bert/bert-base-uncased"),
+            RewardFile(
+                "ImageReward",
+                ("vocab.txt",),
+                "0.2 MB",
+                "https://huggingface.co/google-bert/bert-base-uncased/resolve/main/vocab.txt",
+                "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+            ),
         ),
         _image_reward,
     ),
     "PickScore": CatalogEntry(
         (
             RewardFile(
-                "PickScore", ("model.safetensors",), "3.94 GB", "https://huggingface.co/yuvalkirstain/PickScore_v1"
+                "PickScore",
+                ("model.safetensors",),
+                "3.94 GB",
+                "https://huggingface.co/yuvalkirstain/PickScore_v1/resolve/main/model.safetensors",
             ),
         ),
         _pick_score,
@@ -147,7 +218,7 @@ REWARDS = {
                 "HPSv2.1",
                 ("HPS_v2.1_compressed.pt", "HPS_v2.1_compressed.safetensors"),
                 "1.97 GB",
-                "https://huggingface.co/xswu/HPSv2",
+                "https://huggingface.co/xswu/HPSv2/resolve/main/HPS_v2.1_compressed.pt",
             ),
         ),
         _hps,
@@ -159,11 +230,20 @@ REWARDS = {
                 "LAION-aesthetic",
                 ("sac+logos+ava1-l14-linearMSE.pth", "sac+logos+ava1-l14-linearMSE.safetensors"),
                 "3.7 MB",
-                "https://github.com/christophschuhmann/improved-aesthetic-predictor",
+                "https://github.com/christophschuhmann/improved-aesthetic-predictor/raw/main/"
+                "sac%2Blogos%2Bava1-l14-linearMSE.pth",
             ),
             CLIP_L_VISION,
         ),
         _aesthetic,
+    ),
+    "SPM (SD1.5)": CatalogEntry(
+        (_step_aware_file("sd-v1-5_step-aware_preference_model"),),
+        _step_aware,
+    ),
+    "SPM (SDXL)": CatalogEntry(
+        (_step_aware_file("sdxl_step-aware_preference_model"),),
+        _step_aware,
     ),
 }
 """Reward models by the name that a user chooses."""

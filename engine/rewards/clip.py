@@ -26,9 +26,10 @@ GELU = "gelu"
 def towers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors of a file of either layout, under the names of the networks below.
 
-    Older files of transformers also hold the ranges ``position_ids``, which nothing needs.
+    Older files of transformers also hold the ranges ``position_ids``, which nothing needs. Names in the file of a
+    Step-Aware Preference Model begin with ``model.``.
     """
-    tensors = dict(tensors)
+    tensors = {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
     if "visual.conv1.weight" in tensors:
         tensors = comfy.clip_vision.convert_to_transformers(tensors, "visual.")
         tensors = comfy.utils.clip_text_transformers_convert(tensors, "", "")

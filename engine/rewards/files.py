@@ -1,5 +1,6 @@
 """Files of the reward models: their folders, and a reader of tensors that refuses all other content."""
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import folder_paths
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 FOLDER = "reward_models"
 folder_paths.add_model_folder_path(FOLDER, os.path.join(folder_paths.models_dir, FOLDER))
 
@@ -21,6 +23,15 @@ OTHER_AUTHORS = ("laion", "datacomp", "dfn", "metaclip", "openclip", "open_clip"
 """Words in the names of files whose towers have the shapes of OpenAI's, and another activation or training."""
 
 
+def make_folder() -> None:
+    """Make the folder for reward models, so that there is a place to put files into; not where writing is forbidden."""
+    with contextlib.suppress(OSError):
+        os.makedirs(folder_paths.get_folder_paths(FOLDER)[0], exist_ok=True)
+
+
+make_folder()
+
+
 @dataclass(frozen=True)
 class RewardFile:
     """File that a reward model needs.
@@ -29,13 +40,15 @@ class RewardFile:
         folder: the folder inside of ``models/reward_models``.
         names: accepted names, the official one first.
         size: size of the official file, as text.
-        source: address of the official file.
+        source: address of the official file itself.
+        sha256: of the official file; empty where it could not be confirmed.
     """
 
     folder: str
     names: tuple[str, ...]
     size: str
     source: str
+    sha256: str = ""
 
     def path(self) -> Path | None:
         """Return the path of the file, None if it is missing."""
@@ -43,10 +56,20 @@ class RewardFile:
         return next((Path(path) for path in paths if path), None)
 
     def wanted(self) -> str:
-        """Return one line for the user on the file and its folder."""
+        """Return one line for the user on a missing file: where it belongs, its size, address and hash."""
         where = Path(folder_paths.get_folder_paths(FOLDER)[0]) / self.folder
         others = "".join(f" or {name}" for name in self.names[1:])
-        return f"{where / self.names[0]}{others} ({self.size}, from {self.source})"
+        digest = f", sha256 {self.sha256}" if self.sha256 else ""
+        return f"{where / self.names[0]}{others} ({self.size}, from {self.source}{digest})"
+
+    def described(self) -> str:
+        """Return one line for the user: the path and size of the file that is there, else :meth:`wanted`."""
+        path = self.path()
+        if path is None:
+            return self.wanted()
+        size = path.stat().st_size
+        unit, name = next(((unit, name) for unit, name in UNITS if size >= unit / 10), UNITS[-1])
+        return f"{path} ({size / unit:.3g} {name})"
 
 
 @dataclass(frozen=True)

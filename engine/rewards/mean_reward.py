@@ -42,6 +42,9 @@ class MeanReward(Reward):
             raise ValueError(f"{plain(twice[0])} is connected twice, and would count double. Connect each reward once.")
         self.family, self.percent = "", 1.0
         self.reads_prompt = any(reward.reads_prompt for reward in self.rewards)
+        self.previews_skilled = all(reward.previews_skilled for reward in self.rewards)
+        limits = [reward.preview_families for reward in self.rewards if reward.preview_families]
+        self.preview_families = frozenset.intersection(*limits) if limits else frozenset()
         self.label = "mean of " + ", ".join(
             label if self._measured(label) else f"{label} (within the candidates)" for label in labels
         )
@@ -94,8 +97,8 @@ class MeanReward(Reward):
 
     def _standardised(self, reward: Reward, images: Tensor, prompts: list[str]) -> Tensor:
         """Return one reward's scores ``[rows]``, in its standard deviations from its mean."""
-        source = f"the reward {plain(reward.label)}"
-        values = one_number_each(source, reward.score(images, prompts), len(images), "image").cpu()
+        source, at_moment = f"the reward {plain(reward.label)}", reward.at(self.family, self.percent)
+        values = one_number_each(source, at_moment.score(images, prompts), len(images), "image").cpu()
         if not values.isfinite().all():
             raise ValueError(f"{source} gave NaN or infinity, so there is no mean.")
         scaled = torch.empty_like(values)

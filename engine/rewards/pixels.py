@@ -37,6 +37,16 @@ def centre_crop_rounding_down(images: Tensor, size: int) -> Tensor:
     return _cropped(images, size, lambda rest: rest // 2)
 
 
+def unrounded_centre_crop(images: Tensor, size: int) -> Tensor:
+    """Crop the middle for the Step-Aware Preference Model: resized as floats, without averaging over small pixels."""
+    pixels = images[..., :3].detach().cpu().float().movedim(-1, 1)
+    scale = size / min(pixels.shape[-2:])
+    height, width = (int(side * scale + 0.5) for side in pixels.shape[-2:])
+    pixels = interpolate(pixels, (height, width), mode="bicubic", align_corners=False)
+    top, left = round((height - size) / 2), round((width - size) / 2)
+    return _normalised(pixels[..., top : top + size, left : left + size].clamp(0, 1))
+
+
 def whole(images: Tensor, size: int) -> Tensor:
     """Fit the whole image between black bars, for HPSv2.1, resized as floats after the division by 255."""
     pixels = _eight_bit_levels(images) / 255

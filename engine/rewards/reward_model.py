@@ -86,6 +86,10 @@ class RewardModel(Reward):
         Raises:
             ValueError: as :meth:`score`, but not for NaN.
         """
+        return self._scores(images, prompts)
+
+    def _scores(self, images: Tensor, prompts: list[str], *more: Tensor) -> Tensor:
+        """Score images; ``more`` is what the network takes after pixels and ids, ``[rows, …]`` each."""
         if images.ndim != 4 or images.shape[-1] not in (3, 4) or len(images) == 0:
             raise ValueError(f"{self.label} scores images [rows, height, width, 3], not {list(images.shape)}.")
         if images.device.type == "cpu" and not images.isfinite().all():  # elsewhere that would wait for the device
@@ -97,14 +101,14 @@ class RewardModel(Reward):
             [self.patcher], memory_required=min(CHUNK, len(images)) * MEMORY_PER_IMAGE
         )
         chunks = [
-            self._chunk(images[first : first + CHUNK], prompts[first : first + CHUNK])
-            for first in range(0, len(images), CHUNK)
+            self._chunk(images[rows], prompts[rows], *(values[rows] for values in more))
+            for rows in (slice(first, first + CHUNK) for first in range(0, len(images), CHUNK))
         ]
         return torch.cat(chunks)
 
-    def _chunk(self, images: Tensor, prompts: list[str]) -> Tensor:
+    def _chunk(self, images: Tensor, prompts: list[str], *more: Tensor) -> Tensor:
         comfy.model_management.throw_exception_if_processing_interrupted()
         device = self.patcher.load_device
         pixels = self.view(images, self.size).to(device, non_blocking=True)
         ids = self.words(prompts).to(device, non_blocking=True) if self.words else None
-        return self.patcher.model(pixels, ids).float()
+        return self.patcher.model(pixels, ids, *(values.to(device, non_blocking=True) for values in more)).float()

@@ -11,7 +11,12 @@ from .candidates import single_latent
 
 
 def ready_to_score(
-    model: Any, probe: Probe | None, judge: Probe | None, positive: list, latent: Mapping[str, Any]
+    model: Any,
+    probe: Probe | None,
+    judge: Probe | None,
+    positive: list,
+    latent: Mapping[str, Any],
+    inputs: Sequence[str] = ("positive",),
 ) -> tuple[Probe | None, Probe | None]:
     """Return probe and judge for one search, with the text of its prompt where they have none of their own.
 
@@ -20,6 +25,7 @@ def ready_to_score(
         judge: scores the finished images; None: there is none.
         positive: the CONDITIONING that is connected to the input of that name; with several wordings, the first.
             All candidates are scored by its text.
+        inputs: inputs of the node that runs now, which lead to that conditioning.
         latent: the LATENT that every candidate starts from.
 
     Raises:
@@ -27,7 +33,7 @@ def ready_to_score(
     """
     samples = single_latent(dict(latent))
     shape = small_row(empty_latent_for(model, samples, dict(latent)).shape)
-    prompt = sampled_text([entry for _, entry in positive], ("positive",))
+    prompt = sampled_text([entry for _, entry in positive], inputs)
     ready = {id(each): _ready(each, shape, prompt) for each in (probe, judge) if each is not None}
     return ready.get(id(probe)), ready.get(id(judge))
 

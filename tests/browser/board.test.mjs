@@ -1,14 +1,11 @@
 // The seed board in the real frontend, in both renderers: one page each, runs by the page's own Run button.
 // Started by test_frontend.py with COMFYUI_URL and SCREENSHOTS.
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
 import { after, afterEach, before, describe, test } from "node:test";
-import { RENDERERS, boards, closeUp, openFrontend, pressRun, setValues, startRun, waitForGraph } from "./page.mjs";
+import { RENDERERS, boards, closeUp, openFrontend, pressRun, savedTemplate, setValues, startRun, waitForGraph } from "./page.mjs";
 
 const { COMFYUI_URL, SCREENSHOTS } = process.env;
 const SEARCH = "DiffusionProbeSeedSearch";
-const workflow = async (name) =>
-  JSON.parse(await readFile(new URL(`../../workflows/${name}.json`, import.meta.url), "utf-8"));
 
 /** Small and predictable: six candidates, all looked at after two of ten steps, one finished. */
 const SMALL = { candidates: 6, survivors: 1, budget: 0, policy: "one cut", steps: 10 };
@@ -21,7 +18,7 @@ for (const [renderer, vue] of RENDERERS) {
     const search = async () => (await boards(page, SEARCH))[0];
 
     async function open(name) {
-      await page.evaluate((saved) => window.app.loadGraphData(saved), await workflow(name));
+      await page.evaluate((saved) => window.app.loadGraphData(saved), await savedTemplate(name));
       await page.waitForTimeout(500);
     }
 
@@ -153,7 +150,7 @@ for (const [renderer, vue] of RENDERERS) {
     });
 
     test("a workflow saved before the board existed still loads, and does not hold", async () => {
-      const old = await workflow("seed-search-testbed");
+      const old = await savedTemplate("seed-search-testbed");
       const node = old.nodes.find(({ type }) => type === SEARCH);
       node.widgets_values = node.widgets_values.slice(0, -2);
       node.inputs = node.inputs.filter(({ name }) => !name.startsWith("hold_"));

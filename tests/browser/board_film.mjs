@@ -1,8 +1,8 @@
 // A Seed Search's board as it fills, one PNG per change with its time, for README's moving picture:
 //   node tests/browser/board_film.mjs http://127.0.0.1:8188 FOLDER
 // `python -m dev.board_film` starts the server and makes an animated WebP of them.
-import { readFile, writeFile } from "node:fs/promises";
-import { openFrontend, setValues, startRun } from "./page.mjs";
+import { writeFile } from "node:fs/promises";
+import { openFrontend, savedTemplate, setValues, startRun } from "./page.mjs";
 
 const SEARCH = "DiffusionProbeSeedSearch";
 const [url, folder] = process.argv.slice(2);
@@ -15,7 +15,7 @@ const { browser, page } = await openFrontend(url, {
 
 /** Opens a template with its search node in the middle of the page. */
 async function open(name) {
-  const saved = JSON.parse(await readFile(new URL(`../../workflows/${name}.json`, import.meta.url), "utf-8"));
+  const saved = await savedTemplate(name);
   await page.evaluate((workflow) => window.app.loadGraphData(workflow), saved);
   await page.waitForTimeout(1500);
   await page.evaluate((type) => {

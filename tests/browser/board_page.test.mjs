@@ -1,14 +1,13 @@
 // What the seed board does in ComfyUI's page: the real frontend and server, in both renderers.
 // Started by test_frontend.py with COMFYUI_URL, PACK_NAME and SCREENSHOTS.
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
 import { after, afterEach, before, describe, test } from "node:test";
-import { RENDERERS, boards, closeUp, openFrontend, pressRun, setValues, startRun, waitForGraph } from "./page.mjs";
+import { RENDERERS, boards, closeUp, openFrontend, pressRun, savedTemplate, setValues, startRun, waitForGraph } from "./page.mjs";
 
 const { COMFYUI_URL, PACK_NAME, SCREENSHOTS } = process.env;
 const SEARCH = "DiffusionProbeSeedSearch";
 const BLANK = { nodes: [], links: [], version: 0.4 };
-const template = JSON.parse(await readFile(new URL("../../workflows/seed-search-testbed.json", import.meta.url), "utf-8"));
+const template = await savedTemplate("seed-search-testbed");
 
 /** Small and predictable: four candidates, all looked at after two of eight steps, one finished. */
 const SMALL = { candidates: 4, survivors: 1, budget: 0, policy: "one cut", steps: 8, hold_for_me: false, hold_seconds: 600 };

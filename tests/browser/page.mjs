@@ -1,5 +1,7 @@
 // The real frontend in Debian's Chromium: open it, listen for errors, find one's way in it.
+import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
+import { gunzipSync } from "node:zlib";
 import { chromium } from "playwright-core";
 
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
@@ -60,6 +62,12 @@ export async function openPack() {
     return route.fulfill({ path: fileURLToPath(new URL(file ?? `../../web${pathname}`, import.meta.url)) });
   });
   return { browser, page, errors };
+}
+
+/** A template of version 0.2 of the pack, as `tests/saved` keeps it; most of them are on the testbed. */
+export async function savedTemplate(name) {
+  const packed = await readFile(new URL("../saved/templates.json.gz", import.meta.url));
+  return JSON.parse(gunzipSync(packed))[name].workflow;
 }
 
 export async function waitForGraph(page) {

@@ -1,8 +1,7 @@
 // Pictures of the running server for README and help pages, as PNG; `make screenshots` makes small files of them:
 //   node tests/browser/screenshots.mjs http://127.0.0.1:8188 FOLDER [NODE…]
 // With names of nodes, only those, as they are before a run.
-import { readFile } from "node:fs/promises";
-import { boards, openFrontend, pressRun, setValues, startRun } from "./page.mjs";
+import { boards, openFrontend, pressRun, savedTemplate, setValues, startRun } from "./page.mjs";
 
 const SEARCH = "DiffusionProbeSeedSearch";
 const RAN = ["DiffusionProbeScore", "DiffusionProbeEarlySeedFilter", "DiffusionProbeSaveSeeds", SEARCH];
@@ -15,7 +14,7 @@ const { browser, page } = await openFrontend(url, {
 });
 
 async function open(name) {
-  const saved = JSON.parse(await readFile(new URL(`../../workflows/${name}.json`, import.meta.url), "utf-8"));
+  const saved = await savedTemplate(name);
   await page.evaluate((workflow) => window.app.loadGraphData(workflow), saved);
   await page.waitForTimeout(1000);
 }

@@ -1,15 +1,12 @@
 // Training and evaluating a probe in the real frontend, in both renderers.
 // Started by test_frontend.py with COMFYUI_URL, SCREENSHOTS and a dataset "small".
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
-import { RENDERERS, closeUp, openFrontend, pressRun, setValues, shown, startRun } from "./page.mjs";
+import { RENDERERS, closeUp, openFrontend, pressRun, savedTemplate, setValues, shown, startRun } from "./page.mjs";
 
 const { COMFYUI_URL, SCREENSHOTS } = process.env;
 const TRAIN = "DiffusionProbeTrainProbe";
 const EVALUATE = "DiffusionProbeEvaluateProbe";
-const workflow = async (name) =>
-  JSON.parse(await readFile(new URL(`../../workflows/${name}.json`, import.meta.url), "utf-8"));
 
 for (const [renderer, vue] of RENDERERS) {
   describe(`training (${renderer})`, () => {
@@ -22,7 +19,7 @@ for (const [renderer, vue] of RENDERERS) {
     after(() => browser?.close());
 
     async function open(template, type, values) {
-      await page.evaluate((saved) => window.app.loadGraphData(saved), await workflow(template));
+      await page.evaluate((saved) => window.app.loadGraphData(saved), await savedTemplate(template));
       await page.waitForTimeout(500);
       await setValues(page, type, values);
       const [{ id }] = await shown(page, type);

@@ -36,6 +36,7 @@ class Scene:
         server = SimpleNamespace(sockets=self.sockets, send_sync=self.send)
         monkeypatch.setattr(channels, "server", lambda: server)
         monkeypatch.setattr(channels, "is_connected", self.sockets.__contains__)
+        monkeypatch.setattr(channels, "may_show_board", lambda client: True)
         monkeypatch.setattr(channels, "monotonic", lambda: self.now)
         monkeypatch.setattr(Channel, "_wait", self.wait)
         self.channel = Channel(Address(*RUN, "7", "", CLIENT))
@@ -167,6 +168,21 @@ def test_a_client_has_an_address_if_it_was_connected_when_it_queued(monkeypatch)
     assert len(address._queued) == address.MOST_CLIENTS
     address.remember_client({"client_id": "browser 99"})
     assert not has_address("browser 99"), "this time it was not connected"
+
+
+def test_a_connected_client_is_a_page_if_it_sent_feature_flags(monkeypatch):
+    flags = {"page": {"feature_flags": {"supports_preview_metadata": True}}, "program": {"feature_flags": {}}}
+    running = SimpleNamespace(sockets={"page": None, "program": None}, sockets_metadata=flags)
+    monkeypatch.setattr(address, "server", lambda: running)
+    monkeypatch.setattr(address, "_queued", {})
+    for client in (*running.sockets, "gone"):
+        address.remember_client({"client_id": client})
+    assert [address.may_show_board(client) for client in ("page", "program", "gone")] == [True, False, False]
+    running.sockets.clear(), flags.clear()
+    assert address.may_show_board("page"), "it may come back"
+    del running.sockets_metadata
+    running.sockets["unknown"] = None
+    assert address.may_show_board("unknown"), "an older ComfyUI keeps no flags"
 
 
 def test_cancel_ends_a_hold_whose_browser_is_gone(scene, monkeypatch):

@@ -1,5 +1,7 @@
 """Attention of an SDXL is captured beside what other packs put in its place, whoever came first."""
 
+from itertools import product
+
 import comfy.patcher_extension
 import pytest
 import torch
@@ -9,7 +11,12 @@ from diffusion_probe.dev.random_models import random_sdxl
 from diffusion_probe.engine.capture.attach import attach_probe
 from diffusion_probe.engine.capture.read import captured
 
+from support.marks import some_long
+
 BLOCK = ("input", 3, 0)
+
+COMBINED = list(product(("before", "after"), (True, False), (BLOCK, BLOCK[:2])))
+"""Order of attaching, whether the adapter passes options on, and what it names as its block."""
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +48,10 @@ def picture_adapter(model, with_options, calls, *block):
     return model
 
 
-@pytest.mark.parametrize("order", ["before", "after"])
-@pytest.mark.parametrize("with_options", [True, False])
-@pytest.mark.parametrize("block", [BLOCK, BLOCK[:2]])
+@pytest.mark.parametrize(
+    ("order", "with_options", "block"),
+    some_long(COMBINED, COMBINED[1:-1]),
+)
 def test_a_picture_adapter_keeps_its_effect_and_every_block_is_captured(
     sdxl, sample, probe, order, with_options, block
 ):

@@ -11,13 +11,14 @@ from diffusion_probe.engine.capture.read import captured
 from diffusion_probe.engine.seed_search.hub.hub import Hub
 
 from support.compare import relative_error
+from support.marks import each_sampler, some_long
 
 SEEDS = [3, 4, 5]
 STEPS = 6
 CUT = 3
 
 
-@pytest.fixture(scope="module", params=["flux", "sdxl"])
+@pytest.fixture(scope="module", params=some_long(["flux", "sdxl"], ["sdxl"]))
 def model(request):
     """A small model, smooth enough that dpm_adaptive takes few steps."""
     if request.param == "sdxl":
@@ -50,7 +51,7 @@ def search(model, alone, cut=CUT, max_rows=0, survivors=1, **options):
     return runs
 
 
-@pytest.mark.parametrize("sampler", comfy.samplers.SAMPLER_NAMES)
+@pytest.mark.parametrize("sampler", each_sampler())
 def test_a_survivor_equals_the_stock_sampler_of_its_seed(model, alone, sampler):
     run, *_ = search(model, alone, sampler=sampler, scheduler="normal")
     assert relative_error(run.result, alone(model, SEEDS[0], sampler=sampler, scheduler="normal")) < 1e-5

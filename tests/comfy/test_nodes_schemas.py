@@ -28,6 +28,8 @@ IDS = [
     "DiffusionProbePreviewImages",
     "DiffusionProbePreviewReward",
     "DiffusionProbePromptGate",
+    "DiffusionProbePromptLoop",
+    "DiffusionProbePromptToRewrite",
     "DiffusionProbePruneInFlight",
     "DiffusionProbeRecord",
     "DiffusionProbeSaveSeeds",
@@ -36,6 +38,7 @@ IDS = [
     "DiffusionProbeScoresFromValues",
     "DiffusionProbeSeedBatch",
     "DiffusionProbeSeedSearch",
+    "DiffusionProbeSeedSearchCustom",
     "DiffusionProbeShapesJudge",
     "DiffusionProbeTCPadeCache",
     "DiffusionProbeTrainProbe",
@@ -96,7 +99,7 @@ def test_the_extension_brings_exactly_the_documented_nodes():
 
 
 def test_every_node_can_be_found_and_understood(schema):
-    assert schema.category.startswith("diffusion probe/")
+    assert schema.category.split("/")[0] == "diffusion probe"
     assert schema.display_name and schema.description and len(schema.search_aliases) >= 3
     # A gate or score that is an output node forces its branch to run.
     assert schema.is_output_node == (schema.node_id in LEAVE_SOMETHING)
@@ -194,3 +197,47 @@ def test_locale_names_every_category_and_socket_type(language):
     assert set(main["nodeCategories"]) == {part for schema in schemas for part in schema.category.split("/")}
     own = {socket.io_type for schema in schemas for socket in [*schema.inputs, *schema.outputs]}
     assert set(main["dataTypes"]) == {name for name in own if name.startswith("DIFFUSION_PROBE")}
+
+
+def test_an_artist_meets_five_nodes_and_the_rest_is_in_folders():
+    at_the_top = sorted(schema.display_name for schema in SCHEMAS.values() if schema.category == "diffusion probe")
+    assert at_the_top == ["Load Reward Model", "Preview Reward", "Save Seed Images", "Seed Search", "TC-Padé Cache"]
+    kit = {schema.display_name for schema in SCHEMAS.values() if schema.category == "diffusion probe/construction kit"}
+    assert {"Seed Batch", "Attach Probe", "Probe Score", "Early Seed Filter", "Prune in Flight"} <= kit
+
+
+@pytest.mark.parametrize(
+    ("node", "words"),
+    [
+        (
+            "DiffusionProbeSeedSearch",
+            "pick best, best seed, many seeds, seed explorer, variations, batch seeds, choose image, image filter",
+        ),
+        ("DiffusionProbeTCPadeCache", "cache, speed up, faster"),
+    ],
+)
+def test_a_node_is_found_by_the_words_that_people_type(node, words):
+    assert set(words.split(", ")) <= set(SCHEMAS[node].search_aliases)
+
+
+def test_seed_search_shows_first_what_every_search_needs():
+    shown = [socket.id for socket in SCHEMAS["DiffusionProbeSeedSearch"].inputs if not socket.advanced]
+    rare = {"policy", "judge", "target", "positive_2", "positive_3", "positive_4", "unskilled_scores"}
+    assert not rare & set(shown) and {"probe", "seed", "candidates", "survivors", "budget", "steps"} <= set(shown)
+
+
+NOT_TRANSLATED = {"flux", "sdxl"}
+"""Options that are names; those of ComfyUI's own lists and files are, too."""
+
+
+def test_every_option_of_a_node_has_a_chinese_label():
+    names = {"sampler_name", "scheduler", "name"}
+    lists = [socket.options for schema in SCHEMAS.values() for socket in schema.inputs if _has_options(socket, names)]
+    options = {option for each in lists for option in each} - NOT_TRANSLATED
+    labels = locale("zh", "main")["diffusionProbeOptions"]
+    assert set(labels) == options and len(set(labels.values())) == len(labels)
+    assert "diffusionProbeOptions" not in locale("en", "main"), "in English the options are their own labels"
+
+
+def _has_options(socket, names) -> bool:
+    return socket.id not in names and bool(getattr(socket, "options", None))

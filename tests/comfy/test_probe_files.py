@@ -11,7 +11,8 @@ from diffusion_probe.nodes.gate import PromptGate
 from diffusion_probe.nodes.probe_folder import FOLDER
 from diffusion_probe.nodes.probes import LoadProbe
 from diffusion_probe.nodes.prune import PruneInFlight
-from diffusion_probe.nodes.search import SeedSearch, skill_of
+from diffusion_probe.nodes.search import SeedSearch
+from diffusion_probe.nodes.search_run import skill_of
 
 BLOCKS = ("double 1", "single 0", "single 3")
 NAME = "faces.safetensors"

@@ -25,6 +25,7 @@ from diffusion_probe.nodes.seeds import EarlySeedFilter
 
 import nodes as comfy_nodes
 from support.compare import relative_error
+from support.marks import each_sampler
 from support.models import SMALL_UNET, Hinted
 from support.probes import ByRow
 
@@ -66,11 +67,8 @@ def both(ksampler, row_counts):
     return run
 
 
-EXACT = [name for name in comfy.samplers.SAMPLER_NAMES if name != "dpm_adaptive"]
-
-
 @pytest.mark.parametrize("family", ["flux", "sdxl"])
-@pytest.mark.parametrize("sampler", EXACT)
+@pytest.mark.parametrize("sampler", each_sampler(without=("dpm_adaptive",)))
 def test_rows_that_stay_equal_those_of_the_whole_batch(small_flux, sdxl, both, family, sampler):
     model, channels = (small_flux, 16) if family == "flux" else (sdxl, 4)
     options = {"scheduler": "normal", "latent": torch.zeros(4, channels, 8, 8), "steps": 4}

@@ -32,6 +32,7 @@ from diffusion_probe.engine.capture.read import score_latent
 from diffusion_probe.engine.runs.keys import RECORDING
 from diffusion_probe.engine.selection.pruning import PruneRule
 
+from support.marks import some_long
 from support.probes import ByRow
 
 KEPT, ROWS, STEPS = [1, 3], 4, 5
@@ -84,7 +85,7 @@ TOGETHER = {
 }
 
 
-@pytest.mark.parametrize("family", ["flux", "sdxl"])
+@pytest.mark.parametrize("family", some_long(["flux", "sdxl"], ["sdxl"]))
 @pytest.mark.parametrize("node", TOGETHER)
 def test_guidance_that_takes_rows_together_computes_all_of_them(models, row_counts, family, node):
     model, channels = models[family]
@@ -225,7 +226,7 @@ def clean(models):
         vars(model.model.diffusion_model).pop("previous", None)
 
 
-@pytest.mark.parametrize("family", ["flux", "sdxl"])
+@pytest.mark.parametrize("family", some_long(["flux", "sdxl"], ["sdxl"]))
 @pytest.mark.parametrize("cache", CACHES)
 def test_a_cache_of_another_pack_keeps_its_whole_batches(models, row_counts, clean, family, cache):
     model, channels = models[family]
@@ -377,7 +378,7 @@ def test_guidance_that_cannot_be_tried_computes_all_rows(models, row_counts):
     assert "it is not known whether" in model_note and after == 2 * ROWS
 
 
-@pytest.mark.parametrize("build", [*TOGETHER.values(), *APART.values(), *INSIDE.values()])
+@pytest.mark.parametrize("build", [*TOGETHER.values(), *some_long(APART.values(), APART.values()), *INSIDE.values()])
 def test_a_probed_run_is_bit_identical_beside_all_of_them(models, build):
     model, channels = models["sdxl"]
     states = []

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from support.marks import some_long
 from training.client.paths import PACK_ROOT, comfyui_path
 
 pytestmark = pytest.mark.skipif(not (PACK_ROOT / ".git").exists(), reason="the registry packs what git tracks")
@@ -52,7 +53,7 @@ def test_the_packed_files_alone_bring_every_node_and_load_the_testbed(packed, mo
         monkeypatch.delitem(sys.modules, name)
 
 
-@pytest.mark.parametrize("isolated", [False, True])
+@pytest.mark.parametrize("isolated", some_long([False, True], [True]))
 def test_the_packed_files_alone_run_the_command_line_of_training(packed, tmp_path, isolated):
     # An isolated Python has no current folder among its paths, as that of the portable build for Windows.
     start, folder = (["-I", str(packed / "training")], tmp_path) if isolated else (["-m", "training"], packed)

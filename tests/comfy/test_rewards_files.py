@@ -1,7 +1,9 @@
 """A reward model's files: absent, damaged, of another model, or with code in them. One clear message each."""
 
+import re
 from dataclasses import replace
 from types import SimpleNamespace
+from urllib.parse import unquote
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from diffusion_probe.dev.random_rewards import (
     write_tensors,
 )
 from diffusion_probe.engine.core.reward import Reward
-from diffusion_probe.engine.rewards import catalog
+from diffusion_probe.engine.rewards import catalog, files
 from diffusion_probe.nodes.probes import PreviewRewardProbe
 from diffusion_probe.nodes.rewards import LoadRewardModel, ScoreImages
 
@@ -43,6 +45,58 @@ def test_a_missing_file_is_named_with_its_path_source_and_size(reward_models, na
         assert str(reward_models / file.folder / file.names[0]) in message
         assert file.source in message and file.size in message
     assert "Nothing is downloaded" in message
+
+
+def test_a_reward_is_also_chosen_by_its_file_which_the_node_lists_once_it_is_there(reward_models):
+    def listed():
+        return LoadRewardModel.define_schema().inputs[0].options
+
+    file = "ImageReward/ImageReward.safetensors"
+    assert listed() == list(catalog.REWARDS) and LoadRewardModel.validate_inputs(file) is True
+    with pytest.raises(ValueError, match="Load Reward Model: ImageReward needs files that are not there"):
+        LoadRewardModel.execute(file)
+    write_image_reward(reward_models)
+    assert listed() == [*catalog.REWARDS, file]
+    by_name, by_file = (catalog.load(name).score(IMAGES, ["a cat"]) for name in ("ImageReward", file))
+    assert torch.equal(by_name, by_file)
+
+
+@pytest.mark.parametrize("name", ["PickScore/other.safetensors", "../PickScore/model.safetensors", "", "pickscore"])
+def test_a_name_that_is_no_reward_model_is_refused_before_anything_runs(reward_models, name):
+    assert "there is no reward model" in LoadRewardModel.validate_inputs(name)
+    with pytest.raises(ValueError, match="there is no reward model"):
+        catalog.load(name)
+
+
+def test_every_file_has_a_direct_link_and_the_known_hashes_are_shown(reward_models):
+    for name, entry in catalog.REWARDS.items():
+        for file in entry.files:
+            assert re.fullmatch(r"https://(huggingface\.co|github\.com)/[^ ]+", file.source), name
+            assert unquote(file.source).endswith("/" + file.names[0])
+            assert not file.sha256 or (len(file.sha256) == 64 and file.sha256 in file.wanted())
+    assert catalog.CLIP_L.sha256 in catalog.file_list("ImageReward")
+
+
+def test_the_node_lists_what_is_there_and_what_could_be(image_reward, reward_models):
+    (text,) = LoadRewardModel.execute("ImageReward").ui["text"]
+    lines = text.splitlines()
+    assert lines[0] == "ImageReward:" and lines[1].startswith(f"  {image_reward / 'ImageReward.safetensors'} (")
+    assert lines[2] == f"  {image_reward / 'vocab.txt'} ({(image_reward / 'vocab.txt').stat().st_size / 1e3:.3g} kB)"
+    wanted = reward_models / "PickScore" / "model.safetensors"
+    assert f"PickScore: needs\n  {wanted} (3.94 GB, from https://" in text
+    assert [name for name in catalog.REWARDS if f"{name}:" in text] == list(catalog.REWARDS)
+
+
+def test_an_error_says_which_rewards_are_ready(image_reward):
+    with pytest.raises(FileNotFoundError, match="Ready are: ImageReward\\."):
+        catalog.load("PickScore")
+
+
+def test_the_folder_for_reward_models_is_made(reward_models):
+    reward_models.rmdir()
+    files.make_folder()
+    assert reward_models.is_dir()
+    files.make_folder()
 
 
 def test_only_the_file_that_is_missing_is_named(image_reward):

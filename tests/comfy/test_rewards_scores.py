@@ -9,7 +9,9 @@ from diffusion_probe.dev.random_rewards import SMALL, write_aesthetic_head, writ
 from diffusion_probe.engine.rewards import catalog, pixels
 from diffusion_probe.engine.rewards.image_reward import OFFICIAL, SCORE_MEAN, SCORE_STD, UNUSED, ImageRewardNetwork
 from PIL import Image
-from transformers import BlipTextConfig, BlipTextModel, BlipVisionConfig, BlipVisionModel, CLIPConfig, CLIPModel
+from transformers import BlipTextConfig, BlipTextModel, BlipVisionConfig, BlipVisionModel, CLIPModel
+
+from support.small_clip import clip_model, write_clip
 
 PROMPTS = ["a red circle", "blue", "Two cats, sitting", "x" * 60]
 
@@ -17,27 +19,6 @@ PROMPTS = ["a red circle", "blue", "Two cats, sitting", "x" * 60]
 @pytest.fixture
 def images():
     return torch.rand(4, 40, 56, 3, generator=torch.Generator().manual_seed(3))
-
-
-def clip_model(seed: int, **text) -> CLIPModel:
-    """transformers' own CLIP, small, with unit gain."""
-    common = {"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 1, "intermediate_size": 128}
-    common |= {"projection_dim": 64, "hidden_act": text.pop("hidden_act")}
-    config = CLIPConfig(
-        text_config=common | {"eos_token_id": 49407, "bos_token_id": 49406},
-        vision_config=common | {"image_size": 28, "patch_size": 14},
-        projection_dim=64,
-    )
-    torch.manual_seed(seed)
-    model = CLIPModel(config).eval()
-    for tensor in model.parameters():
-        torch.nn.init.normal_(tensor, std=tensor[0].numel() ** -0.5) if tensor.ndim > 1 else None
-    return model
-
-
-def write_clip(model: CLIPModel, folder, name="model.safetensors", tensors=None):
-    folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(tensors or dict(model.state_dict()), folder / name)
 
 
 def open_clip_layout(tensors: dict) -> dict:

@@ -11,6 +11,7 @@ from diffusion_probe.engine.runs.row_noise import with_row_noise
 from diffusion_probe.nodes.seeds import SeedBatch
 
 import nodes as comfy_nodes
+from support.marks import each_sampler
 from support.models import SMALL_UNET
 
 SEEDS = [5, 2**40]
@@ -45,7 +46,7 @@ def errors(batch, alone):
 
 
 @pytest.mark.parametrize("kind", ["flow", "eps"])
-@pytest.mark.parametrize("sampler", comfy.samplers.SAMPLER_NAMES)
+@pytest.mark.parametrize("sampler", each_sampler())
 def test_a_row_is_what_ksampler_makes_of_its_seed_alone(models, kind, sampler):
     model, channels = models[kind]
     batch = ksampler(batched(model)[1], 9, latent_of(2, channels), sampler)

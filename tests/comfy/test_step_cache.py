@@ -33,6 +33,7 @@ from diffusion_probe.engine.step_cache.times import EvaluationTimes
 from diffusion_probe.nodes.cache import TCPadeCache
 
 from support.compare import relative_error
+from support.marks import each_sampler
 
 STEPS = 12
 COMPUTED = [0, 1, 2, 3, 4, 5, 7, 9, 11]
@@ -187,7 +188,7 @@ def test_prompts_of_other_lengths_are_predicted_as_well(small, ksampler, log):
 # -- samplers -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sampler", [name for name in comfy.samplers.SAMPLER_NAMES if name != "dpm_adaptive"])
+@pytest.mark.parametrize("sampler", each_sampler(without=("dpm_adaptive",)))
 def test_every_sampler_runs_with_the_cache_and_rough_ones_reuse(small, ksampler, log, sampler):
     """A sampler draws noise if the same start leads elsewhere under another seed."""
     options = {"sampler": sampler, "scheduler": "normal", "rows": 1, "noise": torch.randn(1, 16, 8, 12)}
@@ -348,6 +349,7 @@ def test_an_entry_that_guidance_runs_twice_is_predicted_twice(small, ksampler, l
     assert relative_error(ksampler(reuse), full) < 0.2
 
 
+@pytest.mark.long
 def test_a_compiled_model_gives_what_it_gives_uncompiled_with_space_blocks_too(small, ksampler, log):
     compiled = small.clone()
     set_torch_compile_wrapper(compiled, backend="eager")

@@ -4,4 +4,4 @@ from training.client import loader
 
 loader.use_comfy()
 
-from support.server_fixtures import client, run, server, server_models  # noqa: E402, F401
+from support.server_fixtures import client, page, run, server, server_models  # noqa: E402, F401

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.client.paths import PACK_ROOT
+from support.saved import template_prompt
 from training.client.server import PromptError
-from training.client.workflow import load_prompt
 
 
 @pytest.fixture
 def prompt(client):
-    prompt = load_prompt(PACK_ROOT / "workflows" / "seed-selection-testbed.json", client.object_info())
+    prompt = template_prompt("seed-selection-testbed", client.object_info())
     node(prompt, "DiffusionProbeSeedBatch")["count"] = 4
     return prompt
 

@@ -24,6 +24,11 @@ def post(client, body):
 
 
 @pytest.fixture
+def client(page):
+    return page
+
+
+@pytest.fixture
 def prompt():
     return held_search()
 
@@ -31,8 +36,8 @@ def prompt():
 class Browser:
     """A client with a board: says hello, and does ``when_held`` once."""
 
-    def __init__(self, client, when_held=(("go", None),), hello=True):
-        self.client, self.when_held, self.hello = client, list(when_held), hello
+    def __init__(self, client, when_held=(("go", None),)):
+        self.client, self.when_held = client, list(when_held)
         self.told, self.answers, self.secret = [], [], None
 
     def __call__(self, event):
@@ -41,7 +46,7 @@ class Browser:
         data = event["data"]
         self.told.append(data)
         self.secret = data.get("secret", self.secret)
-        if data["ask"] and self.hello:
+        if data["ask"]:
             self.answer(data, "hello")
         if data.get("state") == "held":
             for action, row in self.when_held:
@@ -97,11 +102,12 @@ def test_a_pin_counts_and_the_run_goes_on(client, prompt):
     assert board["rows"][loser]["mark"] == "pinned"
 
 
-def test_a_run_whose_board_nobody_has_open_does_not_wait(client, prompt):
-    browser = Browser(client, hello=False)
-    client.run(prompt, browser)
-    assert any(told["ask"] for told in browser.told)
-    assert all(told.get("state") != "held" for told in browser.told)
+def test_a_program_with_a_websocket_gets_the_board_and_is_not_waited_for(server, prompt):
+    with ComfyClient(server.url) as program:
+        browser = Browser(program)
+        outputs = program.run(prompt, browser)
+    assert browser.told and not any(told["ask"] or told.get("state") == "held" for told in browser.told)
+    assert kept(board_of(outputs))
 
 
 def test_a_run_over_the_api_alone_sends_no_question(server, client, prompt):

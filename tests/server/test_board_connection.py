@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from support.graphs import SHAPES, held_search, node
+from support.server_fixtures import PAGE_FLAGS
 from training.client.server import ComfyClient
 
 EVENT, ROUTE = "diffusion_probe.board", "/diffusion_probe/board"
@@ -27,12 +28,13 @@ class Page(ComfyClient):
     def __init__(self, url, client_id=None, secret=None, gone_seconds=None):
         self.wanted, self.secret, self.gone_seconds = client_id, secret, gone_seconds
         self.told, self.texts = [], []
-        super().__init__(url)
+        super().__init__(url, feature_flags=PAGE_FLAGS)
 
     async def _listen(self, connected):
         self.client_id = self.wanted or self.client_id
         address = f"{self.url}/ws?clientId={self.client_id}"
         async with aiohttp.ClientSession() as session, session.ws_connect(address, max_msg_size=0) as stream:
+            await self._introduce(stream)
             connected.set()
             async for message in stream:
                 if message.type is aiohttp.WSMsgType.TEXT:

@@ -17,6 +17,11 @@ EVENT, ROUTE = "diffusion_probe.board", "/diffusion_probe/board"
 
 
 @pytest.fixture
+def client(page):
+    return page
+
+
+@pytest.fixture
 def prompt():
     sampling = {
         "model": ["model", 0], "positive": ["positive", 0], "negative": ["negative", 0], "latent_image": ["latent", 0],

@@ -96,6 +96,7 @@ def test_nothing_is_left_behind_when_the_block_is_left_by_an_exception():
         urllib.request.urlopen(f"{url}/system_stats", timeout=2)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child whose parent was killed")
 def test_the_server_ends_when_its_starter_is_killed_outright(monkeypatch, tmp_path):
     script = (
@@ -127,6 +128,7 @@ def test_a_pack_that_is_not_linked_is_said_before_anything_starts(monkeypatch, t
         ComfyServer().__enter__()
 
 
+@pytest.mark.long
 def test_waiting_on_a_server_that_went_away_ends_with_an_error(tmp_path):
     with ComfyServer(home=tmp_path) as running:
         with ComfyClient(running.url, timeout=60) as other:

@@ -18,7 +18,8 @@ from diffusion_probe.training.dataset.folder import Dataset
 
 from dev.server import free_port
 from support.graphs import node
-from training.client.paths import PACK_ROOT
+from support.marks import some_long
+from support.saved import template
 from training.client.server import PromptError
 from training.client.workflow import load_prompt
 
@@ -216,9 +217,10 @@ def test_headless_records_every_prompt_and_seed_and_goes_on_where_it_was_stopped
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
-@pytest.mark.parametrize("name", ["record-testbed", "record-testbed-sdxl"])
-def test_a_shipped_workflow_records_as_it_is_and_by_the_command_line(server, client, tmp_path, name):
-    path, dataset = PACK_ROOT / "workflows" / f"{name}.json", f"tests/{tmp_path.name}"
+@pytest.mark.parametrize("name", some_long(["record-testbed", "record-testbed-sdxl"], ["record-testbed-sdxl"]))
+def test_a_saved_workflow_records_as_it_is_and_by_the_command_line(server, client, tmp_path, name):
+    path, dataset = tmp_path / "workflow.json", f"tests/{tmp_path.name}"
+    path.write_text(json.dumps(template(name)))
     prompt = load_prompt(path, client.object_info())
     (record,) = [number for number, given in prompt.items() if given["class_type"] == "DiffusionProbeRecord"]
     prompt[record]["inputs"]["dataset"] = dataset

@@ -44,6 +44,18 @@ def test_a_reward_model_judges_previews_and_finished_images(client, server_model
     assert len(outputs["show"]["images"]) == len(outputs["show best"]["images"]) == 1
 
 
+def test_preview_reward_takes_vae_and_prompt_from_the_graph(client, server_models):
+    write_image_reward(server_models / "reward_models")
+    nodes = graph(node("DiffusionProbeLoadRewardModel", name="ImageReward"))
+    scores = []
+    for unconnected in ((), ("vae",), ("vae", "prompt")):
+        inputs = {name: value for name, value in nodes["probe"]["inputs"].items() if name not in unconnected}
+        prompt = {**nodes, "probe": node("DiffusionProbePreviewReward", **{"prompt": "", **inputs})}
+        outputs = client.run(prompt)
+        scores.append([row["score"] for row in outputs["scored"]["diffusion_probe"][0]["rows"]])
+    assert scores[0] == scores[1] == scores[2]
+
+
 def test_a_missing_reward_model_says_what_to_put_where(client, server_models):
     with pytest.raises(PromptError) as raised:
         client.run(graph(node("DiffusionProbeLoadRewardModel", name="PickScore")))

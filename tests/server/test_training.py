@@ -1,19 +1,15 @@
-"""Train Probe and Evaluate Probe on the real server, through the templates, with a tiny dataset."""
-
-import json
+"""Train Probe and Evaluate Probe on the real server, with a tiny dataset."""
 
 import pytest
 from diffusion_probe.probe_models.probe_file import load_probe
 
-from training.client.paths import PACK_ROOT
+from support.saved import template_prompt
 from training.client.server import PromptError
-from training.client.workflow import to_prompt
 
 
 def template(client, name, /, **values):
-    """A template as a prompt, with other values; and the id of the node that works on a dataset."""
-    workflow = json.loads((PACK_ROOT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
-    prompt = to_prompt(workflow, client.object_info())
+    """A saved workflow as a prompt, with other values; and the id of the node that works on a dataset."""
+    prompt = template_prompt(name, client.object_info())
     for node in prompt.values():
         node["inputs"] |= {key: value for key, value in values.items() if key in node["inputs"]}
     (worker,) = [number for number, node in prompt.items() if "dataset" in node["inputs"]]

@@ -1,26 +1,32 @@
-"""Every shipped workflow fits the nodes that the server has, and those for the testbed run."""
+"""Every shipped workflow fits the nodes that the server has, and lacks nothing but files that it links to."""
 
-import copy
 import json
 
+import folder_paths
 import pytest
 
+from support.saved import template
 from support.workflow_check import FILES, wrong_inputs, wrong_links
 from training.client.paths import PACK_ROOT
 from training.client.server import PromptError
 from training.client.workflow import WorkflowError, to_prompt
 
 SHIPPED = sorted((PACK_ROOT / "workflows").glob("*.json"))
-ON_TESTBED = [path for path in SHIPPED if "testbed" in path.stem or "no downloads" in path.stem]
-TESTBED = [path for path in ON_TESTBED if not path.stem.startswith("record")]
-ON_DATASETS = {"train-probe", "evaluate-probe"}
-"""They need what was recorded, and no model."""
-
-REAL = [path for path in SHIPPED if path not in ON_TESTBED and path.stem not in ON_DATASETS]
+REAL = [path for path in SHIPPED if "no downloads" not in path.stem]
+WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt")
 
 
 def load(path):
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def kinds(workflow):
+    return {node["type"] for node in workflow["nodes"]}
+
+
+def test_the_templates_are_few_and_titled_by_what_they_do():
+    assert 10 < len(SHIPPED) <= 16
+    assert all(path.stem[0].isupper() and " " in path.stem and path.stem.endswith(")") for path in SHIPPED)
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -34,6 +40,40 @@ def test_a_shipped_workflow_fits_the_nodes_of_the_server(client, path):
 def test_a_shipped_workflow_has_a_thumbnail_and_a_note(path):
     assert path.with_suffix(".jpg").is_file()
     assert [node["title"] for node in load(path)["nodes"] if node["type"] == "MarkdownNote"] == ["Read me"]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_workflow_links_to_each_file_that_it_loads(path):
+    for node in load(path)["nodes"]:
+        values = node.get("widgets_values") or []
+        files = {value for value in values if isinstance(value, str) and value.endswith(WEIGHTS)}
+        linked = {model["name"]: model for model in node["properties"].get("models", [])}
+        assert linked.keys() == {file for file in files if not file.startswith("testbed/")}, node["type"]
+        for name, model in linked.items():
+            assert model["url"].startswith("https://huggingface.co/") and "/resolve/main/" in model["url"]
+            assert model["url"].endswith(f"/{name.split('/')[-1]}")
+            assert model["directory"] in {*folder_paths.folder_names_and_paths, "reward_models"}
+
+
+def test_each_reward_file_in_a_template_is_the_official_one():
+    from diffusion_probe.engine.rewards.catalog import REWARDS
+
+    official = {f"{file.folder}/{file.names[0]}": file for entry in REWARDS.values() for file in entry.files}
+    linked = [
+        model for path in SHIPPED for node in load(path)["nodes"] for model in node["properties"].get("models", [])
+    ]
+    rewards = [model for model in linked if model["directory"] == "reward_models"]
+    assert rewards
+    for model in rewards:
+        assert model["url"] == official[model["name"]].source
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_workflow_drops_seeds_by_a_reward_only(path):
+    found = kinds(load(path))
+    assert "DiffusionProbeAttentionFocus" not in found
+    if found & {"DiffusionProbeEarlySeedFilter", "DiffusionProbePromptGate"}:
+        assert {"DiffusionProbePreviewReward", "DiffusionProbeLoadRewardModel"} <= found
 
 
 def widget(workflow, kind, place, value):
@@ -64,7 +104,7 @@ def source(workflow, kind, name, output):
     ],
 )
 def test_a_fault_in_a_workflow_is_found(client, fault, says):
-    info, workflow = client.object_info(), copy.deepcopy(load(PACK_ROOT / "workflows" / "prompt-gate-testbed.json"))
+    info, workflow = client.object_info(), template("prompt-gate-testbed")
     change, *arguments = fault
     change(workflow, *arguments)
     assert any(says in line for line in wrong_inputs(to_prompt(workflow, info), info))
@@ -72,7 +112,7 @@ def test_a_fault_in_a_workflow_is_found(client, fault, says):
 
 
 def test_a_node_that_the_server_does_not_have_is_found(client):
-    workflow = load(PACK_ROOT / "workflows" / "prompt-gate-testbed.json")
+    workflow = template("prompt-gate-testbed")
     workflow["nodes"][-1]["type"] = "NoSuchNode"
     with pytest.raises(WorkflowError, match="NoSuchNode"):
         to_prompt(workflow, client.object_info())
@@ -84,14 +124,3 @@ def test_a_workflow_for_a_real_model_lacks_nothing_but_the_model_files(client, p
         client.queue(to_prompt(load(path), client.object_info()))
     problems = [error for node in refusal.value.details["node_errors"].values() for error in node["errors"]]
     assert problems and {error["extra_info"]["input_name"] for error in problems} <= FILES
-
-
-@pytest.mark.parametrize("path", TESTBED, ids=lambda path: path.stem)
-def test_a_workflow_for_the_testbed_runs_and_saves_images_by_seed(run, client, path):
-    prompt = to_prompt(load(path), client.object_info())
-    (save,) = [number for number, node in prompt.items() if node["class_type"] == "DiffusionProbeSaveSeeds"]
-    done = run(prompt)
-    images = done.outputs[save]["images"]
-    kept = 1 if path.stem.startswith(("seed-search", "Choose")) else 4
-    assert len(images) == kept and len({image["filename"].split("_score")[0] for image in images}) == kept
-    assert all(client.view(image).startswith(b"\x89PNG") for image in images)

@@ -1,4 +1,4 @@
-"""The shipped gate workflow on the real server: what is not taken is never run, by the server's own events."""
+"""A prompt gate on the real server: what is not taken is never run, by the server's own events."""
 
 import io
 import itertools
@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.client.paths import PACK_ROOT
+from support.saved import template_prompt
 from training.client.server import PromptError
-from training.client.workflow import load_prompt
 
-WORKFLOW = PACK_ROOT / "workflows" / "prompt-gate-testbed.json"
 FRESH = itertools.count(1)
 
 
@@ -37,7 +35,7 @@ class Nodes:
 @pytest.fixture
 def prompt(client):
     """The workflow with values that no other test has, so that nothing of a branch is cached."""
-    saved, fresh = load_prompt(WORKFLOW, client.object_info()), next(FRESH)
+    saved, fresh = template_prompt("prompt-gate-testbed", client.object_info()), next(FRESH)
     saved[Nodes(saved).seeds]["inputs"].update(first_seed=1000 + 2 * fresh, count=2)
     saved[Nodes(saved).rewrite]["inputs"]["count"] = fresh  # replacements at most; there is one
     return saved

@@ -1,18 +1,16 @@
-"""The shipped seed selection workflow on the real server, judged by the server's own events."""
+"""A seed selection on the real server, judged by the server's own events."""
 
 import io
 import json
+import urllib.parse
 import urllib.request
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from training.client.paths import PACK_ROOT
+from support.saved import template_prompt
 from training.client.server import PromptError
-from training.client.workflow import load_prompt
-
-WORKFLOW = PACK_ROOT / "workflows" / "seed-selection-testbed.json"
 
 
 class Nodes:
@@ -38,7 +36,7 @@ class Nodes:
 
 @pytest.fixture
 def prompt(client):
-    return load_prompt(WORKFLOW, client.object_info())
+    return template_prompt("seed-selection-testbed", client.object_info())
 
 
 @pytest.fixture
@@ -200,9 +198,10 @@ def test_the_server_finds_template_thumbnail_help_pages_and_translations(server)
         with loopback.open(server.url + path, timeout=60) as answer:
             return answer.read()
 
-    templates = json.loads(get("/workflow_templates"))
-    (pack,) = (pack for pack, names in templates.items() if WORKFLOW.stem in names)
-    assert Image.open(io.BytesIO(get(f"/api/workflow_templates/{pack}/{WORKFLOW.stem}.jpg"))).width >= 256
+    name, templates = "Choose from 16 seeds (no downloads)", json.loads(get("/workflow_templates"))
+    (pack,) = (pack for pack, names in templates.items() if name in names)
+    thumbnail = get(f"/api/workflow_templates/{pack}/{urllib.parse.quote(name)}.jpg")
+    assert Image.open(io.BytesIO(thumbnail)).width >= 256
     assert b"# Probe Score" in get(f"/extensions/{pack}/docs/DiffusionProbeScore.md")
     assert f"/extensions/{pack}/result_text.js" in json.loads(get("/extensions"))
     for language in ("en", "zh"):

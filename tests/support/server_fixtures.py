@@ -19,10 +19,21 @@ def server(server_models):
         yield running
 
 
+PAGE_FLAGS = {"supports_preview_metadata": True}
+"""Feature flags as a page of ComfyUI's frontend sends them when it connects."""
+
+
 @pytest.fixture
 def client(server):
     """A client of that server with its own event stream."""
     with ComfyClient(server.url) as connected:
+        yield connected
+
+
+@pytest.fixture
+def page(server):
+    """A client that says of itself what a page of the frontend says."""
+    with ComfyClient(server.url, feature_flags=PAGE_FLAGS) as connected:
         yield connected
 
 

@@ -2,9 +2,9 @@
 
 from comfy_execution.validation import validate_node_input
 
-LOADS_A_PROBE = "DiffusionProbeLoadProbe"
+LOADS_A_FILE = {"DiffusionProbeLoadProbe", "DiffusionProbeLoadRewardModel"}
 FILES = {"unet_name", "ckpt_name", "vae_name", "clip_name", "clip_name1", "clip_name2"}
-"""Options of these are what lies on the disk, as are those of ``LOADS_A_PROBE``."""
+"""Options of these are what lies on the disk, as are those of ``LOADS_A_FILE``."""
 VALUES = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool, "COMBO": str, "COMFY_DYNAMICCOMBO_V3": str}
 MATCH = "COMFY_MATCHTYPE_V3"
 
@@ -53,7 +53,7 @@ def wrong_inputs(prompt, info):
                 kind = "COMBO" if isinstance(spec[0], list) else spec[0]
                 if kind not in VALUES or not isinstance(value, VALUES[kind]):
                     yield f"{where}: takes {kind}, has {value!r}"
-                elif options and name not in FILES and node["class_type"] != LOADS_A_PROBE:
+                elif options and name not in FILES and node["class_type"] not in LOADS_A_FILE:
                     if value not in [option["key"] if isinstance(option, dict) else option for option in options]:
                         yield f"{where}: {value!r} is none of {options}"
         for name in node["inputs"].keys() - known:

@@ -43,11 +43,14 @@ class ComfyClient:
     Args:
         url: of the server, e.g. ``http://127.0.0.1:8188``.
         timeout: seconds without any event after which :meth:`events` gives up.
+        feature_flags: what it says of itself when it connects. ComfyUI's own pages send flags, by which a server knows
+            that somebody may look; None for a program.
     """
 
-    def __init__(self, url: str, timeout: float = 600):
+    def __init__(self, url: str, timeout: float = 600, feature_flags: dict[str, Any] | None = None):
         self.url = url.rstrip("/")
         self.timeout = timeout
+        self.feature_flags = feature_flags
         self.client_id = uuid.uuid4().hex
         self._events: queue.Queue[Event] = queue.Queue()
         self._loop = asyncio.new_event_loop()
@@ -204,10 +207,16 @@ class ComfyClient:
         address = f"{self.url}/ws?clientId={self.client_id}"
         async with aiohttp.ClientSession() as session:
             async with session.ws_connect(address, max_msg_size=0, heartbeat=None) as stream:
+                await self._introduce(stream)
                 connected.set()
                 async for message in stream:
                     if message.type is aiohttp.WSMsgType.TEXT:  # binary messages are live previews
                         self._events.put(json.loads(message.data))
+
+    async def _introduce(self, stream: Any) -> None:
+        """Send the feature flags, if any, over the websocket; ComfyUI takes them as the first message only."""
+        if self.feature_flags is not None:
+            await stream.send_json({"type": "feature_flags", "data": self.feature_flags})
 
 
 def describe_refusal(answer: dict, prompt: Prompt) -> str:

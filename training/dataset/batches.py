@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ...engine.core.features import ALL_TEXT, TEXT
+from ...engine.core.features import ALL_TEXT, TEXT, project_channels
 from ...probe_models.inputs import TENSORS, Inputs, network_inputs, stacked
 from .folder import Dataset
 from .other_prompts import OtherPromptDraws, OtherPrompts, Row
@@ -79,6 +79,8 @@ class Batches:
         labels: units, in the order of the network's heads.
         blocks: numbers of the attention blocks to read; None: all.
         use_words: False adds up the maps of all words, as captures without Encode Words have them.
+        reprojection: what the channels of activations are multiplied by, ``[channels, recorded channels]``; None: they
+            stay as recorded.
     """
 
     def __init__(
@@ -89,9 +91,10 @@ class Batches:
         labels: Sequence[str],
         blocks: Sequence[int] | None = None,
         use_words: bool = True,
+        reprojection: Tensor | None = None,
     ):
         self.dataset, self.needs, self.labels = dataset, needs, tuple(labels)
-        self.blocks, self.use_words = blocks, use_words
+        self.blocks, self.use_words, self.reprojection = blocks, use_words, reprojection
         self.groups = grouped(runs)
         self.other_prompts = OtherPromptDraws(dataset, runs, needs, labels[0], use_words)
 
@@ -165,6 +168,8 @@ class Batches:
             for name, kept in {**stored, "final": "final"}.items()
             if name != "text"
         }
+        if self.reprojection is not None:
+            tensors["activation"] = project_channels(tensors["activation"], self.reprojection)
         final = tensors.pop("final").float()
         first = rows[0][0]
         if TEXT in self.needs:

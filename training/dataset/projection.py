@@ -35,6 +35,28 @@ def fit_projection(activations: Tensor, channels: int = CHANNELS) -> Tensor:
     return (axes * largest.sign() / variance.clamp(min=1e-8).sqrt()[:, None]).float()
 
 
+def reprojection(kept: Tensor, wanted: Tensor) -> tuple[Tensor, float]:
+    """Compute what turns activations that one projection shortened into those of another, as well as they tell.
+
+    Args:
+        kept: the projection that shortened them, ``[axes, channels]``.
+        wanted: the other one, ``[other axes, channels]``.
+
+    Returns:
+        ``[other axes, axes]``, and the share of the wanted axes that the kept ones span, 0 … 1: their mean squared
+        cosine. What lies across them is lost, and counts as its mean, 0.
+
+    Raises:
+        ValueError: they are of models of different width.
+    """
+    if kept.shape[1] != wanted.shape[1]:
+        raise ValueError(f"one is for {kept.shape[1]} channels, and the other for {wanted.shape[1]}")
+    axes = torch.linalg.qr(kept.double().T).Q  # the channels' directions that are kept
+    directions = torch.nn.functional.normalize(wanted.double(), dim=1)
+    matrix = wanted.double() @ torch.linalg.pinv(kept.double())
+    return matrix.float(), float((directions @ axes).square().sum(1).mean())
+
+
 def dataset_projection(folder: Path) -> Tensor | None:
     """Read the projection of a dataset, None where nothing was recorded yet.
 

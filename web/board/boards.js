@@ -7,7 +7,12 @@ import { Runs, reached } from "./runs.js";
 import { BOARD_OUTPUT } from "./schema.js";
 import { setTexts, text } from "./texts.js";
 
-const NODES = new Set(["DiffusionProbeScore", "DiffusionProbeEarlySeedFilter", "DiffusionProbeSeedSearch"]);
+const NODES = new Set([
+  "DiffusionProbeScore",
+  "DiffusionProbeEarlySeedFilter",
+  "DiffusionProbeSeedSearch",
+  "DiffusionProbeSeedSearchCustom",
+]);
 const GONE = "DiffusionProbe.GoneSeconds";
 const SOUND = "DiffusionProbe.Sound";
 const TOAST = "DiffusionProbe.Toast";

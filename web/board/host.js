@@ -110,7 +110,22 @@ export function warn(title, detail) {
 
 /** Returns the pack's texts in the user's language, from `locales/…/main.json`. */
 export async function texts() {
+  const { english, own } = await localeFiles();
+  return { ...english?.diffusionProbe, ...own?.diffusionProbe };
+}
+
+/** Returns the labels of options in the user's language by the option; none in English. */
+export const optionTexts = async () => (await localeFiles()).own?.diffusionProbeOptions ?? {};
+
+async function localeFiles() {
   const all = await (await api.fetchApi("/i18n")).json();
-  const language = setting("Comfy.Locale") ?? "en";
-  return { ...all.en?.diffusionProbe, ...all[language]?.diffusionProbe };
+  return { english: all.en, own: all[setting("Comfy.Locale") ?? "en"] };
+}
+
+/** Shows the options of a node's lists by their labels, in both renderers. */
+export function labelOptions(node, labels) {
+  for (const { type, options } of node.widgets ?? []) {
+    const labelled = type === "combo" && Array.isArray(options?.values) && options.values.some((value) => value in labels);
+    if (labelled) options.getOptionLabel = (value) => labels[value] ?? value ?? "";
+  }
 }

@@ -6,7 +6,7 @@ from .page import INTERVALS, NAMES, Page, Record, Results, Table, estimate, one,
 
 
 def parity_table(results: Results) -> list[Table]:
-    """Return the difference of each reward model from its original."""
+    """Return the difference of each reward model from its original, and the tensors of the published files."""
     rows = [
         [
             row["reward"],
@@ -16,8 +16,7 @@ def parity_table(results: Results) -> list[Table]:
             small(row["relative_difference"]),
             small(row["batch_difference"]),
         ]
-        for record in results.values()
-        for row in record["rows"]
+        for row in compared_rows(results)
     ]
     head = (
         "reward model",
@@ -27,16 +26,25 @@ def parity_table(results: Results) -> list[Table]:
         "difference",
         "one batch against singles",
     )
-    return [Table(head, rows)]
+    layouts = [
+        [row["reward"], row["file"], str(row["tensors"]), f"{row['parameters'] / 1e6:.1f} M"]
+        for row in results["layouts"]["rows"]
+    ]
+    return [Table(head, rows), Table(("reward model", "file", "tensors", "parameters"), layouts)]
+
+
+def compared_rows(results: Results) -> list[dict]:
+    """Return the rows of all comparisons of scores."""
+    return [row for name, record in results.items() if name != "layouts" for row in record["rows"]]
 
 
 def parity_reading(results: Results) -> list[str]:
     """Return how large the differences are."""
-    rows = [row for record in results.values() for row in record["rows"]]
+    rows = compared_rows(results)
     worst = max(rows, key=lambda row: row["relative_difference"])
     return [
         f"The largest difference is {small(worst['relative_difference'])} of the largest score ({worst['reward']}), "
-        f"within the limit of {small(next(iter(results.values()))['limit'])}. This is the rounding of float32: the "
+        f"within the limit of {small(results['clip']['limit'])}. This is the rounding of float32: the "
         f"pack's own scores differ by {small(worst['batch_difference'])} between one batch and single images.",
     ]
 
@@ -44,11 +52,19 @@ def parity_reading(results: Results) -> list[str]:
 PARITY = Page(
     name="reward-parity",
     question="Do the reward models give the numbers of the original packages?",
-    files={"clip": "parity_clip", "imagereward": "parity_imagereward"},
+    files={
+        "clip": "parity_clip",
+        "imagereward": "parity_imagereward",
+        "spm": "parity_spm",
+        "layouts": "reward_layouts",
+    },
     method=lambda results: [
         "The original packages run in a process of their own with seeded random weights, on images of several sizes "
         "and prompts of several kinds (accents, entities, more words than fit). ImageReward is compared in its full "
-        "size; the others in their real widths with two layers per tower.",
+        "size; the others in their real widths with two layers per tower. The original of SPM is the code of its "
+        "authors, at another timestep for each prompt.",
+        "Second table: the authors' own classes in full size, without weights, have the tensors of the published "
+        "files. Each reward model of this pack was built from their names and shapes, with none missing or left over.",
         "*Difference* is the largest difference of any score as a share of the largest score.",
     ],
     tables=parity_table,

@@ -198,6 +198,14 @@ def require_fit(probe: Probe, model: Any) -> None:
             f'the probe "{probe.name}" reads an activation, and ComfyUI gives no access to those of '
             f"{family_of(model).name}. Connect a probe that reads attention or previews."
         )
+    known = find_family(model)
+    if probe.families and (known is None or known.name not in probe.families):
+        raise ValueError(
+            f'the probe "{probe.name}" scores by {probe.label}, which knows the noise levels of '
+            f"{' and '.join(sorted(probe.families))} alone, and this MODEL is "
+            f"{known.name if known else 'a ' + type(model.model).__name__}. Connect another reward model, such as "
+            "PickScore."
+        )
     if probe.family is None:
         return
     family = family_of(model)

@@ -51,7 +51,7 @@ class PromptGraph:
         if len(self.seen) > MOST_NODES:
             return [UNKNOWN]
         node = self.lookup(node_id) or {}
-        given, types = self._inputs(node_id), _input_types(node)
+        given, types = self._inputs(node_id), input_types(node)
         if any(kind == "CLIP" and name in given for name, kind in types.items()):
             return [
                 tuple(self._string(given[name]) for name, kind in types.items() if kind == "STRING" and name in given)
@@ -88,15 +88,23 @@ def running_node() -> tuple[str, Callable[[str], Mapping[str, Any] | None]] | No
     return context.node_id, lambda node_id: graph.get_node(node_id) if graph.has_node(node_id) else None
 
 
+def running_graph() -> tuple[str, dict[str, Mapping[str, Any]]] | None:
+    """Return the id of the node that runs now and all nodes of its graph by id; None outside of a running prompt."""
+    if (running := running_node()) is None:
+        return None
+    graph = get_progress_state().dynprompt
+    return running[0], {node_id: graph.get_node(node_id) for node_id in graph.all_node_ids()}
+
+
 def is_link(value: Any) -> bool:
     """Tell whether the value of an input is a link to another node's output."""
     return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int)
 
 
-def _input_types(node: Mapping[str, Any]) -> dict[str, Any]:
+def input_types(node: Mapping[str, Any]) -> dict[str, Any]:
     """Return the socket types of a node's inputs by name; none for a node that can't say them."""
     try:
-        groups = _class_of(node).INPUT_TYPES()
+        groups = class_of(node).INPUT_TYPES()
     except Exception:  # of another pack, which may look for files; or of no class that is there
         return {}
     described = {**groups.get("required", {}), **groups.get("optional", {})}
@@ -105,11 +113,11 @@ def _input_types(node: Mapping[str, Any]) -> dict[str, Any]:
 
 def _output_name(node: Mapping[str, Any], slot: int) -> str:
     """Return the name of an output, by which nodes with several conditionings have an input as well."""
-    names = getattr(_class_of(node), "RETURN_NAMES", None) or ()
+    names = getattr(class_of(node), "RETURN_NAMES", None) or ()
     return str(names[slot]) if slot < len(names) else ""
 
 
-def _class_of(node: Mapping[str, Any]) -> Any:
+def class_of(node: Mapping[str, Any]) -> Any:
     import nodes  # ComfyUI's, which is there once a prompt runs
 
     return nodes.NODE_CLASS_MAPPINGS.get(node.get("class_type"))

@@ -1,52 +1,47 @@
-// Train Probe and Evaluate Probe with their reports; neither needs a model.
-import { note } from "./parts.mjs";
+// Train Probe and Evaluate Probe with their reports, on a dataset that comes with the pack; neither needs a model.
+import { columns, note } from "./parts.mjs";
 
-function onDataset(id, about, nodes, links) {
-  const report = { type: "PreviewImage", pos: [900, 60], size: [520, 640], title: "Report" };
+const DATASET = "testbed/flux";
+
+const READ_ME =
+  "## Train a probe, and measure one\n\n" +
+  "1. Press **Run**. **Train Probe** learns from the tiny dataset that comes with the pack, and shows its loss meanwhile; " +
+  "**Evaluate Probe** measures a probe that comes with the pack on the same dataset. It takes a minute or two without a " +
+  "GPU.\n" +
+  "2. Each report says whether picking by that probe pays: its oracle share has to lie above *best-of-n*. So little data " +
+  "teaches little.\n" +
+  "3. For your model, record a dataset with the template *Record training data*, a thousand prompts with eight seeds each, " +
+  "and write its name into **dataset**.\n\n" +
+  "The trained file lies in *models/diffusion_probes*: choose it in **Load Probe**, or connect *probe* to Attach Probe or " +
+  "Seed Search. Interrupting keeps the best network so far; **Run** goes on.";
+
+/** A probe trained on the shipped dataset, and a shipped probe measured on it. */
+export function training(id) {
+  const report = (title) => ({ type: "PreviewImage", size: [0, 700], title });
   return {
     id,
-    nodes: { about: note(about), ...nodes, report },
-    links: [...links, ["last", "report", "report", "images"]],
-    groups: [],
+    nodes: columns(
+      [420, {
+        about: note(READ_ME, 480),
+        load: { type: "DiffusionProbeLoadProbe", size: [0, 60], values: { name: "testbed/flux/joint.safetensors" } },
+      }],
+      [620, {
+        train: {
+          type: "DiffusionProbeTrainProbe",
+          size: [0, 480],
+          values: { control_after_generate: "fixed", dataset: DATASET, kind: "attention cnn", output_name: "my-probe", steps: 200 },
+        },
+        trained: report("Report of Train Probe"),
+      }],
+      [620, {
+        evaluate: { type: "DiffusionProbeEvaluateProbe", size: [0, 480], values: { dataset: DATASET, control_after_generate: "fixed" } },
+        evaluated: report("Report of Evaluate Probe"),
+      }],
+    ),
+    links: [
+      ["load", "probe", "evaluate", "probe"],
+      ["train", "report", "trained", "images"],
+      ["evaluate", "report", "evaluated", "images"],
+    ],
   };
 }
-
-export const training = (id) =>
-  onDataset(
-    id,
-    "## Train a probe of your own\n\n" +
-      "1. Record a dataset with a *record-…* template: a thousand prompts, eight seeds each, is a good start.\n" +
-      "2. Write its name into **dataset** and press **Run**. The loss is shown while it trains. Interrupting keeps the " +
-      "best network so far; **Run** goes on.\n" +
-      "3. The file lies in *models/diffusion_probes*: choose it in **Load Probe**, or connect *probe* to Attach Probe.\n\n" +
-      "The report says whether picking by its score pays: its oracle share has to lie above *best-of-n*.",
-    {
-      last: {
-        type: "DiffusionProbeTrainProbe",
-        pos: [400, 60],
-        size: [420, 420],
-        values: { dataset: "testbed-flux", output_name: "my-probe" },
-      },
-    },
-    [],
-  );
-
-export const evaluating = (id) =>
-  onDataset(
-    id,
-    "## What is a probe worth?\n\n" +
-      "**Evaluate Probe** measures a trained probe on the recorded prompts that it was not trained on, beside chance, full " +
-      "images at equal cost and the truth.\n\n" +
-      "Choose a probe, write the name of a dataset of the same model, and press **Run**. To measure on other prompts than " +
-      "those that decided when training stopped, record them into a dataset of their own.",
-    {
-      load: { type: "DiffusionProbeLoadProbe", pos: [400, 60], size: [420, 80], values: { name: "testbed/flux/joint.safetensors" } },
-      last: {
-        type: "DiffusionProbeEvaluateProbe",
-        pos: [400, 220],
-        size: [420, 420],
-        values: { dataset: "testbed-flux" },
-      },
-    },
-    [["load", "probe", "last", "probe"]],
-  );

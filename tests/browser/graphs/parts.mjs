@@ -1,6 +1,26 @@
 // What the graphs of the shipped workflows share. The order of nodes and of links decides their ids in the files.
+import { filesNote } from "../files.mjs";
 
-export const note = (text) => ({ type: "MarkdownNote", pos: [0, 60], size: [340, 460], title: "Read me", values: [text] });
+const BETWEEN = 50; // between columns
+
+/** Nodes in columns of some widths, from left to right: `[width, { name: node, … }]`; each below those before it. */
+export function columns(...all) {
+  const placed = {};
+  let x = 0;
+  for (const [width, nodes] of all) {
+    for (const [name, node] of Object.entries(nodes)) placed[name] = { ...node, x, size: [width, node.size[1]] };
+    x += width + BETWEEN;
+  }
+  return placed;
+}
+
+/** A note that ends with the files that the nodes load. */
+export const note = (text, height, nodes = {}) => ({
+  type: "MarkdownNote",
+  size: [0, height],
+  title: "Read me",
+  values: [text + filesNote(nodes)],
+});
 
 /** The run itself, in the words of every sampler. */
 export const run = ({ steps, cfg, scheduler }) => ({
@@ -11,10 +31,9 @@ export const run = ({ steps, cfg, scheduler }) => ({
 });
 
 /** All steps from new noise. */
-export const kSampler = (family, pos, size, title) => ({
+export const kSampler = (family, title = "KSampler") => ({
   type: "KSampler",
-  pos,
-  size,
+  size: [0, 270],
   title,
   values: { seed: 0, control_after_generate: "fixed", ...run(family), denoise: 1 },
 });
@@ -27,78 +46,55 @@ export const conditioned = (sampler, positive, latent = ["latent", "LATENT"]) =>
 ];
 
 /** The guidance that FLUX.1-dev takes as an input; other models get the conditioning as it is. */
-export function guided({ guidance }, conditioning, name, place) {
+export function guided({ guidance }, conditioning, name = "guidance") {
   if (!guidance) return { nodes: {}, links: [], conditioning };
   return {
-    nodes: { [name]: { type: "FluxGuidance", ...place, values: { guidance } } },
+    nodes: { [name]: { type: "FluxGuidance", size: [0, 60], values: { guidance } } },
     links: [[...conditioning, name, "conditioning"]],
     conditioning: [name, "CONDITIONING"],
   };
 }
 
-export const textEncode = (which, place) => ({
-  type: "CLIPTextEncode",
-  ...place,
-  title: `CLIP Text Encode (${which})`,
-});
-
-/** The prompt, encoded; `positive` is the slot where its conditioning comes out. */
-export function prompted(family) {
-  const { nodes, clip, prompt, words } = family;
-  const place = { pos: [760, 60], size: [300, 130] };
-  const encoded = ["positive", words ? "conditioning" : "CONDITIONING"];
-  const guidance = guided(family, encoded, "guidance", { pos: [760, 260], size: [300, 70] });
+/** The model and its prompt, a column of nodes; `positive` is the slot where the conditioning comes out. */
+export function prepared(family) {
+  const { negative, latent, ...loaders } = family.nodes;
+  const guidance = guided(family, ["positive", "CONDITIONING"]);
+  const positive = { type: "CLIPTextEncode", size: [0, 130], title: "CLIP Text Encode (Positive)" };
   return {
     positive: guidance.conditioning,
-    nodes: {
-      prompt: {
-        type: "PrimitiveStringMultiline",
-        pos: [400, nodes.vae ? 560 : 260],
-        size: [300, 150],
-        title: "Prompt",
-        values: [prompt],
-      },
-      positive: words ? { type: "DiffusionProbeEncodeWords", ...place } : textEncode("Positive", place),
-      ...guidance.nodes,
-    },
-    links: [[...clip, "positive", "clip"], ["prompt", "STRING", "positive", "text"], ...guidance.links],
+    nodes: { ...loaders, positive: { ...positive, values: { text: family.prompt } }, ...guidance.nodes, negative, latent },
+    links: [...family.links, [...family.clip, "positive", "clip"], ...guidance.links],
   };
 }
 
-export const seedBatch = (pos, count) => ({
+export const seedBatch = (count) => ({
   type: "DiffusionProbeSeedBatch",
-  pos,
-  size: [310, 280],
+  size: [0, 250],
   values: { first_seed: 1, control_after_generate: "fixed", count, seeds: "" },
 });
 
-export const CACHE = {
-  type: "DiffusionProbeTCPadeCache",
-  pos: [1140, 60],
-  size: [310, 300],
-  values: { preset: "balanced" },
+/** A reward model that ComfyUI can offer to download: its only file is a safetensors file. */
+export const REWARD_MODEL = {
+  type: "DiffusionProbeLoadRewardModel",
+  size: [0, 60],
+  values: { name: "PickScore/model.safetensors" },
 };
 
-export const REWARD_MODEL = { type: "DiffusionProbeLoadRewardModel", pos: [1510, 60], size: [310, 80] };
+/** A reward model's score of the preview. It takes the prompt of the run, and the VAE that the graph decodes with. */
+export const PREVIEWED = {
+  nodes: { reward: REWARD_MODEL, probe: { type: "DiffusionProbePreviewReward", size: [0, 110] } },
+  links: [["reward", "reward", "probe", "reward"]],
+};
 
-export const REWARD_FILES = "The reward model's files go to *models/reward_models*; its help page says where from.\n\n";
+export const DECODE = { type: "VAEDecode", size: [0, 50] };
 
-export const decode = (pos, width = 340) => ({ type: "VAEDecode", pos, size: [width, 60] });
-
-export const decoded = ({ vae }, samples) => [
-  [...samples, "decode", "samples"],
-  [...vae, "decode", "vae"],
+export const decoded = ({ vae }, samples, name = "decode") => [
+  [...samples, name, "samples"],
+  [...vae, name, "vae"],
 ];
 
-export const save = (pos, size, name) => ({
+export const save = (height, name) => ({
   type: "DiffusionProbeSaveSeeds",
-  pos,
-  size,
+  size: [0, height],
   values: { filename_prefix: `diffusion_probe/${name}` },
 });
-
-/** The groups of the upper row: the model, and `second` beside it. */
-export const upperGroups = (second, width = 740) => [
-  { title: "1. Model and prompt", bounds: [370, -20, 720, 760] },
-  { title: `2. ${second}`, bounds: [1110, -20, width, 760] },
-];

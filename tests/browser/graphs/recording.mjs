@@ -1,47 +1,36 @@
-import {
-  REWARD_FILES,
-  REWARD_MODEL,
-  conditioned,
-  decode,
-  decoded,
-  kSampler,
-  note,
-  prompted,
-  seedBatch,
-  upperGroups,
-} from "./parts.mjs";
+import { DECODE, REWARD_MODEL, columns, conditioned, decoded, kSampler, note, prepared, seedBatch } from "./parts.mjs";
+
+const READ_ME =
+  "## Record what probes are trained on\n\n" +
+  "Four seeds of a prompt are sampled to the end and scored by PickScore. **Record Probe Data** writes what the model " +
+  "showed on its way, and the scores, into *output/probe_data*. A run that is there already costs nothing.\n\n" +
+  "1. Press **Run**: the node says what it wrote and how large the dataset is.\n" +
+  "2. For thousands of images save this workflow, write your prompts into a file, one a line, and run in the pack's " +
+  "folder\n\n`python -m training record WORKFLOW.json --prompts prompts.txt --seeds 8`";
 
 /** Finished images with what the run showed on its way, into a dataset to train probes on. */
 export function recording(family, id) {
-  const { unskilled, recorded, dataset, about } = family;
-  const { positive, ...prompt } = prompted({ ...family, prompt: recorded, words: true });
-  const { probe, ...nodes } = family.nodes;
-  const withoutProbe = family.links.filter(([, , to]) => to !== "probe");
+  const { positive, nodes, links } = prepared(family);
+  const { positive: encode, ...others } = nodes;
+  const withWords = { type: "DiffusionProbeEncodeWords", size: [0, 60] };
+  const prompt = { type: "PrimitiveStringMultiline", size: [0, 130], title: "Prompt", values: [family.prompt] };
+  const first = Object.fromEntries(
+    Object.entries(nodes).flatMap(([name, node]) => (name === "positive" ? [["prompt", prompt], ["positive", withWords]] : [[name, node]])),
+  );
+  const run = {
+    seeds: seedBatch(4),
+    attach: { type: "DiffusionProbeAttachRecorder", size: [0, 70] },
+    sampler: kSampler(family),
+    decode: DECODE,
+    reward: REWARD_MODEL,
+  };
+  const record = { type: "DiffusionProbeRecord", size: [0, 380], values: { dataset: family.dataset } };
   return {
     id,
-    nodes: {
-      about: note(
-        "## Record what probes are trained on\n\n" +
-          "Four seeds of a prompt are sampled to the end and judged. **Record Probe Data** writes what the model showed " +
-          "on its way, and the scores, into *output/probe_data*. A run that is there already costs nothing.\n\n" +
-          "1. Press **Run**: the node says what it wrote and how large the dataset is.\n" +
-          "2. For thousands of images save this workflow, write your prompts into a file, one a line, and run in the " +
-          "pack's folder\n\n`python -m training record WORKFLOW.json --prompts prompts.txt --seeds 8`\n\n" +
-          (unskilled ? REWARD_FILES : "") +
-          about,
-      ),
-      ...nodes,
-      ...(unskilled ? { judge: REWARD_MODEL } : {}),
-      ...prompt.nodes,
-      seeds: seedBatch([1140, 60], 4),
-      attach: { type: "DiffusionProbeAttachRecorder", pos: [1510, 410], size: [310, 100] },
-      sampler: kSampler(family, [400, 840], [340, 320]),
-      decode: decode([800, 840], 300),
-      record: { type: "DiffusionProbeRecord", pos: [1160, 840], size: [420, 420], values: { dataset } },
-    },
+    nodes: columns([320, first], [340, run], [520, { record, about: note(READ_ME, 420, { ...others, ...run }) }]),
     links: [
-      ...withoutProbe.map(([from, slot, ...to]) => [from, from === "positive" ? "conditioning" : slot, ...to]),
-      ...prompt.links,
+      ...links.map(([from, slot, ...to]) => [from, from === "positive" ? "conditioning" : slot, ...to]),
+      ["prompt", "STRING", "positive", "text"],
       [...family.model, "seeds", "model"],
       ["seeds", "model", "attach", "model"],
       ["seeds", "count", "latent", "batch_size"],
@@ -51,12 +40,8 @@ export function recording(family, id) {
       ["attach", "model", "record", "model"],
       ["sampler", "LATENT", "record", "latent"],
       ["decode", "IMAGE", "record", "images"],
-      ["judge", "reward", "record", "reward"],
+      ["reward", "reward", "record", "reward"],
       ["prompt", "STRING", "record", "prompt"],
-    ],
-    groups: [
-      ...upperGroups("Seeds, what judges, what looks"),
-      { title: "3. Sample and record", bounds: [370, 760, 1240, 530] },
     ],
   };
 }

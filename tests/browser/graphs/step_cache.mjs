@@ -1,53 +1,44 @@
-import {
-  CACHE,
-  conditioned,
-  decode,
-  decoded,
-  kSampler,
-  note,
-  prompted,
-  save,
-  seedBatch,
-  upperGroups,
-} from "./parts.mjs";
+import { DECODE, columns, conditioned, decoded, kSampler, note, prepared } from "./parts.mjs";
 
-const LOOKING = ["judge", "probe"]; // of a family; nothing looks at these runs
+const READ_ME =
+  "## The same image from fewer model calls\n\n" +
+  "**TC-Padé Cache** computes the model on part of the steps, and predicts it on the others from those computed.\n\n" +
+  "1. Press **Run**. One seed is sampled with the cache and without; ComfyUI's log says how many evaluations were computed " +
+  "and how many predicted.\n" +
+  "2. *preset*: *quality* computes about every 2nd step, *balanced* every 3rd, *fast* every 4th.\n" +
+  "3. When you like what it does, delete the second sampler.\n\n" +
+  "Take a deterministic sampler such as euler, dpmpp_2m or heun.";
 
-/** Some seeds, each with part of its steps predicted. */
+/** One seed with part of its steps predicted, beside all of them computed. */
 export function stepCache(family, id) {
-  const { positive, ...prompt } = prompted(family);
+  const { positive, nodes, links } = prepared(family);
+  const cache = { type: "DiffusionProbeTCPadeCache", size: [0, 120], values: { preset: "balanced" } };
+  const save = (title, name) => ({
+    type: "SaveImage",
+    size: [0, 440],
+    title,
+    values: { filename_prefix: `diffusion_probe/${name}` },
+  });
+  const about = note(READ_ME, 400, nodes);
   return {
     id,
-    nodes: {
-      about: note(
-        "## The same image from fewer model calls\n\n" +
-          "**TC-Padé Cache** computes the model on part of the steps and predicts it on the others from those " +
-          "computed.\n\n1. Press **Run**. ComfyUI's log says how many evaluations were computed and how many " +
-          "predicted.\n2. Bypass the cache (Ctrl+B) and run again to see what it changes on your model.\n" +
-          "3. *preset*: *quality* computes about every 2nd step, *balanced* every 3rd, *fast* every 4th.\n\n" +
-          "Take a deterministic sampler such as euler, dpmpp_2m or heun.\n\n" +
-          family.about,
-      ),
-      ...Object.fromEntries(Object.entries(family.nodes).filter(([name]) => !LOOKING.includes(name))),
-      ...prompt.nodes,
-      cache: CACHE,
-      seeds: seedBatch([1510, 60], 4),
-      sampler: kSampler(family, [400, 840], [420, 320]),
-      decode: decode([880, 840]),
-      save: save([1280, 840], [420, 500], "cache"),
-    },
+    nodes: columns(
+      [320, nodes],
+      [340, { cache, sampler: kSampler(family, "KSampler: with the cache"), whole: kSampler(family, "KSampler: all steps computed") }],
+      [540, { decode: DECODE, save: save("Save Image: with the cache", "cached") }],
+      [540, { decode_whole: DECODE, save_whole: save("Save Image: all steps computed", "computed"), about }],
+    ),
     links: [
-      ...family.links.filter(([from, , to]) => !LOOKING.includes(from) && !LOOKING.includes(to)),
-      ...prompt.links,
+      ...links,
       [...family.model, "cache", "model"],
-      ["cache", "model", "seeds", "model"],
-      ["seeds", "count", "latent", "batch_size"],
-      ["seeds", "model", "sampler", "model"],
+      ["cache", "model", "sampler", "model"],
       ...conditioned("sampler", positive),
+      [...family.model, "whole", "model"],
+      ...conditioned("whole", positive),
       ...decoded(family, ["sampler", "LATENT"]),
       ["decode", "IMAGE", "save", "images"],
-      ["seeds", "seeds", "save", "seeds"],
+      ...decoded(family, ["whole", "LATENT"], "decode_whole"),
+      ["decode_whole", "IMAGE", "save_whole", "images"],
     ],
-    groups: [...upperGroups("Cache, and the seeds"), { title: "3. Sample", bounds: [370, 760, 1360, 610] }],
   };
 }

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from dev.release import version_in
 from engine.core.supported import OLDEST_COMFYUI
@@ -30,6 +31,13 @@ def test_the_extra_dev_is_what_set_up_installs():
 
 def test_the_registry_asks_for_the_oldest_comfyui_that_the_pack_takes():
     assert PYPROJECT["tool"]["comfy"]["requires-comfyui"] == ">=" + ".".join(map(str, OLDEST_COMFYUI))
+
+
+def test_icon_and_banner_are_in_the_repository_and_have_the_registry_s_shapes():
+    address = f"{PYPROJECT['project']['urls']['Repository']}/main/".replace("github.com", "raw.githubusercontent.com")
+    for name, shape in (("Icon", (400, 400)), ("Banner", (1260, 540))):
+        path = PYPROJECT["tool"]["comfy"][name].removeprefix(address)
+        assert Image.open(PACK_ROOT / path).size == shape
 
 
 def test_the_version_is_three_numbers_which_the_release_reads_too():

@@ -107,7 +107,7 @@ def test_it_learns_what_only_the_words_together_tell():
     assert learnt(on_places(place, generator), words, together.float()) > 0.8
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_learns_which_of_two_words_has_to_lie_higher():
     """Half of the prompts name the two in the other order; labels turn round with them."""
     generator = torch.Generator().manual_seed(1)

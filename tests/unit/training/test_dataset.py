@@ -22,7 +22,12 @@ from diffusion_probe.training.dataset import recorder, writing
 from diffusion_probe.training.dataset.folder import Dataset, is_validation, run_key, run_path
 from diffusion_probe.training.dataset.header import Header
 from diffusion_probe.training.dataset.labels import Labels
-from diffusion_probe.training.dataset.projection import dataset_projection, fit_projection, keep_projection
+from diffusion_probe.training.dataset.projection import (
+    dataset_projection,
+    fit_projection,
+    keep_projection,
+    reprojection,
+)
 from diffusion_probe.training.dataset.recorder import FinishedRun, dataset_size, record_run
 from diffusion_probe.training.dataset.run_record import RecordedMoment, RunRecord
 from diffusion_probe.training.dataset.writing import DatasetWriter, write_once
@@ -409,6 +414,20 @@ def test_the_projection_gives_white_principal_axes_whatever_the_order_of_rows():
     assert torch.allclose(torch.cov(kept.T), torch.eye(6, dtype=torch.double), atol=1e-3)
     variance = torch.linalg.svdvals(tokens - tokens.mean(0)) ** 2 / (len(tokens) - 1)
     assert torch.allclose(1 / projection.norm(dim=1).double() ** 2, variance[:6], rtol=1e-3)
+
+
+def test_activations_of_one_projection_become_those_of_another_up_to_what_it_lacks():
+    generator = torch.Generator().manual_seed(5)
+    activations = torch.randn(7, 12, generator=generator)
+    kept, wanted = (torch.randn(axes, 12, generator=generator) for axes in (12, 4))
+    matrix, share = reprojection(kept, wanted)
+    assert torch.allclose(activations @ kept.T @ matrix.T, activations @ wanted.T, atol=1e-3) and abs(share - 1) < 1e-6
+    unit = torch.eye(12)
+    matrix, share = reprojection(unit[:6] * 3, unit[3:9])
+    assert torch.allclose(matrix @ (unit[:6] * 3), torch.cat([unit[3:6], torch.zeros(3, 12)]), atol=1e-6)
+    assert share == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="12 channels, and the other for 5"):
+        reprojection(kept, torch.ones(3, 5))
 
 
 def test_a_run_is_recorded_with_the_datasets_projection_as_a_matrix_product(tmp_path):

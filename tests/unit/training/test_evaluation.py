@@ -12,6 +12,7 @@ from diffusion_probe.probe_models.probe_card import ProbeCard
 from diffusion_probe.probe_models.probe_file import LearnedProbe, load_probe
 from diffusion_probe.training import command, report
 from diffusion_probe.training.dataset.folder import Dataset, is_validation, prompt_digest
+from diffusion_probe.training.dataset.projection import keep_projection
 from diffusion_probe.training.dataset.run_record import METADATA
 from diffusion_probe.training.dataset.writing import PROJECTION
 from diffusion_probe.training.evaluation import evaluate_probe, moment_rows
@@ -24,6 +25,7 @@ from safetensors.torch import save_file
 from scipy.stats import kendalltau, spearmanr
 
 from support.networks import SMALL
+from support.recorded import RAW
 
 ROWS, JOINT = 6, SMALL["joint"]
 
@@ -134,12 +136,26 @@ def test_a_dataset_that_does_not_fit_the_probe_is_refused(wrong, folder):
         evaluate_probe(probe(**changes), folder)
 
 
-def test_a_probe_that_reads_activations_needs_them_shortened_as_in_its_training(folder, tmp_path, record):
-    path = tmp_path / "p.safetensors"
+def joint_and_other(folder, tmp_path, record, axes):
+    """A probe, and a dataset of other prompts that kept some axes of its own of the activations."""
+    path, other = tmp_path / "p.safetensors", tmp_path / "other"
     train_probe(folder, path, recipe_for(Dataset(folder), "joint", steps=1, network=JOINT))
-    other = record(tmp_path / "other", prompts=4, seed=9)
-    with pytest.raises(ValueError, match="were shortened in another way.*copy projection.safetensors"):
-        evaluate_probe(load_probe(path), other)
+    other.mkdir()
+    generator = torch.Generator().manual_seed(3)
+    keep_projection(other, torch.randn(axes, RAW, generator=generator))
+    return load_probe(path), record(other, prompts=4, seed=9, name="another")
+
+
+def test_activations_that_were_shortened_in_another_way_are_computed_and_it_is_said(folder, tmp_path, record):
+    joint, other = joint_and_other(folder, tmp_path, record, axes=RAW)
+    found = evaluate_probe(joint, other)
+    assert "in another way than that of the training; 100% of what the probe reads is in them" in found.text()
+
+
+def test_a_dataset_that_keeps_too_little_of_the_activations_is_refused_with_what_to_do(folder, tmp_path, record):
+    joint, other = joint_and_other(folder, tmp_path, record, axes=2)
+    with pytest.raises(ValueError, match=r"they hold \d+% of what it reads. To .*copy projection.safetensors"):
+        evaluate_probe(joint, other)
 
 
 def test_a_probe_can_be_measured_on_a_dataset_with_the_projection_of_its_training(folder, tmp_path, record):

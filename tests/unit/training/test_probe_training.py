@@ -30,6 +30,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from scipy.stats import spearmanr
 
+from support.marks import some_long
 from support.networks import SMALL
 
 ROWS, CHANNELS = 6, 4
@@ -318,7 +319,7 @@ def test_of_two_trainings_that_find_what_a_killed_one_left_one_goes_on(tmp_path,
     assert (len(inside), len(refused)) == (1, 1)
 
 
-@pytest.mark.parametrize("torn", ["checkpoint", "best", "both"])
+@pytest.mark.parametrize("torn", some_long(["checkpoint", "best", "both"], ["checkpoint", "best"]))
 def test_a_training_whose_files_were_torn_goes_on_and_is_never_blocked(folder, tmp_path, monkeypatch, torn):
     monkeypatch.setattr(probe_training, "CHECK_EVERY", 3)
     monkeypatch.setattr(stage, "CHECKPOINT_EVERY", 3)

@@ -1,0 +1,178 @@
+"""The search of Seed Search and Seed Search (Custom): from the values of their inputs to what the nodes show."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from comfy_api.latest import ui
+
+from ..engine.board.channel import Channel
+from ..engine.board.history import HISTORY
+from ..engine.board.schema import BOARD_OUTPUT
+from ..engine.board.search_board import SearchBoard
+from ..engine.capture.hooks.families import require_fit
+from ..engine.core.features import DENOISED
+from ..engine.core.probe import Probe
+from ..engine.core.scores import SeedName
+from ..engine.core.seed_list import candidate_names, listed_names, names_around
+from ..engine.core.skill import PREVIEW, Skill
+from ..engine.seed_search.candidates import Candidate
+from ..engine.seed_search.outcome import outcome_report, outcome_text
+from ..engine.seed_search.policies.by_name import CUT_SHARE, GOOD_ENOUGH, SEQUENTIAL, policy_named
+from ..engine.seed_search.policies.chosen import Chosen
+from ..engine.seed_search.prefixes import PREFIXES
+from ..engine.seed_search.ready import require_numbers
+from ..engine.seed_search.result import FinalReward, SearchResult, candidate_pictures
+from ..engine.seed_search.search import SearchOptions, finish_candidates, seed_search
+from .sockets import USE_ANYWAY
+
+REFUSE = "refuse"
+
+Make = Callable[[SeedName, int], Candidate]
+"""Function from the name of a candidate's noise and the index of its prompt to the candidate."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """Values of the inputs that both nodes have, by the names of the inputs."""
+
+    seed: int
+    candidates: int
+    survivors: int
+    budget: float
+    policy: str = SEQUENTIAL
+    probe: Probe | None = None
+    seeds: str = ""
+    judge: Probe | None = None
+    target: float = 0.8
+    max_rows: int = 0
+    unskilled_scores: str = REFUSE
+    hold_for_me: bool = False
+    hold_seconds: int = 300
+    cut: float = CUT_SHARE
+    finish: str = ""
+    around: str = ""
+    strength: float = 0.15
+
+    def run(
+        self, channel: Channel, model: Any, make: Make, steps: int, texts: tuple[str, ...] = (), prompts: int = 1
+    ) -> tuple[SearchResult, dict[str, Any]]:
+        """Search the candidates, or finish those that ``finish`` names, and return the result and what the node shows.
+
+        Args:
+            channel: of the board.
+            model: the MODEL that is sampled.
+            make: makes the candidates.
+            steps: of a whole run, as the node's inputs say.
+            texts: of the prompts, as far as they are known, for the board.
+            prompts: number of wordings, each a candidate with each seed.
+
+        Raises:
+            ValueError: inputs that can't be used, or no candidate was finished.
+        """
+        final_reward = final_reward_of(self.judge)
+        if self.finish.strip():
+            found = [make(name, prompt) for name, prompt in named_candidates(self.finish, prompts)]
+            board = SearchBoard(channel, model, None, wanted=len(found), prompts=texts)
+            result = finish_candidates(model, found, self._options(final_reward, board))
+        else:
+            require_usable(self.probe, model, self.unskilled_scores == USE_ANYWAY)
+            names = names_around(self.around, self.strength, listed_names(self.seed, self.candidates, self.seeds))
+            found = [make(name, prompt) for name in names for prompt in range(prompts)]
+            if self.probe is not None:
+                require_numbers(steps, len(found), self.survivors, self.budget, self.judge is not None)
+            waits = self.hold_seconds if self.hold_for_me or self.probe is None else None
+            aim = self.target if self.policy == GOOD_ENOUGH and self.probe is not None else None
+            board = SearchBoard(channel, model, self.probe, waits, aim, self.survivors, texts)
+            options = self._options(final_reward, board)
+            policy = self._policy(len(found))
+            result = seed_search(model, found, self.probe, policy, self.survivors, options)
+        shown = {"text": [outcome_text(result.outcome)], "diffusion_probe": [outcome_report(result.outcome)]}
+        shown[BOARD_OUTPUT] = [HISTORY.add(board.outcome_board(result.outcome).values())]
+        pictures = candidate_pictures(model, result)
+        if pictures is not None:
+            shown |= ui.PreviewImage(pictures).as_dict()
+        return result, shown
+
+    def _options(self, final_reward: FinalReward | None, board: SearchBoard) -> SearchOptions:
+        return SearchOptions(self.max_rows, final_reward, board, PREFIXES)
+
+    def _policy(self, candidates: int) -> Callable[[int], Any]:
+        """Return the function that makes the policy for a number of steps."""
+
+        def make_policy(run_steps: int) -> Any:
+            if self.probe is None:
+                return Chosen(self.cut)
+            return policy_named(
+                self.policy,
+                run_steps,
+                candidates,
+                self.survivors,
+                round(self.budget * run_steps) if self.budget else None,
+                skill=skill_of(self.probe),
+                final_reward=self.judge is not None,
+                target=self.target,
+                share=self.cut,
+            )
+
+        return make_policy
+
+
+def found_latent(latent_image: dict[str, Any], result: SearchResult) -> dict[str, Any]:
+    """Return the survivors as a LATENT, with the mask and type of the one that they started from."""
+    kept = {name: value for name, value in latent_image.items() if name in ("noise_mask", "type")}
+    return {**kept, "samples": result.latents}
+
+
+def skill_of(probe) -> Skill:
+    """Return how well a probe's scores predict the reward: from its file, or as measured for previews."""
+    return probe.search_skill or PREVIEW
+
+
+def named_candidates(text: str, prompts: int) -> list[tuple[SeedName, int]]:
+    """Parse the candidates to finish: name of the noise, and index of the prompt.
+
+    Raises:
+        ValueError: a text that names no candidates, or a prompt that isn't connected.
+    """
+    chosen = candidate_names(text)
+    wrong = next((f"{name} prompt {prompt + 1}" for name, prompt in chosen if prompt >= prompts), None)
+    if wrong:
+        raise ValueError(
+            f'"finish" names {wrong}, and prompts 1 to {prompts} are connected. Connect that prompt, or give a number '
+            "that is there."
+        )
+    return chosen
+
+
+def require_usable(probe, model, use_unskilled: bool) -> None:
+    """Refuse a probe that doesn't fit the model, or has no measured skill; None, for no probe, is accepted.
+
+    Raises:
+        ValueError: says what to connect.
+    """
+    if probe is None:
+        return
+    require_fit(probe, model)
+    if not probe.skilled and not use_unskilled:
+        raise ValueError(
+            f'the score "{probe.label}" of {probe.name} has no measured skill in ranking seeds: searching by it costs '
+            "more than drawing a seed, and finds no better one. Connect Preview Reward, set unskilled scores to "
+            f'"{USE_ANYWAY}", or take the probe out and choose yourself.'
+        )
+
+
+def final_reward_of(judge) -> FinalReward | None:
+    """Return the reward of finished latents by a judge, None for none.
+
+    Raises:
+        ValueError: the judge can't score a finished latent.
+    """
+    if judge is None:
+        return None
+    if set(judge.needs) - {DENOISED}:
+        raise ValueError(
+            f"{judge.name} can't judge finished images: it needs what only a run on the way has. "
+            "Connect a Preview Reward to judge."
+        )
+    return FinalReward(judge.score, judge.label)
