@@ -76,7 +76,7 @@ class PreviewRewardProbe(io.ComfyNode):
         return "" if "vae" in inputs else vae_of_graph()[1]
 
     @classmethod
-    def execute(cls, reward, prompt: str, vae=None, decoder: str = FAST) -> io.NodeOutput:
+    def execute(cls, vae=None, reward=None, prompt: str = "", decoder: str = FAST) -> io.NodeOutput:
         with named_errors("Preview Reward"):
             if prompt.strip():
                 reward.require_readable(prompt)
