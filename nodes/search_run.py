@@ -7,6 +7,7 @@ from typing import Any
 from comfy_api.latest import ui
 
 from ..engine.board.channel import Channel
+from ..engine.board.history import HISTORY
 from ..engine.board.schema import BOARD_OUTPUT
 from ..engine.board.search_board import SearchBoard
 from ..engine.capture.hooks.families import require_fit
@@ -90,7 +91,7 @@ class Search:
             policy = self._policy(len(found))
             result = seed_search(model, found, self.probe, policy, self.survivors, options)
         shown = {"text": [outcome_text(result.outcome)], "diffusion_probe": [outcome_report(result.outcome)]}
-        shown[BOARD_OUTPUT] = [board.outcome_board(result.outcome).values()]
+        shown[BOARD_OUTPUT] = [HISTORY.add(board.outcome_board(result.outcome).values())]
         pictures = candidate_pictures(model, result)
         if pictures is not None:
             shown |= ui.PreviewImage(pictures).as_dict()

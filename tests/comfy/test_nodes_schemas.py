@@ -226,7 +226,7 @@ def test_seed_search_shows_first_what_every_search_needs():
     assert not rare & set(shown) and {"probe", "seed", "candidates", "survivors", "budget", "steps"} <= set(shown)
 
 
-NOT_TRANSLATED = {"flux", "sdxl"}
+NOT_TRANSLATED = {"flux", "sdxl", "VAE"}
 """Options that are names; those of ComfyUI's own lists and files are, too."""
 
 
