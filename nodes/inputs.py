@@ -13,7 +13,8 @@ from ..engine.core import probe as probes
 from ..engine.core import reward as rewards
 from ..engine.core import scores
 from ..engine.core.texts import half_character, plain, quoted
-from .sockets import Probe, Reward, Scores
+from ..engine.seed_search.prompt_trials import Trials
+from .sockets import Probe, Reward, Scores, TrialsSocket
 
 SHOWN = 24
 """Characters of a number in an error at most."""
@@ -77,11 +78,15 @@ KINDS = {
     io.Latent.io_type: Kind(_is_latent, "a LATENT of images"),
     io.Image.io_type: Kind(_is_image, "an IMAGE"),
     io.Conditioning.io_type: Kind(_is_conditioning, "a CONDITIONING"),
+    io.Guider.io_type: Kind(_has("sample", "set_conds"), "a GUIDER"),
+    io.Sampler.io_type: Kind(_has("sample"), "a SAMPLER"),
+    io.Sigmas.io_type: Kind(lambda value: isinstance(value, Tensor) and value.ndim == 1, "SIGMAS"),
     Probe.io_type: Kind(lambda value: isinstance(value, probes.Probe), "a probe"),
     Scores.io_type: Kind(lambda value: isinstance(value, scores.Scores), "scores, such as those of Probe Score"),
     Reward.io_type: Kind(
         lambda value: isinstance(value, rewards.Reward), "a reward, such as that of Load Reward Model"
     ),
+    TrialsSocket.io_type: Kind(lambda value: isinstance(value, Trials), "what another Prompt Loop tried"),
     io.String.io_type: Kind(lambda value: isinstance(value, str), "text"),
     io.Combo.io_type: Kind(lambda value: isinstance(value, str), "one of its choices"),
     io.Int.io_type: Kind(lambda value: isinstance(value, numbers.Integral), "a whole number"),

@@ -4,12 +4,14 @@ from comfy_api.latest import io
 
 from ..engine.capture.fast_decoder import fast_decoder, is_fast
 from ..engine.capture.graph_vae import vae_of_graph
+from ..engine.capture.prompt.graph_texts import running_graph
 from ..probe_models.combining import combine_probes
 from ..probe_models.focus import AttentionFocus
 from ..probe_models.preview import PreviewReward
 from ..probe_models.probe_file import load_probe
 from .errors import named_errors
 from .expand import run_again
+from .inputs import KINDS
 from .probe_folder import probe_names, probe_path
 from .sockets import FileCombo, Probe, Reward, never_the_same, prompt_input
 
@@ -78,10 +80,10 @@ class PreviewRewardProbe(io.ComfyNode):
     @classmethod
     def execute(cls, vae=None, reward=None, prompt: str = "", decoder: str = FAST) -> io.NodeOutput:
         with named_errors("Preview Reward"):
-            if prompt.strip():
-                reward.require_readable(prompt)
             if vae is None:
                 return _with_vae_of_graph(cls)
+            if prompt.strip():
+                reward.require_readable(prompt)
             fast = fast_decoder if decoder == FAST and not is_fast(vae) else None
             channels = getattr(vae, "latent_channels", None)
             return io.NodeOutput(PreviewReward(vae.decode, reward, prompt, channels, fast))
@@ -91,8 +93,11 @@ def _with_vae_of_graph(node: type[io.ComfyNode]) -> io.NodeOutput:
     """Return the output of the same node with the VAE that the graph has for it.
 
     Raises:
-        ValueError: there is none, or several.
+        ValueError: there is none, or several; or one is connected that holds nothing.
     """
+    running = running_graph()
+    if running and "vae" in running[1][running[0]]["inputs"]:
+        raise ValueError(f"the vae is missing: {KINDS[io.Vae.io_type].missing}.")
     link, _ = vae_of_graph()
     if link is None:
         raise ValueError(

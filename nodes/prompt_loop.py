@@ -13,14 +13,12 @@ from ..engine.core.seed_list import LARGEST_SEED, seed_list
 from ..engine.seed_search.policies.by_name import CUT_SHARE, cut_moment
 from ..engine.seed_search.prompt_probing import probed, ready_probe
 from ..engine.seed_search.prompt_trials import MEAN, REQUEST, ROWS, Trial, Trials
+from ..engine.seed_search.ready import require_rows
 from .errors import named_errors
 from .expand import run_again
 from .search import AS_IN_KSAMPLER
 from .search_run import REFUSE, require_usable
-from .sockets import USE_ANYWAY, Probe, use_anyway_input
-
-TrialsSocket = io.Custom("DIFFUSION_PROBE_TRIALS")
-"""The type of an ``engine.seed_search.prompt_trials.Trials``."""
+from .sockets import USE_ANYWAY, Probe, TrialsSocket, use_anyway_input
 
 REQUEST_ID = "DiffusionProbePromptToRewrite"
 
@@ -124,6 +122,7 @@ class PromptLoop(io.ComfyNode):
             if trials is None:
                 if not prompt.strip():
                     raise ValueError('"prompt" is empty. Write the prompt to begin with.')
+                require_rows(probe, candidates)
                 require_usable(probe, model, unskilled_scores == USE_ANYWAY)
                 trials, wording = Trials(ready_probe(model, probe, prompt, latent_image)), prompt
             else:

@@ -47,6 +47,7 @@ class CombinedProbe(Probe):
         self.needs = trained.needs | preview.needs
         self.family, self.blocks, self.projection = trained.family, trained.blocks, trained.projection
         self.families = preview.families
+        self.least_rows = preview.least_rows
         self.skilled = trained.skilled or preview.skilled
 
     def score(self, rows: Sequence[Features]) -> Tensor:

@@ -69,6 +69,7 @@ class PreviewReward(Probe):
         self.label = reward.label
         self.skilled = reward.previews_skilled
         self.families = reward.preview_families
+        self.least_rows = reward.least_images
 
     def score(self, rows: Sequence[Features]) -> Tensor:
         """Score the previews of rows captured at one moment, ``[rows]`` float32."""

@@ -22,6 +22,7 @@ class Probe(ABC):
         label: what the score is measured in, for example ``"focus"`` or ``"ImageReward"``. Scores of
             different labels are never compared.
         needs: which parts of :class:`Features` have to be captured, a subset of ``features.NEEDS``.
+        least_rows: how many rows of a prompt have to be scored together, as :attr:`Reward.least_images`.
         skilled: whether picking by the score at the default moment was measured to gain at least
             what full images of other seeds gain at the same cost (``docs/results/probe-accuracy.md``).
             A score without skill drops nothing by default.
@@ -39,6 +40,7 @@ class Probe(ABC):
     name: str
     label: str
     needs: frozenset[str]
+    least_rows: int = 1
     skilled: bool = False
     calibration: tuple[float, ...] = ()
     family: str | None = None

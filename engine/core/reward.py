@@ -24,6 +24,7 @@ class Reward(ABC):
         any_device: whether it scores images where they are, each as if it were alone.
         previews_skilled: whether previews that the reward scores count as a score with skill, see
             :attr:`Probe.skilled`.
+        least_images: how many images of a prompt have to be scored together, 1 but for a reward that compares them.
         preview_families: names of the model families whose previews it can score, as ``Features.family``; empty: all.
     """
 
@@ -32,6 +33,7 @@ class Reward(ABC):
     preview_skill: Skill | None = None
     any_device: bool = False
     previews_skilled: bool = True
+    least_images: int = 1
     preview_families: frozenset[str] = frozenset()
 
     @abstractmethod
