@@ -125,14 +125,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     parser.add_argument("--cards", nargs="+", type=float, default=CARDS, metavar="GIB")
+    parser.add_argument("--cells", nargs="+", metavar="MODEL@GIB", help="instead of all models on all cards")
     parser.add_argument("--seed", type=int, default=0, help="of values that are made up, such as scores")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(arguments)
+    cells = [(model, card) for model in args.models for card in args.cards]
+    if args.cells:
+        cells = [(model, float(card)) for model, card in (cell.split("@") for cell in args.cells)]
     results = []
-    for model in args.models:
-        for card in args.cards:
-            print(f"{model} on {card:g} GiB …", flush=True)
-            results += run_trials(trials(model, card, args.seed))
+    for model, card in cells:
+        print(f"{model} on {card:g} GiB …", flush=True)
+        results += run_trials(trials(model, card, args.seed))
     figures = list(rows(results))
     print(table(figures))
     shared = {"candidates": CANDIDATES, "budget": BUDGET, "steps": STEPS}
