@@ -5,6 +5,7 @@ from dataclasses import replace
 from comfy_api.latest import io, ui
 
 from ..engine.board.address import previews_off
+from ..engine.board.history import HISTORY
 from ..engine.board.pictures import looks
 from ..engine.board.schema import BOARD_OUTPUT
 from ..engine.board.values import score_board
@@ -89,7 +90,7 @@ class ProbeScore(io.ComfyNode):
             best = best_first(scores.values)[0]
         scores = replace(scores, looks=tuple(looks(None if previews_off() else previews, features)))
         shown = {"text": [score_text(scores)], "diffusion_probe": [score_report(scores)]}
-        shown[BOARD_OUTPUT] = [score_board(scores).values()]
+        shown[BOARD_OUTPUT] = [HISTORY.add(score_board(scores).values())]
         if previews is not None:
             shown |= ui.PreviewImage(previews).as_dict()
         return io.NodeOutput(scores, best, ui=shown)

@@ -8,11 +8,13 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..engine.capture.prompt.graph_texts import is_link
 from ..engine.core import probe as probes
 from ..engine.core import reward as rewards
 from ..engine.core import scores
 from ..engine.core.texts import half_character, plain, quoted
-from .sockets import Probe, Reward, Scores
+from ..engine.seed_search.prompt_trials import Trials
+from .sockets import Probe, Reward, Scores, TrialsSocket
 
 SHOWN = 24
 """Characters of a number in an error at most."""
@@ -76,11 +78,15 @@ KINDS = {
     io.Latent.io_type: Kind(_is_latent, "a LATENT of images"),
     io.Image.io_type: Kind(_is_image, "an IMAGE"),
     io.Conditioning.io_type: Kind(_is_conditioning, "a CONDITIONING"),
+    io.Guider.io_type: Kind(_has("sample", "set_conds"), "a GUIDER"),
+    io.Sampler.io_type: Kind(_has("sample"), "a SAMPLER"),
+    io.Sigmas.io_type: Kind(lambda value: isinstance(value, Tensor) and value.ndim == 1, "SIGMAS"),
     Probe.io_type: Kind(lambda value: isinstance(value, probes.Probe), "a probe"),
     Scores.io_type: Kind(lambda value: isinstance(value, scores.Scores), "scores, such as those of Probe Score"),
     Reward.io_type: Kind(
         lambda value: isinstance(value, rewards.Reward), "a reward, such as that of Load Reward Model"
     ),
+    TrialsSocket.io_type: Kind(lambda value: isinstance(value, Trials), "what another Prompt Loop tried"),
     io.String.io_type: Kind(lambda value: isinstance(value, str), "text"),
     io.Combo.io_type: Kind(lambda value: isinstance(value, str), "one of its choices"),
     io.Int.io_type: Kind(lambda value: isinstance(value, numbers.Integral), "a whole number"),
@@ -93,6 +99,8 @@ KINDS = {
 def require_inputs(inputs: Sequence[io.Input], given: Mapping[str, Any]) -> None:
     """Refuse values that don't fit a schema. Optional inputs may be None, and lazy ones before they are requested.
 
+    A link to an output is accepted where the node gets it instead of a value.
+
     Args:
         inputs: of the schema.
         given: values by the ids of inputs; other names are ignored.
@@ -104,6 +112,8 @@ def require_inputs(inputs: Sequence[io.Input], given: Mapping[str, Any]) -> None
         if each.id not in given or given[each.id] is None and (each.optional or each.lazy):
             continue
         value, kind = given[each.id], KINDS.get(each.get_io_type())
+        if each.rawLink and is_link(value):
+            continue
         if kind is not None:
             _require_kind(each.id, value, kind)
             _require_range(each, value)

@@ -2,16 +2,20 @@
 
 from comfy_api.latest import io
 
+from ..engine.capture.fast_decoder import fast_decoder, is_fast
 from ..engine.capture.graph_vae import vae_of_graph
+from ..engine.capture.prompt.graph_texts import running_graph
 from ..probe_models.combining import combine_probes
 from ..probe_models.focus import AttentionFocus
 from ..probe_models.preview import PreviewReward
 from ..probe_models.probe_file import load_probe
 from .errors import named_errors
 from .expand import run_again
+from .inputs import KINDS
 from .probe_folder import probe_names, probe_path
 from .sockets import FileCombo, Probe, Reward, never_the_same, prompt_input
 
+FAST, VAE = "fast", "VAE"
 FOR_A_MODEL = "Connect it to Attach Probe, Prune in Flight or Seed Search."
 
 
@@ -56,6 +60,15 @@ class PreviewRewardProbe(io.ComfyNode):
                     "reward", tooltip="The reward model that scores the previews: Load Reward Model or Shapes Judge."
                 ),
                 prompt_input("What the images should show. Empty: the prompt that is sampled, where it can be read."),
+                io.Combo.Input(
+                    "decoder",
+                    options=[FAST, VAE],
+                    default=FAST,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Fast: the TAESD in models/vae_approx decodes previews, if there is one. Finished images "
+                    "are decoded by the VAE.",
+                ),
             ],
             outputs=[Probe.Output(display_name="probe", tooltip=FOR_A_MODEL)],
         )
@@ -65,21 +78,26 @@ class PreviewRewardProbe(io.ComfyNode):
         return "" if "vae" in inputs else vae_of_graph()[1]
 
     @classmethod
-    def execute(cls, reward, prompt: str, vae=None) -> io.NodeOutput:
+    def execute(cls, vae=None, reward=None, prompt: str = "", decoder: str = FAST) -> io.NodeOutput:
         with named_errors("Preview Reward"):
-            if prompt.strip():
-                reward.require_readable(prompt)
             if vae is None:
                 return _with_vae_of_graph(cls)
-            return io.NodeOutput(PreviewReward(vae.decode, reward, prompt, getattr(vae, "latent_channels", None)))
+            if prompt.strip():
+                reward.require_readable(prompt)
+            fast = fast_decoder if decoder == FAST and not is_fast(vae) else None
+            channels = getattr(vae, "latent_channels", None)
+            return io.NodeOutput(PreviewReward(vae.decode, reward, prompt, channels, fast))
 
 
 def _with_vae_of_graph(node: type[io.ComfyNode]) -> io.NodeOutput:
     """Return the output of the same node with the VAE that the graph has for it.
 
     Raises:
-        ValueError: there is none, or several.
+        ValueError: there is none, or several; or one is connected that holds nothing.
     """
+    running = running_graph()
+    if running and "vae" in running[1][running[0]]["inputs"]:
+        raise ValueError(f"the vae is missing: {KINDS[io.Vae.io_type].missing}.")
     link, _ = vae_of_graph()
     if link is None:
         raise ValueError(

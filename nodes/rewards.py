@@ -5,7 +5,7 @@ from comfy_api.latest import io
 from ..engine.core.ranking import best_first
 from ..engine.core.reward import rewards_of
 from ..engine.core.texts import plain
-from ..engine.rewards.catalog import REWARDS, file_list, files_there, load, reward_called
+from ..engine.rewards.catalog import file_list, load, reward_called, reward_names
 from ..engine.rewards.mean_reward import MeanReward
 from ..engine.selection.report import image_scores_report, image_scores_text
 from .errors import named_errors
@@ -26,7 +26,7 @@ class LoadRewardModel(io.ComfyNode):
             inputs=[
                 FileCombo(
                     "name",
-                    options=[*REWARDS, *files_there()],
+                    options=reward_names(),
                     tooltip="What is measured: human preference, fit to the prompt, or looks alone. SPM: previews of "
                     "SD1.5 and SDXL. See the help.",
                 )

@@ -8,11 +8,13 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..engine.board.channel import open_board
-from ..engine.board.prompt_texts import prompt_texts
+from ..engine.board.prompt_texts import prompt_texts, short_text
+from ..engine.capture.prompt.variants import encoded_like
 from ..engine.core.seed_list import MOST_SEEDS
 from ..engine.seed_search.candidates import ksampler_candidate
 from ..engine.seed_search.outcome import outcome_text
 from ..engine.seed_search.policies.by_name import CUT_SHARE, POLICIES, SEQUENTIAL
+from ..engine.seed_search.prompt_trials import wordings
 from ..engine.seed_search.ready import ready_to_score
 from .errors import named_errors
 from .search_run import REFUSE, Search, found_latent
@@ -30,6 +32,9 @@ AS_IN_KSAMPLER = "As in KSampler."
 
 NOTHING_CHOSEN: deque[dict[str, Any]] = deque(maxlen=64)
 """Values of the inputs of runs in which nothing was chosen. ComfyUI would not run them again, if nothing changed."""
+
+MOST_VARIANTS = 100
+"""Bound of the wordings in one text."""
 
 MORE_PROMPTS = ("positive_2", "positive_3", "positive_4")
 
@@ -166,6 +171,16 @@ class SeedSearch(io.ComfyNode):
                     optional=True,
                     tooltip='How far the candidates differ from "around": 0.1 a little, 0.3 much, 1: other seeds.',
                 ),
+                io.Clip.Input("clip", optional=True, tooltip='Encodes "variants", as CLIP Text Encode does.'),
+                io.String.Input(
+                    "variants",
+                    default="",
+                    multiline=True,
+                    optional=True,
+                    placeholder="other wordings of the prompt, one per line",
+                    tooltip='Other wordings, one per line, typed or from a node. "clip" encodes them; guidance is that '
+                    'of "positive".',
+                ),
             ],
             outputs=[
                 io.Latent.Output(display_name="latent", tooltip="The finished survivors, best first."),
@@ -198,9 +213,10 @@ class SeedSearch(io.ComfyNode):
         cls, model, positive, negative, latent_image, seed, candidates, survivors, budget, policy,
         steps, cfg, sampler_name, scheduler, denoise, probe=None, seeds="", judge=None, target=0.8, max_rows=0,
         unskilled_scores=REFUSE, positive_2=None, positive_3=None, positive_4=None, hold_for_me=False, hold_seconds=300,
-        cut=CUT_SHARE, finish="", around="", strength=0.15,
+        cut=CUT_SHARE, finish="", around="", strength=0.15, clip=None, variants="",
     ) -> io.NodeOutput:  # fmt: skip
         prompts = [positive, *(more for more in (positive_2, positive_3, positive_4) if more is not None)]
+        connected = len(prompts)
         settings = (steps, cfg, sampler_name, scheduler)
 
         def candidate(name, prompt: int):
@@ -212,7 +228,10 @@ class SeedSearch(io.ComfyNode):
                 seed, candidates, survivors, budget, policy, probe, seeds, judge, target, max_rows, unskilled_scores,
                 hold_for_me, hold_seconds, cut, finish, around, strength,
             )  # fmt: skip
-            texts = prompt_texts(("positive", *MORE_PROMPTS))
+            lines = variant_lines(variants, clip)
+            prompts += [encoded_like(clip, line, positive) for line in lines]
+            texts = prompt_texts(("positive", *MORE_PROMPTS)) or ("",) * connected
+            texts = (*texts, *map(short_text, lines))
             result, shown = search.run(channel, model, candidate, steps, texts, len(prompts))
         if result.latents is None:  # silent: that nothing was chosen is a normal result
             values = {"seed": seed, "candidates": candidates, "seeds": seeds, "around": around, "steps": steps}
@@ -229,6 +248,26 @@ class SeedSearch(io.ComfyNode):
             ", ".join(str(each.prompt + 1) for each in best),
             ui=shown,
         )
+
+
+def variant_lines(text: str, clip: Any) -> list[str]:
+    """Return the wordings of the input "variants".
+
+    Raises:
+        ValueError: there are some and no text encoder, or too many.
+    """
+    lines = wordings(text)
+    if lines and clip is None:
+        raise ValueError(
+            '"variants" has wordings and nothing encodes them. Connect the CLIP of CLIP Text Encode to "clip", or '
+            'empty "variants".'
+        )
+    if len(lines) > MOST_VARIANTS:
+        raise ValueError(
+            f'"variants" has {len(lines)} lines, and each seed is sampled with each of them. Give {MOST_VARIANTS} '
+            "wordings at most."
+        )
+    return lines
 
 
 NODES = [SeedSearch]

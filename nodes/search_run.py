@@ -7,6 +7,7 @@ from typing import Any
 from comfy_api.latest import ui
 
 from ..engine.board.channel import Channel
+from ..engine.board.history import HISTORY
 from ..engine.board.schema import BOARD_OUTPUT
 from ..engine.board.search_board import SearchBoard
 from ..engine.capture.hooks.families import require_fit
@@ -20,7 +21,7 @@ from ..engine.seed_search.outcome import outcome_report, outcome_text
 from ..engine.seed_search.policies.by_name import CUT_SHARE, GOOD_ENOUGH, SEQUENTIAL, policy_named
 from ..engine.seed_search.policies.chosen import Chosen
 from ..engine.seed_search.prefixes import PREFIXES
-from ..engine.seed_search.ready import require_numbers
+from ..engine.seed_search.ready import require_numbers, require_rows
 from ..engine.seed_search.result import FinalReward, SearchResult, candidate_pictures
 from ..engine.seed_search.search import SearchOptions, finish_candidates, seed_search
 from .sockets import USE_ANYWAY
@@ -70,6 +71,8 @@ class Search:
             ValueError: inputs that can't be used, or no candidate was finished.
         """
         final_reward = final_reward_of(self.judge)
+        if self.judge is not None:
+            require_fit(self.judge, model)
         if self.finish.strip():
             found = [make(name, prompt) for name, prompt in named_candidates(self.finish, prompts)]
             board = SearchBoard(channel, model, None, wanted=len(found), prompts=texts)
@@ -79,6 +82,7 @@ class Search:
             names = names_around(self.around, self.strength, listed_names(self.seed, self.candidates, self.seeds))
             found = [make(name, prompt) for name in names for prompt in range(prompts)]
             if self.probe is not None:
+                require_rows(self.probe, len(found))
                 require_numbers(steps, len(found), self.survivors, self.budget, self.judge is not None)
             waits = self.hold_seconds if self.hold_for_me or self.probe is None else None
             aim = self.target if self.policy == GOOD_ENOUGH and self.probe is not None else None
@@ -87,7 +91,7 @@ class Search:
             policy = self._policy(len(found))
             result = seed_search(model, found, self.probe, policy, self.survivors, options)
         shown = {"text": [outcome_text(result.outcome)], "diffusion_probe": [outcome_report(result.outcome)]}
-        shown[BOARD_OUTPUT] = [board.outcome_board(result.outcome).values()]
+        shown[BOARD_OUTPUT] = [HISTORY.add(board.outcome_board(result.outcome).values())]
         pictures = candidate_pictures(model, result)
         if pictures is not None:
             shown |= ui.PreviewImage(pictures).as_dict()

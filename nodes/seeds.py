@@ -6,6 +6,7 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..engine.board.channel import open_board
+from ..engine.board.history import HISTORY
 from ..engine.board.schema import BOARD_OUTPUT, Board
 from ..engine.board.values import filter_board
 from ..engine.core.marks import Marks
@@ -156,7 +157,7 @@ class EarlySeedFilter(io.ComfyNode):
             if hold_for_me:
                 channel.hold(hold_seconds, board)
             chosen = choose(channel.marks)
-            shown: dict[str, list] = {BOARD_OUTPUT: [board().values()]}
+            shown: dict[str, list] = {BOARD_OUTPUT: [HISTORY.add(board().values())]}
             conditioning = dict(zip(SIDES, (positive, negative), strict=True))
             kept_sides, rejected_sides = (
                 _conditioning_of(rows, len(scores), conditioning) for rows in (chosen.kept, chosen.dropped)

@@ -17,6 +17,9 @@ Scores = io.Custom("DIFFUSION_PROBE_SCORES")
 Reward = io.Custom("DIFFUSION_PROBE_REWARD")
 """The type of an ``engine.core.reward.Reward``."""
 
+TrialsSocket = io.Custom("DIFFUSION_PROBE_TRIALS")
+"""The type of an ``engine.seed_search.prompt_trials.Trials``."""
+
 KEEP_ALL, USE_ANYWAY = "keep all", "use anyway"
 """The options for a score without measured skill: it drops no row, or decides like any other."""
 

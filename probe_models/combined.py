@@ -1,6 +1,8 @@
 """Combination of a trained probe and previews in one probe."""
 
+import copy
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,15 +47,22 @@ class CombinedProbe(Probe):
         self.needs = trained.needs | preview.needs
         self.family, self.blocks, self.projection = trained.family, trained.blocks, trained.projection
         self.families = preview.families
+        self.least_rows = preview.least_rows
         self.skilled = trained.skilled or preview.skilled
 
     def score(self, rows: Sequence[Features]) -> Tensor:
         """Score rows captured at one moment, ``[rows]`` float32."""
         return self.score_and_decode(rows)[0]
 
-    def score_and_decode(self, rows: Sequence[Features]) -> tuple[Tensor, Tensor]:
+    def for_model(self, model: Any) -> "CombinedProbe":
+        """Return the probe with the preview's decoder for a MODEL; see :meth:`Probe.for_model`."""
+        mine = copy.copy(self)
+        mine.preview = self.preview.for_model(model)
+        return mine
+
+    def score_and_decode(self, rows: Sequence[Features], longest: int | None = None) -> tuple[Tensor, Tensor]:
         """Score rows and return their previews; see :meth:`Probe.score_and_decode`."""
-        previewed, images = self.preview.score_and_decode(rows)
+        previewed, images = self.preview.score_and_decode(rows, longest)
         return self.together(rows, self.trained.score(rows), previewed), images
 
     def require_ready(self, latent: Sequence[int], prompt: str) -> None:

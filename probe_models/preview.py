@@ -5,6 +5,7 @@ trajectories with ImageReward its within-prompt Spearman is about .24/.22 at 20 
 .51/.45 at 30 %. Its price is a VAE decode and a reward forward per row.
 """
 
+import copy
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,13 +14,18 @@ import torch
 from torch import Tensor
 
 from ..engine.core.features import DENOISED, Features
+from ..engine.core.pictures import at_most
 from ..engine.core.probe import Probe
+from ..engine.core.readback import to_host
 from ..engine.core.reward import Reward, rewards_of
 from ..engine.core.texts import plain
 
 CHUNK = 2
 """Number of rows that are decoded at once: previews should not need more memory than the final decode of a batch, and
 on a CPU larger tensors take longer per row (a sixth with eight rows of the testbed)."""
+
+JUDGED = 8
+"""Number of rows that are scored at once: no more full-size images than that exist at a time."""
 
 Decode = Callable[[Tensor], Tensor]
 """Function from latents ``[rows, channels, height, width]`` to images ``[rows, H, W, 3]`` float in 0 … 1.
@@ -42,28 +48,53 @@ class PreviewReward(Probe):
         reward: scores the images; its label is that of the probe.
         prompt: what the images should show, the same for all rows. Empty: each row's own, ``Features.prompt``.
         channels: number of channels of the latents that ``decode`` takes; None if it isn't known.
+        fast: returns a faster decoder for the rows of a MODEL, or None if there is none for it; see :meth:`for_model`.
     """
 
     name = "preview reward"
     needs = frozenset({DENOISED})
 
-    def __init__(self, decode: Decode, reward: Reward, prompt: str = "", channels: int | None = None):
-        self.decode = decode
+    def __init__(
+        self,
+        decode: Decode,
+        reward: Reward,
+        prompt: str = "",
+        channels: int | None = None,
+        fast: Callable[[Any], Decode | None] | None = None,
+    ):
+        self.decode, self.fast = decode, fast
         self.reward = reward
         self.prompt = prompt
         self.channels = channels
         self.label = reward.label
         self.skilled = reward.previews_skilled
         self.families = reward.preview_families
+        self.least_rows = reward.least_images
 
     def score(self, rows: Sequence[Features]) -> Tensor:
         """Score the previews of rows captured at one moment, ``[rows]`` float32."""
         return self.score_and_decode(rows)[0]
 
-    def score_and_decode(self, rows: Sequence[Features]) -> tuple[Tensor, Tensor]:
+    def for_model(self, model: Any) -> "PreviewReward":
+        """Return the probe with a fast decoder for unfinished rows of a MODEL, if there is one."""
+        decode = self.fast(model) if self.fast is not None else None
+        return self if decode is None else self._changed(decode=decode)
+
+    def _changed(self, **values: Any) -> "PreviewReward":
+        changed = copy.copy(self)
+        vars(changed).update(values)
+        return changed
+
+    def score_and_decode(self, rows: Sequence[Features], longest: int | None = None) -> tuple[Tensor, Tensor]:
         """Decode the rows' previews and score them; see :meth:`Probe.score_and_decode`."""
-        images = decoded_previews(self.decode, rows)
-        return self.score_images(images, rows), images
+        latents, scores, shown = _latents(rows), [], []
+        size = JUDGED if self.reward.any_device else len(latents)  # others may score the rows of a call together
+        for first in range(0, len(latents), size):
+            images = _images(self.decode, latents[first : first + size])
+            scores.append(self._rewards(images, rows[first : first + size]))
+            shown.append(images if longest is None else at_most(images, longest))
+        values, pictures = to_host([torch.cat(scores), torch.cat(shown)])
+        return self._finite(values), pictures
 
     def score_images(self, images: Tensor, rows: Sequence[Features]) -> Tensor:
         """Score the previews of rows with the reward, ``[rows]`` float32 on the CPU.
@@ -72,11 +103,17 @@ class PreviewReward(Probe):
             ValueError: the reward returned another number of scores than there are images, or NaN; or a row's
                 prompt isn't known.
         """
+        return self._finite(self._rewards(images, rows).cpu())
+
+    def _rewards(self, images: Tensor, rows: Sequence[Features]) -> Tensor:
         prompts = [self.prompt if self.prompt.strip() else row.prompt for row in rows]
         if self.reward.reads_prompt and not all(prompt.strip() for prompt in prompts):
             raise ValueError(NO_PROMPT)
         reward = self.reward.at(rows[0].family, rows[0].percent)
-        scores = rewards_of(reward, images, prompts).cpu()
+        images = images if reward.any_device else images.cpu()
+        return rewards_of(reward, images, prompts, in_place=True)
+
+    def _finite(self, scores: Tensor) -> Tensor:
         if not scores.isfinite().all():
             bad = (~scores.isfinite()).nonzero().flatten().tolist()
             raise ValueError(f"preview reward: the reward {plain(self.label)} gave NaN or infinity for rows {bad}.")
@@ -98,7 +135,7 @@ class PreviewReward(Probe):
     def for_one_search(self, prompt: str) -> "PreviewReward":
         """Return a probe with the prompt of a search, whose scores compare between all of its calls."""
         prompt = self.prompt if self.prompt.strip() else prompt
-        return PreviewReward(self.decode, self.reward.for_one_search(), prompt, self.channels)
+        return self._changed(reward=self.reward.for_one_search(), prompt=prompt)
 
     def remarks(self, rows: Sequence[Features] = ()) -> tuple[str, ...]:
         """Return the reward's remarks on the prompts of rows; see :meth:`Probe.remarks`."""
@@ -117,7 +154,7 @@ class PreviewReward(Probe):
             return
         row = Features(family="", moment="", step=0, sigma=0.0, percent=1.0, denoised=torch.zeros(*latent))
         try:
-            images = decoded_previews(self.decode, [row, row])
+            images = decoded_previews(self.decode, [row, row]).cpu()
         except torch.OutOfMemoryError:
             return  # says nothing about the VAE
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
@@ -152,21 +189,24 @@ def require_channels(decoded: int | None, sampled: int, name: str = "") -> None:
 
 
 def decoded_previews(decode: Decode, rows: Sequence[Features]) -> Tensor:
-    """Decode the x0 predictions of rows, ``[rows, H, W, 3]`` float32 on the CPU, in 0 … 1.
+    """Decode the x0 predictions of rows, ``[rows, H, W, 3]`` float32 in 0 … 1, on the decoder's device.
 
     Raises:
         ValueError: no x0 prediction was captured, the rows differ in size, or the decoder returned
             something other than images.
     """
-    images = torch.cat([_decoded(decode, part) for part in _latents(rows).split(CHUNK)])
-    return images.clamp_(0, 1)
+    return _images(decode, _latents(rows))
+
+
+def _images(decode: Decode, latents: Tensor) -> Tensor:
+    return torch.cat([_decoded(decode, part) for part in latents.split(CHUNK)]).clamp_(0, 1)
 
 
 def _decoded(decode: Decode, latents: Tensor) -> Tensor:
     images = decode(latents)
     if not isinstance(images, Tensor):
         raise ValueError("the decoder gave no images. Connect the VAE of the sampled model.")
-    images = images.detach().float().cpu()
+    images = images.detach().float()
     if images.ndim == 5 and images.shape[1] == 1:  # a VAE that knows frames, of one
         images = images[:, 0]
     if images.ndim != 4 or images.shape[0] != len(latents) or images.shape[-1] != 3:
@@ -174,7 +214,7 @@ def _decoded(decode: Decode, latents: Tensor) -> Tensor:
             f"the decoder gave {list(images.shape)} for {len(latents)} latents instead of "
             "images [rows, height, width, 3]. Connect the VAE of the sampled model; videos can't be scored."
         )
-    if not images.isfinite().all():
+    if images.device.type == "cpu" and not images.isfinite().all():  # elsewhere that would wait for the device
         raise ValueError("the decoded previews hold NaN. Try the VAE in fp32 (--fp32-vae).")
     return images
 

@@ -7,6 +7,7 @@ const NODES = new Set([
   "DiffusionProbeEvaluateProbe",
   "DiffusionProbeLoadRewardModel",
   "DiffusionProbePromptGate",
+  "DiffusionProbePromptLoop",
   "DiffusionProbeRecord",
   "DiffusionProbeScoreImages",
   "DiffusionProbeTrainProbe",

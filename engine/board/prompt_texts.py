@@ -29,10 +29,10 @@ def prompt_texts(inputs: Sequence[str]) -> tuple[str, ...]:
 def shown_text(encoders: Sequence[EncoderTexts]) -> str:
     """Return the different texts of a prompt that are known, joined by line breaks, at most 4 kB of them."""
     known = dict.fromkeys(text.strip() for texts in encoders for text in texts if text)
-    return _cut("\n".join(text for text in known if text))
+    return short_text("\n".join(text for text in known if text))
 
 
-def _cut(text: str) -> str:
+def short_text(text: str) -> str:
     """Return a text that UTF-8 can write, of at most 4 kB."""
     data = writable(text).encode()
     if len(data) <= MOST_BYTES:

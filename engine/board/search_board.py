@@ -133,6 +133,7 @@ class SearchBoard:
         self._rows_of_all = state.rows_of_all()
         times = {**self._times(self._rows_of_all), "left": _rounded(self.clock.left)}
         board = Board(kind="search", state=RUNNING, **about, scale=bars.scale, line=line, prompts=self.prompts, **times)
+        board = replace(board, reason=state.remark)
         return with_rows(board, rows, [self.looks.get(number) for number in range(len(rows))])
 
     def _about_probe(self) -> dict[str, Any]:

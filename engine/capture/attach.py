@@ -199,7 +199,7 @@ def attach_probe(model: Any, probe: Probe, moments: str = AUTO, rule: RowRule | 
         raise ValueError(
             f'"{plain(moments)}" are several moments, but rows are dropped at one. Write one, such as "20%".'
         )
-    attachment = Attachment(probe, family, parsed)
+    attachment = Attachment(probe.for_model(model), family, parsed)
     model = model.clone()
     model.set_attachments(RECORDING, attachment)
     model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, RECORDING, attachment.outer_sample)

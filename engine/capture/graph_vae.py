@@ -5,10 +5,10 @@ that any node of the graph is connected to.
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from .prompt.graph_texts import class_of, input_types, is_link, running_graph
+from .prompt.graph_walk import Nodes, closure, sources, users
 
 Link = tuple[str, int]
 """Id of a node, and the number of its output."""
@@ -29,28 +29,28 @@ def vae_of_graph() -> tuple[Link | None, str]:
     node_id, nodes = running
     if (link := find_vae(nodes, node_id)) is None:
         return None, ""
-    return link, json.dumps([link, {source: nodes[source] for source in sorted(_sources(nodes, link))}], default=repr)
+    return link, json.dumps([link, {source: nodes[source] for source in sorted(sources(nodes, link[0]))}], default=repr)
 
 
-def find_vae(nodes: Mapping[str, Mapping[str, Any]], node_id: str) -> Link | None:
+def find_vae(nodes: Nodes, node_id: str) -> Link | None:
     """Return the output that a VAE comes from for the node of an id, by the rules of this module.
 
     Args:
         nodes: nodes of the queued graph by id.
     """
-    behind = _reachable(nodes, node_id)
+    behind = users(nodes, node_id)
     models = {link for user in behind for link in _links(nodes, user, MODEL_SOURCES)}
     loaded = {found for link in models for found in _loaded_with(nodes, link)}
     decoding = {link for user in behind for link in _links(nodes, user, ("VAE",))}
     anywhere = {link for user in nodes for link in _links(nodes, user, ("VAE",))}
     for candidates in (decoding, loaded, anywhere):
-        usable = {link for link in candidates if node_id not in _sources(nodes, link)}
+        usable = {link for link in candidates if node_id not in sources(nodes, link[0])}
         if len(usable) == 1:
             return usable.pop()
     return None
 
 
-def _links(nodes: Mapping[str, Mapping[str, Any]], node_id: str, types: tuple[str, ...]) -> Iterator[Link]:
+def _links(nodes: Nodes, node_id: str, types: tuple[str, ...]) -> Iterator[Link]:
     """Yield the outputs that a node's inputs of these socket types are connected to."""
     known = input_types(nodes[node_id])
     for name, value in nodes[node_id]["inputs"].items():
@@ -58,38 +58,9 @@ def _links(nodes: Mapping[str, Mapping[str, Any]], node_id: str, types: tuple[st
             yield value[0], value[1]
 
 
-def _reachable(nodes: Mapping[str, Mapping[str, Any]], node_id: str) -> set[str]:
-    """Return the ids of all nodes behind a node."""
-    users: dict[str, set[str]] = {}
-    for user, node in nodes.items():
-        for value in node["inputs"].values():
-            if is_link(value):
-                users.setdefault(value[0], set()).add(user)
-    return _closure(node_id, users) - {node_id}
-
-
-def _sources(nodes: Mapping[str, Mapping[str, Any]], link: Link) -> set[str]:
-    """Return the ids of the node of an output, and of all nodes before it."""
-    sources = {
-        user: {value[0] for value in node["inputs"].values() if is_link(value) and value[0] in nodes}
-        for user, node in nodes.items()
-    }
-    return _closure(link[0], sources)
-
-
-def _closure(start: str, following: Mapping[str, set[str]]) -> set[str]:
-    """Return all that can be reached from a start, with it."""
-    reached, waiting = {start}, [start]
-    while waiting:
-        new = following.get(waiting.pop(), set()) - reached
-        reached |= new
-        waiting += new
-    return reached
-
-
-def _loaded_with(nodes: Mapping[str, Mapping[str, Any]], link: Link) -> Iterator[Link]:
+def _loaded_with(nodes: Nodes, link: Link) -> Iterator[Link]:
     """Yield the VAE outputs of the nodes that a MODEL is loaded by, following inputs of its types."""
     before = {user: {source for source, _ in _links(nodes, user, MODEL_SOURCES)} for user in nodes}
-    for source in _closure(link[0], before):
+    for source in closure(link[0], before):
         types = getattr(class_of(nodes[source]), "RETURN_TYPES", ())
         yield from ((source, slot) for slot, kind in enumerate(types) if kind == "VAE")

@@ -7,12 +7,14 @@ section on step counts), and because the schedule of a sampler that stops early 
 steps the whole run has.
 """
 
+import copy
 import re
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
+from ..core.readback import to_host
 from ..core.samplers import traits_of
 from ..core.texts import plain
 
@@ -88,6 +90,19 @@ def one_moment(text: str) -> str | None:
     return str(moments[0])
 
 
+def sampling_on_host(model_sampling: Any) -> Any:
+    """Return a sampling object whose tables are on the CPU, so that noise levels are found without waits for a device.
+
+    It is the object itself where they are there already.
+    """
+    tables = getattr(model_sampling, "_buffers", {})
+    if all(table is None or table.device.type == "cpu" for table in tables.values()):
+        return model_sampling
+    host = copy.copy(model_sampling)
+    host._buffers = dict(zip(tables, to_host(list(tables.values())), strict=True))
+    return host
+
+
 def percent_of_sigma(model_sampling: Any, sigma: float) -> float:
     """Return the fraction p with ``percent_to_sigma(p) == sigma``, by bisection; 0 at and above the top."""
     low, high = 0.0, 1.0
@@ -132,13 +147,18 @@ class MomentPlan:
         sampler_name: str,
         default: float,
     ):
-        self.sigmas = [float(sigma) for sigma in sigmas]
-        self.model_sampling = model_sampling
+        sigmas = sigmas.cpu()
+        self.sigmas = sigmas.tolist()
+        self.model_sampling = model_sampling = sampling_on_host(model_sampling)
         self.own_sigmas = traits_of(sampler_name).own_sigmas
         if moments is None:
             few = round(schedule_steps(model_sampling, sigmas)) <= FEW_STEPS
             moments = (Moment(step=min(2, len(self.sigmas) - 1)) if few else Moment(percent=default),)
         self.moments = moments
+
+    def percent(self, sigma: float) -> float:
+        """Return where a noise level is in the whole noise range, see :func:`percent_of_sigma`."""
+        return percent_of_sigma(self.model_sampling, sigma)
 
     def _above(self, moment: Moment) -> float:
         return float(self.model_sampling.percent_to_sigma(moment.percent)) * (1 + SIGMA_TOLERANCE)

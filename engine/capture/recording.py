@@ -15,12 +15,13 @@ from comfy.model_management import InterruptProcessingException
 from torch import Tensor
 
 from ..core.features import ACTIVATION, ATTENTION, DENOISED, LATENT, NEEDS, TEXT, Features, on_grid
+from ..core.readback import forget_sigma, sigma_of, to_host
 from .hooks.activation import ActivationMaps
 from .hooks.evaluation import EvaluationCapture, unexpected
 from .hooks.families import Family, block_names
 from .hooks.maps import AttentionMaps
-from .moments import AUTO, Moment, MomentPlan, percent_of_sigma
-from .prompt.encode import context_lengths, text_of, words_of
+from .moments import AUTO, Moment, MomentPlan
+from .prompt.encode import SharedTexts, context_lengths, words_of
 
 
 class Recording:
@@ -37,6 +38,8 @@ class Recording:
         prompt: as :attr:`Features.prompt`.
         x0: ``[rows, channels, ...]`` float32 on the CPU in the model's own scale, of the newest captured evaluation.
             Kept for a run that is pruned; else None.
+        on_device: whether features stay where they were computed, for a reader that copies those of many runs at once.
+        texts: text embeddings that were read before, of this run or of others.
         capturing: whether the current evaluation is one of the moments.
         pruning: the run's :class:`pruning.RowPruning`, or None. Nothing is captured once it has decided.
         watch: the run's :class:`run_watch.RunWatch`, or None.
@@ -50,8 +53,11 @@ class Recording:
         needs: frozenset[str],
         moments: tuple[Moment, ...] | None,
         projection: Tensor | None = None,
+        on_device: bool = False,
+        texts: SharedTexts | None = None,
     ):
-        self.family = family
+        self.family, self.on_device = family, on_device
+        self.texts = SharedTexts() if texts is None else texts
         self.projection = projection
         self.needs = needs
         self.moments = moments
@@ -76,7 +82,7 @@ class Recording:
         """Start to record a run that begins with this noise and schedule."""
         self.sampler, self.noise, self.seed = sampler, noise, seed
         with self._guarded():
-            self.sigmas = [float(sigma) for sigma in sigmas]
+            self.sigmas = sigmas.tolist()
             self.plan = MomentPlan(self.moments, sigmas, model_sampling, sampler, self.family.moment)
 
     def evaluate(self, executor: Any, x: Tensor, timestep: Tensor, model_options: dict, seed: int | None) -> Tensor:
@@ -89,6 +95,7 @@ class Recording:
                 capture = self._new_capture(executor.class_obj, x, moments)
         self.capturing = bool(moments)
         if capture is None:
+            forget_sigma(timestep)
             return executor(x, timestep, model_options, seed)
         with capture.installed(model_options):
             denoised = executor(x, timestep, model_options, seed)
@@ -97,6 +104,7 @@ class Recording:
             for moment in moments:
                 self.captured[moment] = [replace(row, moment=str(moment)) for row in rows]
                 self._remarks[moment] = capture.remarks
+        forget_sigma(timestep)
         return denoised
 
     @contextmanager
@@ -114,7 +122,7 @@ class Recording:
         decided = self.pruning is not None and self.pruning.decided
         if self.plan is None or self.broken or decided:
             return []
-        return self.plan.wanted(self.evaluations, float(timestep.flatten()[0]))
+        return self.plan.wanted(self.evaluations, sigma_of(timestep))
 
     def _new_capture(self, guider: Any, x: Tensor, moments: list[Moment]) -> EvaluationCapture | None:
         """Return the capture of an evaluation, which replaces an earlier one; None if it can't be captured."""
@@ -141,24 +149,27 @@ class Recording:
         self, guider: Any, x: Tensor, timestep: Tensor, capture: EvaluationCapture, denoised: Tensor
     ) -> list[Features]:
         """Return the features of all rows at one evaluation, still without the name of the moment."""
-        x0 = denoised.detach().float().cpu().clone()
-        self.x0 = x0 if self.pruning is not None else None
-        conds, sigma = captured_conds(guider), float(timestep.flatten()[0])
+        x0 = denoised.detach().float().clone()
+        conds, sigma = captured_conds(guider), sigma_of(timestep)
         entries = []
         if capture.maps is not None:
             entries = capture.maps.entries()
         elif self.needs - {DENOISED}:
             entries = list(zip(conds, context_lengths(conds), strict=True))
         attention = capture.maps.by_block() if capture.maps is not None else {}
-        text = text_of(entries) if TEXT in self.needs else None
+        text = self.texts.of(entries) if TEXT in self.needs else None
         activation = capture.activation.image() if capture.activation is not None else None
         latent = _model_input(guider, x, timestep) if LATENT in self.needs else None
+        if not self.on_device:
+            x0, text, activation, latent, *maps = to_host([x0, text, activation, latent, *attention.values()])
+            attention = dict(zip(attention, maps, strict=True))
+        self.x0 = x0 if self.pruning is not None else None
         shared = Features(
             family=self.family.name,
             moment="",
             step=self.evaluations,
             sigma=sigma,
-            percent=percent_of_sigma(self.plan.model_sampling, sigma),
+            percent=self.plan.percent(sigma),
             blocks=block_names(attention),
             words=words_of(entries),
             prompt=self.prompt,
@@ -218,9 +229,9 @@ def captured_conds(guider: Any) -> list[dict[str, Any]]:
 
 
 def _model_input(guider: Any, x: Tensor, timestep: Tensor) -> Tensor:
-    """Return the latent as the model's first layer gets it, ``[rows, channels, height, width]`` float16 on the CPU.
+    """Return the latent as the model's first layer gets it, ``[rows, channels, height, width]`` float16.
 
     It has no axis of frames, of which there is one, where the model has such an axis.
     """
     scaled = guider.inner_model.model_sampling.calculate_input(timestep, x.detach())
-    return on_grid(scaled.float().flatten(1, -3)).half().cpu()
+    return on_grid(scaled.float().flatten(1, -3)).half()

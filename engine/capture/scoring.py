@@ -89,18 +89,5 @@ def score_and_show(probe: Probe, rows: list[Features]) -> tuple[Tensor, Tensor |
     The pictures are ``[rows, H, W, 3]`` uint8 with a longer side of at most 512 px, so that a picture takes less than
     1 MB.
     """
-    scores, images = scored_and_decoded(probe, rows)
-    return scores, None if images is None else torch.stack([_uint8(at_most(image, PICTURE_PX)) for image in images])
-
-
-def at_most(image: Tensor, longer_side: int) -> Tensor:
-    """Average an image ``[H, W, 3]`` float by area to a longer side of at most so many px; smaller ones unchanged."""
-    scale = longer_side / max(image.shape[:2])
-    if scale >= 1:
-        return image
-    size = [max(1, round(side * scale)) for side in image.shape[:2]]
-    return torch.nn.functional.interpolate(image.movedim(-1, 0)[None], size, mode="area")[0].movedim(0, -1)
-
-
-def _uint8(image: Tensor) -> Tensor:
-    return (image.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+    scores, images = scored_and_decoded(probe, rows, PICTURE_PX)
+    return scores, None if images is None else (images.clamp(0, 1) * 255).round().to(torch.uint8)

@@ -1,7 +1,8 @@
 """Features of a row of a batch, captured at one moment of its run: what a probe reads."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -51,12 +52,12 @@ def as_image(latent: Tensor) -> Tensor:
 
 
 def halved(values: Tensor) -> Tensor:
-    """Return values as float16 on the CPU, clamped to its range.
+    """Return values as float16 on their device, clamped to its range.
 
     Single channels of large models and text encoders exceed the range, and an infinity would spread in computations.
     """
     largest = torch.finfo(torch.float16).max
-    return values.detach().clamp(-largest, largest).half().cpu()
+    return values.detach().clamp(-largest, largest).half()
 
 
 def project_channels(images: Tensor, projection: Tensor) -> Tensor:
@@ -113,8 +114,13 @@ class Features:
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Return all captured tensors."""
-        tensors = (self.attention, self.denoised, self.latent, self.activation, self.text)
+        tensors = (getattr(self, name) for name in NEEDS)
         return tuple(tensor for tensor in tensors if tensor is not None)
+
+    def with_tensors(self, tensors: Iterator[Tensor]) -> "Features":
+        """Return the same features with other tensors in the place of :meth:`tensors`, in their order."""
+        others: dict[str, Any] = {name: next(tensors) for name in NEEDS if getattr(self, name) is not None}
+        return replace(self, **others)
 
     def text_words(self) -> tuple[Word, ...]:
         """Return the words; without any, one word of all text positions.

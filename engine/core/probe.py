@@ -22,6 +22,7 @@ class Probe(ABC):
         label: what the score is measured in, for example ``"focus"`` or ``"ImageReward"``. Scores of
             different labels are never compared.
         needs: which parts of :class:`Features` have to be captured, a subset of ``features.NEEDS``.
+        least_rows: how many rows of a prompt have to be scored together, as :attr:`Reward.least_images`.
         skilled: whether picking by the score at the default moment was measured to gain at least
             what full images of other seeds gain at the same cost (``docs/results/probe-accuracy.md``).
             A score without skill drops nothing by default.
@@ -39,6 +40,7 @@ class Probe(ABC):
     name: str
     label: str
     needs: frozenset[str]
+    least_rows: int = 1
     skilled: bool = False
     calibration: tuple[float, ...] = ()
     family: str | None = None
@@ -58,13 +60,20 @@ class Probe(ABC):
             ValueError: features that the probe needs are missing, or of a shape it can't use.
         """
 
-    def score_and_decode(self, rows: Sequence[Features]) -> tuple[Tensor, Tensor | None]:
+    def score_and_decode(self, rows: Sequence[Features], longest: int | None = None) -> tuple[Tensor, Tensor | None]:
         """Score rows as :meth:`score` does, and return the images that were scored.
+
+        Args:
+            longest: longest side of the returned images in pixels; None: as they were decoded.
 
         Returns:
             The scores, and ``[len(rows), H, W, 3]`` float32 on the CPU; None for a probe that decodes no images.
         """
         return self.score(rows), None
+
+    def for_model(self, model: Any) -> "Probe":
+        """Return the probe as it scores rows of one MODEL; the probe itself, if it scores those of all alike."""
+        return self
 
     def require_ready(self, latent: Sequence[int], prompt: str) -> None:  # noqa: B027 (most need nothing)
         """Refuse a run whose rows the probe can't score, before anything is sampled.
@@ -99,13 +108,15 @@ def scored(probe: Probe, rows: Sequence[Features]) -> Tensor:
     return require_scores(probe, probe.score(rows), len(rows))
 
 
-def scored_and_decoded(probe: Probe, rows: Sequence[Features]) -> tuple[Tensor, Tensor | None]:
+def scored_and_decoded(
+    probe: Probe, rows: Sequence[Features], longest: int | None = None
+) -> tuple[Tensor, Tensor | None]:
     """Return :func:`scored` scores and the images of :meth:`Probe.score_and_decode`.
 
     Raises:
         ValueError: as :func:`scored`.
     """
-    values, images = probe.score_and_decode(rows)
+    values, images = probe.score_and_decode(rows, longest)
     return require_scores(probe, values, len(rows)), images
 
 

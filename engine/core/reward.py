@@ -21,15 +21,19 @@ class Reward(ABC):
         reads_prompt: whether the reward depends on the prompt.
         preview_skill: how well the reward of a decoded x0 prediction predicts that of the finished image, at
             each moment. None: not measured.
+        any_device: whether it scores images where they are, each as if it were alone.
         previews_skilled: whether previews that the reward scores count as a score with skill, see
             :attr:`Probe.skilled`.
+        least_images: how many images of a prompt have to be scored together, 1 but for a reward that compares them.
         preview_families: names of the model families whose previews it can score, as ``Features.family``; empty: all.
     """
 
     label: str = "reward"
     reads_prompt: bool = True
     preview_skill: Skill | None = None
+    any_device: bool = False
     previews_skilled: bool = True
+    least_images: int = 1
     preview_families: frozenset[str] = frozenset()
 
     @abstractmethod
@@ -46,6 +50,10 @@ class Reward(ABC):
         Raises:
             ValueError: images or prompts that can't be scored.
         """
+
+    def score_in_place(self, images: Tensor, prompts: list[str]) -> Tensor:
+        """Return :meth:`score` on the device that computes it, where numbers may be NaN: nothing waits for them."""
+        return self.score(images, prompts)
 
     def at(self, family: str, percent: float) -> "Reward":
         """Return the reward for x0 predictions of one model family at one noise level.
@@ -77,14 +85,16 @@ class Reward(ABC):
         return ()
 
 
-def rewards_of(reward: Reward, images: Tensor, prompts: str | Sequence[str]) -> Tensor:
+def rewards_of(reward: Reward, images: Tensor, prompts: str | Sequence[str], in_place: bool = False) -> Tensor:
     """Return a reward's score of each image, ``[rows]`` float32, and check their shape.
 
     Args:
         prompts: one for all images, or one per image.
+        in_place: return :meth:`Reward.score_in_place`.
 
     Raises:
         ValueError: the reward returned something else than a number for each image; or as :meth:`Reward.score`.
     """
     each = [prompts] * len(images) if isinstance(prompts, str) else list(prompts)
-    return one_number_each(f"the reward {plain(reward.label)}", reward.score(images, each), len(images), "image")
+    values = (reward.score_in_place if in_place else reward.score)(images, each)
+    return one_number_each(f"the reward {plain(reward.label)}", values, len(images), "image")

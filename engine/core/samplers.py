@@ -75,6 +75,19 @@ SAMPLERS: dict[str, SamplerTraits] = {
 history. Tests run all samplers, cut and row by row, and compare them with this table."""
 
 
+AT_STEPS = frozenset(
+    f"sample_{name}"
+    for name in (
+        "ddpm", "deis", "dpmpp_2m", "dpmpp_2m_cfg_pp", "dpmpp_2m_sde", "dpmpp_2m_sde_gpu", "dpmpp_2m_sde_heun",
+        "dpmpp_2m_sde_heun_gpu", "dpmpp_3m_sde", "dpmpp_3m_sde_gpu", "er_sde", "euler", "euler_ancestral",
+        "euler_ancestral_cfg_pp", "euler_cfg_pp", "gradient_estimation", "gradient_estimation_cfg_pp", "ipndm",
+        "ipndm_v", "lcm", "lms", "res_multistep", "res_multistep_ancestral", "res_multistep_ancestral_cfg_pp",
+        "res_multistep_cfg_pp", "sa_solver", "unipc", "unipc_bh2",
+    )
+)  # fmt: skip
+"""Functions of ComfyUI's samplers that evaluate the model once in each step, at the noise level where it begins."""
+
+
 def sampler_name(sampler: Any) -> str:
     """Return the name of a SAMPLER's function, as ``sample_euler``; of another sampler the name of its class."""
     function = getattr(sampler, "sampler_function", sampler)

@@ -10,7 +10,7 @@ import folder_paths
 import torch
 
 from ..core.texts import plain
-from . import clip, image_reward, step_aware
+from . import clip, image_reward, open_clip_models, step_aware
 from .files import FOLDER, ClipVisionFile, RewardFile, fill, find, other_layout, read_tensors
 from .pixels import centre_crop, centre_crop_rounding_down, unrounded_centre_crop, whole
 from .reward_model import RewardModel
@@ -55,12 +55,15 @@ def load(name: str) -> RewardModel:
     """Load a reward model from its files.
 
     Args:
-        name: one of ``REWARDS``, or the name of its file in ``models/reward_models``.
+        name: one of ``REWARDS``, the name of its file in ``models/reward_models``, or one of
+            :func:`open_clip_models.names`.
 
     Raises:
         FileNotFoundError: files are not there; the message says which to put where.
-        ValueError: a file is damaged or of another layout, or there is no such reward model.
+        ValueError: a file is damaged or of another layout, there is no such reward model, or a package is missing.
     """
+    if name.startswith(open_clip_models.PREFIX):
+        return open_clip_models.load(name)
     reward = reward_called(name)
     if reward is None:
         raise ValueError(f'there is no reward model "{plain(name)}". There are: {", ".join(REWARDS)}.')
@@ -73,7 +76,9 @@ def load(name: str) -> RewardModel:
 
 def reward_called(name: str) -> str | None:
     """Return the reward model of a name or of its file's name, such as ``PickScore/model.safetensors``, or None."""
-    return name if name in REWARDS else {file: reward for reward, file in file_names()}.get(name)
+    if name in REWARDS or name.startswith(open_clip_models.PREFIX):
+        return name
+    return {file: reward for reward, file in file_names()}.get(name)
 
 
 def file_names() -> Iterator[tuple[str, str]]:
@@ -90,22 +95,27 @@ def files_there() -> list[str]:
 
 def ready_rewards() -> list[str]:
     """Return the names of the rewards whose files are all there."""
-    return [name for name, entry in REWARDS.items() if all(file.path() for file in entry.files)]
+    ready = [name for name, entry in REWARDS.items() if all(file.path() for file in entry.files)]
+    return ready + open_clip_models.names()
+
+
+def reward_names() -> list[str]:
+    """Return the names that can be chosen: all of the catalog, its files that are there, and open_clip's folders."""
+    return [*REWARDS, *files_there(), *open_clip_models.names()]
 
 
 def file_list(name: str) -> str:
-    """Write for people which files of one reward are there, and what the other rewards need.
+    """Write for people, for every file of every reward, that it is there, or its path, size, link and hash.
 
     Args:
         name: the reward that is described first, or the name of its file.
     """
-    name = reward_called(name)
-    first, *others = [name, *(each for each in REWARDS if each != name)]
-    lines = [f"{first}:", *(f"  {file.described()}" for file in REWARDS[first].files)]
-    for each in others:
-        absent = [file for file in REWARDS[each].files if file.path() is None]
+    first, lines = reward_called(name), []
+    for each in (first, *(other for other in [*REWARDS, *open_clip_models.names()] if other != first)):
+        files = REWARDS[each].files if each in REWARDS else ()
+        absent = any(file.path() is None for file in files)
         lines.append(f"{each}: {'needs' if absent else 'ready'}")
-        lines += [f"  {file.wanted()}" for file in absent]
+        lines += [f"  {file.described()}" for file in files] or [f"  {open_clip_models.described(each)}"]
     return "\n".join(lines)
 
 

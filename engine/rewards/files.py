@@ -65,11 +65,14 @@ class RewardFile:
     def described(self) -> str:
         """Return one line for the user: the path and size of the file that is there, else :meth:`wanted`."""
         path = self.path()
-        if path is None:
-            return self.wanted()
-        size = path.stat().st_size
-        unit, name = next(((unit, name) for unit, name in UNITS if size >= unit / 10), UNITS[-1])
-        return f"{path} ({size / unit:.3g} {name})"
+        return f"missing: {self.wanted()}" if path is None else f"there: {with_size(path)}"
+
+
+def with_size(path: Path) -> str:
+    """Return the path of a file and its size for people."""
+    size = path.stat().st_size
+    unit, name = next(((unit, name) for unit, name in UNITS if size >= unit / 10), UNITS[-1])
+    return f"{path} ({size / unit:.3g} {name})"
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ class MeanReward(Reward):
         self.label = "mean of " + ", ".join(
             label if self._measured(label) else f"{label} (within the candidates)" for label in labels
         )
+        self.least_images = 1 if all(self._measured(label) for label in labels) else 2
         self._first: dict[tuple[str, str], Scale] | None = None
 
     def score(self, images: Tensor, prompts: list[str]) -> Tensor:

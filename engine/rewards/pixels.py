@@ -49,7 +49,7 @@ def unrounded_centre_crop(images: Tensor, size: int) -> Tensor:
 
 def whole(images: Tensor, size: int) -> Tensor:
     """Fit the whole image between black bars, for HPSv2.1, resized as floats after the division by 255."""
-    pixels = torch.from_numpy(eight_bit(images)).movedim(-1, 1).float() / 255
+    pixels = _eight_bit_levels(images) / 255
     scale = size / max(pixels.shape[-2:])
     if scale == 1:
         height, width = pixels.shape[-2:]
@@ -63,11 +63,12 @@ def whole(images: Tensor, size: int) -> Tensor:
 
 def _cropped(images: Tensor, size: int, start: Callable[[int], int]) -> Tensor:
     """Resize the shorter side to ``size``, bicubic on 8-bit pixels, and crop the middle of the longer one."""
+    if not is_on_host(images):
+        return _normalised(_cropped_on_device(images, size, start))
     pictures = []
     for image in eight_bit(images):
         height, width = image.shape[:2]
-        short = min(height, width)
-        new_height, new_width = (size if side == short else int(size * side / short) for side in (height, width))
+        short, (new_height, new_width) = min(height, width), _sides(height, width, size)
         resized = Image.fromarray(image)
         if short != size:
             resized = resized.resize((new_width, new_height), Image.Resampling.BICUBIC)
@@ -76,6 +77,43 @@ def _cropped(images: Tensor, size: int, start: Callable[[int], int]) -> Tensor:
     return _normalised(torch.from_numpy(np.stack(pictures)).movedim(-1, 1).float() / 255)
 
 
+def is_on_host(images: Tensor) -> bool:
+    """Tell whether PIL can read images without a copy from another device."""
+    return images.device.type == "cpu"
+
+
+def _sides(height: int, width: int, size: int) -> tuple[int, int]:
+    """Return height and width of an image whose shorter side is resized to ``size``."""
+    short = min(height, width)
+    new_height, new_width = (size if side == short else int(size * side / short) for side in (height, width))
+    return new_height, new_width
+
+
+def _cropped_on_device(images: Tensor, size: int, start: Callable[[int], int]) -> Tensor:
+    """Resize and crop on the images' device as PIL does: the columns, then the rows, rounded to 8 bits after both.
+
+    PIL computes in integers, so single pixels differ by one level of 255.
+
+    Returns:
+        ``[rows, 3, size, size]`` float32 in 0 … 1.
+    """
+    pixels = _eight_bit_levels(images)
+    height, width = pixels.shape[-2:]
+    sides = _sides(height, width, size)
+    for passed in ((height, sides[1]), sides):
+        if passed != pixels.shape[-2:]:
+            pixels = interpolate(pixels, passed, mode="bicubic", antialias=True).clamp(0, 255).round()
+    left, top = start(sides[1] - size), start(sides[0] - size)
+    return pixels[..., top : top + size, left : left + size] / 255
+
+
+def _eight_bit_levels(images: Tensor) -> Tensor:
+    """Return :func:`eight_bit` levels as ``[rows, 3, H, W]`` float32 on the images' device."""
+    return (255.0 * images[..., :3].detach().float()).clamp(0, 255).floor().movedim(-1, 1)
+
+
 def _normalised(pixels: Tensor) -> Tensor:
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    mean, std = (
+        torch.stack([torch.full((1, 1), value, device=pixels.device) for value in values]) for values in (MEAN, STD)
+    )
     return (pixels - mean) / std

@@ -35,6 +35,8 @@ class RewardModel(Reward):
         notes: sentences for the user on how it was loaded.
     """
 
+    any_device = True
+
     def __init__(self, label: str, network: nn.Module, size: int, view: View, words: Words | None):
         self.label = label
         self.size, self.view, self.words = size, view, words
@@ -66,12 +68,23 @@ class RewardModel(Reward):
             "end says doesn't count.",
         )
 
-    @torch.no_grad()
     def score(self, images: Tensor, prompts: list[str]) -> Tensor:
         """Score images as :meth:`Reward.score`; an alpha channel is dropped.
 
         Raises:
             ValueError: no images, tensors that are no images, or another number of prompts; or NaN came out.
+        """
+        scores = self.score_in_place(images, prompts).cpu()
+        if not scores.isfinite().all():
+            raise ValueError(f"{self.label} gave NaN or infinity: its file is damaged. Get it again.")
+        return scores
+
+    @torch.no_grad()
+    def score_in_place(self, images: Tensor, prompts: list[str]) -> Tensor:
+        """Score images on the network's device; see :meth:`Reward.score_in_place`.
+
+        Raises:
+            ValueError: as :meth:`score`, but not for NaN.
         """
         return self._scores(images, prompts)
 
@@ -79,7 +92,7 @@ class RewardModel(Reward):
         """Score images; ``more`` is what the network takes after pixels and ids, ``[rows, …]`` each."""
         if images.ndim != 4 or images.shape[-1] not in (3, 4) or len(images) == 0:
             raise ValueError(f"{self.label} scores images [rows, height, width, 3], not {list(images.shape)}.")
-        if not images.isfinite().all():
+        if images.device.type == "cpu" and not images.isfinite().all():  # elsewhere that would wait for the device
             raise ValueError(f"{self.label}: the images hold NaN or infinity. Try the VAE in fp32 (--fp32-vae).")
         if len(prompts) not in (1, len(images)):
             raise ValueError(f"{len(images)} images but {len(prompts)} prompts; give one per image, or one for all.")
@@ -91,14 +104,11 @@ class RewardModel(Reward):
             self._chunk(images[rows], prompts[rows], *(values[rows] for values in more))
             for rows in (slice(first, first + CHUNK) for first in range(0, len(images), CHUNK))
         ]
-        scores = torch.cat(chunks)
-        if not scores.isfinite().all():
-            raise ValueError(f"{self.label} gave NaN or infinity: its file is damaged. Get it again.")
-        return scores
+        return torch.cat(chunks)
 
     def _chunk(self, images: Tensor, prompts: list[str], *more: Tensor) -> Tensor:
         comfy.model_management.throw_exception_if_processing_interrupted()
         device = self.patcher.load_device
-        pixels = self.view(images, self.size).to(device)
-        ids = self.words(prompts).to(device) if self.words else None
-        return self.patcher.model(pixels, ids, *(values.to(device) for values in more)).float().cpu()
+        pixels = self.view(images, self.size).to(device, non_blocking=True)
+        ids = self.words(prompts).to(device, non_blocking=True) if self.words else None
+        return self.patcher.model(pixels, ids, *(values.to(device, non_blocking=True) for values in more)).float()

@@ -41,8 +41,8 @@ class StepAwareReward(RewardModel):
         return preview
 
     @torch.no_grad()
-    def score(self, images: Tensor, prompts: list[str]) -> Tensor:
-        """Score images as :meth:`RewardModel.score`, as those of the noise level of :meth:`at`."""
+    def score_in_place(self, images: Tensor, prompts: list[str]) -> Tensor:
+        """Score images as :meth:`RewardModel.score_in_place`, as those of the noise level of :meth:`at`."""
         return self._scores(images, prompts, torch.full((len(images),), self.timestep))
 
 

@@ -17,6 +17,8 @@ class SearchClock:
 
     Attributes:
         rows: model rows that were computed.
+        looks: scores of candidates on their way: each is one look at one of them.
+        look_seconds: seconds that they took, with what was drawn of them.
         expected_rows: model rows that the whole search is expected to compute, 0 while that is unknown.
     """
 
@@ -30,6 +32,8 @@ class SearchClock:
         self._calls: list[tuple[int, float]] = []
         self._rated: tuple[int, float] | None = None
         self.rows = 0
+        self.looks = 0
+        self.look_seconds = 0.0
         self.expected_rows = 0
 
     @property
@@ -54,6 +58,16 @@ class SearchClock:
             yield
         finally:
             self._starting = (self._starting or 0.0) + self._now() - began
+
+    @contextmanager
+    def looking(self, count: int) -> Iterator[None]:
+        """Count the time inside of the context as that of so many looks."""
+        began = self._now()
+        try:
+            yield
+        finally:
+            self.looks += count
+            self.look_seconds += self._now() - began
 
     def sample(self) -> None:
         """Note that sampling begins, or goes on after something else."""
@@ -89,10 +103,12 @@ class SearchClock:
         They are estimated from the model calls with the most rows, because those of all candidates together are as
         large; a smaller call takes longer for each row. None before the first call.
         """
-        seconds = self._seconds_per_row()
+        seconds = self.seconds_per_row
         return None if seconds is None else self._once() + seconds * rows
 
-    def _seconds_per_row(self) -> float | None:
+    @property
+    def seconds_per_row(self) -> float | None:
+        """Seconds of a model row in the calls with the most rows; None before the first call."""
         if self._first is None:
             return None
         if self._rated is None or self._rated[0] != len(self._calls):
@@ -106,4 +122,4 @@ class SearchClock:
         if self._first is None:
             return self._starting or 0.0
         rows, taken = self._first
-        return (self._starting or 0.0) + max(0.0, taken - rows * self._seconds_per_row())
+        return (self._starting or 0.0) + max(0.0, taken - rows * self.seconds_per_row)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from math import inf, nan
 
+from ..core.durations import seconds_text
 from ..core.marks import GONE, NOBODY, TIME
 from ..core.scores import Scores, SeedName
 from ..core.seed_list import next_seed
@@ -75,6 +76,9 @@ class Outcome:
         chooses: whether the user alone chose who was finished, because there was no probe.
         adds: whether the candidates were all finished because the user had chosen them from an earlier search.
         hold: how the wait for the user ended, see ``core.marks``; None if the search did not come so far.
+        seconds: that the search took, without waiting for the user; None if nobody counted them.
+        looks, look_seconds: looks at candidates on their way, and the seconds of all.
+        seconds_per_row: seconds of a model row; None if unknown.
     """
 
     candidates: tuple[CandidateOutcome, ...]
@@ -91,6 +95,10 @@ class Outcome:
     chooses: bool = False
     adds: bool = False
     hold: str | None = None
+    seconds: float | None = None
+    looks: int = 0
+    look_seconds: float = 0.0
+    seconds_per_row: float | None = None
 
     def order(self) -> list[int]:
         """Return all candidates' numbers, best first; of equals the earlier first.
@@ -211,6 +219,9 @@ def outcome_report(outcome: Outcome) -> dict:
         "steps": outcome.steps,
         "model_rows": outcome.model_rows,
         "check_rows": outcome.check_rows,
+        "looks": outcome.looks,
+        "seconds": outcome.seconds,
+        "look_seconds": outcome.look_seconds,
         "next_seed": outcome.next_seed,
         "warnings": list(outcome.warnings),
     }
@@ -243,6 +254,8 @@ def outcome_text(outcome: Outcome) -> str:
     if finished and not outcome.adds:
         cost += f", {fewer:.2f}× fewer than finishing all, {outcome.model_rows / one:.1f}× one image"
     head = [f"Finished {finished} of {len(candidates)} candidates: {cost}."]
+    if outcome.seconds is not None:
+        head.append(_seconds_line(outcome))
     if outcome.choice():
         head.append(outcome.choice())
     if outcome.probe:
@@ -263,6 +276,18 @@ def outcome_text(outcome: Outcome) -> str:
         for rank, number in enumerate(outcome.order(), start=1)
     ]
     return "\n".join(head + lines)
+
+
+def _seconds_line(outcome: Outcome) -> str:
+    """Return a sentence on the seconds of a search, and what of them and of its model rows the looks took."""
+    line = f"It took {seconds_text(outcome.seconds or 0.0)}"
+    if not outcome.looks:
+        return f"{line}."
+    rows = outcome.look_seconds / outcome.seconds_per_row if outcome.seconds_per_row else 0.0
+    return (
+        f"{line}, of that {seconds_text(outcome.look_seconds)} for {outcome.looks} looks at candidates, as long as "
+        f"{rows:.1f} model rows, which no budget counts."
+    )
 
 
 def _candidate_text(candidate: CandidateOutcome, survives: bool, chooses: bool) -> str:

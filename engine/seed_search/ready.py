@@ -5,6 +5,7 @@ from typing import Any
 
 from ..capture.prompt.sampled_text import sampled_text
 from ..core.probe import Probe
+from ..core.texts import plain
 from ..runs.comfy_versions import empty_latent_for
 from ..runs.latents import small_row
 from .candidates import single_latent
@@ -41,6 +42,22 @@ def ready_to_score(
 def _ready(probe: Probe, latent: Sequence[int], prompt: str) -> Probe:
     probe.require_ready(latent, prompt)
     return probe.for_one_search(prompt)
+
+
+def require_rows(probe: Probe, candidates: int, name: str = "candidates") -> None:
+    """Refuse fewer candidates than a probe has to score together.
+
+    Args:
+        name: of the input that says how many there are.
+
+    Raises:
+        ValueError: there are fewer.
+    """
+    if candidates < probe.least_rows:
+        raise ValueError(
+            f'"{name}" is {candidates}, and {plain(probe.label)} compares {probe.least_rows} or more images of a '
+            f'prompt with each other. Raise "{name}", or connect a single reward in place of Combine Rewards.'
+        )
 
 
 def require_numbers(steps: int, candidates: int, survivors: int, budget: float, has_judge: bool) -> None:

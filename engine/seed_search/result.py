@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from ..capture.previews import preview_images
-from ..capture.scoring import at_most, row_scores
+from ..capture.scoring import row_scores
 from ..core.durations import seconds_text
 from ..core.features import Features
 from ..core.marks import GONE, Marks
+from ..core.pictures import at_most
 from ..core.probe import Probe
 from ..core.samplers import called, traits_of
 from .clock import SearchClock
@@ -61,6 +62,7 @@ def search_result(
     wanted: int,
     *,
     marks: Marks,
+    clock: SearchClock,
     final_reward: FinalReward | None = None,
     warnings: Sequence[str] = (),
     check_rows: int = 0,
@@ -71,6 +73,7 @@ def search_result(
         state: of the search when all runs have ended.
         probe: that scored the candidates, None if nothing did.
         wanted: how many survivors are returned, at most.
+        clock: of the search.
         warnings: sentences that the user should read about how it went.
         check_rows: see :class:`Outcome`.
 
@@ -105,6 +108,10 @@ def search_result(
         chooses=chooses,
         adds=state.finishes,
         hold=state.hold,
+        seconds=clock.elapsed,
+        looks=clock.looks,
+        look_seconds=clock.look_seconds,
+        seconds_per_row=clock.seconds_per_row,
     )
     survivors = outcome.survivors()
     return SearchResult(

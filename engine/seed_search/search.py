@@ -15,7 +15,8 @@ from torch import Tensor
 from ..capture.scoring import NOT_CAPTURED, row_scores, score_and_show
 from ..core.features import Features
 from ..core.probe import Probe
-from ..runs.loaded import loaded_again
+from ..core.readback import to_host
+from ..runs.loaded import load_for
 from ..runs.seeds import KEY as SEEDS_KEY
 from .candidates import Candidate
 from .hub.coroutine import Run, current_run
@@ -24,7 +25,7 @@ from .hub.row_check import RowCheck
 from .looking import Looker
 from .policies.chosen import after_hold
 from .policies.marked import all_finish, goals_with_marks
-from .policies.plan import expected_steps
+from .policies.plan import expected_steps, line_on_start
 from .policies.policy import Policy
 from .prefixes import PrefixStore, RunKey, RunKeys
 from .progress import RowProgress
@@ -122,7 +123,7 @@ class _Search:
         self.keys, self.options = RunKeys(model), options
         self.hub.model.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, self._sampler_sample)
         self.guiders: dict[Run, Any] = {}
-        self.probe, self.watcher, self.clock = probe, options.watcher, options.watcher.clock
+        self.probe, self.watcher, self.clock = probe and probe.for_model(model), options.watcher, options.watcher.clock
         self.progress = RowProgress(self.hub.model, 1)
         self.state = SearchState([self._added(number, candidate) for number, candidate in enumerate(candidates)])
 
@@ -147,11 +148,16 @@ class _Search:
             survivors,
             marks=self.watcher.marks,
             final_reward=self.options.final_reward,
-            warnings=[*self.hub.warnings, *self.looker.warnings, *(self.probe.remarks() if self.probe else ())],
+            clock=self.clock,
+            warnings=self._warnings(),
             check_rows=self.hub.extra_rows,
         )
         logging.info("Diffusion Probe: %s", closing_line(result.outcome, self.clock))
         return result
+
+    def _warnings(self) -> list[str]:
+        remarks = self.probe.remarks() if self.probe else ()
+        return [text for text in (self.state.remark, *self.hub.warnings, *self.looker.warnings, *remarks) if text]
 
     def _keep_prefixes(self) -> None:
         """Keep the first evaluations of the candidates that are not finished."""
@@ -188,6 +194,9 @@ class _Search:
         policy = make_policy(state.steps)
         state.moments = policy.moments(state.steps)
         self.progress.steps = expected_steps(policy, len(state.candidates), state.steps)
+        state.remark = line_on_start(policy, len(state.candidates), state.steps)
+        if state.remark:
+            logging.info("Diffusion Probe: %s", state.remark)
         last_cut = False
         while True:
             goals = self._goals(policy, survivors)
@@ -253,7 +262,10 @@ class _Search:
         if wrong:
             raise ValueError(f"the policy sends candidates {wrong} where they can't go: {goals}")
         self.clock.sample()
+        self.hub.plan(len(goals))
+        load_for(self.guiders.values(), self.hub.memory)
         self.hub.advance({candidates[number].run: goal for number, goal in goals.items()}, self._show_progress)
+        self._fail_not_finite([candidates[number].run for number in goals])
         for number, goal in goals.items():
             if not candidates[number].run.strayed:
                 self._note_reached(candidates[number], goal)
@@ -261,10 +273,15 @@ class _Search:
             paused = [number for number, goal in goals.items() if goal == moment and candidates[number].run.paused]
             self._score(paused, moment)
 
+    def _fail_not_finite(self, runs: Sequence[Run]) -> None:
+        """Let runs fail that have come to the end with NaN; all are read at once."""
+        ended = [run for run in runs if run.sampled and not run.strayed]
+        for run, finite in zip(ended, to_host([run.samples.isfinite().all() for run in ended]), strict=True):
+            if not finite:
+                run.fail(FloatingPointError("its latent is NaN"))
+
     def _note_reached(self, candidate: CandidateState, goal: int) -> None:
         run = candidate.run
-        if run.sampled and not run.samples.isfinite().all():
-            run.fail(FloatingPointError("its latent is NaN"))
         if run.error is None:
             candidate.reached = self.state.steps if run.sampled else goal
             if run.sampled and goal < self.state.steps and self.probe is not None:
@@ -282,6 +299,10 @@ class _Search:
 
     def _score(self, numbers: list[int], moment: int) -> None:
         """Score the candidates that pause at a moment, and show them to the watcher."""
+        with self.clock.looking(len(numbers)):
+            self._look(numbers, moment)
+
+    def _look(self, numbers: list[int], moment: int) -> None:
         captured = self._captured(numbers, moment)
         if not captured:
             return
@@ -296,8 +317,7 @@ class _Search:
 
     def _scores(self, captured: Mapping[int, Features], moment: int) -> dict[int, float]:
         """Score candidates, and note scores, pictures and errors; return the scores by number."""
-        with loaded_again(self.guiders.values()):
-            results = row_scores(lambda rows: score_and_show(self.probe, rows), list(captured.values()))
+        results = row_scores(lambda rows: score_and_show(self.probe, rows), list(captured.values()))
         scores = {}
         for number, result in zip(captured, results, strict=True):
             candidate = self.state.candidates[number]
@@ -311,9 +331,9 @@ class _Search:
     def _captured(self, numbers: list[int], moment: int) -> dict[int, Features]:
         """Return the features of those candidates that can be scored at a moment, by number."""
         captured: dict[int, Features] = {}
-        for number in numbers:
-            candidate = self.state.candidates[number]
-            features = self.looker.features(candidate.run)
+        candidates = [self.state.candidates[number] for number in numbers]
+        all_features = self.looker.features([candidate.run for candidate in candidates])
+        for number, candidate, features in zip(numbers, candidates, all_features, strict=True):
             if features is not None and not features.denoised.isfinite().all():
                 candidate.run.fail(FloatingPointError(f"its latent is NaN at step {moment}"))
             elif why := self.looker.why_not_scored(candidate.run, features):

@@ -95,6 +95,7 @@ class SearchState:
         steps: steps of a full run; 0 before the first run has started.
         moments: steps after which candidates are scored, ascending.
         hold: how the wait for the user at the last cut ended, see ``core.marks``; None before.
+        remark: sentence on how many candidates start; empty if all do.
         finishes: whether all candidates are sampled to the end, because the user chose them before.
     """
 
@@ -103,6 +104,7 @@ class SearchState:
     moments: tuple[int, ...] = ()
     hold: str | None = None
     finishes: bool = False
+    remark: str = ""
 
     def for_policy(self) -> State:
         """Return scores and costs as plain numbers, as policies read them."""

@@ -2,7 +2,7 @@
 
 import pytest
 from diffusion_probe.engine.capture.graph_vae import find_vae
-from diffusion_probe.nodes import NODES
+from diffusion_probe.nodes import NODES, probes
 
 import nodes as comfy_nodes
 from support.graphs import held_search, node
@@ -59,3 +59,9 @@ def test_circles_and_links_to_nothing_end_the_search():
     nodes = {"probe": node("DiffusionProbePreviewReward", reward=["gone", 0]), "a": node("Any", x=["b", 0]),
              "b": node("Any", x=["a", 0], y=["probe", 0])}  # fmt: skip
     assert find_vae(nodes, "probe") is None
+
+
+def test_a_connected_loader_without_a_vae_is_named_and_not_replaced(monkeypatch, reward_of):
+    monkeypatch.setattr(probes, "running_graph", lambda: ("probe", held_search()))
+    with pytest.raises(ValueError, match="The vae is missing: this checkpoint holds no VAE. Load one with Load VAE"):
+        probes.PreviewRewardProbe.execute(None, reward_of(lambda images, prompts: images.mean((1, 2, 3))), "")

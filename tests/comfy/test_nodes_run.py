@@ -177,7 +177,7 @@ THREE = Scores((0.1, 0.2, 0.3), tuple(map(SeedName, (1, 2, 3))), "a probe", "qua
         ),
         (
             lambda flux, probe: PreviewRewardProbe.execute(None, GroundTruth(), "a lamp"),
-            r"Preview Reward: The vae is missing: this checkpoint holds no VAE\. Load one",
+            r'Preview Reward: "vae" is not connected, and the graph has none, or several',
         ),
         (
             lambda flux, probe: AttachProbe.execute("flux", probe, "20%"),

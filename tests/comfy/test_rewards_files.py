@@ -80,10 +80,12 @@ def test_every_file_has_a_direct_link_and_the_known_hashes_are_shown(reward_mode
 def test_the_node_lists_what_is_there_and_what_could_be(image_reward, reward_models):
     (text,) = LoadRewardModel.execute("ImageReward").ui["text"]
     lines = text.splitlines()
-    assert lines[0] == "ImageReward:" and lines[1].startswith(f"  {image_reward / 'ImageReward.safetensors'} (")
-    assert lines[2] == f"  {image_reward / 'vocab.txt'} ({(image_reward / 'vocab.txt').stat().st_size / 1e3:.3g} kB)"
+    assert lines[0] == "ImageReward: ready"
+    assert lines[1].startswith(f"  there: {image_reward / 'ImageReward.safetensors'} (")
+    size = (image_reward / "vocab.txt").stat().st_size
+    assert lines[2] == f"  there: {image_reward / 'vocab.txt'} ({size / 1e3:.3g} kB)"
     wanted = reward_models / "PickScore" / "model.safetensors"
-    assert f"PickScore: needs\n  {wanted} (3.94 GB, from https://" in text
+    assert f"PickScore: needs\n  missing: {wanted} (3.94 GB, from https://" in text
     assert [name for name in catalog.REWARDS if f"{name}:" in text] == list(catalog.REWARDS)
 
 

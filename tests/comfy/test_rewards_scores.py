@@ -298,3 +298,28 @@ def test_reward_files_may_lie_in_a_folder_of_the_users_own(reward_models, tmp_pa
     write_image_reward(tmp_path / "elsewhere")
     folder_paths.add_model_folder_path("reward_models", str(tmp_path / "elsewhere"))
     assert catalog.load("ImageReward").label == "ImageReward"
+
+
+@pytest.mark.parametrize("view", [pixels.centre_crop, pixels.centre_crop_rounding_down])
+def test_pixels_prepared_on_a_device_are_those_of_pil_to_a_level_of_255(view, monkeypatch):
+    images = torch.rand(3, 8, 12, 3, generator=torch.Generator().manual_seed(5))
+    images = (
+        torch.nn.functional.interpolate(images.movedim(-1, 1), (96, 144), mode="bicubic").movedim(1, -1).clamp(0, 1)
+    )
+    by_pil = view(images, 28)
+    monkeypatch.setattr(pixels, "eight_bit", None)
+    monkeypatch.setattr(pixels, "is_on_host", lambda images: False)
+    levels = (view(images, 28) - by_pil).abs() * torch.tensor(pixels.STD).view(3, 1, 1) * 255
+    assert levels.max() <= 1.01 and levels.mean() < 0.01
+
+
+def test_scores_of_pixels_prepared_on_a_device_keep_to_a_thousandth_of_their_spread(reward_models, monkeypatch):
+    write_image_reward(reward_models)
+    judge = catalog.load("ImageReward")
+    images = torch.rand(8, 6, 9, 3, generator=torch.Generator().manual_seed(6))
+    images = (
+        torch.nn.functional.interpolate(images.movedim(-1, 1), (384, 576), mode="bicubic").movedim(1, -1).clamp(0, 1)
+    )
+    by_pil = judge.score(images, ["a red circle"])
+    monkeypatch.setattr(pixels, "is_on_host", lambda images: False)
+    assert (judge.score(images, ["a red circle"]) - by_pil).abs().max() < 1e-3 * by_pil.std()

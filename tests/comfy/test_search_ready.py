@@ -4,6 +4,7 @@ import pytest
 import torch
 from diffusion_probe.dev.random_models import random_conditioning
 from diffusion_probe.engine.capture.prompt.sampled_text import KEY
+from diffusion_probe.engine.rewards.mean_reward import MeanReward
 from diffusion_probe.engine.seed_search.ready import ready_to_score, require_numbers
 from diffusion_probe.nodes.search import SeedSearch
 from diffusion_probe.probe_models.preview import PreviewReward
@@ -90,6 +91,28 @@ def test_the_node_refuses_before_the_model_is_called(flux, brightness, row_count
             call()
     assert row_counts == []
     assert node(flux, brightness(), positive("a lamp"))[1] and row_counts
+
+
+def test_a_mean_that_compares_candidates_needs_two_before_anything_is_sampled(flux, reward_of, row_counts):
+    def reward(label):
+        made = reward_of(lambda images, prompts: images.mean((1, 2, 3)))
+        made.label = label
+        return made
+
+    probe = PreviewReward(decode, MeanReward([reward("mine"), reward("yours")]), "a lamp")
+    says = '"candidates" is 1, and mean of mine .* compares 2 or more images of a prompt .* Raise "candidates"'
+    with pytest.raises(ValueError, match=says):
+        node(flux, probe, positive(), candidates=1)
+    assert row_counts == []
+    assert node(flux, probe, positive(), candidates=2)[1]
+
+
+def test_a_judge_of_other_families_is_refused_before_anything_is_sampled(flux, brightness, row_counts):
+    judge = brightness("a lamp")
+    judge.reward.preview_families = frozenset({"SDXL"})
+    with pytest.raises(ValueError, match="knows the noise levels of SDXL alone, and this MODEL is FLUX"):
+        node(flux, brightness("a lamp"), positive(), judge=judge)
+    assert row_counts == []
 
 
 def test_a_search_reports_what_the_reward_remarks_on_the_prompt(flux, brightness):

@@ -418,7 +418,7 @@ def test_a_look_that_unloads_the_model_does_not_disturb_the_search(model):
 
 def test_control_nets_are_loaded_again_too(monkeypatch):
     loaded = []
-    monkeypatch.setattr(comfy.model_management, "load_models_gpu", loaded.extend)
+    monkeypatch.setattr(comfy.model_management, "load_models_gpu", lambda models, **memory: loaded.extend(models))
     guiders = [SimpleNamespace(model_patcher="model", loaded_models=[net]) for net in ("canny", "depth")]
     with pytest.raises(RuntimeError, match="no VAE"), loaded_again(guiders):
         raise RuntimeError("no VAE")

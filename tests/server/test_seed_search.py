@@ -139,3 +139,23 @@ def test_a_search_of_sixteen_finishes_one_within_its_budget(client):
     (report,) = outputs[search]["diffusion_probe"]
     assert len(report["rows"]) == 16 and [row["finished"] for row in report["rows"]].count(True) == 1
     assert report["model_rows"] <= 4 * 25 * 2
+
+
+def test_lines_of_a_text_are_wordings_with_the_guidance_of_the_prompt(client, prompt):
+    other = "a small blue square"
+    prompt["search"]["inputs"].update(candidates=2, budget=0.0, sampler_name="euler", steps=6, positive=["guided", 0])
+    prompt["guided"] = node("FluxGuidance", conditioning=["positive", 0], guidance=1.5)
+    prompt["other"] = node("CLIPTextEncode", clip=["model", 1], text=other)
+    prompt["other guided"] = node("FluxGuidance", conditioning=["other", 0], guidance=1.5)
+    reports = []
+    for more in ({"positive_2": ["other guided", 0]}, {"clip": ["model", 1], "variants": f"1. {other}\n"}):
+        search = node("DiffusionProbeSeedSearch", **prompt["search"]["inputs"], **more)
+        (report,) = client.run({**prompt, "search": search})["search"]["diffusion_probe"]
+        reports.append([(row["seed"], row["prompt"], str(row["scores"])) for row in report["rows"]])
+    assert reports[0] == reports[1] and {row[1] for row in reports[0]} == {1, 2} and len(reports[0]) == 4
+
+
+def test_lines_without_a_text_encoder_are_refused_before_sampling(client, prompt):
+    prompt["search"]["inputs"]["variants"] = "a small blue square"
+    with pytest.raises(PromptError, match='nothing encodes them. Connect the CLIP of CLIP Text Encode to "clip"'):
+        client.run(prompt)

@@ -23,7 +23,12 @@ TESTED_IN = {
         "comfy/test_capture_memory.py",
         "comfy/test_capture_never_ends.py",
     ),
-    "engine.capture.prompt": ("comfy/test_words.py", "comfy/test_words_templates.py", "unit/core/test_prompt_words.py"),
+    "engine.capture.prompt": (
+        "comfy/test_words.py",
+        "comfy/test_words_templates.py",
+        "unit/core/test_prompt_words.py",
+        "comfy/test_graph_vae.py",
+    ),
     "engine.capture.hooks": (
         "comfy/test_capture_maps.py",
         "comfy/test_capture_tokens.py",

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import torch
@@ -123,13 +124,44 @@ def require_sound(folder: Path) -> None:
         dataset_projection(folder)
 
 
+@dataclass
+class _Counted:
+    """Number and bytes of a dataset's runs, when the newest was written, and until when they are not counted again."""
+
+    runs: int
+    size: int
+    newest: int
+    until: float
+
+
+LISTING_SHARE = 0.01
+"""Largest share of the time in which the files of a dataset are listed: 100,000 of them take seconds."""
+
+LISTING_SECONDS = 0.02
+"""Time of a listing up to which the files are listed each time."""
+
+_counted: dict[Path, _Counted] = {}
+
+
 def dataset_size(folder: Path, key: str) -> dict[str, int]:
-    """Return the bytes of a run and of all runs, the number of runs, and the bytes that are free on their disk."""
-    sizes = [path.stat().st_size for path in (folder / RUNS).glob("[!.]*.safetensors")]
+    """Return the bytes of a run and of all runs, the number of runs, and the bytes that are free on their disk.
+
+    In a large dataset the runs that this process adds are counted up, and all are counted again from time to time.
+    """
+    this, now = run_path(folder, key).stat(), monotonic()
+    known = _counted.get(folder)
+    if known is None or now >= known.until:
+        files = [path.stat() for path in (folder / RUNS).glob("[!.]*.safetensors")]
+        taken = monotonic() - now
+        until = now + taken / LISTING_SHARE if taken > LISTING_SECONDS else now
+        newest = max(file.st_mtime_ns for file in files)
+        known = _counted[folder] = _Counted(len(files), sum(file.st_size for file in files), newest, until)
+    elif this.st_mtime_ns > known.newest:
+        known.runs, known.size, known.newest = known.runs + 1, known.size + this.st_size, this.st_mtime_ns
     return {
-        "run_bytes": run_path(folder, key).stat().st_size,
-        "runs": len(sizes),
-        "bytes": sum(sizes),
+        "run_bytes": this.st_size,
+        "runs": known.runs,
+        "bytes": known.size,
         "free_bytes": shutil.disk_usage(folder).free,
     }
 

@@ -1,7 +1,9 @@
 """Pages about what a seed search is worth, and by which policy."""
 
 from collections.abc import Sequence
+from functools import partial
 
+from ..look_prices import DECODERS, EVALUATION, REWARD, TFLOPS, look_price, seconds
 from .page import INTERVALS, NAMES, Page, Record, Results, Table, between, estimate, listed, one, percent, points
 
 POLICIES = {
@@ -34,7 +36,29 @@ def policy_tables(results: Results) -> list[Table]:
             for policy, text in POLICIES.items()
         ]
         tables.append(Table(head, rows, f"Mean ImageReward of the best finished image, by {name}:"))
-    return tables
+    return [*tables, *map(partial(cost_table, record), DECODERS)]
+
+
+def cost_table(record: Record, decoder: str) -> Table:
+    """Return what searches by previews cost with their looks, by policy and budget."""
+    head = ("FLUX / SDXL; budget", *map(str, budgets(record)))
+    rows = [
+        [text, *(both_costs(record, policy, budget, decoder) for budget in budgets(record))]
+        for policy, text in POLICIES.items()
+    ]
+    prices = " / ".join(points(look_price(model, decoder), 3) for model in MODELS)
+    caption = f"Evaluations and looks by the {decoder}, in evaluations, a look at {prices} of one; seconds in brackets:"
+    return Table(head, rows, caption)
+
+
+def both_costs(record: Record, policy: str, budget: int, decoder: str) -> str:
+    """Return the evaluations of a policy by previews with its looks, and their seconds, on both models."""
+    costs = []
+    for model in MODELS:
+        row = one(record["rows"], model=model, score="preview", policy=policy, budget=budget)
+        cost = row["nfe"] + row["looks"] * look_price(model, decoder)
+        costs.append((points(cost, 1), points(seconds(model, cost), 1)))
+    return f"{' / '.join(cost for cost, _ in costs)} ({' / '.join(taken for _, taken in costs)} s)"
 
 
 def both_rewards(record: Record, score: str, policy: str, budget: int) -> str:
@@ -106,6 +130,10 @@ POLICY = Page(
         "the other, both ways, averaged over {splits} ways to split them, because which schedule is chosen depends on "
         "the half by luck.".format(**results["policy"]),
         "*Previews*: ImageReward on decoded x0. *Noise-aware scores*: a reward model fine-tuned on noisy previews.",
+        f"Looks are counted in evaluations by what they compute at 1024²: an evaluation of FLUX {EVALUATION['flux']:g} "
+        f"TFLOP, one of SDXL with CFG {EVALUATION['sdxl']:g}; a decode by the VAE {DECODERS['VAE']:g}, by the fast "
+        f"decoder {DECODERS['fast decoder']:g}; ImageReward {REWARD:g}. Seconds are not measured: they are those at "
+        f"{TFLOPS:g} TFLOP a second. Looks by a trained probe compute next to nothing.",
     ],
     tables=policy_tables,
     reading=policy_reading,
@@ -113,8 +141,8 @@ POLICY = Page(
         "The recorded trajectories are not shipped.",
         "The form of the policies was chosen by looking at cross-fitted figures of these prompts. A later check on "
         "prompts that no choice had seen has no result file; [the notes](../notes/search-policies.md) state it.",
-        "Cost counts model evaluations alone: a preview also costs a decode and a run of the reward model for each "
-        "look.",
+        "Budgets count model evaluations alone, and the policies do not know what a look costs: the last tables add "
+        "the looks to what was spent.",
     ],
 )
 

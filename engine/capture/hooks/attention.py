@@ -41,9 +41,9 @@ def text_attention(q: Tensor, k: Tensor, image: slice, text: slice, mask: Tensor
     rows = max(1, CALL_BYTES // (heads * queries.shape[2] * head_dim * q.element_size()))
     weights = torch.empty((batch, len(tokens), queries.shape[2]), dtype=torch.float32, device=q.device)
     for first in range(0, len(tokens), head_dim):
-        chunk = torch.tensor(tokens[first : first + head_dim], device=q.device)
+        chunk = tokens[first : first + head_dim]
         indicator = torch.zeros((1, 1, k.shape[2], head_dim), dtype=k.dtype, device=k.device)
-        indicator[0, 0, chunk, torch.arange(len(chunk), device=k.device)] = 1
+        indicator[0, 0, chunk.start : chunk.stop].fill_diagonal_(1)
         for row in range(0, batch, rows):
             batch_rows = slice(row, row + rows)
             keys = k[batch_rows]
@@ -83,7 +83,7 @@ def common_grid(high: int, wide: int) -> tuple[int, int]:
 def to_grid(
     weights: Tensor, region: tuple[int, int, int, int], whole: tuple[int, int], grid: tuple[int, int]
 ) -> Tensor:
-    """Average maps to the common grid, in half precision on the CPU.
+    """Average maps to the common grid, in half precision on their device.
 
     Args:
         weights: ``[batch, tokens, image tokens of the region]``; columns to the right of it are left out.
@@ -99,4 +99,4 @@ def to_grid(
     maps = weights.unflatten(2, (rows, -1))[..., :columns]
     if (rows, columns) != whole:
         maps = F.pad(maps, (left, wide - left - columns, top, high - top - rows))
-    return F.adaptive_avg_pool2d(maps, grid).to(device="cpu", dtype=torch.float16)
+    return F.adaptive_avg_pool2d(maps, grid).half()

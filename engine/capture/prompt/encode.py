@@ -28,6 +28,9 @@ KEY = "diffusion_probe_words"
 """Key in a conditioning's dict of ``((spelling, positions), …)`` in the order of the text. Plain data, so that every
 node that copies or saves a conditioning keeps it."""
 
+MOST_TEXTS = 16
+"""Texts that a search keeps at a time: those of its wordings, at two conditionings each."""
+
 MARKER = "\ue000"
 """Text that no template contains."""
 
@@ -85,13 +88,30 @@ def text_of(conds: Sequence[tuple[dict[str, Any], int]]) -> Tensor | None:
         conds: as for :func:`words_of`, processed by the guider.
 
     Returns:
-        ``[rows or 1, tokens, channels]`` float16 on the CPU; None without text.
+        ``[rows or 1, tokens, channels]`` float16 on the device; None without text.
     """
     contexts = [embeddings(cond)[:, :length] for cond, length in conds if length]
     if not contexts:
         return None
     rows = max(len(context) for context in contexts)
     return halved(torch.cat([context.expand(rows, -1, -1) for context in contexts], 1))
+
+
+class SharedTexts:
+    """Text embeddings of the conditionings of one run or one search, kept once for all evaluations and candidates."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, tuple[Any, Tensor | None]] = {}
+
+    def of(self, conds: Sequence[tuple[dict[str, Any], int]]) -> Tensor | None:
+        """Return :func:`text_of` conditioning entries: for the same tensors the same result."""
+        contexts = [(embeddings(cond), length) for cond, length in conds if length]
+        key = tuple((id(context), length) for context, length in contexts)
+        if key not in self._known:
+            if len(self._known) >= MOST_TEXTS:
+                self._known.clear()
+            self._known[key] = contexts, text_of(conds)
+        return self._known[key][1]
 
 
 def _spelled(clip: Any, text: str, length: int) -> Spelled | None:

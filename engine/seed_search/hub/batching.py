@@ -28,10 +28,15 @@ def rows_of(call: ModelCall) -> int:
 
 
 def memory_of(base_model: Any, call: ModelCall, count: int) -> float:
-    """Return the bytes that ``count`` calls like this one need together, as ComfyUI estimates it for a batch."""
+    """Estimate the bytes that ``count`` calls like this one need together, as ComfyUI does for a batch.
+
+    ComfyUI runs a batch of one cond whatever its estimate says, having loaded the weights for it, and joins several
+    conds only if half as much again is free.
+    """
+    margin = 1.5 if len(call.options[CONDS]) > 1 else 1.0
     shapes = {name: [list(v.shape)] * count for name, v in call.arguments.items() if isinstance(v, Tensor)}
     shape = [rows_of(call) * count, *call.x.shape[1:]]
-    return 1.5 * base_model.memory_required(shape, cond_shapes=shapes)
+    return margin * base_model.memory_required(shape, cond_shapes=shapes)
 
 
 def joinable(first: ModelCall, second: ModelCall) -> bool:

@@ -78,6 +78,8 @@ class Run:
         goal: position after which it pauses.
         sampler: name of its sampler function; empty before it started.
         sigmas: its schedule.
+        at_steps: whether its evaluations are known to be at the noise levels of its schedule, one in each step.
+        sigma: noise level of its newest evaluation.
         position: how far it is in its schedule: s, when all evaluations at noise levels above ``sigmas[s]`` are done.
         evaluations: evaluations done (NFE).
         model_rows: model rows spent on it.
@@ -104,6 +106,8 @@ class Run:
     goal: int = 0
     sampler: str = ""
     sigmas: list[float] = field(default_factory=list)
+    at_steps: bool = False
+    sigma: float = 0.0
     position: int = 0
     evaluations: int = 0
     model_rows: int = 0

@@ -5,18 +5,25 @@ the model once, and resumes each run with its rows of the output. A run that is 
 """
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import comfy.model_management
+import comfy.sampler_helpers
 import torch
 from comfy.patcher_extension import WrappersMP
+from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
 from torch import Tensor
 
-from ...core.samplers import sampler_name, traits_of
+from ...core.readback import forget_sigma, note_sigma, sigma_of, to_host
+from ...core.samplers import AT_STEPS, sampler_name, traits_of
 from ...runs.keys import STEP_CACHE
+from ...runs.loaded import loading_once, memory_of_card
 from ...runs.model_wrappers import HUB, ModelCall, in_front
-from ...runs.origins import listed
+from ...runs.origins import is_core, listed
 from ...runs.rows import cache_on
 from .batching import join, joinable, memory_of, rows_of, split
 from .coroutine import PAUSED, SAMPLED, Run, current_run, is_inside_run, pause
@@ -24,7 +31,8 @@ from .forwards import Forwards
 from .model_state import ModelState
 from .patch_state import Change, PatchState, Slot
 from .prefix import Prefix, bytes_of, copy_on_cpu
-from .row_check import RowCheck
+from .row_check import RowCheck, added_code
+from .sizes import best_size, shape_size
 
 KEY = "diffusion_probe_hub"
 
@@ -46,6 +54,8 @@ class Hub:
 
     Attributes:
         unjoined: why calls are not joined any more; empty as long as they are.
+        memory: bytes that stay free for the joined calls that were planned last.
+        per_call: runs that these calls are planned for.
         extra_rows: rows that were computed beside those of the runs, to compare joined calls with single ones.
 
     A closed hub and its runs do not refer to each other, so their tensors are freed without a pass of the garbage
@@ -62,11 +72,19 @@ class Hub:
         self.forwards = Forwards(model.model.diffusion_model)
         self.model.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, self._sampler_sample)
         self.model.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, self._predict_noise)
+        self.model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, self._outer_sample)
+        self.model.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, self._prepare_sampling)
         others = self.model.wrappers.get(WrappersMP.APPLY_MODEL, {})
         self.model.wrappers[WrappersMP.APPLY_MODEL] = {KEY: [self._apply_model], **others}
         self.max_rows, self.check = max_rows, check
         self.runs: list[Run] = []
         self.unjoined = ""
+        self.memory = 0.0
+        self.per_call = 0
+        self.compiled = COMPILE_KEY in model.wrappers.get(WrappersMP.APPLY_MODEL, {})
+        self.stock = not any(True for _ in added_code(model))
+        self._estimate: Callable[[int], float] | None = None
+        self._conds = self._rows_per_run = 1
         self.extra_rows = 0
         self._too_large = self._restored = ""
         self._disturbed = ""
@@ -75,6 +93,7 @@ class Hub:
         self._in_calls: set[Slot] = set()
         self._schedules: dict[tuple[float, ...], Tensor] = {}
         self._kept_bytes = 0
+        self._ready: dict[Run, tuple[Tensor, ...]] = {}
 
     @property
     def warnings(self) -> list[str]:
@@ -89,6 +108,24 @@ class Hub:
 
     # Inside of a run.
 
+    def _outer_sample(self, executor, *args, **kwargs):
+        """Note how many conditionings a call of a run has, for which its model is loaded: an OUTER_SAMPLE wrapper."""
+        guider = executor.class_obj
+        alone = math.isclose(getattr(guider, "cfg", 0.0), 1.0)
+        skips = alone and not guider.model_options.get("disable_cfg1_optimization", False)
+        self._conds = 1 if skips else max(1, len(guider.conds))
+        return executor(*args, **kwargs)
+
+    def _prepare_sampling(self, executor, model, noise_shape, conds, *args, **kwargs):
+        """Load the weights so that memory stays for joined calls, as for a batch: a PREPARE_SAMPLING wrapper."""
+        if self._estimate is None:
+            self._rows_per_run = noise_shape[0] * self._conds
+            self._estimate = partial(_memory_of_rows, model, tuple(noise_shape[1:]), conds)
+            self.plan(len(self.runs))
+        with loading_once():
+            rows = max(1, self.per_call) * self._rows_per_run
+            return executor(model, [rows, *noise_shape[1:]], conds, *args, **kwargs)
+
     def _sampler_sample(self, executor, guider, sigmas, extra_args, callback, noise, *args, **kwargs):
         """Note schedule and sampler of a run, sample it, and pause before its clean-up: a SAMPLER_SAMPLE wrapper.
 
@@ -98,8 +135,12 @@ class Hub:
         run.sigmas = sigmas.tolist()
         options = extra_args["model_options"]["transformer_options"]
         if (schedule := options.get("sample_sigmas")) is not None:  # one object for all that have the same
-            options["sample_sigmas"] = self._schedules.setdefault(tuple(schedule.tolist()), schedule)
+            values = run.sigmas if schedule is sigmas else schedule.tolist()
+            options["sample_sigmas"] = self._schedules.setdefault(tuple(values), schedule)
         run.sampler = sampler_name(executor.class_obj)
+        run.at_steps = (
+            not run.evaluations and self.stock and evaluates_at_steps(executor.class_obj) and is_core(type(guider))
+        )
         run.state.add_hooks(extra_args["model_options"])
         run.begin_sampler(extra_args["model_options"])
         run.samples = executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
@@ -110,7 +151,10 @@ class Hub:
     def _predict_noise(self, executor, x, timestep, model_options, *args, **kwargs):
         """Pause a run at its goal, and pass its model calls to the hub: a PREDICT_NOISE wrapper."""
         run = current_run()
-        run.position = max(run.position, run.position_at(float(timestep.flatten()[0])))
+        if run.at_steps and run.evaluations < run.steps:  # known without waiting for the device
+            note_sigma(timestep, run.sigmas[run.evaluations])
+        run.sigma = sigma_of(timestep)
+        run.position = max(run.position, run.position_at(run.sigma))
         run.x = x
         while run.goal <= run.position and run.goal < run.steps:
             pause(PAUSED)
@@ -122,6 +166,7 @@ class Hub:
             run.leave_prefix(x)
             with run.evaluation_kept(model_options), in_front(model_options, HUB, self._wait_for_output):
                 output = executor(x, timestep, model_options, *args, **kwargs)
+        forget_sigma(timestep)
         self._keep(run, output)
         return output.to(x.device, copy=True) if run.prefix else output
 
@@ -131,8 +176,15 @@ class Hub:
         if not run.keeps:
             self._release(run)
             return
-        run.outputs.append(output if run.prefix else copy_on_cpu(output))
+        run.outputs.append(output if run.prefix else output.detach().clone())
         self._kept_bytes += bytes_of(output)
+
+    def _outputs_to_host(self) -> None:
+        """Copy the results that are kept to the CPU, all at once."""
+        runs = [run for run in self.runs if run.outputs]
+        copies = iter(to_host([output for run in runs for output in run.outputs]))
+        for run in runs:
+            run.outputs[:] = [next(copies) for _ in run.outputs]
 
     def _release(self, run: Run) -> None:
         """Release the results that are kept of a run."""
@@ -144,6 +196,8 @@ class Hub:
         if not is_inside_run():  # on another thread, as ComfyUI calls the model of another GPU
             return call.execute()
         call.hooks = self.model.current_hooks
+        if (run := current_run()).at_steps:
+            call.sigma = run.sigma
         return pause(call)
 
     def _apply_model(
@@ -177,6 +231,22 @@ class Hub:
         if not (between and run.keeps and run.outputs) or run.strayed or self.patches.origins:
             return None
         return Prefix(tuple(run.outputs), copy_on_cpu(run.x), run.position)
+
+    def plan(self, waiting: int) -> None:
+        """Plan joined calls of so many runs: how many share one, and the memory that stays free for it.
+
+        It is to be loaded for afterwards, see ``loaded.load_for``.
+        """
+        if self._estimate is None or waiting < 1:
+            return
+        if self.max_rows:
+            waiting = min(waiting, max(1, self.max_rows // self._rows_per_run))
+        self.per_call = best_size(waiting, self.model.model_size(), memory_of_card(self.model), self._memory_of_runs)
+        self.memory = self._memory_of_runs(self.per_call)
+
+    def _memory_of_runs(self, count: int) -> float:
+        """Estimate the bytes that a call of so many runs needs beside the weights."""
+        return self._estimate(count * self._rows_per_run)
 
     @torch.inference_mode()
     def rehearse(self, sample: Callable[[], Tensor]) -> None:
@@ -229,13 +299,33 @@ class Hub:
             self.check.renew()
         for run, goal in goals.items():
             run.goal = goal
-            run.resume()
-        while waiting := [run for run in self.runs if run.waiting is not None]:
+            self._ready[run] = ()
+        self._resume_ready()
+        while waiting := self._waiting():
             comfy.model_management.throw_exception_if_processing_interrupted()
             self._serve(waiting)
             if self._disturbed:
                 raise ValueError(self._disturbed)
             after_call()
+        self._outputs_to_host()
+
+    def _waiting(self) -> list[Run]:
+        """Return the runs that wait for the model, and not only to be resumed with its output."""
+        return [run for run in self.runs if run.waiting is not None and run not in self._ready]
+
+    def _resume_ready(self) -> None:
+        """Resume runs that can go on.
+
+        Where each holds the outputs of ControlNets while it waits for the model, no more than share a call are resumed.
+        """
+        waiting = self._waiting()
+        holds = any(_control_bytes(run.waiting) for run in waiting)
+        while self._ready and not (holds and len(waiting) >= (self.per_call or len(self.runs))):
+            run = min(self._ready, key=lambda run: run.evaluations) if holds else next(iter(self._ready))
+            run.resume(*self._ready.pop(run))
+            if run.waiting is not None:
+                waiting.append(run)
+                holds = holds or _control_bytes(run.waiting) > 0
 
     def _serve(self, waiting: Sequence[Run]) -> None:
         """Call the model once, for the run with the fewest evaluations and all that can join it, and resume them."""
@@ -251,7 +341,9 @@ class Hub:
                 run.fail(output)
             else:
                 run.model_rows += rows_of(run.waiting)
-                run.resume(output)
+                run.waiting = replace(run.waiting, arguments={})  # what ControlNets computed for it is not needed again
+                self._ready[run] = (output,)
+        self._resume_ready()
         if min((run.evaluations for run in self.runs if run.waiting or run.paused), default=0) > WATCHED:
             self.patches.stop_watching()
 
@@ -360,13 +452,14 @@ class Hub:
 
     def _runs_that_fit(self, group: Sequence[Run]) -> int:
         """Return how many runs of a group fit into one call, by ComfyUI's own estimate of memory."""
-        call, count = group[0].waiting, len(group)
+        call, count = group[0].waiting, min(len(group), self.per_call or len(group))
         if self.max_rows:
             count = min(count, max(1, self.max_rows // rows_of(call)))
         free = self.model.get_free_memory(call.x.device) if count > 1 else 0.0
-        while count > 1 and (needed := memory_of(self.model.model, call, count)) > free:
-            count = max(1, min(count - 1, int(count * free / needed)))
-        return count
+        copied = _control_bytes(call)
+        while count > 1 and (needed := memory_of(self.model.model, call, count) + count * copied) > free:
+            count = shape_size(max(1, min(count - 1, int(count * free / needed))))
+        return shape_size(count) if self.compiled else count
 
     @torch.inference_mode()
     def close(self, keep: Sequence[Run] = ()) -> None:
@@ -374,6 +467,7 @@ class Hub:
         for run in self.runs:
             if run not in keep:
                 run.stop()
+        self._ready.clear()
         for run in keep:
             while run.sampled:
                 self.advance({run: run.steps})  # more than once, if it samples more than once
@@ -386,10 +480,28 @@ class Hub:
         self.model.wrappers.clear()
 
 
+def evaluates_at_steps(sampler: Any) -> bool:
+    """Tell whether a SAMPLER is one of ComfyUI's that evaluate the model once in each step, where it begins."""
+    function = getattr(sampler, "sampler_function", None)
+    churns = getattr(sampler, "extra_options", {}).get("s_churn")  # which raises the noise level first
+    return is_core(function) and not churns and sampler_name(sampler) in AT_STEPS
+
+
+def _memory_of_rows(model: Any, shape: tuple[int, ...], conds: Any, rows: int) -> float:
+    """Estimate the bytes that a call needs beside the weights, as ComfyUI does for a batch of so many rows."""
+    return comfy.sampler_helpers.estimate_memory(model, [rows, *shape], conds)[1]
+
+
 def _has_cache(model: Any) -> bool:
     """Tell whether a cache on a MODEL keeps values of evaluations: this pack's, or a known one of others."""
     own = STEP_CACHE in model.wrappers.get(WrappersMP.OUTER_SAMPLE, {})
     return own or bool(cache_on(model.model_options.get("transformer_options", {})))
+
+
+def _control_bytes(call: ModelCall) -> int:
+    """Return the bytes of the outputs of ControlNets that a call has."""
+    control = call.arguments.get("control") or {}
+    return sum(bytes_of(one) for outputs in control.values() for one in outputs if isinstance(one, Tensor))
 
 
 def _rows(group: Sequence[Run]) -> int:

@@ -1,6 +1,26 @@
-"""Expected cost of a search, before any score is known."""
+"""Expected cost of a search, before any score is known, and how many of its candidates start."""
 
 from .policy import Policy, State
+from .schedules import UntilGoodEnough
+
+
+def line_on_start(policy: Policy, candidates: int, steps: int) -> str:
+    """Return a sentence on how many candidates start, where the budget does not let all start; else nothing.
+
+    A policy that samples candidates in groups until some are good enough may start any number.
+    """
+    if isinstance(policy, UntilGoodEnough):
+        return ""
+    moments = policy.moments(steps)
+    scores = tuple((None,) * len(moments) for _ in range(candidates))
+    first = State(scores, (0,) * candidates, 0, tuple(range(candidates)), moments, steps)
+    started = len(policy.next(first))
+    if started >= candidates:
+        return ""
+    return (
+        f"{started} of {candidates} candidates start, and the others are not looked at: more would leave too little of "
+        "the budget for those that go on. A larger budget starts more."
+    )
 
 
 def expected_steps(policy: Policy, candidates: int, steps: int) -> int:

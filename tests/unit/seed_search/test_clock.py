@@ -95,3 +95,10 @@ def test_the_time_left_is_that_of_the_rows_left_at_the_mean_speed(clock, hand):
     assert clock.left == pytest.approx(8 / 20 * 40)
     compute(clock, hand, rows=50, seconds=1, expected=60)
     assert clock.left == 0, "more rows than expected"
+
+
+def test_looks_are_counted_with_their_seconds(clock, hand):
+    for count in (3, 2):
+        with clock.looking(count):
+            hand.at += 4
+    assert (clock.looks, clock.look_seconds) == (5, 8)

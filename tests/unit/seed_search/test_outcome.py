@@ -6,7 +6,7 @@ import pytest
 from diffusion_probe.engine.core.scores import SeedName
 from diffusion_probe.engine.seed_search.outcome import CandidateOutcome, Outcome, outcome_report, outcome_text
 from diffusion_probe.engine.seed_search.policies.by_name import HALVING, ONE_CUT, SEQUENTIAL, policy_named
-from diffusion_probe.engine.seed_search.policies.plan import expected_steps
+from diffusion_probe.engine.seed_search.policies.plan import expected_steps, line_on_start
 from diffusion_probe.engine.seed_search.policies.schedules import Cuts
 
 
@@ -91,3 +91,18 @@ def test_what_a_policy_will_cost_is_known_before_the_search_or_stays_in_the_budg
     policy = policy_named(name, 25, 12, 2, budget=120)
     expected = expected_steps(policy, 12, 25)
     assert expected == policy.cost(25) if isinstance(policy, Cuts) else 50 <= expected <= 120
+
+
+def test_the_text_says_what_looks_took_in_seconds_and_in_model_rows():
+    text = outcome_text(outcome(seconds=70.0, looks=15, look_seconds=6.0, seconds_per_row=0.5))
+    line = "It took 1 min 10 s, of that 6.0 s for 15 looks at candidates, as long as 12.0 model rows"
+    assert line in text and outcome_report(outcome(looks=15))["looks"] == 15
+    assert "It took 5.0 s.\n" in outcome_text(outcome(seconds=5.0)) and "It took" not in outcome_text(outcome())
+
+
+@pytest.mark.parametrize("name", [SEQUENTIAL, ONE_CUT, HALVING])
+def test_a_sentence_says_how_many_candidates_start_before_any_does(name):
+    policy = policy_named(name, 20, 256, 1, 80)
+    words = line_on_start(policy, 256, 20).split()
+    assert 7 <= int(words[0]) <= 20 and words[1:4] == ["of", "256", "candidates"]
+    assert line_on_start(policy_named(name, 20, 4, 1, 80), 4, 20) == ""

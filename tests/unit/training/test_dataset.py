@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import multiprocessing
 import os
 import re
@@ -17,7 +18,7 @@ from diffusion_probe.engine.core.features import Features, project_channels
 from diffusion_probe.engine.core.files import locked, replace_file
 from diffusion_probe.engine.core.prompt_words import Word
 from diffusion_probe.training import report
-from diffusion_probe.training.dataset import writing
+from diffusion_probe.training.dataset import recorder, writing
 from diffusion_probe.training.dataset.folder import Dataset, is_validation, run_key, run_path
 from diffusion_probe.training.dataset.header import Header
 from diffusion_probe.training.dataset.labels import Labels
@@ -592,3 +593,21 @@ def test_a_sample_and_moment_of_flux_at_1024_takes_at_most_400_kb(tmp_path, word
     held = Dataset(tmp_path).load(Dataset(tmp_path).runs[0])
     assert held["0.activation"].shape == (rows, 48, 32, 32) and held["0.maps"].shape == (rows, 10, words, 16, 16)
     assert dataset_size(tmp_path, "key")["run_bytes"] / (rows * 4) <= 400_000
+
+
+def test_runs_that_are_added_to_a_large_dataset_are_counted_without_listing_it(tmp_path, monkeypatch):
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    sizes = {}
+    for number in range(5):
+        file = runs / f"key{number}.safetensors"
+        file.write_bytes(b"x" * (10 + number))
+        os.utime(file, ns=(number, number))
+        sizes[number] = dataset_size(tmp_path, f"key{number}")
+        if number == 0:
+            known = recorder._counted[tmp_path]
+            known.until = math.inf  # as after a long listing
+            monkeypatch.setattr(Path, "glob", None)
+    assert [size["runs"] for size in sizes.values()] == [1, 2, 3, 4, 5]
+    assert dataset_size(tmp_path, "key2")["runs"] == 5, "a run that was there before is not counted again"
+    assert sizes[4]["bytes"] == sum(range(10, 15)) and sizes[4]["run_bytes"] == 14
