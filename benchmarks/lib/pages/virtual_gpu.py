@@ -53,8 +53,8 @@ def method(results: Results) -> list[str]:
         "largest one, beside those of the plain batch.",
         "*Bars*: FLOPs at most 1.05 × by a trained probe, 1.08 × by previews with the fast decoder (SDXL 1.12 ×); "
         "bytes at most 1.25 × for one cut by a trained probe, 1.5 × for the sequential policy by one, and 2 × with the "
-        "fast decoder; one wait per call; as many rows in a call as a plain batch has, or wait; no allocation fails that "
-        "does not fail for the plain images. The full VAE has no bars of FLOPs and bytes.",
+        "fast decoder; one wait per call; as many rows in a call as a plain batch has, or wait; no allocation fails "
+        "that does not fail for the plain images. The full VAE has no bars of FLOPs and bytes.",
     ]
 
 
