@@ -145,7 +145,7 @@ DRAWN: dict[str, Callable[[str], Image.Image]] = {
     "Record": _record,
     "Train": _train,
 }
-"""What draws the thumbnail of a template, by the first word of its title."""
+"""Functions that draw the thumbnail of a template, by the first word of its title."""
 
 
 def thumbnail(title: str) -> Image.Image:

@@ -29,7 +29,7 @@ class PromptLoop(io.ComfyNode):
         return io.Schema(
             node_id="DiffusionProbePromptLoop",
             display_name="Prompt Loop",
-            category="diffusion probe/seeds",
+            category="diffusion probe/words",
             description="Looks at a few seeds of a prompt after the first steps. While they score low, it rewrites the "
             "prompt and looks again; the best wording goes on.",
             search_aliases=["prompt rewrite", "improve prompt", "agent", "llm", "variations", "diffusion probe"],
@@ -207,7 +207,7 @@ class PromptToRewrite(io.ComfyNode):
         return io.Schema(
             node_id=REQUEST_ID,
             display_name="Prompt to Rewrite",
-            category="diffusion probe/seeds",
+            category="diffusion probe/words",
             description="Gives what Prompt Loop tried so far to the nodes that rewrite the prompt, such as Generate "
             "Text. They stand between this node and its rewrite input.",
             search_aliases=["prompt rewrite", "llm", "instruction", "improve prompt", "diffusion probe"],

@@ -152,7 +152,7 @@ def test_activations_that_were_shortened_in_another_way_are_computed_and_it_is_s
     assert "in another way than that of the training; 100% of what the probe reads is in them" in found.text()
 
 
-def test_a_dataset_that_keeps_too_little_of_the_activations_is_refused_with_what_to_do(folder, tmp_path, record):
+def test_a_dataset_that_keeps_too_little_of_the_activations_is_refused(folder, tmp_path, record):
     joint, other = joint_and_other(folder, tmp_path, record, axes=2)
     with pytest.raises(ValueError, match=r"they hold \d+% of what it reads. To .*copy projection.safetensors"):
         evaluate_probe(joint, other)
