@@ -70,7 +70,7 @@ export function prepared(family) {
 export const seedBatch = (count) => ({
   type: "DiffusionProbeSeedBatch",
   size: [0, 250],
-  values: { first_seed: 1, control_after_generate: "fixed", count, seeds: "" },
+  values: { first_seed: 1, control_after_generate: "randomize", count, seeds: "" },
 });
 
 /** A reward model that ComfyUI can offer to download: its only file is a safetensors file. */

@@ -16,7 +16,7 @@ export function seedSearch(family, id) {
     size: [0, 1290],
     values: {
       seed: 1,
-      control_after_generate: "fixed",
+      control_after_generate: "randomize",
       candidates: 16,
       survivors: 1,
       budget: 4,
