@@ -1,11 +1,11 @@
 """Pages of ``docs/results``, a module for each topic; ``PAGES`` are all of them in the order of the index."""
 
-from . import capture, exactness, probe_accuracy, probe_learning, rewards, seed_search, step_cache, testbed
+from . import capture, exactness, probe_accuracy, probe_learning, prompt_loop, rewards, seed_search, step_cache, testbed
 from .page import Page
 
 TOPICS: dict[str, tuple[Page, ...]] = {
     "Probes": probe_accuracy.PAGES + probe_learning.PAGES,
-    "Searching seeds": seed_search.PAGES,
+    "Searching seeds": seed_search.PAGES + prompt_loop.PAGES,
     "Step cache": step_cache.PAGES,
     "Exactness": exactness.PAGES,
     "Cost of capture": capture.PAGES,
