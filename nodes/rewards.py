@@ -41,7 +41,7 @@ class LoadRewardModel(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, name: str | None) -> bool | str:
         """Accept the file of a reward model that isn't there yet: loading it says where it belongs."""
-        if name is None or reward_called(name):  # None comes over a link
+        if name is None or (isinstance(name, str) and reward_called(name)):  # None comes over a link
             return True
         return f'there is no reward model "{plain(name)}". Choose one of the list.'
 

@@ -1,6 +1,7 @@
 // Text of a node's output, shown inside the node for the nodes below. ComfyUI 1.47 shows that of its own nodes only.
 import { make } from "./board/dom.js";
-import { addElement, extend } from "./board/host.js";
+import { addElement, extend, sentences, texts } from "./board/host.js";
+import { setTexts, translated } from "./board/texts.js";
 
 const NODES = new Set([
   "DiffusionProbeEvaluateProbe",
@@ -13,6 +14,7 @@ const NODES = new Set([
 ]);
 const WIDGET = "diffusion_probe_text";
 const shown = new WeakMap();
+const ready = Promise.all([texts(), sentences()]).then((all) => setTexts(...all), () => {});
 
 extend("DiffusionProbe.ResultText", NODES, {
   created(node) {
@@ -21,6 +23,8 @@ extend("DiffusionProbe.ResultText", NODES, {
     addElement(node, WIDGET, element, 90, { getValue: () => element.textContent });
   },
   executed(node, output) {
-    if (Array.isArray(output.text)) shown.get(node).textContent = output.text.join("\n");
+    if (!Array.isArray(output.text)) return;
+    shown.get(node).textContent = output.text.join("\n");
+    ready.then(() => (shown.get(node).textContent = translated(output.text.join("\n"))));
   },
 });

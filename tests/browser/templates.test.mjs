@@ -74,7 +74,7 @@ const ENDS = [
   ["Train", async ({ page, saved }) => {
     await runWell(page);
     assert.deepEqual(await saved("PreviewImage"), [1, 1]);
-    assert.match((await shown(page, "DiffusionProbeTrainProbe"))[0].text, /200 steps/);
+    assert.match((await shown(page, "DiffusionProbeTrainProbe"))[0].text, /60 steps/);
     assert.match((await shown(page, "DiffusionProbeEvaluateProbe"))[0].text, /joint.*it was not trained on/);
   }],
 ];

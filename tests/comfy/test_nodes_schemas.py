@@ -241,3 +241,15 @@ def test_every_option_of_a_node_has_a_chinese_label():
 
 def _has_options(socket, names) -> bool:
     return socket.id not in names and bool(getattr(socket, "options", None))
+
+
+def test_sentences_of_the_server_in_chinese_are_ones_that_it_can_write():
+    sentences = locale("zh", "main")["diffusionProbeSentences"]
+    for english, chinese in sentences.items():
+        assert set(re.findall(r"{\w+}", english)) == set(re.findall(r"{\w+}", chinese)), english
+        assert re.search("[\u4e00-\u9fff]", chinese)
+        for fragment in re.split(r"{\w+}|[():.]|Took ", english):
+            words = fragment.strip().lower()
+            assert len(words) < 6 or any(words in message for message in MESSAGES), fragment
+    lengths = [len(english) for english in sentences]
+    assert lengths == sorted(lengths, reverse=True), "a sentence has to be found before one that is a part of it"

@@ -92,6 +92,7 @@ def test_without_another_way_the_run_succeeds_and_nothing_behind_the_gate_is_run
     assert not done.data("executed", nodes.save) and "skipped" in done.text(nodes.gate)
 
 
+@pytest.mark.long
 def test_the_decision_and_the_score_go_on_even_when_the_branch_is_blocked(run, prompt, nodes):
     prompt[nodes.gate]["inputs"].update(threshold=1.1, rows="best row")
     del prompt[nodes.gate]["inputs"]["otherwise"]
@@ -107,6 +108,7 @@ def test_the_decision_and_the_score_go_on_even_when_the_branch_is_blocked(run, p
     assert float(done.text("score")) == pytest.approx(max(row["score"] for row in report["rows"]))
 
 
+@pytest.mark.long
 def test_a_score_without_skill_passes_until_told_to_block(run, prompt, nodes):
     prompt["focus"] = {"class_type": "DiffusionProbeAttentionFocus", "inputs": {}}
     prompt[nodes.attach]["inputs"]["probe"] = ["focus", 0]
@@ -118,6 +120,7 @@ def test_a_score_without_skill_passes_until_told_to_block(run, prompt, nodes):
     assert changed.data("progress", nodes.again) and nodes.first in changed.cached()
 
 
+@pytest.mark.long
 def test_scores_of_a_filter_that_kept_nothing_skip_the_gate_and_both_branches(run, prompt, nodes):
     prompt["filter"] = {
         "class_type": "DiffusionProbeEarlySeedFilter",
@@ -132,6 +135,7 @@ def test_scores_of_a_filter_that_kept_nothing_skip_the_gate_and_both_branches(ru
     assert not done.data("executed", nodes.save)
 
 
+@pytest.mark.long
 def test_a_percentile_without_calibration_is_an_error_and_the_next_run_works(client, run, prompt, nodes):
     prompt[nodes.gate]["inputs"]["threshold_on"] = "percentile of calibration"
     with pytest.raises(PromptError) as failure:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from support.marks import some_long
 from support.saved import template_prompt
 from training.client.server import PromptError
 
@@ -76,6 +77,7 @@ def test_rejected_rows_are_never_sampled_further_and_never_reach_the_vae(run, pr
     assert order.index(nodes.filter) < order.index(nodes.second) < order.index(nodes.decode)
 
 
+@pytest.mark.long
 def test_the_preview_reward_picks_the_best_seeds_of_the_batch(run, prompt, nodes):
     done = run(prompt)
     (scores,) = done.outputs[nodes.score]["diffusion_probe"]
@@ -88,6 +90,7 @@ def test_the_preview_reward_picks_the_best_seeds_of_the_batch(run, prompt, nodes
         assert f"seed_{row['seed']}_score_{row['score']:.4g}_rank_{row['rank']}_" in image["filename"]
 
 
+@pytest.mark.long
 def test_a_saved_image_opens_as_its_workflow_and_knows_its_seed(client, run, prompt, nodes):
     done = run(prompt)
     image = done.images(nodes.save)[0]
@@ -99,6 +102,7 @@ def test_a_saved_image_opens_as_its_workflow_and_knows_its_seed(client, run, pro
     assert f"_seed_{chunks['seed']}_" in image["filename"] and chunks["rank"] in "1234"
 
 
+@pytest.mark.long
 def test_the_same_workflow_runs_on_the_testbed_sdxl(run, prompt, nodes):
     prompt[nodes.model]["inputs"]["name"] = "sdxl"
     prompt[nodes.trained]["inputs"]["name"] = "testbed/sdxl/joint.safetensors"
@@ -136,6 +140,7 @@ def test_nothing_passes_and_the_run_succeeds_without_sampling_or_decoding(run, p
     assert not done.data("executed", "decoded")
 
 
+@pytest.mark.long
 def test_the_rejected_rows_can_go_their_own_way(run, prompt, nodes):
     show_rejected(prompt, nodes)
     done = run(prompt)
@@ -163,7 +168,10 @@ def test_a_second_run_is_cached_and_a_new_limit_runs_only_what_follows(run, prom
     assert len(changed.images(nodes.save)) == 2
 
 
-@pytest.mark.parametrize("case", ["rows", "twice", "moment", "late", "prompt", "testbed prompt", "unprobed", "name"])
+CASES = ["rows", "twice", "moment", "late", "prompt", "testbed prompt", "unprobed", "name"]
+
+
+@pytest.mark.parametrize("case", some_long(CASES, set(CASES) - {"moment", "unprobed"}))
 def test_bad_input_is_an_error_with_node_cause_and_fix_and_the_next_run_works(client, run, prompt, nodes, case):
     inputs = {name: prompt[number]["inputs"] for name, number in vars(nodes).items()}
     inputs["seeds"]["count"] = 2

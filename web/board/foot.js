@@ -2,7 +2,7 @@
 import { button, make, set, write } from "./dom.js";
 import { Message } from "./message.js";
 import { canPick, picks } from "./state.js";
-import { text } from "./texts.js";
+import { text, translated } from "./texts.js";
 
 /** Elements below the tiles. */
 export class Foot {
@@ -25,10 +25,10 @@ export class Foot {
   /** Shows a state. */
   update(state) {
     this.#over(state);
-    write(this.report, state.report);
+    write(this.report, translated(state.report));
     set(this.details, "hidden", !state.report);
     const more = state.hidden ? text("hidden", { count: state.hidden }) : "";
-    write(this.reason, [state.skilled || !state.label ? "" : text("unskilled"), state.reason, more].filter(Boolean).join(" "));
+    write(this.reason, [state.skilled || !state.label ? "" : text("unskilled"), translated(state.reason), more].filter(Boolean).join(" "));
   }
 
   #over(state) {

@@ -117,6 +117,9 @@ export async function texts() {
 /** Returns the labels of options in the user's language by the option; none in English. */
 export const optionTexts = async () => (await localeFiles()).own?.diffusionProbeOptions ?? {};
 
+/** Returns the server's sentences in the user's language by the English ones; none in English. */
+export const sentences = async () => (await localeFiles()).own?.diffusionProbeSentences ?? {};
+
 async function localeFiles() {
   const all = await (await api.fetchApi("/i18n")).json();
   return { english: all.en, own: all[setting("Comfy.Locale") ?? "en"] };

@@ -1,10 +1,28 @@
 // Texts by name. A missing text shows its name.
 let known = {};
+let sentences = [];
 
-/** Sets all texts. */
-export const setTexts = (texts) => {
+/** Sets all texts, and the sentences of the server that have another form in the user's language. */
+export const setTexts = (texts, ofTheServer = {}) => {
   known = texts ?? {};
+  sentences = Object.entries(ofTheServer ?? {}).map(([english, own]) => [pattern(english), own]);
 };
+
+/** Returns what finds a sentence of the server: {n}, {m} and {k} are numbers, other names in braces are any words. */
+function pattern(english) {
+  const parts = english.split(/\{(\w+)\}/).map((part, index) => {
+    if (index % 2) return `(?<${part}>${/^[nmk]$/.test(part) ? "-?[\\d.,]*\\d" : ".+?"})`;
+    return part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  });
+  return new RegExp(parts.join(""), "g");
+}
+
+/** Returns a text that the server wrote, in the user's language as far as its sentences are known. */
+export const translated = (written) =>
+  sentences.reduce(
+    (done, [found, own]) => done.replace(found, (...match) => own.replace(/\{(\w+)\}/g, (_, name) => match.at(-1)[name])),
+    written ?? "",
+  );
 
 /** Returns the text `name`, with `{key}` replaced by its value. */
 export function text(name, values = {}) {

@@ -1,11 +1,22 @@
 """Pages of ``docs/results``, a module for each topic; ``PAGES`` are all of them in the order of the index."""
 
-from . import capture, exactness, probe_accuracy, probe_learning, rewards, seed_search, step_cache, testbed, virtual_gpu
+from . import (
+    capture,
+    exactness,
+    probe_accuracy,
+    probe_learning,
+    prompt_loop,
+    rewards,
+    seed_search,
+    step_cache,
+    testbed,
+    virtual_gpu,
+)
 from .page import Page
 
 TOPICS: dict[str, tuple[Page, ...]] = {
     "Probes": probe_accuracy.PAGES + probe_learning.PAGES,
-    "Searching seeds": seed_search.PAGES + virtual_gpu.PAGES,
+    "Searching seeds": seed_search.PAGES + prompt_loop.PAGES + virtual_gpu.PAGES,
     "Step cache": step_cache.PAGES,
     "Exactness": exactness.PAGES,
     "Cost of capture": capture.PAGES,

@@ -29,7 +29,7 @@ export function training(id) {
         train: {
           type: "DiffusionProbeTrainProbe",
           size: [0, 480],
-          values: { control_after_generate: "fixed", dataset: DATASET, kind: "attention cnn", output_name: "my-probe", steps: 200 },
+          values: { control_after_generate: "fixed", dataset: DATASET, kind: "attention cnn", output_name: "my-probe", steps: 60 },
         },
         trained: report("Report of Train Probe"),
       }],
