@@ -142,7 +142,7 @@ def named_candidates(text: str, prompts: int) -> list[tuple[SeedName, int]]:
     wrong = next((f"{name} prompt {prompt + 1}" for name, prompt in chosen if prompt >= prompts), None)
     if wrong:
         raise ValueError(
-            f'"finish" names {wrong}, and prompts 1 to {prompts} are connected. Connect that prompt, or give a number '
+            f'"finish" names {wrong}, and the prompts that are there: {prompts}. Connect that prompt, or give a number '
             "that is there."
         )
     return chosen

@@ -75,7 +75,7 @@ const ENDS = [
     await runWell(page);
     assert.deepEqual(await saved("PreviewImage"), [1, 1]);
     assert.match((await shown(page, "DiffusionProbeTrainProbe"))[0].text, /60 steps/);
-    assert.match((await shown(page, "DiffusionProbeEvaluateProbe"))[0].text, /joint.*it was not trained on/);
+    assert.match((await shown(page, "DiffusionProbeEvaluateProbe"))[0].text, /joint.*none of which it was trained on/);
   }],
 ];
 

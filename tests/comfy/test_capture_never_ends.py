@@ -49,7 +49,7 @@ PLACES = {
     "the rows of a block": (model_call.CapturedCall, "why_unknown"),
     "the end of a call": (model_call.CapturedCall, "end"),
     "the start of a look": (recording, "AttentionMaps"),
-    "the text": (recording, "text_of"),
+    "the text": (recording.SharedTexts, "of"),
     "the latent": (recording, "_model_input"),
     "the plan of moments": (recording, "MomentPlan"),
     "the question which moment it is": (recording.MomentPlan, "wanted"),

@@ -150,7 +150,7 @@ def test_wrong_inputs_are_refused_in_one_sentence(model, latent, probe):
     refuse("The latent has 2 rows", guider, sigmas, {"samples": torch.zeros(2, 16, 8, 8)}, probe)
     foreign = SimpleNamespace(sample=print, set_conds=print)
     refuse("The guider, a SimpleNamespace, has no MODEL", foreign, sigmas, latent, probe)
-    refuse(".*prompts 1 to 1 are connected", guider, sigmas, latent, None, finish="3 prompt 2")
+    refuse(".*the prompts that are there: 1", guider, sigmas, latent, None, finish="3 prompt 2")
     refuse("The score .* has no measured skill", guider, sigmas, latent, AttentionFocus(), unskilled_scores="refuse")
     attached = AttachProbe.execute(model, probe, "step 2")[0]
     refuse(".*probe is attached", GUIDERS["CFGGuider"](attached)[0], sigmas, latent, probe)

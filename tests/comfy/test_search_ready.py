@@ -109,7 +109,7 @@ def test_a_mean_that_compares_candidates_needs_two_before_anything_is_sampled(fl
 
 def test_a_judge_of_other_families_is_refused_before_anything_is_sampled(flux, brightness, row_counts):
     judge = brightness("a lamp")
-    judge.reward.preview_families = frozenset({"SDXL"})
+    judge.families = frozenset({"SDXL"})
     with pytest.raises(ValueError, match="knows the noise levels of SDXL alone, and this MODEL is FLUX"):
         node(flux, brightness("a lamp"), positive(), judge=judge)
     assert row_counts == []

@@ -148,7 +148,7 @@ def test_over_the_api_nobody_can_choose_and_named_seeds_come_first(client, promp
 @pytest.mark.parametrize(
     ("inputs", "says"),
     [
-        ({"finish": "7 prompt 2"}, "names 7 prompt 2, and 1 of the inputs positive"),
+        ({"finish": "7 prompt 2"}, "names 7 prompt 2, and the prompts that are there: 1"),
         ({"finish": "seven"}, "is not a whole number"),
         ({"finish": "7, 7"}, "more than once"),
         ({"steps": 1}, "With 1 step there is no moment at which you could choose"),

@@ -32,11 +32,15 @@ BASE = {
     "score": node("DiffusionProbeScore", latent=["sampled", 0], model=["attach", 0], moment=""),
     "images": node("EmptyImage", width=16, height=16, batch_size=2, color=3),
     "judge": node("DiffusionProbeShapesJudge"),
+    "guider": node("BasicGuider", model=["model", 0], conditioning=["text", 0]),
+    "sampler": node("KSamplerSelect", sampler_name="euler"),
+    "sigmas": node("BasicScheduler", model=["model", 0], scheduler="simple", steps=1, denoise=1.0),
 }  # fmt: skip
 LINKS = {
     "MODEL": ["attach", 0], "CLIP": ["model", 1], "VAE": ["model", 2], "LATENT": ["sampled", 0], "IMAGE": ["images", 0],
     "CONDITIONING": ["text", 0], "DIFFUSION_PROBE": ["focus", 0], "DIFFUSION_PROBE_SCORES": ["score", 0],
     "DIFFUSION_PROBE_REWARD": ["judge", 0], "COMFY_MATCHTYPE_V3": ["images", 0],
+    "GUIDER": ["guider", 0], "SAMPLER": ["sampler", 0], "SIGMAS": ["sigmas", 0],
 }  # fmt: skip
 VALUES = {
     **SETTINGS, "name": "kept.safetensors", "dataset": "kept", "output_name": "new", "moments": "step 1", "moment": "",
