@@ -26,22 +26,21 @@ def record(folder: Path) -> None:
     from diffusion_probe.probe_models.probe_file import load_probe
     from diffusion_probe.testbed import scenes
     from diffusion_probe.testbed.load import PROBES
-    from diffusion_probe.training import testbed_recording
     from diffusion_probe.training.dataset.folder import is_validation, prompt_digest
     from diffusion_probe.training.dataset.projection import keep_projection
+    from diffusion_probe.training.testbed_recording import TestbedRecorder
 
     probe = load_probe(PROBES / MODEL / "joint.safetensors")
     folder.mkdir(parents=True, exist_ok=True)
     keep_projection(folder, probe.projection)
-    testbed_recording.MOMENTS, testbed_recording.OTHERS = ((MOMENT,),), OTHERS
-    recorder = testbed_recording.TestbedRecorder(MODEL, folder, SEEDS, SEED)
+    recorder = TestbedRecorder(MODEL, folder, SEEDS, SEED, moments=((MOMENT,),), others=OTHERS)
     prompts = [scene.prompt for scene in scenes.sample_scenes(120, SEED, "train")]
     new = [number for number, prompt in enumerate(prompts) if prompt_digest(prompt) not in probe.prompts]
     validation = [number for number in new if is_validation(prompts[number])][:VALIDATION]
     training = [number for number in new if not is_validation(prompts[number])][:TRAINING]
     recorder.pool = [prompts[number] for number in sorted(validation + training)]
     for number in sorted(validation + training):
-        recorder._record_prompt(number, prompts[number])
+        recorder.record_prompt(number, prompts[number])
 
 
 def main() -> None:

@@ -23,16 +23,14 @@ class TCPadeCache(io.ComfyNode):
             description="Computes the model at some steps and predicts its output at the others. Faster, with an image "
             "close to the one without it. For deterministic samplers.",
             search_aliases=[
-                *(
-                    "cache",
-                    "speed up",
-                    "faster",
-                    "step cache",
-                    "teacache",
-                    "taylorseer",
-                    "easycache",
-                    "diffusion probe",
-                ),
+                "cache",
+                "speed up",
+                "faster",
+                "step cache",
+                "teacache",
+                "taylorseer",
+                "easycache",
+                "diffusion probe",
             ],
             inputs=[
                 io.Model.Input("model", tooltip="The model to speed up, of any family, with or without LoRA."),

@@ -7,7 +7,7 @@ from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import GraphBuilder
 
 from ..engine.capture.prompt.graph_texts import is_link, running_graph
-from ..engine.capture.prompt.graph_walk import Nodes, sources
+from ..engine.capture.prompt.graph_walk import Nodes, sources, users
 from ..engine.capture.prompt.variants import encoded_like
 from ..engine.core.seed_list import LARGEST_SEED, seed_list
 from ..engine.seed_search.policies.by_name import CUT_SHARE, cut_moment
@@ -185,11 +185,8 @@ def rewritten(graph: GraphBuilder, nodes: Nodes, link: list, trials: Trials) -> 
         The link itself if no Prompt to Rewrite is before it.
     """
     before = sources(nodes, link[0])
-    copied = {
-        node_id
-        for node_id in before
-        if any(nodes[source]["class_type"] == REQUEST_ID for source in sources(nodes, node_id))
-    }
+    requests = {node_id for node_id in before if nodes[node_id]["class_type"] == REQUEST_ID}
+    copied = before & requests.union(*(users(nodes, request) for request in requests))
     for node_id in copied:
         inputs = {
             name: [graph.prefix + value[0], value[1]] if is_link(value) and value[0] in copied else value

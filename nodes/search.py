@@ -1,6 +1,5 @@
 """Seed Search: sample many seeds together and finish those that the user chooses, or that score best."""
 
-from collections import deque
 from typing import Any
 
 import comfy.samplers
@@ -17,7 +16,7 @@ from ..engine.seed_search.policies.by_name import CUT_SHARE, POLICIES, SEQUENTIA
 from ..engine.seed_search.prompt_trials import wordings
 from ..engine.seed_search.ready import ready_to_score
 from .errors import named_errors
-from .search_run import REFUSE, Search, found_latent
+from .search_run import REFUSE, Search, found_latent, times_nothing_was_chosen
 from .sockets import (
     Probe,
     Scores,
@@ -29,9 +28,6 @@ from .sockets import (
 )
 
 AS_IN_KSAMPLER = "As in KSampler."
-
-NOTHING_CHOSEN: deque[dict[str, Any]] = deque(maxlen=64)
-"""Values of the inputs of runs in which nothing was chosen. ComfyUI would not run them again, if nothing changed."""
 
 MOST_VARIANTS = 100
 """Bound of the wordings in one text."""
@@ -206,7 +202,7 @@ class SeedSearch(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, **inputs) -> int:
         """Return another number after a run in which nothing was chosen, so that the same prompt runs again."""
-        return sum(all(inputs.get(name, value) == value for name, value in run.items()) for run in NOTHING_CHOSEN)
+        return times_nothing_was_chosen(inputs)
 
     @classmethod
     def execute(
@@ -225,8 +221,10 @@ class SeedSearch(io.ComfyNode):
         with named_errors("Seed Search"), open_board() as channel:
             probe, judge = ready_to_score(model, probe, judge, positive, latent_image)
             search = Search(
-                seed, candidates, survivors, budget, policy, probe, seeds, judge, target, max_rows, unskilled_scores,
-                hold_for_me, hold_seconds, cut, finish, around, strength,
+                seed=seed, candidates=candidates, survivors=survivors, budget=budget, policy=policy, probe=probe,
+                seeds=seeds, judge=judge, target=target, max_rows=max_rows, unskilled_scores=unskilled_scores,
+                hold_for_me=hold_for_me, hold_seconds=hold_seconds, cut=cut, finish=finish, around=around,
+                strength=strength,
             )  # fmt: skip
             lines = variant_lines(variants, clip)
             prompts += [encoded_like(clip, line, positive) for line in lines]
@@ -234,8 +232,7 @@ class SeedSearch(io.ComfyNode):
             texts = (*texts, *map(short_text, lines))
             result, shown = search.run(channel, model, candidate, steps, texts, len(prompts))
         if result.latents is None:  # silent: that nothing was chosen is a normal result
-            values = {"seed": seed, "candidates": candidates, "seeds": seeds, "around": around, "steps": steps}
-            NOTHING_CHOSEN.append({**values, "sampler_name": sampler_name, "scheduler": scheduler, "cfg": cfg})
+            search.note_nothing_chosen(steps=steps, sampler_name=sampler_name, scheduler=scheduler, cfg=cfg)
             return io.NodeOutput(*[ExecutionBlocker(None)] * len(cls.define_schema().outputs), ui=shown)
         outcome, best = result.outcome, [result.outcome.candidates[number] for number in result.survivors]
         return io.NodeOutput(

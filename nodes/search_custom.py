@@ -12,7 +12,7 @@ from ..engine.seed_search.outcome import outcome_text
 from ..engine.seed_search.ready import ready_to_score
 from .errors import named_errors
 from .search import SeedSearch
-from .search_run import Search, found_latent
+from .search_run import Search, found_latent, times_nothing_was_chosen
 
 SHARED_FIRST = ("latent_image", "seed", "candidates", "survivors", "budget", "policy", "seeds", "judge", "target")
 SHARED_LAST = ("max_rows", "unskilled_scores", "hold_for_me", "hold_seconds", "cut", "finish", "around", "strength")
@@ -44,6 +44,11 @@ class SeedSearchCustom(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, **inputs) -> int:
+        """Return another number after a run in which nothing was chosen, so that the same prompt runs again."""
+        return times_nothing_was_chosen(inputs)
+
+    @classmethod
     def execute(cls, guider, sampler, sigmas, latent_image, **inputs) -> io.NodeOutput:
         with named_errors("Seed Search (Custom)"), open_board() as channel:
             model = model_of(guider)
@@ -61,6 +66,7 @@ class SeedSearchCustom(io.ComfyNode):
             search = Search(**{**inputs, "probe": probe, "judge": judge})
             result, shown = search.run(channel, model, candidate, sigmas.shape[-1] - 1)
         if result.latents is None:  # silent: that nothing was chosen is a normal result
+            search.note_nothing_chosen()
             return io.NodeOutput(*[ExecutionBlocker(None)] * len(SHARED_OUTPUTS), ui=shown)
         outcome = result.outcome
         return io.NodeOutput(

@@ -1,6 +1,7 @@
 """The search of Seed Search and Seed Search (Custom): from the values of their inputs to what the nodes show."""
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,9 @@ from ..engine.seed_search.search import SearchOptions, finish_candidates, seed_s
 from .sockets import USE_ANYWAY
 
 REFUSE = "refuse"
+
+NOTHING_CHOSEN: deque[dict[str, Any]] = deque(maxlen=64)
+"""Values of the inputs of runs in which nothing was chosen. ComfyUI would not run them again, if nothing changed."""
 
 Make = Callable[[SeedName, int], Candidate]
 """Function from the name of a candidate's noise and the index of its prompt to the candidate."""
@@ -97,6 +101,11 @@ class Search:
             shown |= ui.PreviewImage(pictures).as_dict()
         return result, shown
 
+    def note_nothing_chosen(self, **inputs: Any) -> None:
+        """Note the values of a run in which nothing was chosen, and of other inputs of its node."""
+        own = {name: getattr(self, name) for name in ("seed", "candidates", "seeds", "around")}
+        NOTHING_CHOSEN.append({**own, **inputs})
+
     def _options(self, final_reward: FinalReward | None, board: SearchBoard) -> SearchOptions:
         return SearchOptions(self.max_rows, final_reward, board, PREFIXES)
 
@@ -119,6 +128,14 @@ class Search:
             )
 
         return make_policy
+
+
+def times_nothing_was_chosen(inputs: Mapping[str, Any]) -> int:
+    """Return in how many runs nothing was chosen that had these values of a node's inputs, as far as they are known.
+
+    A node that returns this as its fingerprint runs again after such a run. Values that come over links aren't known.
+    """
+    return sum(all(inputs.get(name, value) == value for name, value in run.items()) for run in NOTHING_CHOSEN)
 
 
 def found_latent(latent_image: dict[str, Any], result: SearchResult) -> dict[str, Any]:

@@ -37,6 +37,11 @@ class TestbedRecorder:
         seed: of prompts and noise.
         half: compute in bfloat16, in half the time, with images as good.
         size: height and width of the images in pixels.
+        moments: evaluations to capture, prompts taking turns.
+        others: number of other prompts that images are scored under.
+
+    Attributes:
+        pool: prompts that the other prompts are drawn from.
     """
 
     __test__ = False
@@ -49,9 +54,11 @@ class TestbedRecorder:
         seed: int,
         half: bool = True,
         size: tuple[int, int] = (sample.SIZE_PX, sample.SIZE_PX),
+        moments: Sequence[tuple[int, ...]] = MOMENTS,
+        others: int = OTHERS,
     ):
         self.name, self.folder, self.seeds, self.seed, self.half = name, folder, seeds, seed, half
-        self.size = size
+        self.size, self.moments, self.others = size, moments, others
         self.model, self.clip, self.vae = load_testbed(name)
         if half:
             self.model.set_model_compute_dtype(torch.bfloat16)
@@ -69,11 +76,12 @@ class TestbedRecorder:
         self.pool = [scene.prompt for scene in chosen]
         numbers = range(part[0], prompts, part[1])
         for number in tqdm(numbers, desc=f"{self.name} prompts", mininterval=5):
-            self._record_prompt(number, chosen[number].prompt)
+            self.record_prompt(number, chosen[number].prompt)
 
-    def _record_prompt(self, number: int, prompt: str) -> None:
+    def record_prompt(self, number: int, prompt: str) -> None:
+        """Record one prompt, whose number says its seeds and moments, unless the dataset has it."""
         first = (self.seed * 1_000_000 + number) * SEEDS_PER_PROMPT
-        seeds, steps = tuple(range(first, first + self.seeds)), MOMENTS[number % len(MOMENTS)]
+        seeds, steps = tuple(range(first, first + self.seeds)), self.moments[number % len(self.moments)]
         usual = self.size == (sample.SIZE_PX, sample.SIZE_PX)
         key = run_key(prompt, self.name, seeds, steps, self.half, *([] if usual else self.size))
         if not run_path(self.folder, key).exists():
@@ -95,7 +103,9 @@ class TestbedRecorder:
             steps=sample.STEPS,
             moments=moments,
             final=final,
-            labels=label_run(prompt, len(moments[0][0].words), self.pool, ground_truth(images, prompt), score, OTHERS),
+            labels=label_run(
+                prompt, len(moments[0][0].words), self.pool, ground_truth(images, prompt), score, self.others
+            ),
             model=f"testbed {self.name}",
             settings={"half": self.half, "size": self.size},
         )

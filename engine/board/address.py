@@ -46,11 +46,9 @@ def is_connected(client_id: str) -> bool:
 def is_page(client_id: str) -> bool:
     """Tell whether a connected client is a page of ComfyUI's frontend, which sends its feature flags when it connects.
 
-    A program that follows its prompts over a websocket sends none, and has no board to show. ComfyUI 0.3.40 and older
-    keep no flags: there each client may be a page.
+    A program that follows its prompts over a websocket sends none, and has no board to show.
     """
-    known = getattr(server(), "sockets_metadata", None)
-    return known is None or bool((known.get(client_id) or {}).get("feature_flags"))
+    return bool(server().sockets_metadata.get(client_id, {}).get("feature_flags"))
 
 
 def may_show_board(client_id: str) -> bool:

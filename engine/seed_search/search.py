@@ -262,8 +262,8 @@ class _Search:
         if wrong:
             raise ValueError(f"the policy sends candidates {wrong} where they can't go: {goals}")
         self.clock.sample()
-        self.hub.plan(len(goals))
-        load_for(self.guiders.values(), self.hub.memory)
+        self.hub.calls.plan(len(goals))
+        load_for(self.guiders.values(), self.hub.calls.memory)
         self.hub.advance({candidates[number].run: goal for number, goal in goals.items()}, self._show_progress)
         self._fail_not_finite([candidates[number].run for number in goals])
         for number, goal in goals.items():

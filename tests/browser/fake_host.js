@@ -74,6 +74,7 @@ const host = {
     await new Promise((resolve) => setTimeout(resolve, open.delay));
     return (await (await fetch("./en.json")).json()).diffusionProbe;
   },
+  sentences: async () => ({}),
 };
 export const secrets = new Map();
 const store = {

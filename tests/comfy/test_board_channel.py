@@ -149,7 +149,8 @@ def test_a_client_that_was_gone_at_first_gets_the_secret_when_it_is_back(scene):
 
 def test_a_client_has_an_address_if_it_was_connected_when_it_queued(monkeypatch):
     sockets = {f"browser {number}": None for number in range(100)}
-    running = SimpleNamespace(sockets=sockets, client_id="", prompt_queue=SimpleNamespace())
+    flags = {name: {"feature_flags": {"supports_preview_metadata": True}} for name in sockets}
+    running = SimpleNamespace(sockets=sockets, sockets_metadata=flags, client_id="", prompt_queue=SimpleNamespace())
     running.prompt_queue.get_current_queue_volatile = lambda: ([], [])
     shown = SimpleNamespace(dynprompt=SimpleNamespace(get_display_node_id=lambda node: node))
     monkeypatch.setattr(address, "server", lambda: running)
@@ -180,9 +181,6 @@ def test_a_connected_client_is_a_page_if_it_sent_feature_flags(monkeypatch):
     assert [address.may_show_board(client) for client in ("page", "program", "gone")] == [True, False, False]
     running.sockets.clear(), flags.clear()
     assert address.may_show_board("page"), "it may come back"
-    del running.sockets_metadata
-    running.sockets["unknown"] = None
-    assert address.may_show_board("unknown"), "an older ComfyUI keeps no flags"
 
 
 def test_cancel_ends_a_hold_whose_browser_is_gone(scene, monkeypatch):

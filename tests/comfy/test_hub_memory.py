@@ -5,6 +5,7 @@ import torch
 from diffusion_probe.dev.random_models import random_flux, random_sdxl
 from diffusion_probe.engine.core.probe import CaptureAll
 from diffusion_probe.engine.seed_search.hub import hub as hub_module
+from diffusion_probe.engine.seed_search.hub.call_plan import control_bytes
 from diffusion_probe.engine.seed_search.policies.by_name import HALVING, ONE_CUT, policy_named
 from diffusion_probe.engine.seed_search.search import SearchOptions, seed_search
 
@@ -30,7 +31,7 @@ def test_no_more_runs_hold_outputs_than_share_a_call(workflow, probe, per_call, 
     held, serve = [], hub_module.Hub._serve
 
     def counted(hub, waiting):
-        held.append(sum(hub_module._control_bytes(run.waiting) > 0 for run in hub.runs if run.waiting is not None))
+        held.append(sum(control_bytes(run.waiting) > 0 for run in hub.runs if run.waiting is not None))
         return serve(hub, waiting)
 
     monkeypatch.setattr(hub_module.Hub, "_serve", counted)

@@ -107,10 +107,11 @@ def main(folder: Path) -> None:
         write_probe(path, kind)
         scores[path.name] = load_probe(path).score(rows).tolist()
     (folder / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
-    truth = testbed_recording.labels_of  # images of this size have few marks that differ
-    testbed_recording.labels_of = lambda images, prompt: {**truth(images, prompt), "brightness": brightness(images)}
-    testbed_recording.MOMENTS = ((3, 8),)
-    recorder = testbed_recording.TestbedRecorder("flux", folder / "dataset", seeds=4, seed=SEED, size=(64, 48))
+    truth = testbed_recording.ground_truth  # images of this size have few marks that differ
+    testbed_recording.ground_truth = lambda images, prompt: {**truth(images, prompt), "brightness": brightness(images)}
+    recorder = testbed_recording.TestbedRecorder(
+        "flux", folder / "dataset", seeds=4, seed=SEED, size=(64, 48), moments=((3, 8),)
+    )
     recorder.record(3)
     write_workflows(folder)
 

@@ -133,6 +133,23 @@ def test_nothing_chosen_is_no_error_nothing_runs_behind_it_and_it_runs_again(cli
     assert not cached.boards, "what was chosen is not chosen anew"
 
 
+def test_the_node_for_custom_samplers_runs_again_after_nothing_was_chosen(client, prompt):
+    inputs, sigmas = prompt["search"]["inputs"], {"scheduler": "simple", "steps": 5, "denoise": 1.0}
+    kept = ("latent_image", "seed", "candidates", "survivors", "budget", "policy", "hold_seconds")
+    links = {name: [name, 0] for name in ("guider", "sampler", "sigmas")}
+    prompt = {name: each for name, each in prompt.items() if name not in ("save", "named", "decode")} | {
+        "guider": node("BasicGuider", model=["model", 0], conditioning=["positive", 0]),
+        "sampler": node("KSamplerSelect", sampler_name="euler"),
+        "sigmas": node("BasicScheduler", model=["model", 0], **sigmas),
+        "search": node("DiffusionProbeSeedSearchCustom", **links, **{name: inputs[name] for name in kept}),
+        "shown": node("PreviewAny", source=["search", 1]),
+    }
+    outputs = client.run(prompt, Browser(client, ("go", None)))
+    assert finished(outputs) == [] and "shown" not in outputs
+    again = client.run(prompt, Browser(client, ("pin", 2), ("go", None)))
+    assert finished(again) == [inputs["seed"] + 2] and again["shown"]["text"] == [str(inputs["seed"] + 2)]
+
+
 def test_over_the_api_nobody_can_choose_and_named_seeds_come_first(client, prompt):
     first = prompt["search"]["inputs"]["seed"]
     prompt = with_inputs(prompt, seeds=f"{first + 50}, {first + 7}, {first}", survivors=2)

@@ -54,7 +54,7 @@ export function startBoards(host, store) {
 class Boards {
   constructor(host, store) {
     Object.assign(this, { host, store, runs: new Runs(store), boards: new WeakMap(), seen: new Map() });
-    this.ready = Promise.all([host.texts(), host.sentences?.()]).then((all) => setTexts(...all), () => setTexts({}));
+    this.ready = Promise.all([host.texts(), host.sentences()]).then((all) => setTexts(...all), () => setTexts({}));
     this.turn = this.ready;
     this.elsewhere = Promise.resolve();
     const wants = (what) => host.setting(what === "sound" ? SOUND : TOAST) ?? what === "toast";

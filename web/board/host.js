@@ -120,8 +120,12 @@ export const optionTexts = async () => (await localeFiles()).own?.diffusionProbe
 /** Returns the server's sentences in the user's language by the English ones; none in English. */
 export const sentences = async () => (await localeFiles()).own?.diffusionProbeSentences ?? {};
 
+let allLocales;
+
+/** Returns the pack's texts in English and in the user's language; the page asks the server once. */
 async function localeFiles() {
-  const all = await (await api.fetchApi("/i18n")).json();
+  allLocales ??= api.fetchApi("/i18n").then((response) => response.json());
+  const all = await allLocales;
   return { english: all.en, own: all[setting("Comfy.Locale") ?? "en"] };
 }
 

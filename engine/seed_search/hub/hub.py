@@ -5,34 +5,29 @@ the model once, and resumes each run with its rows of the output. A run that is 
 """
 
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import comfy.model_management
-import comfy.sampler_helpers
 import torch
 from comfy.patcher_extension import WrappersMP
-from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
 from torch import Tensor
 
 from ...core.readback import forget_sigma, note_sigma, sigma_of, to_host
 from ...core.samplers import AT_STEPS, sampler_name, traits_of
 from ...runs.keys import STEP_CACHE
-from ...runs.loaded import loading_once, memory_of_card
 from ...runs.model_wrappers import HUB, ModelCall, in_front
 from ...runs.origins import is_core, listed
 from ...runs.rows import cache_on
-from .batching import join, joinable, memory_of, rows_of, split
+from .batching import join, joinable, rows_of, split
+from .call_plan import CallPlan, control_bytes
 from .coroutine import PAUSED, SAMPLED, Run, current_run, is_inside_run, pause
 from .forwards import Forwards
 from .model_state import ModelState
 from .patch_state import Change, PatchState, Slot
 from .prefix import Prefix, bytes_of, copy_on_cpu
 from .row_check import RowCheck, added_code
-from .sizes import best_size, shape_size
 
 KEY = "diffusion_probe_hub"
 
@@ -54,8 +49,7 @@ class Hub:
 
     Attributes:
         unjoined: why calls are not joined any more; empty as long as they are.
-        memory: bytes that stay free for the joined calls that were planned last.
-        per_call: runs that these calls are planned for.
+        calls: how many runs share a call, and the memory for it.
         extra_rows: rows that were computed beside those of the runs, to compare joined calls with single ones.
 
     A closed hub and its runs do not refer to each other, so their tensors are freed without a pass of the garbage
@@ -72,19 +66,15 @@ class Hub:
         self.forwards = Forwards(model.model.diffusion_model)
         self.model.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, self._sampler_sample)
         self.model.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, self._predict_noise)
-        self.model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, self._outer_sample)
-        self.model.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, self._prepare_sampling)
+        self.runs: list[Run] = []
+        self.calls = CallPlan(self.model, max_rows, self.runs)
+        self.model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, self.calls.outer_sample)
+        self.model.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, self.calls.prepare_sampling)
         others = self.model.wrappers.get(WrappersMP.APPLY_MODEL, {})
         self.model.wrappers[WrappersMP.APPLY_MODEL] = {KEY: [self._apply_model], **others}
-        self.max_rows, self.check = max_rows, check
-        self.runs: list[Run] = []
+        self.check = check
         self.unjoined = ""
-        self.memory = 0.0
-        self.per_call = 0
-        self.compiled = COMPILE_KEY in model.wrappers.get(WrappersMP.APPLY_MODEL, {})
         self.stock = not any(True for _ in added_code(model))
-        self._estimate: Callable[[int], float] | None = None
-        self._conds = self._rows_per_run = 1
         self.extra_rows = 0
         self._too_large = self._restored = ""
         self._disturbed = ""
@@ -101,30 +91,12 @@ class Hub:
         too_large = ""
         if self._too_large:
             too_large = (
-                f"{self._too_large}; went on with at most {self.max_rows}. "
+                f"{self._too_large}; went on with at most {self.calls.max_rows}. "
                 "Set max rows per call to that, and the next search starts there."
             )
         return [warning for warning in (too_large, self.unjoined, self._restored) if warning]
 
     # Inside of a run.
-
-    def _outer_sample(self, executor, *args, **kwargs):
-        """Note how many conditionings a call of a run has, for which its model is loaded: an OUTER_SAMPLE wrapper."""
-        guider = executor.class_obj
-        alone = math.isclose(getattr(guider, "cfg", 0.0), 1.0)
-        skips = alone and not guider.model_options.get("disable_cfg1_optimization", False)
-        self._conds = 1 if skips else max(1, len(guider.conds))
-        return executor(*args, **kwargs)
-
-    def _prepare_sampling(self, executor, model, noise_shape, conds, *args, **kwargs):
-        """Load the weights so that memory stays for joined calls, as for a batch: a PREPARE_SAMPLING wrapper."""
-        if self._estimate is None:
-            self._rows_per_run = noise_shape[0] * self._conds
-            self._estimate = partial(_memory_of_rows, model, tuple(noise_shape[1:]), conds)
-            self.plan(len(self.runs))
-        with loading_once():
-            rows = max(1, self.per_call) * self._rows_per_run
-            return executor(model, [rows, *noise_shape[1:]], conds, *args, **kwargs)
 
     def _sampler_sample(self, executor, guider, sigmas, extra_args, callback, noise, *args, **kwargs):
         """Note schedule and sampler of a run, sample it, and pause before its clean-up: a SAMPLER_SAMPLE wrapper.
@@ -232,22 +204,6 @@ class Hub:
             return None
         return Prefix(tuple(run.outputs), copy_on_cpu(run.x), run.position)
 
-    def plan(self, waiting: int) -> None:
-        """Plan joined calls of so many runs: how many share one, and the memory that stays free for it.
-
-        It is to be loaded for afterwards, see ``loaded.load_for``.
-        """
-        if self._estimate is None or waiting < 1:
-            return
-        if self.max_rows:
-            waiting = min(waiting, max(1, self.max_rows // self._rows_per_run))
-        self.per_call = best_size(waiting, self.model.model_size(), memory_of_card(self.model), self._memory_of_runs)
-        self.memory = self._memory_of_runs(self.per_call)
-
-    def _memory_of_runs(self, count: int) -> float:
-        """Estimate the bytes that a call of so many runs needs beside the weights."""
-        return self._estimate(count * self._rows_per_run)
-
     @torch.inference_mode()
     def rehearse(self, sample: Callable[[], Tensor]) -> None:
         """Sample one candidate for two evaluations before any other, to find out later whether others disturb it.
@@ -319,20 +275,20 @@ class Hub:
         Where each holds the outputs of ControlNets while it waits for the model, no more than share a call are resumed.
         """
         waiting = self._waiting()
-        holds = any(_control_bytes(run.waiting) for run in waiting)
-        while self._ready and not (holds and len(waiting) >= (self.per_call or len(self.runs))):
+        holds = any(control_bytes(run.waiting) for run in waiting)
+        while self._ready and not (holds and len(waiting) >= (self.calls.per_call or len(self.runs))):
             run = min(self._ready, key=lambda run: run.evaluations) if holds else next(iter(self._ready))
             run.resume(*self._ready.pop(run))
             if run.waiting is not None:
                 waiting.append(run)
-                holds = holds or _control_bytes(run.waiting) > 0
+                holds = holds or control_bytes(run.waiting) > 0
 
     def _serve(self, waiting: Sequence[Run]) -> None:
         """Call the model once, for the run with the fewest evaluations and all that can join it, and resume them."""
         group = self._group(waiting)
-        allowed = self.max_rows
+        allowed = self.calls.max_rows
         outputs: Sequence[Any] = self._checked_outputs(group) if len(group) > 1 else self._outputs(group)
-        if self.max_rows != allowed:
+        if self.calls.max_rows != allowed:
             logging.warning("Diffusion Probe: %s", self.warnings[0])
         if all(map(comfy.model_management.is_oom, outputs)) and not any(run.model_rows for run in self.runs):
             raise outputs[0]  # for ComfyUI, which unloads its models then
@@ -352,7 +308,7 @@ class Hub:
         if self.unjoined or traits_of(last.sampler).adaptive:  # rounding of another batch would change its steps
             return [last]
         joined = [run for run in waiting if run is not last and self._may_join(last, run)]
-        return [last, *joined][: self._runs_that_fit([last, *joined])]
+        return [last, *joined][: self.calls.runs_that_fit([last, *joined])]
 
     def _may_join(self, first: Run, second: Run) -> bool:
         return joinable(first.waiting, second.waiting) and self.patches.agree(first.kept, second.kept, self._in_calls)
@@ -401,7 +357,7 @@ class Hub:
             return [output for run in group for output in self._outputs([run])]
         rows, half = _rows(group), len(group) // 2
         wrong, no_memory = "", False
-        if len(group) == 1 or not self.max_rows or rows <= self.max_rows:
+        if len(group) == 1 or not self.calls.max_rows or rows <= self.calls.max_rows:
             try:
                 return self._call(group)
             except Exception as error:
@@ -446,20 +402,9 @@ class Hub:
         return f"{listed(tied)} keeps what it computed in one model call for later" if tied else ""
 
     def _limit_to(self, rows: int, why: str) -> None:
-        if not self.max_rows or rows < self.max_rows:
-            self.max_rows = rows
+        if not self.calls.max_rows or rows < self.calls.max_rows:
+            self.calls.max_rows = rows
             self._too_large = self._too_large or why
-
-    def _runs_that_fit(self, group: Sequence[Run]) -> int:
-        """Return how many runs of a group fit into one call, by ComfyUI's own estimate of memory."""
-        call, count = group[0].waiting, min(len(group), self.per_call or len(group))
-        if self.max_rows:
-            count = min(count, max(1, self.max_rows // rows_of(call)))
-        free = self.model.get_free_memory(call.x.device) if count > 1 else 0.0
-        copied = _control_bytes(call)
-        while count > 1 and (needed := memory_of(self.model.model, call, count) + count * copied) > free:
-            count = shape_size(max(1, min(count - 1, int(count * free / needed))))
-        return shape_size(count) if self.compiled else count
 
     @torch.inference_mode()
     def close(self, keep: Sequence[Run] = ()) -> None:
@@ -487,21 +432,10 @@ def evaluates_at_steps(sampler: Any) -> bool:
     return is_core(function) and not churns and sampler_name(sampler) in AT_STEPS
 
 
-def _memory_of_rows(model: Any, shape: tuple[int, ...], conds: Any, rows: int) -> float:
-    """Estimate the bytes that a call needs beside the weights, as ComfyUI does for a batch of so many rows."""
-    return comfy.sampler_helpers.estimate_memory(model, [rows, *shape], conds)[1]
-
-
 def _has_cache(model: Any) -> bool:
     """Tell whether a cache on a MODEL keeps values of evaluations: this pack's, or a known one of others."""
     own = STEP_CACHE in model.wrappers.get(WrappersMP.OUTER_SAMPLE, {})
     return own or bool(cache_on(model.model_options.get("transformer_options", {})))
-
-
-def _control_bytes(call: ModelCall) -> int:
-    """Return the bytes of the outputs of ControlNets that a call has."""
-    control = call.arguments.get("control") or {}
-    return sum(bytes_of(one) for outputs in control.values() for one in outputs if isinstance(one, Tensor))
 
 
 def _rows(group: Sequence[Run]) -> int:
