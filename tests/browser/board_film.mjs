@@ -10,7 +10,12 @@ const [url, folder] = process.argv.slice(2);
 const { browser, page } = await openFrontend(url, {
   width: 1100,
   height: 1500,
-  settings: { "Comfy.VueNodes.Enabled": true, "Comfy.Minimap.Visible": false, "Comfy.Locale": "en" },
+  settings: {
+    "Comfy.VueNodes.Enabled": true,
+    "Comfy.Minimap.Visible": false,
+    "Comfy.Locale": "en",
+    "DiffusionProbe.Toast": false, // it would cover the board
+  },
 });
 
 /** Opens a template with its search node in the middle of the page. */

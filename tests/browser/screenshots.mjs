@@ -9,8 +9,13 @@ const [url, folder, ...only] = process.argv.slice(2);
 
 const { browser, page } = await openFrontend(url, {
   width: 1500,
-  height: 1400,
-  settings: { "Comfy.VueNodes.Enabled": true, "Comfy.Minimap.Visible": false, "Comfy.Locale": "en" },
+  height: 1900,
+  settings: {
+    "Comfy.VueNodes.Enabled": true,
+    "Comfy.Minimap.Visible": false,
+    "Comfy.Locale": "en",
+    "DiffusionProbe.Toast": false, // it would cover the board
+  },
 });
 
 async function open(name) {
@@ -51,7 +56,7 @@ async function runs() {
   await setValues(page, SEARCH, { hold_for_me: true, candidates: 12, policy: "successive halving", budget: 6, survivors: 2 });
   await page.evaluate((type) => {
     const node = window.app.rootGraph.nodes.find((each) => each.type === type);
-    node.setSize([560, node.size[1]]);
+    node.setSize([560, node.size[1] + 180]); // two rows of tiles
   }, SEARCH);
   const { ended } = await startRun(page);
   await page.waitForSelector('.dp-board[data-state="held"]', { timeout: 120_000 });
@@ -59,6 +64,8 @@ async function runs() {
   await page.locator(".dp-tile").nth(4).hover();
   await page.locator(".dp-tile").nth(4).locator(".dp-pin").click();
   await page.waitForSelector('.dp-tile[data-mark="pinned"]');
+  await page.evaluate(() => document.querySelectorAll(".dp-board *").forEach((part) => part.scrollTo(0, 0)));
+  await page.mouse.move(5, 5);
   await page.locator(".dp-board").screenshot({ path: `${folder}/seed-search-held.png` });
   await page.getByRole("button", { name: "Go on (Enter)" }).click();
   if ((await ended).type !== "execution_success") throw new Error("the search did not end well");
@@ -68,7 +75,7 @@ async function runs() {
   if ((await pressRun(page)).type !== "execution_success") throw new Error("the selection did not end well");
   if ((await boards(page, "DiffusionProbeScore"))[0].tiles.length === 0) throw new Error("the board is empty");
   await look(["KSamplerAdvanced", "DiffusionProbeSaveSeeds"], 0.62);
-  const clip = { x: 65, y: 400, width: 1435, height: 520 };
+  const clip = { x: 65, y: 650, width: 1435, height: 520 };
   await page.screenshot({ path: `${folder}/seed-selection.png`, clip });
   for (const type of RAN.slice(0, 3)) await portrait(type);
 }
@@ -81,6 +88,7 @@ try {
   for (const type of only.length ? only : types.filter((each) => !RAN.includes(each))) {
     await page.evaluate((wanted) => {
       window.app.rootGraph.clear();
+      window.app.rootGraph.id = crypto.randomUUID(); // the frontend keeps values by the graph and the number of a node
       const node = window.LiteGraph.createNode(wanted);
       window.app.rootGraph.add(node);
       node.pos = [100, 100];
