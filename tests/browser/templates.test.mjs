@@ -39,7 +39,6 @@ const ENDS = [
     assert.equal(tiles.length, 16);
     assert.ok(tiles.every(({ picture }) => picture));
     await page.getByRole("button", { name: `Finish seed ${tiles[5].seed} now`, exact: true }).first().click();
-    await page.getByRole("button", { name: /^(Finish|Go on)/ }).last().click({ timeout: 5000 }).catch(() => {});
     assert.equal((await ended).type, "execution_success");
     assert.deepEqual(await saved(), [1]);
   }],
