@@ -10,6 +10,8 @@ from diffusion_probe.engine.seed_search.policies.by_name import SEQUENTIAL, poli
 from diffusion_probe.engine.seed_search.policies.policy import Policy
 from diffusion_probe.engine.seed_search.policies.schedules import Cuts, UntilGoodEnough, halving
 
+from benchmarks.lib.unsure_policy import Unsure
+
 STEPS = 20
 LAST_LOOK = 15
 """Evaluations up to which both scores are recorded."""
@@ -31,13 +33,18 @@ class Half:
         return Half(self.scores[:, :, :count], self.final[:, :count], self.prompts)
 
 
-def cut_reward(half: Half, plan: Cuts) -> float:
-    """Return the mean reward of a fixed schedule, all prompts and orders at once (as ``replay``, but fast)."""
+def cut_rewards(half: Half, plan: Cuts) -> np.ndarray:
+    """Return the reward of a fixed schedule, ``[prompt, order]`` at once (as ``replay``, but fast)."""
     rows = np.broadcast_to(np.arange(plan.start), (*half.final.shape[:2], plan.start))
     for at, keep in zip(plan.at, plan.keep):
         seen = np.take_along_axis(half.scores[at - 1], rows, axis=-1)
         rows = np.take_along_axis(rows, np.argsort(-seen, axis=-1, kind="stable")[..., :keep], axis=-1)
-    return float(np.take_along_axis(half.final, rows, axis=-1).max(axis=-1).mean())
+    return np.take_along_axis(half.final, rows, axis=-1).max(axis=-1)
+
+
+def cut_reward(half: Half, plan: Cuts) -> float:
+    """Return the mean reward of a fixed schedule."""
+    return float(cut_rewards(half, plan).mean())
 
 
 def two_cuts(budget: int, images: int) -> Iterator[Cuts]:
@@ -86,6 +93,12 @@ def sequential(half: Half, budget: int) -> Policy:
 def sequential_stock(half: Half, budget: int) -> Policy:
     """Build the default policy as it is for a probe that nothing is known about."""
     return policy_named(SEQUENTIAL, STEPS, half.final.shape[-1], budget=budget, final_reward=True)
+
+
+def sequential_unsure(half: Half, budget: int) -> Policy:
+    """Build the policy that weighs several skills by the scores."""
+    policy = Unsure(budget, final_reward=True)
+    return policy.without_unused_moments(half.final.shape[-1], STEPS)
 
 
 def until_good_enough(half: Half, budget: int) -> Policy:
