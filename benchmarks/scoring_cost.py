@@ -10,6 +10,7 @@ some of its blocks and SDXL no CFG, so the shares are larger than those of real 
 """
 
 import argparse
+import inspect
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ import comfy.sample
 import torch
 from diffusion_probe.engine.capture.attach import attach_probe
 from diffusion_probe.engine.capture.read import captured
-from diffusion_probe.engine.core.features import Features
+from diffusion_probe.engine.core.features import ACTIVATION, Features
 from diffusion_probe.engine.core.probe import CaptureAll, Probe
 from diffusion_probe.engine.core.prompt_words import Word
 from diffusion_probe.probe_models.focus import AttentionFocus
@@ -123,14 +124,12 @@ def real_size(name: str, seed: int, rounds: int) -> dict[str, Any]:
 
 def untrained(kind: str, row: Features, projection: torch.Tensor) -> LearnedProbe:
     """Build a probe of the default sizes for rows like ``row``."""
-    sizes = {"text": row.text.shape[-1]}
-    if kind != "attention cnn":
-        sizes["activation"] = PROJECTED
-    if kind == "joint":
-        sizes["latent"] = row.latent.shape[0]
+    channels = {"text": row.text.shape[-1], "activation": PROJECTED, "latent": row.latent.shape[0]}
+    wanted = inspect.signature(KINDS[kind]).parameters
+    sizes = {size: number for size, number in channels.items() if size in wanted}
     card = ProbeCard(kind, row.family, row.blocks, (), "none", ("none",), sizes)
     network = KINDS[kind](len(row.blocks), 1, **sizes)
-    return LearnedProbe(kind, card, network, projection if kind != "attention cnn" else None)
+    return LearnedProbe(kind, card, network, projection if ACTIVATION in network.needs else None)
 
 
 def main(arguments: list[str] | None = None) -> int:

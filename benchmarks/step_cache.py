@@ -7,11 +7,14 @@ same number of steps, per image and then averaged (``_max``: the worst image):
 
 - ``rel_l2``: ‖latent − full latent‖ / ‖full latent‖ of the final latents, and ``ratio`` to reuse.
 - ``trajectory``: the same over all latents on the way.
-- ``psnr``: of the decoded images, dB; ``score``: mean ground truth of the testbed's scorer;
-  ``score_change``: mean relative to the full run's, with its paired standard error.
+- ``psnr``: of the decoded images, dB; ``ssim``: their structural similarity.
+- ``score``: mean ground truth of the testbed's scorer; ``score_change``: mean relative to the full run's, with its
+  paired standard error.
 - ``nfe``: evaluations in which the model really ran, counted inside of every cache.
 
-The predictors, Taylor and the published formula share one plan, so they have equal evaluations. In the rows
+The predictors, Taylor and the published formula share one plan, so they have equal evaluations. ``published_parts``
+is the default with modulation, stages and indicator on, ``tc_pade`` all of TC-Padé with the printed coefficients; their
+gate may compute more. In the rows
 ``_even`` as many steps are computed at equal distances, as published.
 ``fewer_steps`` is the plain sampler with as many steps as the preset has evaluations. EasyCache
 decides by itself when to compute; its threshold is varied.
@@ -42,8 +45,18 @@ from benchmarks.capture_overhead import Job, measure, real_size_job
 from benchmarks.lib import report
 from benchmarks.lib.candidates import Testbed, candidate_seeds
 from benchmarks.lib.pages.step_cache import error_table
-from benchmarks.lib.peers import PUBLISHED, TAYLOR1, TAYLOR2, RememberingCounter, easy_cache, unbounded
+from benchmarks.lib.peers import (
+    PUBLISHED,
+    TAYLOR1,
+    TAYLOR2,
+    RememberingCounter,
+    as_published,
+    easy_cache,
+    unbounded,
+    with_published_parts,
+)
 from benchmarks.lib.real_size import on_gpu, seconds_spent
+from benchmarks.lib.ssim import ssim
 
 STEP_COUNTS = (20, 28)
 THRESHOLDS = (0.02, 0.05, 0.1, 0.2)
@@ -61,6 +74,8 @@ AT_EQUAL_EVALUATIONS: dict[str, Callable[[int], StepCacheConfig]] = {
     "reuse_even": lambda interval: StepCacheConfig(interval=interval, predictor="reuse", even=True),
     "pade11_even": lambda interval: StepCacheConfig(interval=interval, predictor="pade11", even=True),
     "published": lambda interval: unbounded(PUBLISHED, interval),
+    "published_parts": with_published_parts,
+    "tc_pade": as_published,
 }
 IN_BLOCKS = {"pade11_blocks": lambda interval: StepCacheConfig(interval=interval, predictor="pade11", space="blocks")}
 
@@ -119,6 +134,7 @@ def row(method: str, preset: str, steps: int, run: Sampled, full: Sampled, reuse
         "rel_l2_median": float(error.median()),
         "ratio": float(error.mean() / relative(reuse.latents, full.latents, 0).mean()) if reuse else None,
         "trajectory": float(relative(run.path, full.path, 1).mean()) if run.path.shape == full.path.shape else None,
+        "ssim": float(ssim(run.images, full.images).mean()),
         "psnr": float((-10 * mse.clamp_min(1e-10).log10()).mean()),
         "score": float(run.scores.mean()),
         "score_change": float(change.mean() / full.scores.mean()),

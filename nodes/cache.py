@@ -39,7 +39,7 @@ class TCPadeCache(io.ComfyNode):
                     options=[*INTERVALS, CUSTOM],
                     default="balanced",
                     tooltip='Steps computed after the first few. "quality": every 2nd; "balanced": 3rd; "fast": 4th; '
-                    '"custom": by interval.',
+                    '"fastest": 6th; "custom": by interval.',
                 ),
                 io.Combo.Input(
                     "predictor",

@@ -43,8 +43,8 @@ class TrainProbe(io.ComfyNode):
                 io.Combo.Input(
                     "kind",
                     options=sorted(KINDS, key=lambda kind: kind != "joint"),
-                    tooltip='"joint": all features, the most accurate. "attention cnn": attention maps. '
-                    '"activation ranker": one block\'s output.',
+                    tooltip='"joint": all features, the best. "attention cnn": maps. "activation ranker": a block. '
+                    "The last two: papers'.",
                 ),
                 io.String.Input(
                     "output_name",

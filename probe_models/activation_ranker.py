@@ -1,4 +1,6 @@
-"""Network of Probe-Select: a ranker on one activation and the text (sections 3.2 and 3.3).
+"""Network of the activation probe, one of this pack's own: a ranker on one activation and the text.
+
+After an idea of Probe-Select, whose own network is ``probe_select.py``.
 
 Two stages of a time-conditioned residual block, spatial attention and a strided convolution encode the
 image as a vector; the words are encoded as another; a head compares the two.

@@ -1,7 +1,7 @@
-"""Network of Diffusion Probe: a CNN on the cross-attention maps of a prompt's words.
+"""Network of the word-map probe, one of this pack's own: a CNN on the cross-attention maps of a prompt's words.
 
-As in the paper (section 3.3): maps and noise level → DownBlocks with residual layers → norm, pooling → score. The paper
-leaves map size, widths and the treatment of words open. Here the CNN reads the maps of each word separately, and a
+After an idea of the Diffusion Probe paper, whose own network is ``diffusion_probe.py``: maps and noise level →
+DownBlocks with residual layers → norm, pooling. Here the CNN reads the maps of each word separately, and a
 transformer over the words, which knows their text, combines them into one score.
 """
 

@@ -19,7 +19,7 @@ class ProbeNetwork(nn.Module, ABC):
 
     @property
     @abstractmethod
-    def last_layer(self) -> nn.Linear:
+    def last_layer(self) -> nn.Linear | nn.Conv2d:
         """Layer that gives the scores, whose weights decide their unit."""
 
     @abstractmethod

@@ -16,16 +16,30 @@ from ..engine.core.skill import Skill
 from ..engine.core.texts import plain, quoted
 from .activation_ranker import ActivationRanker
 from .attention_cnn import AttentionCNN
+from .diffusion_probe import DiffusionProbeNetwork
 from .inputs import Inputs, row_inputs, stacked
 from .joint import JointProbe
 from .network import ProbeNetwork
 from .probe_card import FORMAT, ProbeCard
+from .probe_select import ProbeSelectNetwork
 
 KINDS: dict[str, type[ProbeNetwork]] = {
     "attention cnn": AttentionCNN,
     "activation ranker": ActivationRanker,
     "joint": JointProbe,
+    "diffusion probe": DiffusionProbeNetwork,
+    "probe select": ProbeSelectNetwork,
 }
+"""Networks by kind: three of this pack, and the two that papers describe, under the papers' names."""
+TITLES = {
+    "attention cnn": "word-map probe",
+    "activation ranker": "activation probe",
+    "joint": "joint probe",
+    "diffusion probe": "Diffusion Probe as published",
+    "probe select": "Probe-Select as published",
+}
+"""Names of the kinds for people: the first three are nobody's but this pack's."""
+
 METADATA = "diffusion_probe"
 """The key of the card in the file's metadata."""
 

@@ -17,6 +17,18 @@ from .fitting.recipe import Recipe
 SUFFIX = ".safetensors"
 """Ending of a probe's file."""
 
+SETTINGS: dict[str, tuple[type, str]] = {
+    "prompts": (int, "number of prompts in a batch"),
+    "rows": (int, "number of rows of each prompt in a batch"),
+    "rate": (float, "peak learning rate of AdamW"),
+    "matrix_rate": (float, "peak rate of Muon, for matrices; 0: AdamW"),
+    "listwise": (float, "weight of the ranking loss; 0: squared error alone"),
+    "low_first": (float, "how much more often low-scored prompts are drawn, or low-scored images by a published kind"),
+    "percent": (float, "noise level of the only moment to learn from, 0 … 1, such as 0.2"),
+    "average": (float, "decay of the moving average of the weights"),
+}
+"""Types and descriptions of the recipe's settings that the command line takes, by name."""
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Run ``python -m training`` with some arguments, those of the command line by default."""
@@ -100,33 +112,11 @@ def _add_train(commands: Any) -> None:
         help="most training steps; it stops when nothing gets better (default: %(default)s)",
     )
     train.add_argument("--seed", type=int, default=0, help="seed of weights and batches (default: %(default)s)")
-    train.add_argument(
-        "--prompts", type=int, default=Recipe.prompts, help="number of prompts in a batch (default: %(default)s)"
-    )
-    train.add_argument(
-        "--rows", type=int, default=Recipe.rows, help="number of rows of each prompt in a batch (default: %(default)s)"
-    )
-    train.add_argument(
-        "--rate", type=float, default=Recipe.rate, help="peak learning rate of AdamW (default: %(default)s)"
-    )
-    train.add_argument(
-        "--matrix-rate",
-        type=float,
-        default=Recipe.matrix_rate,
-        help="peak rate of Muon, for matrices; 0: AdamW (default: %(default)s)",
-    )
-    train.add_argument(
-        "--listwise",
-        type=float,
-        default=Recipe.listwise,
-        help="weight of the ranking loss; 0: squared error alone (default: %(default)s)",
-    )
-    train.add_argument(
-        "--low-first",
-        type=float,
-        default=Recipe.low_first,
-        help="how much more often low-scored prompts are drawn (default: %(default)s)",
-    )
+    settings = train.add_argument_group("settings of the recipe", "A published kind has its own defaults for some.")
+    for name, (kind, text) in SETTINGS.items():
+        option = f"--{name.replace('_', '-')}"
+        default = "all" if getattr(Recipe, name) is None else getattr(Recipe, name)
+        settings.add_argument(option, type=kind, default=argparse.SUPPRESS, help=f"{text} (default: {default})")
     train.add_argument(
         "--network", type=_sizes, default={}, help='sizes of the network, as JSON: {"width": 128, "layers": 4}'
     )
@@ -212,8 +202,8 @@ def _train(options: argparse.Namespace) -> None:
 
     report.require_drawing()
     dataset = Dataset(options.dataset)
-    names = ("steps", "seed", "prompts", "rows", "rate", "matrix_rate", "listwise", "low_first", "network")
-    recipe = recipe_for(dataset, options.kind, options.labels, **{name: getattr(options, name) for name in names})
+    given = {name: value for name, value in vars(options).items() if name in ("steps", "seed", "network", *SETTINGS)}
+    recipe = recipe_for(dataset, options.kind, options.labels, **given)
     command = f"python -m training {shlex.join(sys.argv[1:])}"
     trained = train_probe(options.dataset, options.out, recipe, _device(options.device), command)
     report.save(report.training_report(options.out.stem, trained, dataset), options.out.with_suffix(".png"))

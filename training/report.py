@@ -11,6 +11,7 @@ import torch
 from ..engine.core.files import replace_file
 from ..engine.core.plotting import require_matplotlib
 from ..engine.core.texts import plain
+from ..probe_models.probe_file import TITLES
 from .dataset.folder import Dataset
 from .evaluation import Evaluation, moment_rows, table_of
 from .fitting.held_out import default_moment, progress_by_moment
@@ -93,7 +94,7 @@ def training_text(name: str, trained: Trained, damaged: int = 0) -> str:
     """Describe the result of a training in a few lines."""
     card, progress, held_out = trained.card, trained.progress, trained.card.held_out
     lines = [
-        f"{name}: {card.kind} for {card.family}, learnt {', '.join(card.heads)} from {card.images} images of "
+        f"{name}: {TITLES[card.kind]} for {card.family}, learnt {', '.join(card.heads)} from {card.images} images of "
         f"{card.prompts} prompts.",
         f"{len(progress.losses)} of {progress.steps} steps, the best network after {progress.best_step}.",
     ]

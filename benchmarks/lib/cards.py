@@ -4,7 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from diffusion_probe.probe_models.probe_file import LearnedProbe, load_probe
+from diffusion_probe.probe_models.probe_file import TITLES, LearnedProbe, load_probe
 
 from training.client.paths import PACK_ROOT
 
@@ -18,10 +18,10 @@ KINDS = {
     "joint": "A joint probe: small transformers that read attention maps, one activation, the noisy latent and the x0 "
     "prediction of a row, and score how well they show the words of the prompt. No published system reads all of "
     "these; its components follow Diffusion Probe (maps of words) and Probe-Select (an activation and the text).",
-    "attention cnn": "An attention CNN: it reads the attention maps of the prompt's words, with the embeddings and "
+    "attention cnn": "A word-map probe: it reads the attention maps of the prompt's words, with the embeddings and "
     "spellings of the words, and nothing of the image. The idea is that of Diffusion Probe; the network is another "
     "one.",
-    "activation ranker": "An activation ranker: it reads one activation of the model and the text embedding. The idea "
+    "activation ranker": "An activation probe: it reads one activation of the model and the text embedding. The idea "
     "is that of Probe-Select.",
 }
 """Description of a probe by its kind."""
@@ -43,8 +43,6 @@ FIGURES = {
     "auc": "AUC, pooled",
 }
 """Figures that a probe file states of its validation prompts."""
-
-TITLES = {"joint": "Joint probe", "attention cnn": "Attention CNN", "activation ranker": "Activation ranker"}
 
 REMARKS = {
     ("sdxl", "joint"): "It was trained before the network could read the spelling of words; its file says `spelling` "
@@ -71,7 +69,7 @@ def card_text(path: Path, results: Path) -> str:
     )
     blocks = [
         WRITTEN.format(source="the probe file and benchmarks/results"),
-        f"# {TITLES[probe.card.kind]} of the testbed {NAMES[model]}",
+        f"# {TITLES[probe.card.kind].capitalize()} of the testbed {NAMES[model]}",
         KINDS[probe.card.kind],
         str(Table(("", ""), description(path, probe))),
         "## Training",

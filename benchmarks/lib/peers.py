@@ -7,6 +7,7 @@ tensor; here it gets a copy.
 """
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -45,6 +46,28 @@ def _published(anchors: Anchors, x: float) -> Tensor:
 TAYLOR1 = Predictor("taylor1", 2, _taylor1, by_step=True)
 TAYLOR2 = Predictor("taylor2", 2, _taylor2, by_step=True)
 PUBLISHED = Predictor("published", 2, _published)
+
+
+PUBLISHED_GATE = 0.7
+"""Threshold of the trajectory indicator above which an evaluation is computed after all: θ of the fast setting."""
+
+LATE_BETA = 0.1
+"""Share of the last change that is added in the last stage. Not stated."""
+
+
+def as_published(interval: int) -> StepCacheConfig:
+    """Return TC-Padé with all of its parts: modulated coefficients, stages and trajectory indicator, at even gaps.
+
+    Coefficients are the printed ones. The first stage reuses, the middle one extrapolates, and the last one adds
+    ``LATE_BETA`` of the change. The gate computes where the trajectory has turned; the released code's default is off.
+    """
+    config = replace(unbounded(PUBLISHED, interval), early="reuse", beta=LATE_BETA, veto=PUBLISHED_GATE)
+    return replace(config, even=True)
+
+
+def with_published_parts(interval: int) -> StepCacheConfig:
+    """Return the pack's own cache with what TC-Padé adds: modulation, stages and trajectory indicator."""
+    return StepCacheConfig(interval=interval, early="linear", damping=1.0, beta=LATE_BETA, veto=PUBLISHED_GATE)
 
 
 def unbounded(predictor: Predictor, interval: int) -> StepCacheConfig:

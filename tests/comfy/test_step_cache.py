@@ -461,7 +461,7 @@ def node(model, **changed):
 
 
 def test_the_node_follows_its_preset_and_names_itself_in_errors(small, ksampler, log):
-    for preset, predicted in (("quality", 5), ("balanced", 7), ("fast", 8), ("custom", 7)):
+    for preset, predicted in (("quality", 5), ("balanced", 7), ("fast", 8), ("fastest", 9), ("custom", 7)):
         ksampler(node(small, preset=preset, interval=3).args[0], steps=16)
         assert f"{predicted} predicted" in log()[-1], preset
     with pytest.raises(ValueError, match="^TC-Padé Cache: Start 0.9 and end 0.3"):

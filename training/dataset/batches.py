@@ -81,6 +81,11 @@ class Batches:
         use_words: False adds up the maps of all words, as captures without Encode Words have them.
         reprojection: what the channels of activations are multiplied by, ``[channels, recorded channels]``; None: they
             stay as recorded.
+
+    Attributes:
+        groups: rows of one prompt each.
+        only_near: noise level of the only moment that is drawn of each group, or of the recorded one next to it; None:
+            all are.
     """
 
     def __init__(
@@ -96,6 +101,7 @@ class Batches:
         self.dataset, self.needs, self.labels = dataset, needs, tuple(labels)
         self.blocks, self.use_words, self.reprojection = blocks, use_words, reprojection
         self.groups = grouped(runs)
+        self.only_near: float | None = None
         self.other_prompts = OtherPromptDraws(dataset, runs, needs, labels[0], use_words)
 
     def first(self, count: int) -> "Batches":
@@ -129,8 +135,7 @@ class Batches:
         chosen = self._draw_groups(generator, groups, low_first)
         count = min(rows, *(len(group.rows) for group in chosen))
         for group in chosen:
-            weights = torch.tensor([EARLIEST + moment.percent for moment in group.runs[0].moments])
-            moment = int(torch.multinomial(weights, 1, generator=generator))
+            moment = self._draw_moment(generator, group)
             numbers = torch.randperm(len(group.rows), generator=generator)[:count].tolist()
             choices.append((group, moment, [group.rows[number] for number in numbers]))
         batch = self.read(choices)
@@ -138,6 +143,29 @@ class Batches:
             return batch
         rows_of = [rows for _, _, rows in choices]
         return replace(batch, others=self.other_prompts.draw(generator, rows_of, batch.percent.tolist(), others))
+
+    def draw_images(self, generator: torch.Generator, count: int, low_first: float = 0.0) -> Batch:
+        """Draw rows of one size, each from all prompts by itself and at a moment of its own: groups of one row.
+
+        Args:
+            low_first: how much more often a row of a low label is drawn than one of a high one: the lowest
+                ``1 + low_first`` times as often.
+        """
+        rows = [(group, row) for group in self.groups for row in group.rows]
+        labels = torch.tensor([run.labels[self.labels[0]][row] for _, (run, row) in rows])
+        weights = 1 + low_first * (1 - labels.argsort().argsort().float() / len(labels))
+        grids = rows[int(torch.multinomial(weights, 1, generator=generator))][0].grids
+        weights *= torch.tensor([group.grids == grids for group, _ in rows])
+        numbers = torch.multinomial(weights, min(count, int(weights.count_nonzero())), generator=generator)
+        chosen = [rows[number] for number in numbers.tolist()]
+        return self.read([(group, self._draw_moment(generator, group, evenly=True), [row]) for group, row in chosen])
+
+    def _draw_moment(self, generator: torch.Generator, group: Group, evenly: bool = False) -> int:
+        percents = torch.tensor([moment.percent for moment in group.runs[0].moments])
+        if self.only_near is not None:
+            return int((percents - self.only_near).abs().argmin())
+        weights = torch.ones_like(percents) if evenly else EARLIEST + percents
+        return int(torch.multinomial(weights, 1, generator=generator))
 
     def _draw_groups(self, generator: torch.Generator, count: int, low_first: float) -> list[Group]:
         weights = torch.ones(len(self.groups))

@@ -1,6 +1,7 @@
 """Training of a network on a dataset, from the first step to the weights that a probe file holds."""
 
 import copy
+import inspect
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -14,33 +15,27 @@ from ...probe_models.activation_ranker import ActivationRanker
 from ...probe_models.inputs import Inputs
 from ...probe_models.network import ProbeNetwork
 from ...probe_models.probe_file import KINDS
+from ...probe_models.probe_select import ProbeSelectNetwork
 from ...probe_models.word_network import WordNetwork
 from ..dataset.batches import Batch, Batches
 from ..dataset.folder import Dataset
 from ..dataset.run_record import RunRecord
-from . import losses
+from . import losses, published
 from .precision import bfloat16_is_fast
 from .recipe import Recipe, default_sizes
 from .stage import Plan, Stage, generator_for
 from .word_losses import TEMPERATURE, scores_and_loss
 
 ALIGNMENT_WEIGHT = 0.1
-AVERAGE = 0.998
-"""Decay of the moving average of the weights per step."""
-
 NORM_GROUPS = 96
 """Number of groups of rows from which the norms of the inputs are measured."""
 
 
 def network_options(kind: str, batch: Batch) -> dict[str, int]:
     """Return the sizes of a network that the data decide: channels of its inputs."""
-    inputs = batch.inputs
-    sizes = {"text": inputs.text.shape[-1]}
-    if kind != "attention cnn":
-        sizes["activation"] = inputs.activation.shape[1]
-    if kind == "joint":
-        sizes["latent"] = inputs.latent.shape[1]
-    return sizes
+    inputs, wanted = batch.inputs, inspect.signature(KINDS[kind]).parameters
+    channels = {"text": (inputs.text, -1), "activation": (inputs.activation, 1), "latent": (inputs.latent, 1)}
+    return {name: tensor.shape[axis] for name, (tensor, axis) in channels.items() if name in wanted}
 
 
 class Fit:
@@ -65,13 +60,14 @@ class Fit:
         torch.manual_seed(recipe.seed)
         self.prompts = recipe.prompts
         self.batches = Batches(dataset, runs, KINDS[recipe.kind].needs, recipe.labels, recipe.blocks, recipe.use_words)
+        self.batches.only_near = recipe.percent
         first = self.batches.of_the_usual_size().draw(generator_for(recipe.seed, -1), NORM_GROUPS, recipe.rows)
         self.options = {**default_sizes(recipe.kind), **network_options(recipe.kind, first), **recipe.network}
         blocks = len(recipe.blocks or self.header.blocks)
         self.network = KINDS[recipe.kind](blocks, len(recipe.labels), **self.options).to(self.device)
         self.network.fit_norms(first.inputs)
         settings = {"recipe": repr(recipe), "runs": len(runs), "family": self.header.family}
-        plan = Plan(recipe.steps, recipe.rate, recipe.matrix_rate, average=AVERAGE)
+        plan = Plan(recipe.steps, recipe.rate, recipe.matrix_rate, average=recipe.average)
         self.stage = Stage(checkpoint, self.network, self._loss, plan, settings)
 
     def run(self, watch: Callable[[int, float], bool] = lambda step, loss: False) -> list[float]:
@@ -102,6 +98,8 @@ class Fit:
     def _draw(self, step: int) -> Batch:
         recipe = self.recipe
         generator = generator_for(recipe.seed, step)
+        if recipe.by_image:
+            return self.batches.draw_images(generator, self.prompts * recipe.rows, recipe.low_first)
         return self.batches.draw(generator, self.prompts, recipe.rows, recipe.low_first, recipe.others)
 
     def _loss(self, step: int) -> Tensor:
@@ -111,24 +109,48 @@ class Fit:
         # Not for the ranker on a CPU: oneDNN's bfloat16 gradient of a strided convolution is NaN on very small grids.
         half = bfloat16_is_fast(self.device) and (self.device.type != "cpu" or isinstance(self.network, WordNetwork))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            scores, extra = self._scores(inputs, batch, labels)
+            scores, extra = self._scores(inputs, batch, labels, step)
         scores = scores.unflatten(0, labels.shape[:2])
+        if isinstance(self.network, ProbeSelectNetwork):
+            return extra
         loss = losses.mean_squared(scores, labels) + extra
         if self.recipe.listwise:
             loss = loss + self.recipe.listwise * losses.listwise(scores[..., 0], labels[..., 0], TEMPERATURE)
         return loss
 
-    def _scores(self, inputs: Inputs, batch: Batch, labels: Tensor) -> tuple[Tensor, Tensor | float]:
+    def _scores(self, inputs: Inputs, batch: Batch, labels: Tensor, step: int) -> tuple[Tensor, Tensor | float]:
         """Score the rows, and compute the loss of what this kind of network learns beside these scores."""
+        if isinstance(self.network, ProbeSelectNetwork):
+            return self._probe_select(self.network, inputs, labels, step)
         if isinstance(self.network, WordNetwork):
             return scores_and_loss(self.network, inputs, batch, self._standard)
-        assert isinstance(self.network, ActivationRanker)
+        if not isinstance(self.network, ActivationRanker):
+            return self.network(inputs), 0.0
         images, texts = self.network.vectors(inputs)
         groups = labels.shape[:2]
         best = labels[..., 0].argmax(1)
         chosen = images.unflatten(0, groups)[torch.arange(len(best)), best]
         aligned = losses.alignment(chosen.float(), texts.unflatten(0, groups)[:, 0].float())
         return self.network.compare(images, texts), ALIGNMENT_WEIGHT * aligned
+
+    def _probe_select(
+        self, network: ProbeSelectNetwork, inputs: Inputs, labels: Tensor, step: int
+    ) -> tuple[Tensor, Tensor]:
+        """Score rows and compute the losses of Probe-Select, in full precision; the squared error is none of them."""
+        groups = labels.shape[:2]
+        images, texts = network.vectors(inputs)
+        scores = network.compare(images, texts)
+        progress = step / self.recipe.steps
+        with torch.autocast(self.device.type, enabled=False):
+            loss = published.probe_select_loss(
+                scores.unflatten(0, groups),
+                labels,
+                images.unflatten(0, groups).float(),
+                texts.unflatten(0, groups)[:, 0].float(),
+                progress,
+                self.recipe.listwise,
+            )
+        return scores, loss
 
     def _standard(self, labels: Tensor) -> Tensor:
         """Turn labels of the first head into standard deviations."""
@@ -171,5 +193,5 @@ def label_scale(runs: Sequence[RunRecord], labels: Sequence[str]) -> tuple[Tenso
 def unscale(network: ProbeNetwork, mean: Tensor, std: Tensor) -> None:
     """Change the last layer of a network that was trained on standardised labels, so that it scores in their unit."""
     last = network.last_layer
-    last.weight.mul_(std[:, None].to(last.weight))
+    last.weight.mul_(std.view(-1, *[1] * (last.weight.ndim - 1)).to(last.weight))
     last.bias.mul_(std.to(last.bias)).add_(mean.to(last.bias))

@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -10,9 +10,13 @@ import torch
 from ...probe_models.probe_card import MOST_HEADS
 from ...probe_models.probe_file import KINDS
 from ..dataset.folder import Dataset
+from .published import RECIPES
+
+LATER = ("by_image", "percent", "average")
+"""Fields of a recipe that earlier versions lacked."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Recipe:
     """Settings of a training.
 
@@ -29,10 +33,14 @@ class Recipe:
         low_first: see ``Batches.draw``.
         blocks: numbers of the attention blocks that are read; None: all that were recorded.
         others: number of other prompts by which each batch's rows are scored as well. The joint probe also gets three
-            times as many phrases of prompts; the attention CNN, which reads no more of the image, gets those of the
+            times as many phrases of prompts; the word-map probe, which reads no more of the image, gets those of the
             rows' own prompts alone.
         use_words: False: all text counts as one word, as in captures without Encode Words.
         network: sizes of the network that are not its defaults.
+        by_image: each row of a batch is drawn by itself, from all prompts and moments; ``low_first`` then goes by the
+            label of a row, and a batch has ``prompts * rows`` of them.
+        percent: noise level of the only moment that is learnt from, or of the recorded one next to it; None: all.
+        average: decay of the moving average of the weights per step.
     """
 
     kind: str
@@ -49,6 +57,16 @@ class Recipe:
     others: int = 2
     use_words: bool = True
     network: dict[str, Any] = field(default_factory=dict)
+    by_image: bool = False
+    percent: float | None = None
+    average: float = 0.998
+
+    def __repr__(self) -> str:
+        """Return the text by which a stopped training knows its recipe, without later fields at their defaults."""
+        shown = [
+            each.name for each in fields(self) if each.name not in LATER or getattr(self, each.name) != each.default
+        ]
+        return f"Recipe({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
 
 def default_sizes(kind: str) -> dict[str, Any]:
@@ -64,7 +82,7 @@ def recipe_for(dataset: Dataset, kind: str, labels: str = "", **settings: Any) -
     Args:
         kind: a name in ``probe_file.KINDS``.
         labels: names of labels with commas between them, the score first; empty: those that all runs have.
-        settings: fields of the recipe that are not its defaults.
+        settings: fields of the recipe that are not its defaults, or for kinds in ``published.RECIPES`` not those.
 
     Raises:
         ValueError: too many labels, sizes that the network doesn't have, or nothing to train.
@@ -76,7 +94,8 @@ def recipe_for(dataset: Dataset, kind: str, labels: str = "", **settings: Any) -
             "the score."
         )
     in_all = [label for label in dataset.runs[0].labels if all(label in run.labels for run in dataset.runs)]
-    recipe = Recipe(kind, names or tuple(in_all or dataset.runs[0].labels)[:MOST_HEADS], **settings)
+    labelled = names or tuple(in_all or dataset.runs[0].labels)[:MOST_HEADS]
+    recipe = Recipe(kind, labelled, **{**RECIPES.get(kind, {}), **settings})
     if min(recipe.steps, recipe.prompts) < 1 or recipe.rows < 2:
         raise ValueError(
             f"{recipe.steps} steps with {recipe.prompts} prompts and {recipe.rows} rows of each: give at least 1 of "

@@ -20,8 +20,8 @@ PROBES = {
     "focus": "Attention Focus",
     "focus without words": "Attention Focus without words",
     "preview": "Preview Reward with the ground truth",
-    "attention": "attention CNN",
-    "activation": "activation ranker",
+    "attention": "word-map probe",
+    "activation": "activation probe",
     "joint": "joint probe",
     "joint with preview": "joint probe with previews (Combine Probes)",
 }
@@ -141,7 +141,7 @@ def accuracy_reading(results: Results) -> list[str]:
         f"{share(sdxl, 'preview', LOOK)} on SDXL, above best of n at equal cost. At evaluation 3 it is level with "
         f"best of n on FLUX ({share(flux, 'preview', 3)} and {share(flux, 'best-of-n', 3)}). Combine Probes adds "
         "little to the joint probe early in a run, and later is level with the better of the two.",
-        "**Attention CNN.** It reads the words and their attention maps and nothing of the image: ρ "
+        "**Word-map probe.** It reads the words and their attention maps and nothing of the image: ρ "
         f"{rho(flux, 'attention', LOOK)} and {rho(sdxl, 'attention', LOOK)} at 20 %. It is another network than that "
         "of the Diffusion Probe paper: beside the maps it reads the embeddings and spellings of the words, and it "
         "was also trained on parts of prompts.",
@@ -310,7 +310,7 @@ SCORING = Page(
     limits=lambda results: [
         "Measured on a CPU. FLUX has only some of its blocks, and both run without CFG, so the shares of real runs "
         "are smaller than these.",
-        "The row of the attention CNN on FLUX was measured before that network read words.",
+        "The row of the word-map probe on FLUX was measured before that network read words.",
         "On a GPU this has not been measured. The costs on the testbeds are on [the page of all "
         "probes](probe-accuracy.md).",
     ],

@@ -5,7 +5,7 @@ from .page import INTERVALS, Page, Record, Results, Table, estimate, listed, per
 LEVELS = ("0.16", "0.28", "0.56")
 """The noise levels of the tables, as shares of the noise range."""
 
-NETWORKS = ("attention cnn", "activation ranker", "joint")
+NETWORKS = {"attention cnn": "word-map probe", "activation ranker": "activation probe", "joint": "joint probe"}
 
 PARTS = {
     "": "whole",
@@ -73,7 +73,10 @@ def image_counts(results: Results) -> list[int]:
 def image_table(results: Results) -> list[Table]:
     """Return ρ of each network by the number of images."""
     counts, trainings = image_counts(results), results["flux"]["trainings"]
-    rows = [[name, *(three(trainings[f"{name}, {count} images"]["moments"]) for count in counts)] for name in NETWORKS]
+    rows = [
+        [text, *(three(trainings[f"{name}, {count} images"]["moments"]) for count in counts)]
+        for name, text in NETWORKS.items()
+    ]
     return [Table(("images learnt from", *map(str, counts)), rows)]
 
 
@@ -85,7 +88,7 @@ def image_reading(results: Results) -> list[str]:
         return points(at(trainings[f"{name}, {count} images"]["moments"], LEVELS[0])["within_spearman"])
 
     return [
-        f"At {percent(float(LEVELS[0]))} the attention CNN has {early('attention cnn', counts[1])} of {counts[1]} "
+        f"At {percent(float(LEVELS[0]))} the word-map probe has {early('attention cnn', counts[1])} of {counts[1]} "
         f"images and {early('attention cnn', counts[-1])} of {counts[-1]}: in so short a training it learns no more "
         f"from more. The joint probe goes on gaining, {', '.join(early('joint', count) for count in counts)}.",
         "A longer training does more than more images: the files that ship were trained on the same recording for "
@@ -103,7 +106,7 @@ def part_table(results: Results) -> list[Table]:
         return three(trainings[name]["moments"]) if name in trainings else "–"
 
     rows = [[text, cell("attention cnn", part), cell("joint", part)] for part, text in PARTS.items()]
-    return [Table((f"ρ at {level_names()}", "attention CNN", "joint"), rows)]
+    return [Table((f"ρ at {level_names()}", "word-map probe", "joint"), rows)]
 
 
 def part_reading(results: Results) -> list[str]:
@@ -116,10 +119,10 @@ def part_reading(results: Results) -> list[str]:
         return f"{points(min(differences))} to {points(max(differences))}"
 
     return [
-        f"With all maps as one the CNN loses {loss('attention cnn', 'without words')} and the joint probe "
-        f"{loss('joint', 'without words')}. Labelled under its own whole prompt only, the CNN loses "
+        f"With all maps as one the word-map probe loses {loss('attention cnn', 'without words')} and the joint probe "
+        f"{loss('joint', 'without words')}. Labelled under its own whole prompt only, the word-map probe loses "
         f"{loss('attention cnn', 'own prompts only')} and the joint probe {loss('joint', 'own prompts only')}; if "
-        "the CNN then knows words by their position alone, it loses another "
+        "the word-map probe then knows words by their position alone, it loses another "
         f"{loss('attention cnn', 'words told by their place alone', 'own prompts only')}.",
         "The last block alone is nearly as good as all of them, as many spread evenly are as good, and those in the "
         "middle teach nothing. Listwise loss and further heads make no difference that these intervals could show.",
@@ -169,10 +172,10 @@ def family_table(results: Results) -> list[Table]:
 
 FAMILIES = Page(
     name="probe-learning-families",
-    question="Does an attention CNN carry over to a model of another family?",
+    question="Does a word-map probe carry over to a model of another family?",
     files={"flux": "probe_learning_flux_onto_sdxl", "sdxl": "probe_learning_sdxl_onto_flux"},
     method=lambda results: [
-        "An attention CNN learns from a recording of one testbed model and scores the validation prompts of both. It "
+        "A word-map probe learns from a recording of one testbed model and scores the validation prompts of both. It "
         "reads as many blocks as both models have, spread evenly, and knows words by their spelling alone, as text "
         f"encoders differ ({next(iter(results['flux']['trainings'].values()))['steps']} steps). The other kinds of "
         "probe read latents and activations, which differ in size between families.",
@@ -223,7 +226,7 @@ def attention_reading(results: Results) -> list[str]:
 
 SELF_ATTENTION = Page(
     name="self-attention",
-    question="Does the attention CNN learn more from cross-attention or from self-attention?",
+    question="Does the word-map probe learn more from cross-attention or from self-attention?",
     files={"flux": "self_attention_flux"},
     method=lambda results: [
         "Training prompts of the testbed FLUX: {prompts} to learn from and {validation_prompts} to measure on, "
@@ -236,7 +239,7 @@ SELF_ATTENTION = Page(
     tables=attention_tables,
     reading=attention_reading,
     limits=lambda results: [
-        "Measured with maps alone, before the attention CNN read words. The command trains a network on maps alone "
+        "Measured with maps alone, before the word-map probe read words. The command trains a network on maps alone "
         "today too, but another one, so its figures will differ.",
         "One training of each, so the luck of weights and batches is in the figures and not in the intervals.",
     ],

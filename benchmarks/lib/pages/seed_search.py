@@ -201,7 +201,7 @@ def worth_reading(results: Results) -> list[str]:
             f"{points(joint['cpu_ratio_vs_full'], 1)} times as fast as {FULL} in processor time, without decoding "
             f"anything: {worth(record, 'sequential, joint')}, where best of n at equal rows has "
             f"{worth(record, 'best of n at equal rows')} and a random drop {worth(record, 'random drop at 20 %')}. By "
-            f"the attention CNN it takes {points(attention['oracle_share'])}."
+            f"the word-map probe it takes {points(attention['oracle_share'])}."
         )
     flux = results["flux"]
     cut, joint = (one(flux["rows"], method=f"{name}, joint") for name in ("one cut at 20 %", "sequential"))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from .page import NAMES, Page, Record, Results, Table, listed, one, percent, points, settings
 
-PRESETS = ("quality", "balanced", "fast")
+PRESETS = ("quality", "balanced", "fast", "fastest")
 
 METHODS = {
     "pade11": "**pade11** (default)",
@@ -18,6 +18,8 @@ METHODS = {
     "reuse": "reuse",
     "reuse_even": "reuse, even gaps",
     "published": "published formula",
+    "published_parts": "pade11 with modulation, stages and indicator",
+    "tc_pade": "TC-Padé, all its parts as printed",
 }
 
 Column = tuple[int, str]
@@ -26,7 +28,8 @@ Column = tuple[int, str]
 
 def columns(record: Record) -> list[Column]:
     """Return the columns of a model's table."""
-    return [(steps, preset) for steps in record["steps"] for preset in PRESETS]
+    there = {row["preset"] for row in record["rows"]}
+    return [(steps, preset) for steps in record["steps"] for preset in PRESETS if preset in there]
 
 
 def cell_of(record: Record, column: Column, method: str) -> Record:
@@ -98,6 +101,30 @@ def error_table(record: Record) -> Table:
     )
 
 
+def has_fastest(record: Record) -> bool:
+    """Return whether a record has the preset at which TC-Padé states its fast setting, and structural similarity."""
+    return any(row["preset"] == "fastest" and "ssim" in row for row in record["rows"])
+
+
+def fastest_table(record: Record) -> Table:
+    """Return more about each method at the first number of steps and the preset "fastest"."""
+    steps = record["steps"][0]
+    rows = [
+        [
+            METHODS[row["method"]],
+            f"{row['nfe']} ({points(steps / row['nfe'])} ×)",
+            points(row["rel_l2"], 3),
+            f"{points(row['psnr'], 1)} dB",
+            points(row["ssim"], 3),
+            reward_change(row),
+        ]
+        for row in record["rows"]
+        if row["steps"] == steps and row["preset"] == "fastest"
+    ]
+    head = ("method", f"evaluations of {steps}", "relative error", "PSNR", "SSIM", "true reward against the full run")
+    return Table(head, rows, f"Testbed {NAMES[record['model']]} at the preset *fastest*:")
+
+
 def cache_method(results: Results) -> list[str]:
     """Return what is compared with what."""
     flux = results["flux"]
@@ -164,7 +191,10 @@ CACHE = Page(
     question="How close to the full run does a run stay when part of its evaluations is predicted?",
     files={"flux": "step_cache_flux", "sdxl": "step_cache_sdxl"},
     method=cache_method,
-    tables=lambda results: [error_table(record) for record in results.values()],
+    tables=lambda results: [
+        *map(error_table, results.values()),
+        *(fastest_table(record) for record in results.values() if has_fastest(record)),
+    ],
     reading=cache_reading,
     limits=lambda results: [
         "Measured with the schedule of the testbeds at these numbers of steps. Other schedules were tried on "

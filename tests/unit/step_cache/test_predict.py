@@ -6,7 +6,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 import torch
-from diffusion_probe.engine.step_cache.config import StepCacheConfig
+from diffusion_probe.engine.step_cache.config import INTERVALS, StepCacheConfig
 from diffusion_probe.engine.step_cache.plan import Plan
 from diffusion_probe.engine.step_cache.predict import PREDICTORS, Predictor, predict, turn, usable
 from diffusion_probe.engine.step_cache.state import CacheRun
@@ -35,6 +35,13 @@ def anchors_of(curve):
 
 def value(anchors, u, name, trust=math.inf, **options):
     return predict(anchors, u, PREDICTORS[name], trust, **options)[0].flatten().tolist()
+
+
+@pytest.mark.parametrize(("preset", "computed"), [("quality", 13), ("balanced", 10), ("fast", 9), ("fastest", 7)])
+def test_the_presets_compute_so_many_of_twenty_steps(preset, computed):
+    plan = plan_of(StepCacheConfig(interval=INTERVALS[preset]))
+    assert 20 - len(plan.predicted) == computed
+    assert not plan.predicted & {0, 1, 2, 3, 19}, "the first steps and the last one are computed"
 
 
 @pytest.mark.parametrize(

@@ -326,7 +326,7 @@ def test_the_commands_train_and_evaluate_and_leave_file_table_and_pictures(folde
     monkeypatch.setattr(sys, "argv", ["training", *given])
     command.main(given)
     told = capsys.readouterr().out
-    assert "joint for FLUX, learnt reward, other from" in told and "prompts, at 20% of the noise range" in told
+    assert "joint probe for FLUX, learnt reward, other from" in told and "prompts, at 20% of the noise range" in told
     assert load_probe(out).card.command.startswith("python -m training train") and out.with_suffix(".png").exists()
     command.main(["evaluate", str(out), str(folder), "--out", str(tmp_path / "table.json")])
     rows = json.loads((tmp_path / "table.json").read_text())["rows"]
