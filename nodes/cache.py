@@ -38,8 +38,8 @@ class TCPadeCache(io.ComfyNode):
                     "preset",
                     options=[*INTERVALS, CUSTOM],
                     default="balanced",
-                    tooltip='Steps computed after the first few. "quality": every 2nd; "balanced": 3rd; "fast": 4th; '
-                    '"fastest": 6th; "custom": by interval.',
+                    tooltip='After the first steps, "quality" computes every 2nd, "balanced" 3rd, "fast" 4th, '
+                    '"fastest" 6th; "custom": by interval.',
                 ),
                 io.Combo.Input(
                     "predictor",
