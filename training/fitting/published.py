@@ -49,8 +49,11 @@ class Schedule:
 
     def at(self, progress: float) -> tuple[float, float, float]:
         """Return margin and both temperatures after a share of a training, 0 … 1."""
-        values = (self.margin, self.ranking, self.alignment)
-        return tuple(first + (last - first) * progress for first, last in values)
+
+        def between(ends: tuple[float, float]) -> float:
+            return ends[0] + (ends[1] - ends[0]) * progress
+
+        return between(self.margin), between(self.ranking), between(self.alignment)
 
 
 SCHEDULE = Schedule()
