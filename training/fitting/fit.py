@@ -112,6 +112,7 @@ class Fit:
             scores, extra = self._scores(inputs, batch, labels, step)
         scores = scores.unflatten(0, labels.shape[:2])
         if isinstance(self.network, ProbeSelectNetwork):
+            assert isinstance(extra, Tensor)
             return extra
         loss = losses.mean_squared(scores, labels) + extra
         if self.recipe.listwise:
