@@ -1,4 +1,4 @@
-"""What the pack promises of a graphics card, measured at real dimensions in minutes, each line with its bar.
+"""Promises of the pack on a graphics card, measured at real dimensions in minutes, each line with its bar.
 
 ``python -m benchmarks.gpu_lines --model {flux,sdxl} --seed S --out FILE.json``
 

@@ -121,7 +121,7 @@ class Search:
 
     def _policy(self, candidates: int, look_price: float) -> Callable[[int], Any]:
         """Return the function that makes the policy for a number of steps."""
-        free = self.probe and self.probe.free_part
+        free = self.probe.free_part if self.probe is not None else None
 
         def make_policy(run_steps: int) -> Any:
             if self.probe is None:
@@ -137,7 +137,7 @@ class Search:
                 target=self.target,
                 share=self.cut,
                 look_price=look_price,
-                free_skill=free and free.search_skill,
+                free_skill=free.search_skill if free is not None else None,
             )
 
         return make_policy

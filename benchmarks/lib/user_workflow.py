@@ -25,7 +25,7 @@ Prompt = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Subject:
-    """What a workflow samples.
+    """Model, conditionings and settings that a workflow samples.
 
     Attributes:
         model: the MODEL, without nodes of the pack on it.

@@ -154,7 +154,7 @@ class Outcome:
 
     @property
     def spent(self) -> float:
-        """What the budget counts, in steps: those of all candidates, and the price of the looks."""
+        """Steps that the budget counts: those of all candidates, and the price of the looks."""
         return sum(each.reached for each in self.candidates) + self.look_price
 
     def rows_of_all(self) -> float:

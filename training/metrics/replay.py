@@ -44,7 +44,7 @@ def replay(policy: Policy, scores: np.ndarray, steps: int, budget: int | None = 
     candidates = range(scores.shape[1])
     seen: list[list[float | None]] = [[None] * len(moments) for _ in candidates]
     reached = [0 for _ in candidates]
-    spent = looks = calls = 0
+    spent, looks, calls = 0.0, 0, 0
     while True:
         state = State(tuple(map(tuple, seen)), tuple(reached), spent, _alive(reached, steps), moments, steps)
         if not (answer := policy.next(state)):

@@ -86,7 +86,7 @@ class Forecast:
     draws: int
     prices: Sequence[float] = ()
 
-    def worth(self, means: Array, known: Array, costs: Array, moment: int, left: int, counts: Sequence[int]) -> Array:
+    def worth(self, means: Array, known: Array, costs: Array, moment: int, left: float, counts: Sequence[int]) -> Array:
         """Return what the best images will be worth if the first so many candidates continue to a moment.
 
         From there on the best schedule with at most one more cut is followed; paths are drawn, not solved for.

@@ -102,7 +102,7 @@ class Sequential:
         return self._advance(state, rows, passed, left, max(1, wanted))
 
     def _advance(
-        self, state: State, rows: list[int], passed: list[int | None], left: int, wanted: int
+        self, state: State, rows: list[int], passed: list[int | None], left: float, wanted: int
     ) -> dict[int, int]:
         """Return the goals of ``rows``, each of which can be finished with ``left`` steps."""
         skill = self.skill_at(state.moments, state.steps)
@@ -119,7 +119,7 @@ class Sequential:
         return {}
 
     def _spend(
-        self, state: State, rows: list[int], means: np.ndarray, known: np.ndarray, left: int, finish: int
+        self, state: State, rows: list[int], means: np.ndarray, known: np.ndarray, left: float, finish: int
     ) -> dict[int, int]:
         """Return the goals of the first so many of ``rows``; none if ``left`` does not finish ``finish`` of them."""
         ends = (*state.moments, state.steps)
