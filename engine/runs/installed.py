@@ -1,4 +1,4 @@
-"""What is installed where this runs: versions of ComfyUI and the pack, and digests of model files.
+"""Versions of ComfyUI and the pack that run here, and digests of model files.
 
 Servers that record one dataset together have to agree on these.
 """

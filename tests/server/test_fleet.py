@@ -124,9 +124,7 @@ def test_a_server_that_is_killed_in_mid_run_costs_its_run_and_nothing_else(serve
     assert f"{doomed.url} is away" in said.out + said.err
 
 
-def test_a_server_that_comes_later_takes_part_and_an_address_without_one_does_no_harm(
-    server, second, command, capfd, monkeypatch
-):
+def test_an_address_without_a_server_leaves_its_runs_to_the_others(server, second, command, capfd, monkeypatch):
     nobody = f"http://127.0.0.1:{free_port()}"
     dataset = Dataset(command(nobody, second.url, server.url))
     assert len(dataset.runs) == 8

@@ -59,7 +59,7 @@ class Claims:
         self._seen: dict[Claim, tuple[str, int]] = {}
 
     def take(self, key: str, owner: str, after: Claim | None = None) -> Claim | None:
-        """Claim a run, and return the claim; None if somebody else has.
+        """Make a claim on a run, and return it; None if somebody else has one.
 
         Args:
             key: of the run.
@@ -70,7 +70,7 @@ class Claims:
             return None
         claim = Claim(key, 0 if after is None else after.number + 1, owner)
         try:
-            file = os.open(self.folder / claim.name, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+            file = os.open(self.folder / claim.name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         except FileExistsError:
             return None
         with os.fdopen(file, "w") as opened:

@@ -113,7 +113,7 @@ class Pool:
             self.changed.notify_all()
 
     def next(self, worker: Worker) -> Work | None:
-        """Claim the next run for a worker, and wait for one if need be; None: none will come any more."""
+        """Return the next run, claimed for a worker, and wait for one if need be; None: none will come any more."""
         with self.changed:
             while not self.stopped:
                 if not self.paused:
@@ -205,7 +205,7 @@ class Pool:
         return there
 
     def _take_over(self, worker: Worker) -> Work | None:
-        """Claim a run of a worker that is lost or slow; give out again those whose claims were released."""
+        """Take over a run of a worker that is lost or slow; give out again those whose claims were released."""
         for job in list(self._claimed.values()):
             if self._is_recorded(job):
                 continue

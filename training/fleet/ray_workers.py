@@ -106,11 +106,11 @@ class RayClient:
         return _result(self._get(self._actor.call.remote(name, *arguments), seconds))
 
     def installed(self, names: Any) -> dict[str, Any]:
-        """As ``ComfyClient.installed``."""
+        """Return versions and digests, as ``ComfyClient.installed``."""
         return self.call("installed", names)
 
     def has_output(self, name: str, subfolder: str) -> bool:
-        """As ``ComfyClient.has_output``."""
+        """Return whether a file is there, as ``ComfyClient.has_output``."""
         return self.call("has_output", name, subfolder)
 
     def upload(self, path: Path, subfolder: str, folder: str) -> str:
@@ -118,27 +118,27 @@ class RayClient:
         return _result(self._get(self._actor.put.remote(path.name, path.read_bytes(), subfolder)))
 
     def view(self, image: dict[str, str]) -> bytes:
-        """As ``ComfyClient.view``."""
+        """Fetch a file, as ``ComfyClient.view``."""
         return self.call("view", image)
 
     def queue(self, prompt: dict[str, Any]) -> str:
-        """As ``ComfyClient.queue``."""
+        """Queue a prompt, as ``ComfyClient.queue``."""
         return self.call("queue", prompt)
 
     def waits(self, prompt_id: str) -> bool:
-        """As ``ComfyClient.waits``."""
+        """Return whether a prompt waits, as ``ComfyClient.waits``."""
         return self.call("waits", prompt_id)
 
     def history(self, prompt_id: str) -> dict[str, Any]:
-        """As ``ComfyClient.history``."""
+        """Return a prompt's history, as ``ComfyClient.history``."""
         return self.call("history", prompt_id)
 
     def outputs(self, prompt_id: str) -> dict[str, dict]:
-        """As ``ComfyClient.outputs``."""
+        """Return a prompt's outputs, as ``ComfyClient.outputs``."""
         return self.call("outputs", prompt_id)
 
     def cancel(self, prompt_id: str) -> None:
-        """As ``ComfyClient.cancel``."""
+        """Cancel a prompt, as ``ComfyClient.cancel``."""
         self.call("cancel", prompt_id)
 
     def events(self, prompt_id: str) -> Iterator[None]:

@@ -24,7 +24,7 @@ from .ray_workers import RayConnector, connect_ray
 from .server_worker import LOST, ServerWorker, UnfitServerError
 
 Connect = Callable[[float], AbstractContextManager[Any]]
-"""What connects to a server, with the seconds that it waits for an event."""
+"""Function that connects to a server, with the seconds that it waits for an event."""
 
 LEASE = 60.0
 """Seconds without a heartbeat after which the runs of another process are recorded here."""
