@@ -93,9 +93,7 @@ killed = []
 
 
 @pytest.mark.long
-def test_a_cluster_with_a_killed_worker_and_a_lost_node_records_what_one_server_does(
-    cluster, command, tmp_path, server
-):
+def test_a_cluster_that_loses_a_worker_and_a_node_records_as_one_server(cluster, command, tmp_path, server):
     stop = threading.Event()
     killer = threading.Thread(target=kill_a_worker, args=(tmp_path / "of_ray", stop), daemon=True)
     killer.start()
