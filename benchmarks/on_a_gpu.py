@@ -2,9 +2,10 @@
 
 ``python -m benchmarks.on_a_gpu --out FOLDER [--minutes M] [--list]``
 
-Cost and memory at real dimensions first, then recordings and trained probes of both testbeds at full length. What has
-ended well is not done again, so the same command goes on after a machine was taken away. A job that fails is named at
-the end and keeps only those from running that need what it makes.
+First what the pack promises of a card, as lines with their bars, which takes a large card the default time at most;
+with more ``--minutes`` cost and memory at real dimensions, recordings and trained probes of both testbeds, too. What
+has ended well is not done again, so the same command goes on after a machine was taken away. A job that fails is named
+at the end and keeps only those from running that need what it makes.
 """
 
 import argparse
@@ -19,6 +20,9 @@ from pathlib import Path
 MODULE = "benchmarks.on_a_gpu"
 MODELS = ("flux", "sdxl")
 REAL_SIZE = ("capture_overhead", "scoring_cost", "step_cache", "seed_search")
+LINES = "gpu_lines"
+"""Benchmark that measures what the pack promises, in a few minutes for each model."""
+
 SEED = 5
 PROMPTS = 3750
 """Prompts of a recording, of eight seeds each: thirty thousand images."""
@@ -53,6 +57,10 @@ class Job:
 def jobs(folder: Path) -> list[Job]:
     """Return all jobs in order; those about dimensions take minutes, recordings and trainings longer."""
     planned = []
+    for model in MODELS:
+        out = folder / f"{LINES}_{model}.json"
+        command = ("-m", f"benchmarks.{LINES}", "--model", model, "--seed", str(SEED), "--out", str(out))
+        planned.append(Job(command, out))
     for benchmark in REAL_SIZE:
         for model in MODELS:
             out = folder / f"{benchmark}_{model}_real_size.json"
@@ -101,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run or list the jobs; return the exit status, 1 where one was not done."""
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--minutes", type=float, default=600, help="then it stops; trainings keep their checkpoints")
+    parser.add_argument("--minutes", type=float, default=8, help="then it stops; trainings keep their checkpoints")
     parser.add_argument("--list", action="store_true", help="only print the commands")
     args = parser.parse_args(arguments)
     todo = jobs(args.out)

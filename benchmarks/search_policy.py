@@ -41,7 +41,7 @@ def searches(policy: Policy, half: Half, budget: int, orders: int) -> np.ndarray
     for prompt, order in itertools.product(range(len(half.prompts)), range(orders)):
         run = replay(policy, half.scores[:, prompt, order], STEPS, budget)
         reward = half.final[prompt, order, list(run.finished)].max()
-        figures[prompt, order] = reward, run.spent, run.looks, run.calls
+        figures[prompt, order] = reward, run.steps, run.looks, run.calls
     return figures.mean(axis=1)
 
 

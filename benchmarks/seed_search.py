@@ -11,7 +11,8 @@ Measured are the probes that need no training, those in ``testbed/probes/MODEL``
 prompts), ``oracle_share`` (score - mean) / (best of ten - mean), ``nfe_rows`` forwards of one latent for
 one cond, ``wall_ratio_vs_full`` how many times as fast as ten KSampler runs one after the other,
 ``…_vs_batched`` as one KSampler run of ten rows, ``…_vs_one`` as one image (``cpu_ratio_…``: the same of
-processor time, which other programs disturb less). Finished images aren't decoded,
+processor time, which other programs disturb less), ``cpu_seconds`` processor time itself, ``looks`` scores of
+candidates on their way. Finished images aren't decoded,
 but what a probe or the ground truth decodes is in its time. ``over_best_of_n``, ``over_random``: differences within
 prompts, with the interval of that mean. ``prompt_search``: four wordings of a scene, one finished; see
 ``benchmarks/lib/prompt_search.py``. ``cached_search``: with TC-Padé Cache on the model; see
@@ -24,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, SEQUENTIAL
+from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, SEQUENTIAL, policy_named
 from diffusion_probe.testbed import sample
 from diffusion_probe.training.metrics import protocol
 from diffusion_probe.training.metrics.replay import replay
@@ -80,34 +81,34 @@ def by_step(lines: list[dict[str, list[float]]]) -> np.ndarray:
     return scores
 
 
-def searched(policy: Any, scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return per prompt the true reward of the best that the policy finishes, and the rows that it takes."""
+def searched(policy: Any, scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return per prompt the true reward of the best that the policy finishes, the rows that it takes, and its looks."""
     runs = [replay(policy, by_step, sample.STEPS) for by_step in scores]
     best = [truths[list(run.finished)].max() for run, truths in zip(runs, truth, strict=True)]
-    return np.array(best), ROWS * np.array([run.spent for run in runs])
+    return np.array(best), ROWS * np.array([run.steps for run in runs]), np.array([run.looks for run in runs])
 
 
 def methods(
     truth: np.ndarray, scores: dict[str, np.ndarray], seed: int, probes: list[Searcher]
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return per method and prompt the expected true reward of the image returned, and model rows."""
+) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Return per method and prompt the expected true reward of the image returned, model rows, and looks."""
     mean, full = truth.mean(axis=1), ROWS * sample.STEPS
-    cut = PREVIEW.policy(ONE_CUT, N)
+    cut = policy_named(ONE_CUT, sample.STEPS, N)
     (at,), cost = cut.moments(sample.STEPS), ROWS * cut.cost(sample.STEPS)
 
-    def at_cost(rows: float) -> np.ndarray:
-        return np.full(len(truth), rows)
+    def at_cost(rows: float, looks: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        return np.full(len(truth), rows), np.full(len(truth), looks)
 
     outcomes = {
-        "one image": (mean, at_cost(full)),
-        "best of n at equal rows": (mean + protocol.best_of_n_gains(truth, cost / full, N)[:, 0], at_cost(cost)),
-        "best of 10": (truth.max(axis=1), at_cost(N * full)),
-        "random drop at 20 %": (mean, at_cost(cost)),
+        "one image": (mean, *at_cost(full)),
+        "best of n at equal rows": (mean + protocol.best_of_n_gains(truth, cost / full, N)[:, 0], *at_cost(cost)),
+        "best of 10": (truth.max(axis=1), *at_cost(N * full)),
+        "random drop at 20 %": (mean, *at_cost(cost, N)),
     }
     for probe in probes:
         seen = scores[probe.name]
         gains = protocol.selection_gains(seen[:, at - 1], truth, N, seed)[:, 0]
-        outcomes[f"one cut at 20 %, {probe.name}"] = mean + gains, at_cost(cost)
+        outcomes[f"one cut at 20 %, {probe.name}"] = mean + gains, *at_cost(cost, N)
         if probe.sequential:
             name = f"{SEQUENTIAL}, {probe.name}"
             outcomes[name] = searched(probe.policy(SEQUENTIAL, N), seen, truth)
@@ -116,11 +117,13 @@ def methods(
     return outcomes
 
 
-def rows_of(outcomes: dict[str, tuple[np.ndarray, np.ndarray]], truth: np.ndarray, seed: int) -> list[dict[str, Any]]:
+def rows_of(
+    outcomes: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]], truth: np.ndarray, seed: int
+) -> list[dict[str, Any]]:
     """Return the scores of the table, without its times."""
     mean, best = truth.mean(axis=1), truth.max(axis=1)
     rows = []
-    for name, (score, cost) in outcomes.items():
+    for name, (score, cost, looks) in outcomes.items():
         estimate = protocol.mean_over_prompts(score, seed)
         row = {
             "method": name,
@@ -128,6 +131,7 @@ def rows_of(outcomes: dict[str, tuple[np.ndarray, np.ndarray]], truth: np.ndarra
             "ci": estimate.interval,
             "oracle_share": (score.mean() - mean.mean()) / (best.mean() - mean.mean()),
             "nfe_rows": cost.mean(),
+            "looks": looks.mean(),
             "rows_fewer": ROWS * sample.STEPS * N / cost.mean(),
         }
         for key, other in (("over_best_of_n", "best of n at equal rows"), ("over_random", "random drop at 20 %")):

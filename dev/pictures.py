@@ -89,6 +89,17 @@ def _gate(model: str) -> Image.Image:
     return sheet.image
 
 
+def _loop(model: str) -> Image.Image:
+    sheet = Sheet(model, "the prompt is rewritten until its seeds score high")
+    for row, (top, score) in enumerate(((122, 0.35), (238, 0.55), (354, 0.85))):
+        sheet.tiles(top, 1, 66, {BEST - 4} if row == 2 else set(), bars=False)
+        sheet.draw.rounded_rectangle((28, top + 74, 484, top + 84), 5, EMPTY)
+        sheet.draw.rounded_rectangle((28, top + 74, 28 + 456 * score, top + 84), 5, GREEN if row == 2 else GREY)
+        if row < 2:
+            sheet.write((256, top + 100), "rewrite, same seeds", 16, FAINT, "mm")
+    return sheet.image
+
+
 def _cache(model: str) -> Image.Image:
     sheet = Sheet(model, "part of the steps predicted")
     for top, title, computed in (
@@ -141,6 +152,7 @@ DRAWN: dict[str, Callable[[str], Image.Image]] = {
     "Let": _reward,
     "Filter": _filter,
     "Rewrite": _gate,
+    "Improve": _loop,
     "Make": _cache,
     "Record": _record,
     "Train": _train,

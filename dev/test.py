@@ -22,6 +22,9 @@ SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 """The whole suite in two processes, a file in one of them: most tests keep one core busy. The longest files come first
 (``tests/conftest.py``), so that neither process waits for the other at the end."""
 
+EXACTNESS = (("FLUX", "Z-Image", "Qwen-Image"), ("SDXL", "FLUX.2 Klein", "Wan 2.1"))
+"""Models of ``benchmarks.exactness``, in two processes."""
+
 QUICK = ("-m", "not long and not benchmark")
 
 CORE = (
@@ -61,11 +64,15 @@ def main() -> None:
         arguments += () if given.all else QUICK
     if not browser:
         arguments += ["--ignore", "tests/browser"]
-    tests = _run(python, "-m", "pytest", *arguments)
-    if given.all:
-        out = str(PACK_ROOT / "output" / "exactness.json")
-        tests = _run(python, "-m", "benchmarks.exactness", "--seed", "0", "--out", out) or tests
-    raise SystemExit(tests)
+    tests = _run([python, "-m", "pytest", *arguments])
+    exactness = _run(*(exactness_command(python, models) for models in EXACTNESS)) if given.all else 0
+    raise SystemExit(tests or exactness)
+
+
+def exactness_command(python: str, models: tuple[str, ...]) -> list[str]:
+    """Return the command that compares the pack's images with stock's beside every core node, for some models."""
+    out = PACK_ROOT / "output" / f"exactness-{models[0]}.json"
+    return [python, "-m", "benchmarks.exactness", "--seed", "0", "--out", str(out), "--model", *models]
 
 
 def named_tests(arguments: list[str]) -> list[Path]:
@@ -80,10 +87,12 @@ def includes_browser(arguments: list[str]) -> bool:
     return not named or any(browser in (path, *path.parents) or path in browser.parents for path in named)
 
 
-def _run(*command: str) -> int:
+def _run(*commands: list[str]) -> int:
+    """Run commands side by side; 0 if all succeed, else the exit status of one that doesn't."""
+    running = [subprocess.Popen(command, cwd=PACK_ROOT) for command in commands]
     try:
-        return subprocess.run(command, cwd=PACK_ROOT).returncode
-    except KeyboardInterrupt:  # the command got it too and has said so
+        return next(filter(None, [each.wait() for each in running]), 0)
+    except KeyboardInterrupt:  # the commands got it too and have said so
         return 130
 
 

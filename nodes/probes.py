@@ -5,6 +5,7 @@ from comfy_api.latest import io
 from ..engine.capture.fast_decoder import fast_decoder, is_fast
 from ..engine.capture.graph_vae import vae_of_graph
 from ..engine.capture.prompt.graph_texts import running_graph
+from ..engine.core import look_prices
 from ..probe_models.combining import combine_probes
 from ..probe_models.focus import AttentionFocus
 from ..probe_models.preview import PreviewReward
@@ -86,7 +87,8 @@ class PreviewRewardProbe(io.ComfyNode):
                 reward.require_readable(prompt)
             fast = fast_decoder if decoder == FAST and not is_fast(vae) else None
             channels = getattr(vae, "latent_channels", None)
-            return io.NodeOutput(PreviewReward(vae.decode, reward, prompt, channels, fast))
+            kind = look_prices.FAST if is_fast(vae) else look_prices.VAE
+            return io.NodeOutput(PreviewReward(vae.decode, reward, prompt, channels, fast, kind))
 
 
 def _with_vae_of_graph(node: type[io.ComfyNode]) -> io.NodeOutput:

@@ -230,7 +230,7 @@ class SeedSearch(io.ComfyNode):
             prompts += [encoded_like(clip, line, positive) for line in lines]
             texts = prompt_texts(("positive", *MORE_PROMPTS)) or ("",) * connected
             texts = (*texts, *map(short_text, lines))
-            result, shown = search.run(channel, model, candidate, steps, texts, len(prompts))
+            result, shown = search.run(channel, model, candidate, steps, latent_image, texts, len(prompts))
         if result.latents is None:  # silent: that nothing was chosen is a normal result
             search.note_nothing_chosen(steps=steps, sampler_name=sampler_name, scheduler=scheduler, cfg=cfg)
             return io.NodeOutput(*[ExecutionBlocker(None)] * len(cls.define_schema().outputs), ui=shown)

@@ -64,7 +64,7 @@ class SeedSearchCustom(io.ComfyNode):
             scorers = inputs.get("probe"), inputs.get("judge")
             probe, judge = ready_to_score(model, *scorers, [], latent_image, ("guider",))
             search = Search(**{**inputs, "probe": probe, "judge": judge})
-            result, shown = search.run(channel, model, candidate, sigmas.shape[-1] - 1)
+            result, shown = search.run(channel, model, candidate, sigmas.shape[-1] - 1, latent_image)
         if result.latents is None:  # silent: that nothing was chosen is a normal result
             search.note_nothing_chosen()
             return io.NodeOutput(*[ExecutionBlocker(None)] * len(SHARED_OUTPUTS), ui=shown)

@@ -11,8 +11,9 @@ from ..engine.board.channel import Channel
 from ..engine.board.history import HISTORY
 from ..engine.board.schema import BOARD_OUTPUT
 from ..engine.board.search_board import SearchBoard
-from ..engine.capture.hooks.families import require_fit
+from ..engine.capture.hooks.families import find_family, require_fit
 from ..engine.core.features import DENOISED
+from ..engine.core.look_prices import look_price
 from ..engine.core.probe import Probe
 from ..engine.core.scores import SeedName
 from ..engine.core.seed_list import candidate_names, listed_names, names_around
@@ -59,7 +60,14 @@ class Search:
     strength: float = 0.15
 
     def run(
-        self, channel: Channel, model: Any, make: Make, steps: int, texts: tuple[str, ...] = (), prompts: int = 1
+        self,
+        channel: Channel,
+        model: Any,
+        make: Make,
+        steps: int,
+        latent: Mapping[str, Any],
+        texts: tuple[str, ...] = (),
+        prompts: int = 1,
     ) -> tuple[SearchResult, dict[str, Any]]:
         """Search the candidates, or finish those that ``finish`` names, and return the result and what the node shows.
 
@@ -68,6 +76,7 @@ class Search:
             model: the MODEL that is sampled.
             make: makes the candidates.
             steps: of a whole run, as the node's inputs say.
+            latent: the LATENT that every candidate starts from.
             texts: of the prompts, as far as they are known, for the board.
             prompts: number of wordings, each a candidate with each seed.
 
@@ -90,10 +99,11 @@ class Search:
                 require_numbers(steps, len(found), self.survivors, self.budget, self.judge is not None)
             waits = self.hold_seconds if self.hold_for_me or self.probe is None else None
             aim = self.target if self.policy == GOOD_ENOUGH and self.probe is not None else None
-            board = SearchBoard(channel, model, self.probe, waits, aim, self.survivors, texts)
+            probe = self.probe and self.probe.for_model(model)
+            board = SearchBoard(channel, model, probe, waits, aim, self.survivors, texts)
             options = self._options(final_reward, board)
-            policy = self._policy(len(found))
-            result = seed_search(model, found, self.probe, policy, self.survivors, options)
+            policy = self._policy(len(found), price_of_look(probe, model, latent))
+            result = seed_search(model, found, probe, policy, self.survivors, options)
         shown = {"text": [outcome_text(result.outcome)], "diffusion_probe": [outcome_report(result.outcome)]}
         shown[BOARD_OUTPUT] = [HISTORY.add(board.outcome_board(result.outcome).values())]
         pictures = candidate_pictures(model, result)
@@ -109,8 +119,9 @@ class Search:
     def _options(self, final_reward: FinalReward | None, board: SearchBoard) -> SearchOptions:
         return SearchOptions(self.max_rows, final_reward, board, PREFIXES)
 
-    def _policy(self, candidates: int) -> Callable[[int], Any]:
+    def _policy(self, candidates: int, look_price: float) -> Callable[[int], Any]:
         """Return the function that makes the policy for a number of steps."""
+        free = self.probe.free_part if self.probe is not None else None
 
         def make_policy(run_steps: int) -> Any:
             if self.probe is None:
@@ -125,6 +136,8 @@ class Search:
                 final_reward=self.judge is not None,
                 target=self.target,
                 share=self.cut,
+                look_price=look_price,
+                free_skill=free.search_skill if free is not None else None,
             )
 
         return make_policy
@@ -142,6 +155,21 @@ def found_latent(latent_image: dict[str, Any], result: SearchResult) -> dict[str
     """Return the survivors as a LATENT, with the mask and type of the one that they started from."""
     kept = {name: value for name, value in latent_image.items() if name in ("noise_mask", "type")}
     return {**kept, "samples": result.latents}
+
+
+def price_of_look(probe: Probe | None, model: Any, latent: Mapping[str, Any]) -> float:
+    """Return the evaluations of a MODEL that take as long as a probe's look at one candidate.
+
+    Args:
+        latent: the LATENT that every candidate starts from.
+    """
+    if probe is None:
+        return 0.0
+    scale = getattr(model.get_model_object("latent_format"), "spacial_downscale_ratio", 8)
+    height, width = latent["samples"].shape[-2:]
+    pixels = height * width * scale**2
+    family = find_family(model)
+    return look_price(family.name if family else "", pixels, probe.look_tflop(pixels))
 
 
 def skill_of(probe) -> Skill:

@@ -41,7 +41,8 @@ class CombinedProbe(Probe):
                 f"{trained.name} predicts {trained.label}, and {preview.name} measures {preview.label}. Connect the "
                 f"reward {trained.label} to the preview's probe, or train a probe on {preview.label}."
             )
-        self.trained, self.preview = trained, preview
+        self.trained = self.free_part = trained
+        self.preview = preview
         self.percents, self.weights, self.search_skill = percents, weights, search_skill
         self.name, self.label = f"{trained.name} with preview", trained.label
         self.needs = trained.needs | preview.needs
@@ -53,6 +54,10 @@ class CombinedProbe(Probe):
     def score(self, rows: Sequence[Features]) -> Tensor:
         """Score rows captured at one moment, ``[rows]`` float32."""
         return self.score_and_decode(rows)[0]
+
+    def look_tflop(self, pixels: float) -> float:
+        """Return what the preview's look takes; see :meth:`Probe.look_tflop`."""
+        return self.preview.look_tflop(pixels)
 
     def for_model(self, model: Any) -> "CombinedProbe":
         """Return the probe with the preview's decoder for a MODEL; see :meth:`Probe.for_model`."""

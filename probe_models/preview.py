@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..engine.core.features import DENOISED, Features
+from ..engine.core.look_prices import FAST, VAE, look_tflop
 from ..engine.core.pictures import at_most
 from ..engine.core.probe import Probe
 from ..engine.core.readback import to_host
@@ -48,6 +49,7 @@ class PreviewReward(Probe):
         reward: scores the images; its label is that of the probe.
         prompt: what the images should show, the same for all rows. Empty: each row's own, ``Features.prompt``.
         channels: number of channels of the latents that ``decode`` takes; None if it isn't known.
+        decoder: what ``decode`` is, a key of :data:`look_prices.DECODERS`.
         fast: returns a faster decoder for the rows of a MODEL, or None if there is none for it; see :meth:`for_model`.
     """
 
@@ -61,8 +63,9 @@ class PreviewReward(Probe):
         prompt: str = "",
         channels: int | None = None,
         fast: Callable[[Any], Decode | None] | None = None,
+        decoder: str = VAE,
     ):
-        self.decode, self.fast = decode, fast
+        self.decode, self.fast, self.decoder = decode, fast, decoder
         self.reward = reward
         self.prompt = prompt
         self.channels = channels
@@ -78,7 +81,11 @@ class PreviewReward(Probe):
     def for_model(self, model: Any) -> "PreviewReward":
         """Return the probe with a fast decoder for unfinished rows of a MODEL, if there is one."""
         decode = self.fast(model) if self.fast is not None else None
-        return self if decode is None else self._changed(decode=decode)
+        return self if decode is None else self._changed(decode=decode, fast=None, decoder=FAST)
+
+    def look_tflop(self, pixels: float) -> float:
+        """Return what a decode and a reward take; see :meth:`Probe.look_tflop`."""
+        return look_tflop(self.decoder, pixels, self.reward.tflop)
 
     def _changed(self, **values: Any) -> "PreviewReward":
         changed = copy.copy(self)

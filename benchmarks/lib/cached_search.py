@@ -69,7 +69,7 @@ def search(probe: Searcher, name: str, budget: int | None, scores: np.ndarray) -
     policy = Watched(probe.policy(name, scores.shape[1], budget=budget))
     done = replay(policy, scores, sample.STEPS)
     (survivor,) = done.finished
-    return Search(survivor, policy.left_at[survivor], done.spent)
+    return Search(survivor, policy.left_at[survivor], done.steps)
 
 
 def finish(

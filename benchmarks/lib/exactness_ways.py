@@ -115,9 +115,10 @@ def seed_search(trial: Trial, order: str, max_rows: int = 0) -> Comparison:
 
     def searched(probe: ByRow) -> Comparison:
         latent, seeds, *_ = SeedSearch.execute(
-            trial.with_node(), probe, job.positive, job.negative, job.of_rows(1), 0, 1, len(KEPT), 0.0,
-            ONE_CUT, job.steps, job.cfg, job.sampler, job.scheduler, 1.0, seeds=", ".join(map(str, SEEDS)),
-            max_rows=max_rows, unskilled_scores=REFUSE,
+            model=trial.with_node(), probe=probe, positive=job.positive, negative=job.negative,
+            latent_image=job.of_rows(1), seed=0, candidates=1, survivors=len(KEPT), budget=0.0, policy=ONE_CUT,
+            steps=job.steps, cfg=job.cfg, sampler_name=job.sampler, scheduler=job.scheduler, denoise=1.0,
+            seeds=", ".join(map(str, SEEDS)), max_rows=max_rows, unskilled_scores=REFUSE,
         ).result  # fmt: skip
         finished = [int(seed) for seed in seeds.split(", ")]
         note = "" if len(finished) == len(KEPT) else "not every candidate was scored"

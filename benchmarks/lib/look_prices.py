@@ -1,21 +1,27 @@
-"""Prices of looks at 1024², in evaluations: what a decoder and a reward compute, by what an evaluation does."""
+"""Prices of looks at 1024², in evaluations, as the pack counts them (``engine/core/look_prices.py``), and seconds."""
 
-EVALUATION = {"flux": 69.5, "sdxl": 13.5}
+from diffusion_probe.engine.core import look_prices as prices
+
+FAMILIES = {"flux": "FLUX", "sdxl": "SDXL"}
+
+EVALUATION = {model: prices.EVALUATIONS[family].at(prices.MEGAPIXEL) for model, family in FAMILIES.items()}
 """TFLOP of an evaluation: FLUX.1-dev with 256 text tokens, SDXL with both conditionings of CFG."""
 
-DECODERS = {"VAE": 10.5, "fast decoder": 0.57}
+DECODERS = {name: work.at(prices.MEGAPIXEL) for name, work in prices.DECODERS.items()}
 """TFLOP of one image's decode: the VAE of either family, and a TAESD."""
 
-REWARD = 0.12
-"""TFLOP of ImageReward for an image. CLIP-H, of other rewards, takes .33."""
+REWARD = prices.REWARDS["ImageReward"]
+
+SLOWNESS = prices.DECODER_SLOWNESS
 
 TFLOPS = 100.0
 """TFLOP a second at which seconds are stated: about what a large consumer card reaches in bfloat16."""
 
 
 def look_price(model: str, decoder: str) -> float:
-    """Return the evaluations that compute as much as one look at a preview."""
-    return (DECODERS[decoder] + REWARD) / EVALUATION[model]
+    """Return the evaluations that take as long as one look at a preview."""
+    tflop = prices.look_tflop(decoder, prices.MEGAPIXEL, REWARD)
+    return prices.look_price(FAMILIES[model], prices.MEGAPIXEL, tflop)
 
 
 def seconds(model: str, evaluations: float) -> float:

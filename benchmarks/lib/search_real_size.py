@@ -15,6 +15,7 @@ import torch
 from diffusion_probe.engine.runs.seeds import batch_noise
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
 from diffusion_probe.engine.seed_search.hub.hub import Hub
+from diffusion_probe.engine.seed_search.policies.by_name import CUT_SHARE, cut_moment
 from torch import Tensor
 from torch._subclasses import FakeTensor
 from torch._subclasses.functional_tensor import FunctionalTensor
@@ -23,15 +24,15 @@ from tqdm import trange
 from benchmarks.lib.real_size import MIB, REAL_SIZES, Peak, RealSize, need_gpu, on_gpu
 
 STEPS = 25
-PAUSE_AT = 5
 CANDIDATES = {"flux": 4, "sdxl": 8}
 
 
 class Runs:
     """The same seeds in the engine and in a plain batch."""
 
-    def __init__(self, real: RealSize, candidates: int, seed: int, steps: int = STEPS):
-        self.model, self.steps, self.seeds = real.build(seed), steps, range(seed, seed + candidates)
+    def __init__(self, real: RealSize, candidates: int, seed: int, steps: int = STEPS, model: Any = None):
+        self.model = real.build(seed) if model is None else model
+        self.steps, self.seeds, self.pause = steps, range(seed, seed + candidates), cut_moment(steps, CUT_SHARE)
         self.settings = (steps, real.cfg, "euler", "simple", *real.conditioning(seed))
         self.latent = torch.zeros(1, *real.latent)
 
@@ -53,7 +54,7 @@ class Runs:
         """Sample all candidates to the end, with one pause on the way."""
         hub = self.hub(seeds)
         try:
-            hub.advance(dict.fromkeys(hub.runs, PAUSE_AT))
+            hub.advance(dict.fromkeys(hub.runs, self.pause))
             hub.advance(dict.fromkeys(hub.runs, self.steps))
             hub.close(keep=hub.runs)
         finally:
@@ -66,7 +67,7 @@ class Runs:
         for seeds in (self.seeds, self.seeds[:1]):
             hub = self.hub(seeds)
             try:
-                hub.advance(dict.fromkeys(hub.runs, PAUSE_AT))
+                hub.advance(dict.fromkeys(hub.runs, self.pause))
                 held.append(tensor_bytes())
             finally:
                 hub.close()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ...engine.capture.attach import attach_probe
 from ...engine.capture.fast_decoder import FastDecoder
 from ...engine.core.features import NEEDS, Features
+from ...engine.core.look_prices import look_price
 from ...engine.core.probe import CaptureAll, Probe
 from ...engine.runs.seeds import batch_noise
 from ...engine.seed_search.candidates import ksampler_candidate
@@ -157,10 +158,14 @@ def _search(trial: Trial, subject: models.Subject, card: Card) -> Callable[[], A
 
     def policy(steps: int) -> Any:
         budget = round(trial.budget * steps)
-        return policy_named(trial.policy, steps, trial.rows, 1, budget, final_reward=final_reward is not None)
+        rated = final_reward is not None
+        return policy_named(trial.policy, steps, trial.rows, 1, budget, final_reward=rated, look_price=price)
 
+    pixels = subject.latent[1] * subject.latent[2] * 64
+    early = probe.for_model(subject.model)
+    price = look_price(models.MODELS[trial.model][0], pixels, early.look_tflop(pixels))
     options = SearchOptions(final_reward=final_reward)
-    return lambda: seed_search(subject.model, candidates, probe, policy, 1, options)
+    return lambda: seed_search(subject.model, candidates, early, policy, 1, options)
 
 
 def probe_of(trial: Trial, subject: models.Subject, card: Card) -> Probe:

@@ -62,7 +62,8 @@ def row_scores(score: Callable[[list[Features]], tuple[Tensor, Tensor | None]], 
         InterruptProcessingException: the user stopped the prompt.
     """
     try:
-        values, pictures = score(rows)
+        scores, pictures = score(rows)
+        values = scores.tolist()
     except InterruptProcessingException:
         raise
     except Exception as error:
@@ -73,7 +74,7 @@ def row_scores(score: Callable[[list[Features]], tuple[Tensor, Tensor | None]], 
             return [RowScore(error=wrong)]
         return [alone for row in rows for alone in row_scores(score, [row])]
     shown = [None] * len(rows) if pictures is None else list(pictures)
-    return [_row_score(value, picture) for _, value, picture in zip(rows, values.tolist(), shown, strict=True)]
+    return [_row_score(value, picture) for _, value, picture in zip(rows, values, shown, strict=True)]
 
 
 def _row_score(value: float, picture: Tensor | None) -> RowScore:

@@ -35,6 +35,7 @@ class Probe(ABC):
             without them are refused. Empty for a probe that reads whatever was captured.
         projection: ``[kept channels, channels]``, applied to a captured activation. None: all channels are kept.
         search_skill: how well the score predicts the finished image at each moment. None: not measured.
+        free_part: probe whose score is part of this one, in the same unit, and costs nothing. None: there is none.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Probe(ABC):
     blocks: tuple[str, ...] = ()
     projection: Tensor | None = None
     search_skill: Skill | None = None
+    free_part: "Probe | None" = None
 
     @abstractmethod
     def score(self, rows: Sequence[Features]) -> Tensor:
@@ -70,6 +72,14 @@ class Probe(ABC):
             The scores, and ``[len(rows), H, W, 3]`` float32 on the CPU; None for a probe that decodes no images.
         """
         return self.score(rows), None
+
+    def look_tflop(self, pixels: float) -> float:
+        """Return the TFLOP that the score of one row takes beside the model's evaluation; 0 where they are few.
+
+        Args:
+            pixels: of the finished image.
+        """
+        return 0.0
 
     def for_model(self, model: Any) -> "Probe":
         """Return the probe as it scores rows of one MODEL; the probe itself, if it scores those of all alike."""

@@ -25,6 +25,7 @@ class Reward(ABC):
         previews_skilled: whether previews that the reward scores count as a score with skill, see
             :attr:`Probe.skilled`.
         least_images: how many images of a prompt have to be scored together, 1 but for a reward that compares them.
+        tflop: operations for one image, in TFLOP.
         preview_families: names of the model families whose previews it can score, as ``Features.family``; empty: all.
     """
 
@@ -34,6 +35,7 @@ class Reward(ABC):
     any_device: bool = False
     previews_skilled: bool = True
     least_images: int = 1
+    tflop: float = 0.0
     preview_families: frozenset[str] = frozenset()
 
     @abstractmethod

@@ -9,6 +9,7 @@ import comfy.ops
 import folder_paths
 import torch
 
+from ..core import look_prices
 from ..core.texts import plain
 from . import clip, image_reward, open_clip_models, step_aware
 from .files import FOLDER, ClipVisionFile, RewardFile, fill, find, other_layout, read_tensors
@@ -71,7 +72,9 @@ def load(name: str) -> RewardModel:
         paths = find(reward, REWARDS[reward].files)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error} Ready are: {', '.join(ready_rewards()) or 'none'}.") from None
-    return REWARDS[reward].build(reward, paths)
+    loaded = REWARDS[reward].build(reward, paths)
+    loaded.tflop = look_prices.REWARDS.get(reward, look_prices.OTHER_REWARD)
+    return loaded
 
 
 def reward_called(name: str) -> str | None:

@@ -41,6 +41,7 @@ class MeanReward(Reward):
         if twice := [label for label in labels if labels.count(label) > 1]:
             raise ValueError(f"{plain(twice[0])} is connected twice, and would count double. Connect each reward once.")
         self.family, self.percent = "", 1.0
+        self.tflop = sum(reward.tflop for reward in self.rewards)
         self.reads_prompt = any(reward.reads_prompt for reward in self.rewards)
         self.previews_skilled = all(reward.previews_skilled for reward in self.rewards)
         limits = [reward.preview_families for reward in self.rewards if reward.preview_families]

@@ -5,6 +5,7 @@ import comfy.model_patcher
 import torch
 from torch import Tensor, nn
 
+from ..core.look_prices import OTHER_REWARD
 from ..core.reward import Reward
 from ..core.texts import quoted
 from .pixels import View
@@ -35,7 +36,7 @@ class RewardModel(Reward):
         notes: sentences for the user on how it was loaded.
     """
 
-    any_device = True
+    any_device, tflop = True, OTHER_REWARD
 
     def __init__(self, label: str, network: nn.Module, size: int, view: View, words: Words | None):
         self.label = label

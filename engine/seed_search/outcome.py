@@ -78,6 +78,7 @@ class Outcome:
         hold: how the wait for the user ended, see ``core.marks``; None if the search did not come so far.
         seconds: that the search took, without waiting for the user; None if nobody counted them.
         looks, look_seconds: looks at candidates on their way, and the seconds of all.
+        look_price: what the budget counts for the looks, in steps.
         seconds_per_row: seconds of a model row; None if unknown.
     """
 
@@ -98,6 +99,7 @@ class Outcome:
     seconds: float | None = None
     looks: int = 0
     look_seconds: float = 0.0
+    look_price: float = 0.0
     seconds_per_row: float | None = None
 
     def order(self) -> list[int]:
@@ -149,6 +151,11 @@ class Outcome:
     def model_rows(self) -> int:
         """Model rows of the search, checks included."""
         return sum(each.model_rows for each in self.candidates) + self.check_rows
+
+    @property
+    def spent(self) -> float:
+        """Steps that the budget counts: those of all candidates, and the price of the looks."""
+        return sum(each.reached for each in self.candidates) + self.look_price
 
     def rows_of_all(self) -> float:
         """Return the model rows that finishing all candidates would have taken; NaN if none was finished."""
@@ -222,6 +229,8 @@ def outcome_report(outcome: Outcome) -> dict:
         "looks": outcome.looks,
         "seconds": outcome.seconds,
         "look_seconds": outcome.look_seconds,
+        "look_price": outcome.look_price,
+        "spent": outcome.spent,
         "next_seed": outcome.next_seed,
         "warnings": list(outcome.warnings),
     }
@@ -279,14 +288,15 @@ def outcome_text(outcome: Outcome) -> str:
 
 
 def _seconds_line(outcome: Outcome) -> str:
-    """Return a sentence on the seconds of a search, and what of them and of its model rows the looks took."""
+    """Return a sentence on the seconds of a search and on what its budget counts, and what the looks are of both."""
     line = f"It took {seconds_text(outcome.seconds or 0.0)}"
     if not outcome.looks:
         return f"{line}."
     rows = outcome.look_seconds / outcome.seconds_per_row if outcome.seconds_per_row else 0.0
     return (
         f"{line}, of that {seconds_text(outcome.look_seconds)} for {outcome.looks} looks at candidates, as long as "
-        f"{rows:.1f} model rows, which no budget counts."
+        f"{rows:.1f} model rows. The budget counts {outcome.spent:.1f} steps, of that {outcome.look_price:.1f} for the "
+        "looks."
     )
 
 

@@ -111,6 +111,7 @@ def search_result(
         seconds=clock.elapsed,
         looks=clock.looks,
         look_seconds=clock.look_seconds,
+        look_price=state.look_price,
         seconds_per_row=clock.seconds_per_row,
     )
     survivors = outcome.survivors()

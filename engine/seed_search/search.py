@@ -26,7 +26,7 @@ from .looking import Looker
 from .policies.chosen import after_hold
 from .policies.marked import all_finish, goals_with_marks
 from .policies.plan import expected_steps, line_on_start
-from .policies.policy import Policy
+from .policies.policy import Policy, price_at
 from .prefixes import PrefixStore, RunKey, RunKeys
 from .progress import RowProgress
 from .result import FinalReward, SearchResult, closing_line, none_finished, search_result
@@ -124,6 +124,7 @@ class _Search:
         self.hub.model.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, self._sampler_sample)
         self.guiders: dict[Run, Any] = {}
         self.probe, self.watcher, self.clock = probe and probe.for_model(model), options.watcher, options.watcher.clock
+        self.policy: Policy | None = None
         self.progress = RowProgress(self.hub.model, 1)
         self.state = SearchState([self._added(number, candidate) for number, candidate in enumerate(candidates)])
 
@@ -191,7 +192,7 @@ class _Search:
         """Sample and score the candidates as the policy decides, until it returns no more goals."""
         state = self.state
         state.steps = self._start()
-        policy = make_policy(state.steps)
+        policy = self.policy = make_policy(state.steps)
         state.moments = policy.moments(state.steps)
         self.progress.steps = expected_steps(policy, len(state.candidates), state.steps)
         state.remark = line_on_start(policy, len(state.candidates), state.steps)
@@ -203,7 +204,7 @@ class _Search:
             if not last_cut and self._is_last_cut(goals):
                 last_cut = True
                 state.hold = self.watcher.on_last_cut(state, partial(self._goals, policy, survivors))
-                policy = after_hold(policy, state.hold, survivors)
+                policy = self.policy = after_hold(policy, state.hold, survivors)
                 continue  # decide again with the marks made meanwhile
             if not goals:
                 break
@@ -307,6 +308,7 @@ class _Search:
         if not captured:
             return
         scores = self._scores(captured, moment) if self.probe is not None else {}
+        self.state.look_price += len(captured) * price_at(self.policy, moment, self.state.steps)
         for number, features in captured.items():
             self.state.candidates[number].features = features
         self.watcher.on_scores(self.state, list(captured))
@@ -317,16 +319,23 @@ class _Search:
 
     def _scores(self, captured: Mapping[int, Features], moment: int) -> dict[int, float]:
         """Score candidates, and note scores, pictures and errors; return the scores by number."""
-        results = row_scores(lambda rows: score_and_show(self.probe, rows), list(captured.values()))
+        probe = self._probe_at(moment)
+        results = row_scores(lambda rows: score_and_show(probe, rows), list(captured.values()))
         scores = {}
         for number, result in zip(captured, results, strict=True):
             candidate = self.state.candidates[number]
-            candidate.picture = result.picture
+            candidate.picture = candidate.picture if result.picture is None else result.picture
             if result.error is None:
                 scores[number] = candidate.scores[moment] = result.score
             else:
                 candidate.leave_unscored(moment, result.error)
         return scores
+
+    def _probe_at(self, moment: int) -> Probe:
+        """Return the probe of a moment: the part that costs nothing, where the policy takes that alone."""
+        is_free = getattr(self.policy, "is_free", None)
+        free = is_free is not None and is_free(moment, self.state.steps)
+        return self.probe.free_part if free and self.probe.free_part is not None else self.probe
 
     def _captured(self, numbers: list[int], moment: int) -> dict[int, Features]:
         """Return the features of those candidates that can be scored at a moment, by number."""

@@ -96,6 +96,7 @@ class SearchState:
         moments: steps after which candidates are scored, ascending.
         hold: how the wait for the user at the last cut ended, see ``core.marks``; None before.
         remark: sentence on how many candidates start; empty if all do.
+        look_price: price of all looks so far, in steps, as the policy counts them.
         finishes: whether all candidates are sampled to the end, because the user chose them before.
     """
 
@@ -103,6 +104,7 @@ class SearchState:
     steps: int = 0
     moments: tuple[int, ...] = ()
     hold: str | None = None
+    look_price: float = 0.0
     finishes: bool = False
     remark: str = ""
 
@@ -113,7 +115,7 @@ class SearchState:
         return State(
             scores=tuple(tuple(each.scores.get(moment) for moment in self.moments) for each in candidates),
             reached=reached,
-            spent=sum(reached),
+            spent=sum(reached) + self.look_price,
             alive=tuple(number for number, each in enumerate(candidates) if each.can_continue),
             moments=self.moments,
             steps=self.steps,

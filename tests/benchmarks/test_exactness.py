@@ -1,6 +1,7 @@
 """Beside a core node of each kind the pack's image is stock's: the short form of ``benchmarks.exactness``."""
 
 import json
+from itertools import chain
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from benchmarks.lib.exactness_models import FLUX, SDXL, NodeInputs
 from benchmarks.lib.exactness_nodes import LEFT_OUT, USES, use_of
 from benchmarks.lib.exactness_registry import patching_nodes
 from benchmarks.lib.exactness_ways import Comparison, Way
+from dev.test import EXACTNESS
 
 pytestmark = pytest.mark.benchmark
 
@@ -44,6 +46,10 @@ def test_beside_a_core_node_every_way_gives_the_stock_image(inputs, node, model)
     rows = rows_of(inputs[model], node)
     assert {row["way"] for row in rows} == set(exactness.WAYS)
     assert {row["verdict"] for row in rows} == {exactness.EXACT}, rows
+
+
+def test_the_long_run_of_the_tests_tries_every_model():
+    assert sorted(chain(*EXACTNESS)) == sorted((*exactness.MODELS, *exactness.homes()))
 
 
 def test_every_core_node_that_patches_a_model_is_tried_or_left_out_for_a_reason():

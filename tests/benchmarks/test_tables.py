@@ -34,7 +34,7 @@ def test_pages_and_cards_are_what_the_results_give(tables):
 
 def test_every_result_file_is_on_a_page_and_every_page_in_the_index(tables):
     used = {stem for page in tables.PAGES for stem in page.files.values()}
-    assert used == {path.stem for path in RESULTS.glob("*.json")}
+    assert used == {path.relative_to(RESULTS).with_suffix("").as_posix() for path in RESULTS.rglob("*.json")}
     index = (DOCS / "README.md").read_text()
     assert {path.name for path in DOCS.glob("*.md")} - {"README.md"} == set(re.findall(r"\]\(([\w-]+\.md)\)", index))
 

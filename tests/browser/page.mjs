@@ -126,6 +126,7 @@ export function shown(page, type) {
       id: node.id,
       text:
         node.widgets?.find(({ name }) => name === "diffusion_probe_text")?.value ??
+        node.widgets?.find(({ name }) => name === "$$node-text-preview")?.value ??
         node.widgets?.find(({ name }) => name === "diffusion_probe_board")?.element.querySelector(".dp-report")?.textContent,
       images: window.app.nodeOutputs[node.id]?.images?.length ?? 0,
     }));

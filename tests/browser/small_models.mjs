@@ -20,6 +20,7 @@ export function onTestbed(prompt) {
     const linked = Object.fromEntries(Object.entries(inputs).map(([key, value]) => [key, Array.isArray(value) ? slot(value) : value]));
     for (const key of ["width", "height"]) if (key in linked) linked[key] = 128;
     for (const key of ["text", "value"]) if (typeof linked[key] === "string") linked[key] = linked[key].includes("fox") ? SHAPES : "";
+    if (linked.prompt?.includes?.("fox")) linked.prompt = SHAPES;
     small[id] = { class_type, inputs: linked, ...rest };
   }
   small[model] = { ...small[model], class_type: "DiffusionProbeLoadTestbedModel", inputs: { name } };

@@ -3,6 +3,7 @@ import { FAMILIES } from "./families.mjs";
 import { choosing } from "./graphs/choosing.mjs";
 import { training } from "./graphs/datasets.mjs";
 import { promptGate } from "./graphs/prompt_gate.mjs";
+import { promptLoop } from "./graphs/prompt_loop.mjs";
 import { recording } from "./graphs/recording.mjs";
 import { seedSearch } from "./graphs/seed_search.mjs";
 import { seedSelection } from "./graphs/seed_selection.mjs";
@@ -23,6 +24,7 @@ export const WORKFLOWS = {
   "Filter 8 seeds early, finish 2 (SDXL)": seedSelection(sdxl, "95e7a6a3-d4c1-48bf-a3a9-6a7b4f5bac0a"),
   "Rewrite the prompt if its seeds score low (FLUX.1-dev)": promptGate(flux, "a6f8b7b4-e5d2-49c0-b4ba-7b8c506cbd0b"),
   "Rewrite the prompt if its seeds score low (SDXL)": promptGate(sdxl, "b7a9c8c5-f6e3-4ad1-85cb-8c9d617dce0c"),
+  "Improve the prompt until its seeds score high (SDXL)": promptLoop(sdxl, "fbeedf09-dac7-4eb5-a0cf-c0dba5b1fc10"),
   "Make images faster with a cache (FLUX.1-dev)": stepCache(flux, "c8bad9d6-a7f4-4be2-96dc-9dae728edf0d"),
   "Record training data for a probe (FLUX.1-dev)": recording(flux, "d9cbeae7-b8a5-4cf3-a7ed-aebf839fea0e"),
   "Train and measure a probe (no downloads)": training("eadcfbf8-c9b6-4da4-b8fe-bfca94a0fb0f"),

@@ -16,11 +16,13 @@ from comfy.patcher_extension import WrappersMP
 from diffusion_probe.dev.random_models import random_conditioning, random_flux
 from diffusion_probe.engine.core.probe import Probe
 from diffusion_probe.engine.core.scores import SeedName
+from diffusion_probe.engine.core.skill import PREVIEW, Skill
 from diffusion_probe.engine.runs.loaded import loaded_again
 from diffusion_probe.engine.runs.seeds import use_seeds
 from diffusion_probe.engine.seed_search.candidates import Candidate, ksampler_candidate
 from diffusion_probe.engine.seed_search.outcome import outcome_report, outcome_text
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, POLICIES, policy_named
+from diffusion_probe.engine.seed_search.policies.sequential import Sequential
 from diffusion_probe.engine.seed_search.result import FinalReward, candidate_pictures
 from diffusion_probe.engine.seed_search.search import SearchOptions, seed_search
 from diffusion_probe.probe_models.preview import PreviewReward
@@ -88,6 +90,27 @@ def test_every_policy_keeps_its_budget_and_finishes_what_is_wanted(model, probe,
     result = run(model, candidates(6), probe, 2, policy(6, 2, name, budget=3 * STEPS))
     assert len(result.survivors) == 2 and result.outcome.model_rows <= 2 * 3 * STEPS
     assert same(result.latents[:1], alone(model, result.survivors[0]))
+
+
+def test_looks_are_counted_at_the_price_that_the_policy_knows(model, probe):
+    result = run(model, candidates(6), probe, 1, policy(6, name=ONE_CUT, budget=3 * STEPS, look_price=1.5))
+    started = [each for each in result.outcome.candidates if each.reached]
+    assert len(started) == (3 * STEPS - 3) // 4.5 and result.outcome.look_price == 1.5 * len(started)
+    assert result.outcome.spent == 3 * len(started) + 3 + 1.5 * len(started) <= 3 * STEPS
+
+
+def test_the_free_part_of_a_probe_scores_alone_before_the_part_that_costs(model, probe, monkeypatch):
+    class Whole(type(probe)):
+        free_part = probe
+
+    skill = Skill(PREVIEW.progress, PREVIEW.correlation, (1.0,) * 7)
+    chosen = Sequential(4 * STEPS, skill=skill, look_price=1.0, free_skill=skill, priced_from=0.5, shares=(0.2, 0.5))
+    scored = []
+    monkeypatch.setattr(Whole, "score", lambda self, rows: scored.append(rows[0].step) or torch.arange(len(rows)))
+    result = run(model, candidates(8), Whole(), 1, lambda steps: chosen)
+    moments = {step for each in result.outcome.candidates for step, _ in each.scores}
+    assert moments == {1, 3} and set(scored) == {3}
+    assert result.outcome.look_price == sum(len(each.scores) > 1 for each in result.outcome.candidates)
 
 
 @pytest.mark.parametrize("sampler", ["heun", "dpm_2"])

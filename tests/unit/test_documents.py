@@ -29,13 +29,28 @@ RUN = RunRecord("key", "a prompt", (7,), 25, ("a",), (RecordedMoment(5, 1.0, 0.2
 WRITTEN = (ProbeCard, Header, RecordedMoment, Board, Row, EventHead)
 """Classes whose fields are written as they are to probe files, datasets and events of boards."""
 
-REPOSITORY = "https://github.com/diffusion-probe/diffusion-probe/blob/main/"
+PROJECT = PACK_ROOT / "pyproject.toml"
+OWNED = re.search(r'^Repository = "(.+)"$', PROJECT.read_text(encoding="utf-8"), re.MULTILINE)[1]
+"""The address of the repository, which belongs to a person's account (CONTRIBUTING, "Publish")."""
+
+REPOSITORY = f"{OWNED}/blob/main/"
 """What help pages write before the path of a document, as they are read in ComfyUI."""
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"^```.*?^```|^ {4}.*?$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^#+ +(.+?)\s*$", re.MULTILINE)
 BACKTICKED_PATH = re.compile(r"`([\w.]+(?:/[\w.-]*)+)`")
+
+
+def test_every_address_of_the_repository_follows_the_one_in_pyproject():
+    raw = f"https://raw.githubusercontent.com/{OWNED.removeprefix('https://github.com/')}/main/"
+    pictures = re.findall(r'^(?:Icon|Banner) = "(.+)"$', PROJECT.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [(PACK_ROOT / each.removeprefix(raw)).is_file() for each in pictures] == [True, True]
+    publish = (PACK_ROOT / ".github/workflows/publish.yml").read_text(encoding="utf-8")
+    assert f"github.repository == '{OWNED.removeprefix('https://github.com/')}'" in publish
+    for page in (PACK_ROOT / "web/docs").glob("*.md"):
+        links = re.findall(r"https://github\.com/\S+?/blob/main/docs/", page.read_text(encoding="utf-8"))
+        assert set(links) <= {f"{REPOSITORY}docs/"}, page.name
 
 
 def named(path):

@@ -10,6 +10,7 @@ from . import (
     seed_search,
     step_cache,
     testbed,
+    tested_on,
     virtual_gpu,
 )
 from .page import Page
@@ -22,6 +23,7 @@ TOPICS: dict[str, tuple[Page, ...]] = {
     "Cost of capture": capture.PAGES,
     "Reward models": rewards.PAGES,
     "Testbed": testbed.PAGES,
+    "Your models": tested_on.PAGES,
 }
 """Pages by the heading that they have in the index."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 
-from ..look_prices import DECODERS, EVALUATION, REWARD, TFLOPS, look_price, seconds
+from ..look_prices import DECODERS, EVALUATION, REWARD, SLOWNESS, TFLOPS, look_price, seconds
 from .page import INTERVALS, NAMES, Page, Record, Results, Table, between, estimate, listed, one, percent, points
 
 POLICIES = {
@@ -132,7 +132,8 @@ POLICY = Page(
         "*Previews*: ImageReward on decoded x0. *Noise-aware scores*: a reward model fine-tuned on noisy previews.",
         f"Looks are counted in evaluations by what they compute at 1024²: an evaluation of FLUX {EVALUATION['flux']:g} "
         f"TFLOP, one of SDXL with CFG {EVALUATION['sdxl']:g}; a decode by the VAE {DECODERS['VAE']:g}, by the fast "
-        f"decoder {DECODERS['fast decoder']:g}; ImageReward {REWARD:g}. Seconds are not measured: they are those at "
+        f"decoder {DECODERS['fast decoder']:g}, each counted {SLOWNESS:g} times because convolutions on whole images "
+        f"wait for memory; ImageReward {REWARD:g}. Seconds are not measured: they are those at "
         f"{TFLOPS:g} TFLOP a second. Looks by a trained probe compute next to nothing.",
     ],
     tables=policy_tables,
@@ -165,6 +166,8 @@ def worth_table(record: Record) -> Table:
                 *differences,
                 points(row["oracle_share"]),
                 f"{row['nfe_rows']:.0f}",
+                with_looks(row, record["model"]),
+                points(row["cpu_seconds"], 1) if "cpu_seconds" in row else "–",
                 f"{points(row['wall_ratio_vs_full'])} ({points(row['cpu_ratio_vs_full'])})",
                 points(row["wall_ratio_vs_batched"]),
             ]
@@ -175,10 +178,20 @@ def worth_table(record: Record) -> Table:
         *KEYS.values(),
         "oracle share",
         "model rows",
+        "evaluations with looks",
+        "processor seconds",
         f"× {FULL} (processor time)",
         "× one batch of ten",
     )
     return Table(head, rows, f"Testbed {NAMES[record['model']]}, {record['prompts']} prompts:")
+
+
+def with_looks(row: Record, model: str) -> str:
+    """Return a method's evaluations with its looks, where the result file counted them."""
+    if "looks" not in row:
+        return "–"
+    price = look_price(model, "fast decoder") if "preview" in row["method"] else 0.0
+    return f"{row['nfe_rows'] / 2 + price * row['looks']:.1f} ({row['looks']:.0f} looks)"
 
 
 def worth(record: Record, method: str) -> str:
@@ -228,6 +241,8 @@ SEARCH = Page(
         f"{results['flux']['steps']} steps, one image returned. Every seed is sampled to the end once with what the "
         "probes score on the way, and policies are steered by these scores as the engine steers them; a finished "
         f"image is the same in a search. {INTERVALS}",
+        "*Evaluations with looks* counts a look at a preview as one by the fast decoder at 1024² on the real model of "
+        "the testbed's family; – where the result file is from before looks were counted. "
         "*Over* is the difference within prompts. *Oracle share* is the gain over a random image as a share of that "
         "of the best of ten. *Model rows* count one row of one conditioning in one forward pass. Times are how many "
         f"times as fast a method is as ten KSampler runs one after the other (*{FULL}*) or one run of ten rows, the "

@@ -76,6 +76,7 @@ class Forecast:
         finish: images wanted.
         final_reward: whether the best finished images are found by a reward model; else by their last score.
         draws: number of paths.
+        prices: steps that a look costs at each of ``ends``; empty: nothing.
     """
 
     ends: Sequence[int]
@@ -83,8 +84,9 @@ class Forecast:
     finish: int
     final_reward: bool
     draws: int
+    prices: Sequence[float] = ()
 
-    def worth(self, means: Array, known: Array, costs: Array, moment: int, left: int, counts: Sequence[int]) -> Array:
+    def worth(self, means: Array, known: Array, costs: Array, moment: int, left: float, counts: Sequence[int]) -> Array:
         """Return what the best images will be worth if the first so many candidates continue to a moment.
 
         From there on the best schedule with at most one more cut is followed; paths are drawn, not solved for.
@@ -92,7 +94,7 @@ class Forecast:
         Args:
             means: expected final scores ``[n]``, in the order in which candidates continue.
             known: certainty of each, ``[n]``.
-            costs: steps that each needs to the moment, ``[n]``.
+            costs: steps that each needs to the moment, with the look there, ``[n]``.
             moment: index into ``ends`` of that moment.
             left: steps that may still be spent.
             counts: numbers of candidates to try.
@@ -143,7 +145,8 @@ class Forecast:
         most = min(count, self.finish + 3 if self.final_reward else self.finish)
         for later in range(moment + 1, len(self.ends) - 1):
             for final in range(self.finish, most + 1):
-                middle = min(count, int((left - final * (steps - self.ends[later])) // (self.ends[later] - here)))
+                cost = self.ends[later] - here + (self.prices[later] if self.prices else 0)
+                middle = min(count, int((left - final * (steps - self.ends[later])) // cost))
                 if middle > final:
                     yield later, middle, final
 

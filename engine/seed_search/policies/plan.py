@@ -1,6 +1,6 @@
 """Expected cost of a search, before any score is known, and how many of its candidates start."""
 
-from .policy import Policy, State
+from .policy import Policy, State, price_at
 from .schedules import UntilGoodEnough
 
 
@@ -26,19 +26,22 @@ def line_on_start(policy: Policy, candidates: int, steps: int) -> str:
 def expected_steps(policy: Policy, candidates: int, steps: int) -> int:
     """Return the steps that a whole search takes if earlier candidates score higher at every moment.
 
-    The result is exact for policies whose schedule is fixed before the search, and an estimate for the others.
+    The result is exact for policies whose schedule is fixed before the search, and an estimate for the others. Looks
+    are not part of it, though the policy counts them.
     """
+    looks = 0.0
     moments = policy.moments(steps)
     reached = [0] * candidates
     scores: list[list[float | None]] = [[None] * len(moments) for _ in reached]
     for _ in range(candidates * (len(moments) + 1)):
         alive = tuple(row for row in range(candidates) if reached[row] < steps)
         table = tuple(tuple(row) for row in scores)
-        goals = policy.next(State(table, tuple(reached), sum(reached), alive, moments, steps))
+        goals = policy.next(State(table, tuple(reached), sum(reached) + looks, alive, moments, steps))
         if not goals:
             break
         for row, goal in goals.items():
             reached[row] = goal
             if goal in moments:
                 scores[row][moments.index(goal)] = float(candidates - row)
+                looks += price_at(policy, goal, steps)
     return sum(reached)

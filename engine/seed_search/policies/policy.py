@@ -9,13 +9,14 @@ class State:
     """Scores and costs of all candidates at a decision, as plain numbers.
 
     Costs are counted in steps of the schedule. A sampler that evaluates the model once per step spends one
-    evaluation on each; one that evaluates it several times per step spends that much more on each.
+    evaluation on each; one that evaluates it several times per step spends that much more on each. A look costs the
+    part of a step that the policy's :func:`price_at` says.
 
     Attributes:
         scores: ``[candidate][moment index]``; None where the candidate has no score: it has not reached the
             moment yet, or could not be scored there.
         reached: steps done, per candidate; ``steps`` for a finished one.
-        spent: steps done of all candidates together.
+        spent: steps done of all candidates together, and the price of all looks at them.
         alive: numbers of the candidates that can continue: neither finished nor failed.
         moments: steps after which candidates are scored: what :meth:`Policy.moments` returned for this run.
         steps: steps of a full run.
@@ -23,7 +24,7 @@ class State:
 
     scores: tuple[tuple[float | None, ...], ...]
     reached: tuple[int, ...]
-    spent: int
+    spent: float
     alive: tuple[int, ...]
     moments: tuple[int, ...]
     steps: int
@@ -51,3 +52,9 @@ class Policy(Protocol):
         later decision. An empty result ends the search.
         """
         ...
+
+
+def price_at(policy: Policy, moment: int, steps: int) -> float:
+    """Return what a look at one candidate costs at a moment, in steps; 0 for a policy that knows no prices."""
+    at = getattr(policy, "price_at", None)
+    return 0.0 if at is None else at(moment, steps)

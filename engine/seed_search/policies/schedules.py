@@ -33,20 +33,27 @@ class Cuts:
         start: how many candidates start; all, if there are fewer.
         at: the moments as steps, ascending, all before the last step.
         keep: how many candidates continue after each moment; as many numbers as moments.
+        look_price: steps that a look at a candidate costs.
     """
 
     start: int
     at: tuple[int, ...]
     keep: tuple[int, ...]
+    look_price: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.at) != len(self.keep) or list(self.at) != sorted(set(self.at)):
             raise ValueError(f"the moments {self.at} have to ascend, with one number to keep each, not {self.keep}")
 
-    def cost(self, steps: int) -> int:
-        """Return the steps that the schedule takes if every candidate is scored at every moment."""
+    def cost(self, steps: int) -> float:
+        """Return the steps that the schedule takes if every candidate is scored at every moment, with the looks."""
         ends, counts = (0, *self.at, steps), (self.start, *self.keep)
-        return sum(count * (end - begin) for count, begin, end in zip(counts, ends, ends[1:]))
+        looks = self.look_price * sum(counts[:-1])
+        return sum(count * (end - begin) for count, begin, end in zip(counts, ends, ends[1:])) + looks
+
+    def price_at(self, moment: int, steps: int) -> float:
+        """Return what a look costs, in steps."""
+        return self.look_price
 
     def moments(self, steps: int) -> tuple[int, ...]:
         """Return the moments of the cuts.
@@ -71,16 +78,25 @@ class Cuts:
         return dict.fromkeys(best_scored(state, rows, moment, self.keep[moment]), ends[moment + 1])
 
 
-def halving(budget: int, steps: int, candidates: int, survivors: int = 1, shares: tuple[float, ...] = ()) -> Cuts:
+def halving(
+    budget: float,
+    steps: int,
+    candidates: int,
+    survivors: int = 1,
+    shares: tuple[float, ...] = (),
+    look_price: float = 0.0,
+) -> Cuts:
     """Return the cuts of successive halving, with as many candidates at the start as the budget allows.
 
-    At each moment the better half continues, and after the last moment ``survivors`` candidates.
+    At each moment the better half continues, and after the last moment ``survivors`` candidates. Where the budget
+    doesn't pay for looks at the survivors, they are finished without any.
 
     Args:
-        budget: steps of all candidates together, at least ``survivors * steps``.
+        budget: steps of all candidates together, with the looks, at least ``survivors * steps``.
         steps: steps of a full run.
         candidates: how many there are.
         shares: shares of the run after which to cut; empty: :data:`HALVING_SHARES`.
+        look_price: steps that a look at a candidate costs.
 
     Source: Karnin, Koren, Somekh (2013), "Almost optimal exploration in multi-armed bandits".
     """
@@ -88,14 +104,14 @@ def halving(budget: int, steps: int, candidates: int, survivors: int = 1, shares
     at = tuple(sorted(moments - {0}))
     if not at:
         return Cuts(survivors, (), ())
-    starts = range(min(candidates, budget // at[0]), survivors - 1, -1)
-    plans = (_halving_from(start, at, survivors) for start in starts)
-    return next(plan for plan in plans if plan.cost(steps) <= budget)
+    starts = range(min(candidates, int(budget // at[0])), survivors - 1, -1)
+    plans = (_halving_from(start, at, survivors, look_price) for start in starts)
+    return next((plan for plan in plans if plan.cost(steps) <= budget), Cuts(survivors, (), ()))
 
 
-def _halving_from(start: int, at: tuple[int, ...], survivors: int) -> Cuts:
+def _halving_from(start: int, at: tuple[int, ...], survivors: int, look_price: float) -> Cuts:
     keep = [max(-(-start // 2**rung), survivors) for rung in range(1, len(at))]
-    return Cuts(start, at, (*keep, survivors))
+    return Cuts(start, at, (*keep, survivors), look_price)
 
 
 @dataclass(frozen=True)
@@ -106,21 +122,29 @@ class UntilGoodEnough:
 
     Attributes:
         target: score at the moment that is good enough, in the probe's unit.
-        budget: steps of all candidates together, never exceeded.
+        budget: steps of all candidates together, with the looks; never exceeded.
         survivors: how many candidates have to reach the target.
         group: how many candidates are sampled together.
         share: the moment, as a share of the steps of a full run.
+        look_price: steps that a look at a candidate costs.
     """
 
     target: float
-    budget: int
+    budget: float
     survivors: int = 1
     group: int = 4
     share: float = 0.3
+    look_price: float = 0.0
 
     def moments(self, steps: int) -> tuple[int, ...]:
-        """Return the one moment; none if a run has a single step."""
-        return (min(max(1, round(self.share * steps)), steps - 1),) if steps > 1 else ()
+        """Return the one moment; none if a run has a single step, or the budget pays for no look."""
+        if steps < 2 or self.budget < self.survivors * (steps + self.look_price):
+            return ()
+        return (min(max(1, round(self.share * steps)), steps - 1),)
+
+    def price_at(self, moment: int, steps: int) -> float:
+        """Return what a look costs, in steps."""
+        return self.look_price
 
     def next(self, state: State) -> dict[int, int]:
         """Return the moment as the goal of the next group, or the end as the goal of the best; then nothing."""
@@ -134,7 +158,7 @@ class UntilGoodEnough:
         best = best_scored(state, scored, 0, self.survivors)
         good = sum(state.scores[row][0] >= self.target for row in best)
         left = self.budget - state.spent - self.survivors * (state.steps - moment)
-        more = min(self.group, len(not_started), left // moment)
+        more = min(self.group, len(not_started), int(left // (moment + self.look_price)))
         if good >= self.survivors or more < 1:
             return dict.fromkeys(best, state.steps)
         return dict.fromkeys(not_started[:more], moment)

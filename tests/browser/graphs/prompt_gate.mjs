@@ -5,8 +5,7 @@ const THRESHOLD = 17.2; // the lower quartile of a prompt's mean PickScore at 20
 const COUNT = 4;
 
 const INSTRUCTION =
-  "Rewrite the prompt below so that an image model can follow it more easily. Keep every object, its colour, number and " +
-  "place, and the style. At most 60 words. Answer with the prompt only.";
+  "Rewrite this prompt so that an image model can follow it. Keep all that it shows. Answer with the prompt only.";
 
 const readMe = ({ cut, steps }) =>
   "## Rewrite the prompt when its seeds score low\n\n" +

@@ -1,8 +1,10 @@
 """Which tests a call of dev.test runs, as far as it decides what has to be installed."""
 
+import sys
+
 import pytest
 
-from dev.test import includes_browser, named_tests
+from dev.test import _run, includes_browser, named_tests
 from training.client.paths import PACK_ROOT
 
 
@@ -25,3 +27,8 @@ def test_chromium_is_wanted_only_where_tests_in_it_may_run(arguments, expected):
 def test_options_are_not_taken_for_tests():
     arguments = ["-k", "dataset", "tests/unit/dev/test_test.py::test_x", "-m", "not long"]
     assert named_tests(arguments) == [PACK_ROOT / "tests" / "unit" / "dev" / "test_test.py"]
+
+
+def test_commands_side_by_side_fail_if_one_of_them_does():
+    right, wrong = [sys.executable, "-c", ""], [sys.executable, "-c", "raise SystemExit(3)"]
+    assert [_run(right, right), _run(right, wrong), _run(wrong, right)] == [0, 3, 3]

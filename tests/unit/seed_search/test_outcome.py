@@ -106,3 +106,12 @@ def test_a_sentence_says_how_many_candidates_start_before_any_does(name):
     words = line_on_start(policy, 256, 20).split()
     assert 7 <= int(words[0]) <= 20 and words[1:4] == ["of", "256", "candidates"]
     assert line_on_start(policy_named(name, 20, 4, 1, 80), 4, 20) == ""
+
+
+def test_the_report_counts_steps_and_looks_in_one_unit():
+    found = outcome(seconds=70.0, looks=15, look_seconds=6.0, look_price=4.5)
+    reached = sum(each.reached for each in found.candidates)
+    assert found.spent == reached + 4.5
+    assert f"The budget counts {reached + 4.5:.1f} steps, of that 4.5 for the looks." in outcome_text(found)
+    report = outcome_report(found)
+    assert (report["spent"], report["look_price"]) == (reached + 4.5, 4.5)

@@ -8,6 +8,7 @@ import pytest
 from diffusion_probe.engine.core.skill import PREVIEW
 from diffusion_probe.engine.seed_search.policies.by_name import (
     GOOD_ENOUGH,
+    HALVING,
     ONE_CUT,
     POLICIES,
     SEQUENTIAL,
@@ -157,12 +158,12 @@ def test_what_can_not_be_is_said_in_words(settings, message):
 
 def test_moments_before_the_first_decision_are_left_out_and_change_nothing():
     everywhere = Sequential(120, skill=replace(PREVIEW, spread=(1.0,) * len(PREVIEW.progress)), final_reward=True)
-    late = everywhere.without_unused_moments(30, STEPS)
+    late = everywhere.planned(30, STEPS)
     assert late.moments(STEPS)[0] > everywhere.moments(STEPS)[0]
     for seed in range(4):
         first, second = (replay(policy, trajectories(seed, 30), STEPS, 120) for policy in (everywhere, late))
         assert (first.finished, first.spent) == (second.finished, second.spent)
-        assert second.looks < first.looks
+        assert second.looks <= first.looks
 
 
 def test_cuts_cost_what_they_say():
@@ -212,3 +213,45 @@ def start_of(policy, candidates: int) -> State:
     moments = policy.moments(STEPS)
     empty = tuple((None,) * len(moments) for _ in range(candidates))
     return State(empty, (0,) * candidates, 0, tuple(range(candidates)), moments, STEPS)
+
+
+@pytest.mark.parametrize("look_price", [0.03, 0.4, 2.0, 12.0])
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_budget_pays_for_looks_and_the_wanted_are_finished_whatever_they_cost(name, look_price):
+    for seed, (steps, candidates, survivors, images) in enumerate(CASES):
+        policy = named(name, steps, candidates, survivors, budget=int(images * steps), look_price=look_price)
+        found = replay(policy, trajectories(seed, candidates, steps), steps, int(images * steps))
+        full = sum(steps for _ in found.finished)
+        assert len(found.finished) == min(survivors, candidates)
+        assert found.spent >= full + found.looks * look_price - 1e-6
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_expensive_looks_are_fewer_and_further_apart(name):
+    free, dear = (named(name, candidates=30, budget=80, look_price=price) for price in (0.0, 2.0))
+    looks = [replay(policy, trajectories(1, 30), STEPS, 80).looks for policy in (free, dear)]
+    assert looks[1] < looks[0]
+    moments = dear.moments(STEPS)
+    assert all(later - moment >= 4 for moment, later in itertools.pairwise(moments)) or name == HALVING
+
+
+def test_the_default_budget_of_one_cut_pays_for_a_look_at_each_candidate():
+    assert one_cut_cost(25, 10, 1, look_price=0.4) == pytest.approx(10 * (5 + 0.4) + 20)
+    policy = policy_named(ONE_CUT, 25, 10, look_price=0.4)
+    found = replay(policy, trajectories(0, 10, 25), 25)
+    assert (found.looks, found.spent) == (10, pytest.approx(74))
+
+
+def test_a_free_part_of_a_score_is_looked_at_before_the_part_that_costs():
+    trained = replace(PREVIEW, correlation=tuple(value * 0.9 for value in PREVIEW.correlation), spread=(1.0,) * 7)
+    both = replace(PREVIEW, spread=(1.0,) * 7)
+    settings = {"candidates": 30, "budget": 80, "skill": both}
+    policy = named(SEQUENTIAL, look_price=1.0, free_skill=trained, **settings)
+    moments = policy.moments(STEPS)
+    kinds = [policy.is_free(moment, STEPS) for moment in moments]
+    assert kinds == sorted(kinds, reverse=True), "what costs comes last"
+    assert any(kinds) and policy.prices(moments, STEPS) == (*(0.0 if free else 1.0 for free in kinds), 0.0)
+    for seed in range(5):
+        assert len(replay(policy, trajectories(seed, 30), STEPS, 80).finished) == 1
+    cheap = named(SEQUENTIAL, look_price=0.0, free_skill=trained, **settings)
+    assert not any(cheap.is_free(moment, STEPS) for moment in cheap.moments(STEPS))
