@@ -7,8 +7,6 @@ the server's own, and of the custom nodes only this pack is loaded.
 import contextlib
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,12 +17,12 @@ from pathlib import Path
 
 from training.client.loader import device_arguments
 from training.client.paths import comfyui_path
+from training.client.process import end_process_group, end_with_parent, free_port
 from training.client.server import ComfyClient
 
 from .link import linked_name
 
 STARTUP_SECONDS = 240
-STOP_SECONDS = 10
 PORT_TRIES = 3
 
 
@@ -112,7 +110,7 @@ class ComfyServer:
                 f"This pack is not in {tree / 'custom_nodes'}. Run `make setup` (or `python -m dev.setup`)."
             )
         command = [
-            *_end_with_parent(), sys.executable, "-u", str(tree / "main.py"),
+            *end_with_parent(), sys.executable, "-u", str(tree / "main.py"),
             "--listen", "127.0.0.1", "--port", str(port),
             "--disable-auto-launch", "--disable-api-nodes",
             "--disable-all-custom-nodes", "--whitelist-custom-nodes", pack_folder,
@@ -149,39 +147,3 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 # Loopback never goes through a proxy that the environment may name.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-def free_port() -> int:
-    """Find a TCP port on the loopback interface that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def end_process_group(process: subprocess.Popen) -> None:
-    """Ask the process and its children to end, and after ten seconds make them."""
-    if process.poll() is None:
-        _signal_group(process, signal.SIGTERM)
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            pass
-    if os.name == "posix":
-        _signal_group(process, signal.SIGKILL)  # children that outlived it
-    elif process.poll() is None:
-        process.kill()
-    process.wait()
-
-
-def _signal_group(process: subprocess.Popen, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        if os.name == "posix":
-            os.killpg(process.pid, number)  # a session leader's group has its own id
-        else:
-            process.terminate()
-
-
-def _end_with_parent() -> list[str]:
-    """Return a command prefix with which Linux ends the server even if this process is killed outright."""
-    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
-    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []

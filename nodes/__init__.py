@@ -23,6 +23,7 @@ from . import (
     words,
 )
 from .guard import guarded
+from .installed_route import add_installed_route
 
 MODULES = (
     attach,
@@ -51,6 +52,7 @@ class DiffusionProbeExtension(ComfyExtension):
 
     async def on_load(self) -> None:
         add_route()
+        add_installed_route()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return NODES

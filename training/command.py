@@ -11,8 +11,9 @@ import torch
 
 from ..engine.core.files import replace_file
 from ..probe_models.probe_file import KINDS, load_probe
-from .client import record as client
+from .dataset_commands import add_merge, add_verify
 from .fitting.recipe import Recipe
+from .fleet import record
 
 SUFFIX = ".safetensors"
 """Ending of a probe's file."""
@@ -38,15 +39,18 @@ def main(arguments: list[str] | None = None) -> None:
         "python -m training COMMAND --help lists the options of a command.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    client.add_arguments(
+    record.add_arguments(
         commands.add_parser(
             "record",
             help="record a workflow with Record Probe Data on a running ComfyUI",
             description="Records a workflow with Record Probe Data on a running ComfyUI: for each prompt as many seeds "
-            "as wanted. Runs that the dataset has already are passed over, so the same command goes on after a stop.",
+            "as wanted. Runs that the dataset has already are passed over, so the same command goes on after a stop. "
+            "With --out, several servers record one dataset together.",
         )
     )
     _add_record_testbed(commands)
+    add_merge(commands)
+    add_verify(commands)
     _add_train(commands)
     _add_evaluate(commands)
     options = parser.parse_args(arguments)

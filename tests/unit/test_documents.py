@@ -104,7 +104,17 @@ def test_no_document_says_asked_of_it():
 
 def test_every_path_that_the_architecture_names_exists():
     paths = BACKTICKED_PATH.findall(read(PACK_ROOT / "ARCHITECTURE.md"))
-    inside = {"hub/", "policies/", "hooks/", "prompt/", "dataset/", "metrics/", "fitting/", "client/"}  # of a room
+    inside = {
+        "hub/",
+        "policies/",
+        "hooks/",
+        "prompt/",
+        "dataset/",
+        "metrics/",
+        "fitting/",
+        "client/",
+        "fleet/",
+    }  # of a room
     missing = [path for path in paths if path not in inside and not (PACK_ROOT / path).exists()]
     assert len(paths) > 30 and missing == []
 

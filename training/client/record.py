@@ -14,9 +14,12 @@ from tqdm import tqdm
 
 from ..dataset.folder import FOLDER, RUNS
 from ..dataset.writing import DISK_FULL
-from .jobs import Job, Template, read_prompts
+from .jobs import Job, PromptLine, Template, read_prompts
 from .server import ComfyClient, PromptError
 from .workflow import load_prompt
+
+SERVER = "http://127.0.0.1:8188"
+"""Address of a ComfyUI that was started without one."""
 
 FIRST_RUNS = 2
 """Number of runs after which time and disk space are estimated, by the last one; the first also loads the models."""
@@ -45,7 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="number that is added to the seeds of each prompt; after 8 seeds, 8 gives 8 others (default: 0)",
     )
     parser.add_argument("--dataset", default="", help="name of the dataset (default: the one in the workflow)")
-    parser.add_argument("--server", default="http://127.0.0.1:8188", help="where ComfyUI runs (default: %(default)s)")
+    parser.add_argument(
+        "--server",
+        action="append",
+        metavar="URL",
+        help=f"where ComfyUI runs (default: {SERVER}); several times with --out: all of them record",
+    )
     parser.add_argument("--yes", action="store_true", help="go on after the estimate of time and disk space, unasked")
     parser.set_defaults(run=record)
 
@@ -56,15 +64,26 @@ def record(options: argparse.Namespace) -> None:
     Raises:
         SystemExit: with a message, whenever not everything was recorded.
     """
-    with _as_messages(options.server):
-        if options.seeds < 1:
-            raise ValueError(f"--seeds {options.seeds}: at least one seed per prompt")
-        lines = read_prompts(options.prompts)
-        with ComfyClient(options.server, timeout=SILENCE) as client:
-            template = Template(_workflow(client, options.workflow), options.dataset)
+    url = options.server[-1] if options.server else SERVER
+    with as_messages(url):
+        lines = prompt_lines(options)
+        with ComfyClient(url, timeout=SILENCE) as client:
+            template = Template(read_workflow(client, options.workflow), options.dataset)
             recording = Recording(client, template)
             jobs = recording.missing(list(template.jobs(lines, options.seeds, options.first_seed)))
             recording.run(jobs, ask=not options.yes)
+
+
+def prompt_lines(options: argparse.Namespace) -> list[PromptLine]:
+    """Return the prompts that a command line names.
+
+    Raises:
+        ValueError: no prompt, or no seed for each.
+        OSError: the file of prompts can't be read.
+    """
+    if options.seeds < 1:
+        raise ValueError(f"--seeds {options.seeds}: at least one seed per prompt")
+    return read_prompts(options.prompts)
 
 
 @dataclass
@@ -119,7 +138,7 @@ class Recording:
                 to_go = len(jobs) - number - 1
                 if number + 1 == FIRST_RUNS and to_go and last:
                     bar.write(estimate(to_go, seconds, last))
-                    if ask and not _agreed():
+                    if ask and not agreed():
                         raise SystemExit("Stopped. Run the same command again to go on, with --yes without a question.")
         if self.failed:
             raise SystemExit(
@@ -160,25 +179,28 @@ def estimate(runs: int, seconds: float, report: dict[str, Any]) -> str:
     """
     need, free = runs * report["run_bytes"], report["free_bytes"]
     text = (
-        f"{runs} runs to go: about {_duration(runs * seconds)} at {seconds:.1f} s a run, and {need / 1e9:.2f} GB at "
+        f"{runs} runs to go: about {duration(runs * seconds)} at {seconds:.1f} s a run, and {need / 1e9:.2f} GB at "
         f"{report['run_bytes'] / 1e6:.2f} MB a run; {free / 1e9:.1f} GB are free."
     )
     return text if need < free else f"{text} That is not enough: make room, or record fewer prompts or moments."
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a duration in words: hours and minutes."""
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{max(1, minutes)} min"
 
 
-def _agreed() -> bool:
+def agreed() -> bool:
+    """Ask whether to go on, and return the answer; none counts as no."""
     try:
         return input("Go on? [Y/n] ").strip().lower() in ("", "y", "yes")
     except EOFError:
         return False
 
 
-def _workflow(client: ComfyClient, path: Path) -> dict[str, dict[str, Any]]:
+def read_workflow(client: Any, path: Path) -> dict[str, dict[str, Any]]:
+    """Read a workflow file as a prompt in API format; a ValueError says that it is none."""
     try:
         saved = load_prompt(path, client.object_info())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -189,7 +211,7 @@ def _workflow(client: ComfyClient, path: Path) -> dict[str, dict[str, Any]]:
 
 
 @contextmanager
-def _as_messages(server: str) -> Iterator[None]:
+def as_messages(server: str) -> Iterator[None]:
     """Turn all errors into an end of the program with one message."""
     again = "What was recorded is kept: run the same command again, and it goes on."
     try:

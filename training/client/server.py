@@ -9,7 +9,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ import aiohttp
 
 Prompt = dict[str, dict[str, Any]]
 Event = dict[str, Any]
+
+INSTALLED_ROUTE = "/diffusion_probe/installed"
+"""Route under which the pack says what is installed on a server."""
 
 # Loopback never goes through a proxy that the environment may name.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -145,6 +148,38 @@ class ComfyClient:
         """Interrupt a prompt if it is running; None: whatever is running."""
         self._post("/interrupt", {"prompt_id": prompt_id} if prompt_id else {})
 
+    def waits(self, prompt_id: str) -> bool:
+        """Return whether a prompt is running or in the queue."""
+        queue = self._get_json("/queue")
+        return any(entry[1] == prompt_id for entries in queue.values() for entry in entries)
+
+    def cancel(self, prompt_id: str) -> None:
+        """Take a prompt out of the queue, and interrupt it if it is running."""
+        self._post("/queue", {"delete": [prompt_id]})
+        self.interrupt(prompt_id)
+
+    def installed(self, names: Sequence[str], timeout: float = 3600) -> dict[str, Any]:
+        """Return the versions of ComfyUI and the pack on the server, and the SHA-256 of model files by name.
+
+        Args:
+            names: of model files, as nodes' inputs have them; those that are no model file there are left out.
+            timeout: seconds that the server may read files for.
+
+        Raises:
+            ValueError: the pack isn't there, or is older than this question.
+        """
+        try:
+            status, answer = self._post(INSTALLED_ROUTE, {"names": list(names)}, timeout)
+        except urllib.error.HTTPError as refused:
+            if refused.code not in (404, 405):
+                raise
+            status, answer = refused.code, {}
+        if status != 200 or not isinstance(answer, dict):
+            raise ValueError(
+                f"{self.url} has no Diffusion Probe, or an older one. Install the same version there as here."
+            )
+        return answer
+
     def view(self, image: dict[str, str]) -> bytes:
         """Fetch the file of one ``{"filename", "subfolder", "type"}`` entry of an output."""
         fields = {key: image.get(key, "") for key in ("filename", "subfolder", "type")}
@@ -161,12 +196,18 @@ class ComfyClient:
                 raise
             return False
 
-    def upload(self, path: Path, subfolder: str = "") -> str:
-        """Put an image into the server's input folder, and return the name for Load Image."""
-        return asyncio.run(self._upload(Path(path), subfolder))
+    def upload(self, path: Path, subfolder: str = "", folder: str = "input") -> str:
+        """Put a file into a subfolder of the server's input folder, and return the name for Load Image.
 
-    async def _upload(self, path: Path, subfolder: str) -> str:
-        form = aiohttp.FormData({"subfolder": subfolder, "overwrite": "true"})
+        Args:
+            path: of the file here.
+            subfolder: of the server's folder.
+            folder: "input" or "output".
+        """
+        return asyncio.run(self._upload(Path(path), subfolder, folder))
+
+    async def _upload(self, path: Path, subfolder: str, folder: str) -> str:
+        form = aiohttp.FormData({"subfolder": subfolder, "overwrite": "true", "type": folder})
         form.add_field("image", path.read_bytes(), filename=path.name)
         async with aiohttp.ClientSession() as session:
             async with session.post(f"{self.url}/upload/image", data=form) as answer:
@@ -181,12 +222,12 @@ class ComfyClient:
     def _get_json(self, path: str) -> dict:
         return json.loads(self._get(path))
 
-    def _post(self, path: str, body: dict) -> tuple[int, dict]:
+    def _post(self, path: str, body: dict, timeout: float = 120) -> tuple[int, dict]:
         request = urllib.request.Request(
             self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
         try:
-            with _OPENER.open(request, timeout=120) as answer:
+            with _OPENER.open(request, timeout=timeout) as answer:
                 return answer.status, json.loads(answer.read() or "{}")
         except urllib.error.HTTPError as refused:
             if refused.code != 400:

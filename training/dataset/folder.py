@@ -62,6 +62,7 @@ class Dataset:
 
     Args:
         folder: that a recording wrote to.
+        least: number of runs that have to be there.
 
     Attributes:
         header: properties that all runs share.
@@ -72,7 +73,7 @@ class Dataset:
         ValueError: no dataset, a newer format, or no run that can be used; the message says what to do.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, least: int = 1):
         self.folder = Path(folder)
         self.header = read_header(self.folder)
         self.runs: list[RunRecord] = []
@@ -89,7 +90,7 @@ class Dataset:
                 f"recorded runs can't be used and are left out ({first}). Delete these files, and record again what "
                 "you miss of them."
             )
-        if not self.runs:
+        if len(self.runs) < least:
             raise ValueError(
                 f"the dataset {self.folder} holds no run that can be used. Record some: Record Probe Data, or "
                 "python -m training record."

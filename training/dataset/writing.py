@@ -1,11 +1,11 @@
 """Writer of recorded runs. What was written is never lost, and nothing half-written is ever read."""
 
 import errno
+import hashlib
 import json
 import logging
 import os
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +24,9 @@ from .run_record import FORMAT, METADATA, RecordedMoment, RunRecord
 
 PROJECTION = "projection.safetensors"
 DISK_FULL = "the disk is full"
+SHA256 = "sha256"
+"""Field of a line of the list with the SHA-256 of the run's file."""
+
 UNFINISHED = (f".{HEADER}.*", f".{PROJECTION}.*", f"{RUNS}/.*.safetensors", f"{RUNS}/.*.safetensors.*")
 UNFINISHED_SECONDS = 3600
 """Age from which a file with an unfinished name counts as left by a process that was killed."""
@@ -49,7 +52,7 @@ class DatasetWriter:
 
     def __init__(self, folder: Path, header: Header):
         self.folder = Path(folder)
-        with _nothing_lost(self.folder):
+        with nothing_lost(self.folder):
             (self.folder / RUNS).mkdir(parents=True, exist_ok=True)
             _remove_unfinished(self.folder)
             write_once(self.folder / HEADER, json.dumps({"format": FORMAT, **asdict(header)}, indent=1).encode())
@@ -74,13 +77,34 @@ class DatasetWriter:
             OSError: the disk is full, or the folder can't be written to; what was recorded before stays.
         """
         content = save({name: tensor.contiguous() for name, tensor in tensors.items()}, {METADATA: run.to_json()})
-        with _nothing_lost(self.folder):
-            replace_file(run_path(self.folder, run.key), lambda path: _write(path, content))
-            _append_line(self.folder / f"runs-{THIS_PROCESS}.jsonl", run.to_json().encode())
+        self.add_file(run.key, content, lambda path: run.to_json())
+
+    def add_file(self, key: str, content: bytes, check: Callable[[Path], str]) -> None:
+        """Add the file of a run; when this returns, it is on the disk, and its SHA-256 in the list.
+
+        Args:
+            key: of the run.
+            content: of the file.
+            check: reads the file under the path that it gets, and returns the run's record as a line of JSON; raises
+                for a file that is not to be added.
+
+        Raises:
+            OSError: the disk is full, or the folder can't be written to; what was recorded before stays.
+        """
+        lines: list[str] = []
+
+        def write(path: Path) -> None:
+            _write(path, content)
+            lines.append(check(path))
+
+        with nothing_lost(self.folder):
+            replace_file(run_path(self.folder, key), write)
+            line = {**json.loads(lines[0]), SHA256: hashlib.sha256(content).hexdigest()}
+            _append_line(self.folder / f"runs-{THIS_PROCESS}.jsonl", json.dumps(line, allow_nan=False).encode())
 
 
 @contextmanager
-def _nothing_lost(folder: Path) -> Iterator[None]:
+def nothing_lost(folder: Path) -> Iterator[None]:
     """Turn an error in writing into one that says what it means for the recording."""
     try:
         yield
@@ -96,10 +120,22 @@ def _nothing_lost(folder: Path) -> Iterator[None]:
 
 def _remove_unfinished(folder: Path) -> None:
     """Remove files that killed processes left, and none of the other hidden files that a user may keep there."""
-    for left in (path for pattern in UNFINISHED for path in folder.glob(pattern)):
+    unfinished = [path for pattern in UNFINISHED for path in folder.glob(pattern) if path.suffix != LOCK]
+    now = _disk_time(folder) if unfinished else 0.0
+    for left in unfinished:
         with suppress(OSError):  # another process has just finished it
-            if left.suffix != LOCK and time.time() - left.stat().st_mtime > UNFINISHED_SECONDS:
+            if now - left.stat().st_mtime > UNFINISHED_SECONDS:
                 left.unlink()
+
+
+def _disk_time(folder: Path) -> float:
+    """Return the time of the folder's disk, which may be a shared one with another clock than this machine."""
+    now = folder / f".{HEADER}.{uuid4().hex[:8]}"
+    try:
+        now.touch()
+        return now.stat().st_mtime
+    finally:
+        now.unlink(missing_ok=True)
 
 
 def write_once(path: Path, content: bytes) -> bool:

@@ -1,0 +1,1 @@
+"""Recording on several ComfyUI servers at once, into one dataset."""
