@@ -49,8 +49,8 @@ DECODERS = {VAE: Work(0.0, 9.9, 0.55), FAST: Work(0.0, 0.57)}
 """Operations of one image's decode: the VAE of FLUX, SDXL and their relatives, and a TAESD."""
 
 DECODER_SLOWNESS = 2.6
-"""Seconds of a decoder for an operation, by those of a model: its convolutions on whole images wait for memory. An
-estimate, which makes the VAE's look about .4 evaluations of FLUX and 2 of SDXL at 1024²."""
+"""Seconds of a decoder for an operation, by those of a model. An estimate that no card was measured for: it makes the
+VAE's look about .4 evaluations of FLUX and 2 of SDXL at 1024². ``benchmarks.on_a_gpu`` measures it."""
 
 REWARDS = {
     "ImageReward": 0.12,
