@@ -24,7 +24,7 @@ from training.client import loader  # noqa: E402
 loader.use_pack()  # takes the root off sys.path again
 
 
-LONG_FIRST = ("tests/browser/", "tests/server/", "tests/benchmarks/")
+LONG_FIRST = ("tests/browser/", "tests/server/", "tests/virtual_gpu/", "tests/recipes/", "tests/benchmarks/")
 """Folders whose files take minutes, in the order in which they start."""
 
 
