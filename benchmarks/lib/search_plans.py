@@ -98,7 +98,7 @@ def sequential_stock(half: Half, budget: int) -> Policy:
 def sequential_unsure(half: Half, budget: int) -> Policy:
     """Build the policy that weighs several skills by the scores."""
     policy = Unsure(budget, final_reward=True)
-    return policy.without_unused_moments(half.final.shape[-1], STEPS)
+    return policy.planned(half.final.shape[-1], STEPS)
 
 
 def until_good_enough(half: Half, budget: int) -> Policy:

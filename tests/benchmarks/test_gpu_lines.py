@@ -25,6 +25,7 @@ def tiny(monkeypatch):
     return gpu_lines
 
 
+@pytest.mark.benchmark
 def test_all_lines_are_measured_with_their_bars(tiny, tmp_path, capsys):
     out = tmp_path / "lines.json"
     tiny.main(["--model", "flux", "--seed", "1", "--rounds", "1", "--steps", "10", "--out", str(out)])

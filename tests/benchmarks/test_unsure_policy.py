@@ -52,7 +52,7 @@ def test_the_blend_lies_between_its_skills_and_is_one_where_that_has_all_weight(
 
 @pytest.mark.parametrize("budget", [40, 60, 120])
 def test_the_unsure_policy_keeps_its_budget_and_finishes_an_image(budget):
-    policy = Unsure(budget, final_reward=True).without_unused_moments(30, STEPS)
+    policy = Unsure(budget, final_reward=True).planned(30, STEPS)
     scores = np.random.default_rng(budget).standard_normal((STEPS, 30)).cumsum(0)
     found = replay(policy, scores, STEPS, budget)
     assert found.finished and found.spent <= budget

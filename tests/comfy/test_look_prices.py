@@ -42,6 +42,7 @@ def network_of(config):
         return config.get_model({}, "").diffusion_model
 
 
+@pytest.mark.long
 def test_an_evaluation_of_flux_computes_what_the_table_says():
     network = network_of(comfy.supported_models.Flux(FLUX_CONFIG))
     for side in (64, 128, 256):
@@ -49,6 +50,7 @@ def test_an_evaluation_of_flux_computes_what_the_table_says():
         assert EVALUATIONS["FLUX"].at((8 * side) ** 2) == pytest.approx(one, rel=0.01)
 
 
+@pytest.mark.long
 def test_an_evaluation_of_sdxl_computes_what_the_table_says():
     network = network_of(comfy.supported_models.SDXL({**SDXL_FIXED, **SDXL_BASE}))
     for side in (64, 128, 256):

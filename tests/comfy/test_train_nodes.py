@@ -59,7 +59,7 @@ def trained(dataset="mine", name="my-probe", if_exists="next free name", labels=
 def test_a_probe_is_trained_shown_and_written_with_its_report(probes, data, shown):
     probe, picture, text = trained(steps=4).result
     assert (probe.name, probe.label, probe.card.family) == ("my-probe", "reward", "FLUX")
-    assert "Train Probe" in probe.card.command and "my-probe.safetensors: joint for FLUX" in text
+    assert "Train Probe" in probe.card.command and "my-probe.safetensors: joint probe for FLUX" in text
     assert picture.shape[0] == 1 and picture.shape[3] == 3 and 0 <= picture.min() < picture.max() <= 1
     assert (probes / "my-probe.png").exists() and probe_names()[0] == "my-probe.safetensors"
     assert shown[-1][:2] == (4, 4) and all(value <= total == 4 for value, total, _ in shown)

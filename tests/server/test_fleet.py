@@ -102,6 +102,7 @@ def test_two_servers_record_what_one_records_each_run_once(server, second, comma
     assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*.*")}
 
 
+@pytest.mark.long
 def test_a_server_that_is_killed_in_mid_run_costs_its_run_and_nothing_else(server, command, workflow, capfd):
     workflow["sampler"]["inputs"]["steps"] = 12
     ended = threading.Event()

@@ -21,7 +21,7 @@ def test_thumbnails_of_two_models_differ():
 
 def test_a_title_that_nothing_draws_is_an_error():
     with pytest.raises(KeyError):
-        thumbnail("Improve prompts (SDXL)")
+        thumbnail("Dream of prompts (SDXL)")
 
 
 def test_icon_and_banner_show_one_finished_seed_in_green():
