@@ -133,8 +133,8 @@ POLICY = Page(
         f"Looks are counted in evaluations by what they compute at 1024²: an evaluation of FLUX {EVALUATION['flux']:g} "
         f"TFLOP, one of SDXL with CFG {EVALUATION['sdxl']:g}; a decode by the VAE {DECODERS['VAE']:g}, by the fast "
         f"decoder {DECODERS['fast decoder']:g}, each counted {SLOWNESS:g} times (an estimate of how much longer "
-        f"convolutions on whole images take, not measured on a card yet); ImageReward {REWARD:g}. Seconds are not measured: they are those at "
-        f"{TFLOPS:g} TFLOP a second. Looks by a trained probe compute next to nothing.",
+        f"convolutions on whole images take, not measured on a card yet); ImageReward {REWARD:g}. Seconds are not "
+        f"measured: they are those at {TFLOPS:g} TFLOP a second. Looks by a trained probe compute next to nothing.",
     ],
     tables=policy_tables,
     reading=policy_reading,
