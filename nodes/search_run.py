@@ -11,14 +11,14 @@ from ..engine.board.channel import Channel
 from ..engine.board.history import HISTORY
 from ..engine.board.schema import BOARD_OUTPUT
 from ..engine.board.search_board import SearchBoard
-from ..engine.capture.hooks.families import find_family, require_fit
+from ..engine.capture.hooks.families import require_fit
 from ..engine.core.features import DENOISED
-from ..engine.core.look_prices import look_price
 from ..engine.core.probe import Probe
 from ..engine.core.scores import SeedName
 from ..engine.core.seed_list import candidate_names, listed_names, names_around
 from ..engine.core.skill import PREVIEW, Skill
 from ..engine.seed_search.candidates import Candidate
+from ..engine.seed_search.look_price import price_of_look
 from ..engine.seed_search.outcome import outcome_report, outcome_text
 from ..engine.seed_search.policies.by_name import CUT_SHARE, GOOD_ENOUGH, SEQUENTIAL, policy_named
 from ..engine.seed_search.policies.chosen import Chosen
@@ -155,21 +155,6 @@ def found_latent(latent_image: dict[str, Any], result: SearchResult) -> dict[str
     """Return the survivors as a LATENT, with the mask and type of the one that they started from."""
     kept = {name: value for name, value in latent_image.items() if name in ("noise_mask", "type")}
     return {**kept, "samples": result.latents}
-
-
-def price_of_look(probe: Probe | None, model: Any, latent: Mapping[str, Any]) -> float:
-    """Return the evaluations of a MODEL that take as long as a probe's look at one candidate.
-
-    Args:
-        latent: the LATENT that every candidate starts from.
-    """
-    if probe is None:
-        return 0.0
-    scale = getattr(model.get_model_object("latent_format"), "spacial_downscale_ratio", 8)
-    height, width = latent["samples"].shape[-2:]
-    pixels = height * width * scale**2
-    family = find_family(model)
-    return look_price(family.name if family else "", pixels, probe.look_tflop(pixels))
 
 
 def skill_of(probe) -> Skill:

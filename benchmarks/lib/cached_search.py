@@ -38,7 +38,7 @@ SEARCHES = ((ONE_CUT, None), (SEQUENTIAL, None), (SEQUENTIAL, FIFTH))
 
 
 @dataclass
-class Watched:
+class Watched(Policy):
     """A policy that notes ``left_at``: the step of each candidate's last look before it went to the end."""
 
     policy: Policy
@@ -47,6 +47,14 @@ class Watched:
     def moments(self, steps: int) -> tuple[int, ...]:
         """Return the moments of the policy."""
         return self.policy.moments(steps)
+
+    def price_at(self, moment: int, steps: int) -> float:
+        """Return the policy's price of a look."""
+        return self.policy.price_at(moment, steps)
+
+    def is_free(self, moment: int, steps: int) -> bool:
+        """Tell what the policy says."""
+        return self.policy.is_free(moment, steps)
 
     def next(self, state: State) -> dict[int, int]:
         """Return the policy's decision, and note which candidates go to the end."""

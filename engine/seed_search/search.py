@@ -23,10 +23,10 @@ from .hub.coroutine import Run, current_run
 from .hub.hub import Hub
 from .hub.row_check import RowCheck
 from .looking import Looker
-from .policies.chosen import after_hold
+from .policies.chosen import InOrder, after_hold
 from .policies.marked import all_finish, goals_with_marks
 from .policies.plan import expected_steps, line_on_start
-from .policies.policy import Policy, price_at
+from .policies.policy import Policy
 from .prefixes import PrefixStore, RunKey, RunKeys
 from .progress import RowProgress
 from .result import FinalReward, SearchResult, closing_line, none_finished, search_result
@@ -124,7 +124,7 @@ class _Search:
         self.hub.model.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, self._sampler_sample)
         self.guiders: dict[Run, Any] = {}
         self.probe, self.watcher, self.clock = probe and probe.for_model(model), options.watcher, options.watcher.clock
-        self.policy: Policy | None = None
+        self.policy: Policy = InOrder(len(candidates))  # until run() has one
         self.progress = RowProgress(self.hub.model, 1)
         self.state = SearchState([self._added(number, candidate) for number, candidate in enumerate(candidates)])
 
@@ -308,7 +308,7 @@ class _Search:
         if not captured:
             return
         scores = self._scores(captured, moment) if self.probe is not None else {}
-        self.state.look_price += len(captured) * price_at(self.policy, moment, self.state.steps)
+        self.state.look_price += len(captured) * self.policy.price_at(moment, self.state.steps)
         for number, features in captured.items():
             self.state.candidates[number].features = features
         self.watcher.on_scores(self.state, list(captured))
@@ -333,9 +333,8 @@ class _Search:
 
     def _probe_at(self, moment: int) -> Probe:
         """Return the probe of a moment: the part that costs nothing, where the policy takes that alone."""
-        is_free = getattr(self.policy, "is_free", None)
-        free = is_free is not None and is_free(moment, self.state.steps)
-        return self.probe.free_part if free and self.probe.free_part is not None else self.probe
+        is_free = self.policy.is_free(moment, self.state.steps)
+        return self.probe.free_part if is_free and self.probe.free_part is not None else self.probe
 
     def _captured(self, numbers: list[int], moment: int) -> dict[int, Features]:
         """Return the features of those candidates that can be scored at a moment, by number."""

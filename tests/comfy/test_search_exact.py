@@ -9,6 +9,7 @@ from comfy.patcher_extension import WrappersMP
 from diffusion_probe.dev.random_models import random_conditioning, random_flux, random_sdxl
 from diffusion_probe.engine.seed_search.candidates import guider_candidate
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
+from diffusion_probe.engine.seed_search.policies.policy import Policy
 from diffusion_probe.engine.seed_search.search import SearchOptions, seed_search
 
 import nodes as comfy_nodes
@@ -108,7 +109,7 @@ def test_prompts_with_other_lora_strengths_and_runs_that_go_on_later(workflow, p
         positive = comfy.hooks.set_hooks_for_conditioning(plain, hooks) if hooks else plain
         flows.append(Workflow(workflow.model, workflow.latent, positive=positive))
 
-    class Staggered:
+    class Staggered(Policy):
         def moments(self, steps):
             return (2, 4)
 
@@ -136,7 +137,7 @@ def test_a_control_net_while_runs_end_at_different_times(probe):
     assert relative_error(workflow.alone(SEEDS[0]), plain) > 1e-3
     check(workflow, probe)
 
-    class OneAfterTheOther:
+    class OneAfterTheOther(Policy):
         def moments(self, steps):
             return (2,)
 

@@ -22,6 +22,7 @@ from diffusion_probe.engine.runs.seeds import use_seeds
 from diffusion_probe.engine.seed_search.candidates import Candidate, ksampler_candidate
 from diffusion_probe.engine.seed_search.outcome import outcome_report, outcome_text
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, POLICIES, policy_named
+from diffusion_probe.engine.seed_search.policies.policy import Policy
 from diffusion_probe.engine.seed_search.policies.sequential import Sequential
 from diffusion_probe.engine.seed_search.result import FinalReward, candidate_pictures
 from diffusion_probe.engine.seed_search.search import SearchOptions, seed_search
@@ -405,7 +406,7 @@ def test_without_greenlet_the_error_says_how_to_get_it(model, probe, monkeypatch
 
 
 def test_a_policy_that_sends_candidates_backwards_is_refused(model, probe):
-    class Backwards:
+    class Backwards(Policy):
         def moments(self, steps):
             return (2,)
 

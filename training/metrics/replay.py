@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...engine.seed_search.policies.policy import Policy, State, price_at
+from ...engine.seed_search.policies.policy import Policy, State
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def replay(policy: Policy, scores: np.ndarray, steps: int, budget: int | None = 
                 value = float(scores[target - 1, row])
                 seen[row][moments.index(target)] = None if np.isnan(value) else value
                 looks += 1
-                spent += price_at(policy, target, steps)
+                spent += policy.price_at(target, steps)
             spent += target - reached[row]
             reached[row] = target
         assert budget is None or spent <= budget + 1e-6, (spent, budget)

@@ -8,7 +8,7 @@ from .policy import Policy, State
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Chosen(Policy):
     """All candidates are sampled to one moment. Only pins continue them from there, see :func:`goals_with_marks`.
 
     Attributes:
@@ -36,7 +36,7 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class InOrder:
+class InOrder(Policy):
     """A number of candidates is finished, in their order, whatever their scores; 0: only those that are pinned.
 
     Attributes:

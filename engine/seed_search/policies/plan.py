@@ -1,6 +1,6 @@
 """Expected cost of a search, before any score is known, and how many of its candidates start."""
 
-from .policy import Policy, State, price_at
+from .policy import Policy, State
 from .schedules import UntilGoodEnough
 
 
@@ -43,5 +43,5 @@ def expected_steps(policy: Policy, candidates: int, steps: int) -> int:
             reached[row] = goal
             if goal in moments:
                 scores[row][moments.index(goal)] = float(candidates - row)
-                looks += price_at(policy, goal, steps)
+                looks += policy.price_at(goal, steps)
     return sum(reached)

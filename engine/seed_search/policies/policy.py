@@ -1,7 +1,7 @@
 """Contract between a seed search and its policy: the state that a policy reads, and the goals that it returns."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -10,7 +10,7 @@ class State:
 
     Costs are counted in steps of the schedule. A sampler that evaluates the model once per step spends one
     evaluation on each; one that evaluates it several times per step spends that much more on each. A look costs the
-    part of a step that the policy's :func:`price_at` says.
+    part of a step that :meth:`Policy.price_at` says.
 
     Attributes:
         scores: ``[candidate][moment index]``; None where the candidate has no score: it has not reached the
@@ -35,26 +35,28 @@ class State:
         return sum(reached == self.steps for reached in self.reached)
 
 
-class Policy(Protocol):
+class Policy(ABC):
     """Rule that decides which candidates continue, and to which step.
 
     A policy holds its settings and no state: for equal states it returns equal goals.
     """
 
+    @abstractmethod
     def moments(self, steps: int) -> tuple[int, ...]:
         """Return the steps after which candidates are scored, ascending, each ≥ 1 and < ``steps``."""
-        ...
 
+    @abstractmethod
     def next(self, state: State) -> dict[int, int]:
         """Return the goals of the candidates that continue: number → a later moment, or ``state.steps``.
 
         Only candidates in ``state.alive`` may be named. One that is not named pauses, and may continue after a
         later decision. An empty result ends the search.
         """
-        ...
 
+    def price_at(self, moment: int, steps: int) -> float:
+        """Return what a look at one candidate costs at a moment, in steps."""
+        return 0.0
 
-def price_at(policy: Policy, moment: int, steps: int) -> float:
-    """Return what a look at one candidate costs at a moment, in steps; 0 for a policy that knows no prices."""
-    at = getattr(policy, "price_at", None)
-    return 0.0 if at is None else at(moment, steps)
+    def is_free(self, moment: int, steps: int) -> bool:
+        """Tell whether a look at a moment takes the part of the score alone that costs nothing."""
+        return False

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ...core.ranking import best_first
 from .forecast import moments_passed
-from .policy import State
+from .policy import Policy, State
 
 HALVING_SHARES = (0.2, 0.35, 0.5)
 """Shares of a run after which successive halving cuts."""
@@ -26,7 +26,7 @@ def best_scored(state: State, rows: list[int], moment: int, count: int) -> list[
 
 
 @dataclass(frozen=True)
-class Cuts:
+class Cuts(Policy):
     """Schedule of cuts: at each moment the best candidates continue, and after the last moment they are finished.
 
     Attributes:
@@ -115,7 +115,7 @@ def _halving_from(start: int, at: tuple[int, ...], survivors: int, look_price: f
 
 
 @dataclass(frozen=True)
-class UntilGoodEnough:
+class UntilGoodEnough(Policy):
     """Small groups of candidates are sampled to one moment until enough of them reach a target score.
 
     Those are finished. If budget or candidates run out before, the best scored so far are finished.

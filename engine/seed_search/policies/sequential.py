@@ -8,7 +8,7 @@ import numpy as np
 
 from ...core.skill import PREVIEW, Skill
 from .forecast import Forecast, expected_finals, moments_passed
-from .policy import State
+from .policy import Policy, State
 
 MOST_STARTED = 256
 """Bound of the candidates that start together."""
@@ -25,7 +25,7 @@ SHARES = (0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7)
 
 
 @dataclass(frozen=True)
-class Sequential:
+class Sequential(Policy):
     """Policy that starts as many candidates as pay, and continues as many as are worth their steps at each moment.
 
     At each decision it forecasts (``forecast.py``), for every number of candidates that could continue to the next

@@ -15,7 +15,7 @@ from diffusion_probe.engine.seed_search.policies.by_name import (
     one_cut_cost,
     policy_named,
 )
-from diffusion_probe.engine.seed_search.policies.policy import State
+from diffusion_probe.engine.seed_search.policies.policy import Policy, State
 from diffusion_probe.engine.seed_search.policies.schedules import Cuts, UntilGoodEnough, best_scored, halving
 from diffusion_probe.engine.seed_search.policies.sequential import Sequential
 from diffusion_probe.training.metrics.replay import replay
@@ -191,7 +191,7 @@ def test_the_best_scored_leave_out_what_has_no_score():
     assert best_scored(state, [0, 1, 2, 3], 0, 3) == [3, 0]
 
 
-class Watched:
+class Watched(Policy):
     """A policy whose answers are kept."""
 
     def __init__(self, policy):
