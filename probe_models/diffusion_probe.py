@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..engine.core.features import ATTENTION
 from .attention_cnn import DownBlock
 from .inputs import Inputs
-from .layers import CONDITION, FREQUENCIES, GROUPS, noise_embedding
+from .layers import CONDITION, FREQUENCIES, GROUPS, averaged_to, noise_embedding
 from .map_features import maps_of
 from .network import ProbeNetwork
 from .norms import ChannelNorm
@@ -62,11 +62,7 @@ class DiffusionProbeNetwork(ProbeNetwork):
 
     def images(self, inputs: Inputs) -> Tensor:
         """Return the statistics of the maps over the words, ``[rows, channels, height, width]``."""
-        maps = maps_of(inputs)
-        longest = max(maps.shape[-2:])
-        if longest > self.longest:
-            height, width = (-(-side * self.longest // longest) for side in maps.shape[-2:])
-            maps = F.adaptive_avg_pool2d(maps.flatten(0, 1), (height, width)).unflatten(0, maps.shape[:2])
+        maps = averaged_to(maps_of(inputs), self.longest)
         words = inputs.present.sum(1)[:, None, None, None]
         mean = maps.sum(1) / words
         images = [mean] if self.mean else []

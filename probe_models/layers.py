@@ -165,6 +165,15 @@ class RelativePositions(nn.Module):
         return self.out(self.meant(normal) * self.distance(known))
 
 
+def averaged_to(images: Tensor, longest: int) -> Tensor:
+    """Average images ``[..., h, w]`` to a grid whose longer side has so many cells; smaller ones are unchanged."""
+    longer = max(images.shape[-2:])
+    if longer <= longest:
+        return images
+    height, width = (-(-side * longest // longer) for side in images.shape[-2:])
+    return F.adaptive_avg_pool2d(images.flatten(0, -4), (height, width)).unflatten(0, images.shape[:-3])
+
+
 def noise_embedding(percent: Tensor) -> Tensor:
     """Encode noise levels ``[rows]``, 0 to 1, as sines and cosines from half a wave on, ``[rows, 2 * FREQUENCIES]``."""
     frequencies = math.pi * torch.logspace(0, 6, FREQUENCIES, base=2, device=percent.device)
