@@ -18,7 +18,6 @@ const RUN = [
   "Let a reward pick from 16 seeds (SDXL)",
   "Filter 8 seeds early, finish 2 (FLUX.1-dev)",
   "Rewrite the prompt if its seeds score low (FLUX.1-dev)",
-  "Train and measure a probe (no downloads)",
 ];
 const [SEARCH, SAVE] = ["DiffusionProbeSeedSearch", "DiffusionProbeSaveSeeds"];
 

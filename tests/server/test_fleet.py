@@ -1,7 +1,5 @@
 """``python -m training record`` on two real servers that share no folder."""
 
-import argparse
-import json
 import subprocess
 import threading
 import time
@@ -14,9 +12,8 @@ from diffusion_probe.training.fleet import record as fleet_record
 from safetensors.torch import load_file
 
 from dev.server import ComfyServer, free_port
+from support.fleet import PROMPTS, record_by_command, recording
 from support.graphs import node
-
-PROMPTS = ("a large red circle to the left of a small blue square", "a small green triangle above a large blue circle")
 
 
 @pytest.fixture(scope="module")
@@ -36,42 +33,17 @@ def name(tmp_path):
 @pytest.fixture
 def workflow(name):
     """One seed of a prompt in four steps."""
-    return {
-        "model": node("DiffusionProbeLoadTestbedModel", name="flux"),
-        "text": node("PrimitiveStringMultiline", value=PROMPTS[0]),
-        "positive": node("DiffusionProbeEncodeWords", clip=["model", 1], text=["text", 0]),
-        "negative": node("CLIPTextEncode", clip=["model", 1], text=""),
-        "attach": node("DiffusionProbeAttachRecorder", model=["model", 0], moments="50%"),
-        "latent": node("EmptySD3LatentImage", width=128, height=128, batch_size=1),
-        "sampler": node(
-            "KSampler", model=["attach", 0], positive=["positive", 0], negative=["negative", 0],
-            latent_image=["latent", 0], seed=0, steps=4, cfg=2.0, sampler_name="euler", scheduler="simple",
-            denoise=1.0,
-        ),
-        "images": node("VAEDecode", samples=["sampler", 0], vae=["model", 2]),
-        "judge": node("DiffusionProbeShapesJudge"),
-        "record": node(
-            "DiffusionProbeRecord", model=["attach", 0], latent=["sampler", 0], images=["images", 0],
-            reward=["judge", 0], prompt=["text", 0], dataset=name,
-        ),
-    }  # fmt: skip
+    return recording(name)
 
 
 @pytest.fixture
 def command(workflow, tmp_path):
     """``python -m training record``, in process, of the test's workflow and two prompts."""
-    prompts = tmp_path / "prompts.txt"
-    prompts.write_text("\n".join(PROMPTS))
 
     def call(*servers, seeds=4, out="out", more=()):
-        (tmp_path / "workflow.json").write_text(json.dumps(workflow))
-        parser = argparse.ArgumentParser()
-        fleet_record.add_arguments(parser)
         urls = [each for url in servers for each in ("--server", url)]
         folder = ("--out", str(tmp_path / out)) if out else ()
-        given = [str(tmp_path / "workflow.json"), "--prompts", str(prompts), "--seeds", str(seeds), "--yes"]
-        options = parser.parse_args([*given, *urls, *folder, *more])
-        options.run(options)
+        record_by_command(tmp_path, workflow, *urls, *folder, *more, seeds=seeds)
         return tmp_path / out if out else None
 
     return call

@@ -1,7 +1,5 @@
 """``python -m training record --ray`` on a cluster on this machine, compared with what one server records."""
 
-import argparse
-import json
 import os
 import random
 import signal
@@ -13,13 +11,11 @@ import pytest
 import torch
 from diffusion_probe.training.dataset.checking import check_dataset
 from diffusion_probe.training.dataset.folder import Dataset
-from diffusion_probe.training.fleet import record as fleet_record
 from safetensors.torch import load_file
 
-from support.graphs import node
+from support.fleet import record_by_command, recording
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
-PROMPTS = ("a large red circle to the left of a small blue square", "a small green triangle above a large blue circle")
 
 
 @pytest.fixture(scope="module")
@@ -34,41 +30,12 @@ def cluster():
     cluster.shutdown()
 
 
-def workflow(name):
-    """One seed of a prompt in four steps."""
-    return {
-        "model": node("DiffusionProbeLoadTestbedModel", name="flux"),
-        "text": node("PrimitiveStringMultiline", value=PROMPTS[0]),
-        "positive": node("DiffusionProbeEncodeWords", clip=["model", 1], text=["text", 0]),
-        "negative": node("CLIPTextEncode", clip=["model", 1], text=""),
-        "attach": node("DiffusionProbeAttachRecorder", model=["model", 0], moments="50%"),
-        "latent": node("EmptySD3LatentImage", width=128, height=128, batch_size=1),
-        "sampler": node(
-            "KSampler", model=["attach", 0], positive=["positive", 0], negative=["negative", 0],
-            latent_image=["latent", 0], seed=0, steps=4, cfg=2.0, sampler_name="euler", scheduler="simple",
-            denoise=1.0,
-        ),
-        "images": node("VAEDecode", samples=["sampler", 0], vae=["model", 2]),
-        "judge": node("DiffusionProbeShapesJudge"),
-        "record": node(
-            "DiffusionProbeRecord", model=["attach", 0], latent=["sampler", 0], images=["images", 0],
-            reward=["judge", 0], prompt=["text", 0], dataset=name,
-        ),
-    }  # fmt: skip
-
-
 @pytest.fixture
 def command(tmp_path):
-    (tmp_path / "workflow.json").write_text(json.dumps(workflow(f"tests/{tmp_path.name}")))
-    (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS))
-
     def call(out, *more):
-        parser = argparse.ArgumentParser()
-        fleet_record.add_arguments(parser)
-        given = [str(tmp_path / "workflow.json"), "--prompts", str(tmp_path / "prompts.txt"), "--seeds", "6", "--yes"]
         only = "--disable-all-custom-nodes --whitelist-custom-nodes diffusion-probe"
-        options = parser.parse_args([*given, "--out", str(tmp_path / out), "--comfyui-arguments", only, *more])
-        options.run(options)
+        options = ("--out", str(tmp_path / out), "--comfyui-arguments", only, *more)
+        record_by_command(tmp_path, recording(f"tests/{tmp_path.name}"), *options, seeds=6)
         return tmp_path / out
 
     return call

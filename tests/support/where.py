@@ -90,7 +90,7 @@ TESTED_IN = {
         "unit/training/test_jobs.py",
         "comfy/test_testbed_recording.py",
     ),
-    "training.fleet": ("server/test_fleet.py", "unit/training/test_ray_workers.py", "server/test_ray.py"),
+    "training.fleet": ("server/test_fleet.py", "unit/training/test_ray_workers.py"),
     "training.fitting": ("unit/training/test_probe_training.py", "unit/training/test_evaluation.py"),
     "training.metrics": ("unit/seed_search/test_forecast.py", "unit/training/test_probe_training.py"),
     "testbed": ("comfy/test_testbed_training.py", "comfy/test_testbed_load.py"),

@@ -86,6 +86,14 @@ export const PREVIEWED = {
   links: [["reward", "reward", "probe", "reward"]],
 };
 
+/** The text model that Generate Text rewrites prompts with. */
+export const TEXT_MODEL = {
+  type: "CLIPLoader",
+  size: [0, 100],
+  title: "Text model",
+  values: { clip_name: "qwen3.5_4b_bf16.safetensors", type: "stable_diffusion", device: "default" },
+};
+
 export const DECODE = { type: "VAEDecode", size: [0, 50] };
 
 export const decoded = ({ vae }, samples, name = "decode") => [

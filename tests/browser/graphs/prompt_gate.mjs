@@ -1,5 +1,5 @@
 import { finish, untilScore } from "./first_steps.mjs";
-import { DECODE, columns, conditioned, decoded, guided, kSampler, note, save } from "./parts.mjs";
+import { DECODE, TEXT_MODEL, columns, conditioned, decoded, guided, kSampler, note, save } from "./parts.mjs";
 
 const THRESHOLD = 17.2; // the lower quartile of a prompt's mean PickScore at 20 %, in recorded runs of FLUX and of SDXL
 const COUNT = 4;
@@ -28,12 +28,6 @@ export function promptGate(family, id) {
     size: [0, 300],
     values: { rows: "mean of all rows", threshold_on: "raw score", threshold: THRESHOLD, unskilled_scores: "pass" },
   };
-  const text_model = {
-    type: "CLIPLoader",
-    size: [0, 100],
-    title: "Text model",
-    values: { clip_name: "qwen3.5_4b_bf16.safetensors", type: "stable_diffusion", device: "default" },
-  };
   const rewriting = {
     instruction: {
       type: "StringConcatenate",
@@ -46,12 +40,12 @@ export function promptGate(family, id) {
     ...guidance.nodes,
     again: kSampler(family, "KSampler: rewritten prompt, all steps"),
   };
-  const about = note(readMe(family), 420, { ...model, ...looking, text_model });
+  const about = note(readMe(family), 420, { ...model, ...looking, text_model: TEXT_MODEL });
   const chosen = { decode: DECODE, save: save(380, "gate"), about };
   const written = { prompt, positive: { ...encode, size: [0, 60], values: unwritten } };
   return {
     id,
-    nodes: columns([300, { ...loaders, ...written, ...rest, text_model }], [320, looking], [380, { score, gate, second: finish(family, "all seeds") }], [340, rewriting], [360, chosen]),
+    nodes: columns([300, { ...loaders, ...written, ...rest, text_model: TEXT_MODEL }], [320, looking], [380, { score, gate, second: finish(family, "all seeds") }], [340, rewriting], [360, chosen]),
     links: [
       ...links,
       ["prompt", "STRING", "positive", "text"],

@@ -1,4 +1,4 @@
-import { DECODE, PREVIEWED, columns, decoded, kSampler, note, prepared, run } from "./parts.mjs";
+import { DECODE, PREVIEWED, TEXT_MODEL, columns, decoded, kSampler, note, prepared, run } from "./parts.mjs";
 
 const THRESHOLD = 19; // the upper quartile of a prompt's mean PickScore at 20 %, in recorded runs of SDXL
 const COUNT = 4;
@@ -16,12 +16,6 @@ const READ_ME =
 export function promptLoop(family, id) {
   const { nodes, links } = prepared(family);
   const { positive: _, ...loaders } = nodes;
-  const text_model = {
-    type: "CLIPLoader",
-    size: [0, 100],
-    title: "Text model",
-    values: { clip_name: "qwen3.5_4b_bf16.safetensors", type: "stable_diffusion", device: "default" },
-  };
   const rewriting = {
     ...PREVIEWED.nodes,
     request: { type: "DiffusionProbePromptToRewrite", size: [0, 330] },
@@ -45,10 +39,10 @@ export function promptLoop(family, id) {
     decode: DECODE,
     save: { type: "SaveImage", size: [0, 330], values: { filename_prefix: "diffusion_probe/loop" } },
   };
-  const about = note(READ_ME, 480, { ...loaders, ...PREVIEWED.nodes, text_model });
+  const about = note(READ_ME, 480, { ...loaders, ...PREVIEWED.nodes, text_model: TEXT_MODEL });
   return {
     id,
-    nodes: columns([290, { ...loaders, text_model }], [340, rewriting], [430, { loop }], [310, finished], [330, { about }]),
+    nodes: columns([290, { ...loaders, text_model: TEXT_MODEL }], [340, rewriting], [430, { loop }], [310, finished], [330, { about }]),
     links: [
       ...links.filter(([, , to]) => to !== "positive"),
       ...PREVIEWED.links,
