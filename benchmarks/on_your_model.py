@@ -16,7 +16,6 @@ no prompts and no paths, and can be sent in for the table of what the pack was t
 
 import argparse
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -24,12 +23,14 @@ from pathlib import Path
 from typing import Any
 
 import comfy.sample
+import psutil
 import torch
 from diffusion_probe.engine.capture.hooks.families import find_family
 from diffusion_probe.engine.core.features import DENOISED, Features
 from diffusion_probe.engine.core.files import replace_file
 from diffusion_probe.engine.core.probe import Probe
 from diffusion_probe.engine.runs.comfy_versions import empty_latent_for
+from diffusion_probe.engine.runs.latents import image_size
 from diffusion_probe.engine.runs.seeds import batch_noise
 from diffusion_probe.engine.seed_search.candidates import ksampler_candidate
 from diffusion_probe.engine.seed_search.policies.by_name import ONE_CUT, policy_named
@@ -121,6 +122,16 @@ def timed(run: Callable[[], Any]) -> tuple[Any, float, float | None]:
     return result, time.perf_counter() - began, torch.cuda.max_memory_allocated() / 2**30 if cuda else None
 
 
+def peak_of_process() -> float:
+    """Return the peak of this process's memory in GiB."""
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset / 2**30
+    import resource  # only Unix has it, with bytes on macOS and KiB elsewhere
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**30 if sys.platform == "darwin" else peak / 2**20
+
+
 def difference(latent: Tensor, expected: Tensor) -> float:
     """Return the relative distance of two latents."""
     return float((latent.float() - expected.float()).norm() / expected.float().norm())
@@ -164,10 +175,10 @@ def measure(subject: Subject, candidates: int, minutes: float, seed: int) -> dic
         ]
     family = find_family(subject.model)
     weights = sum(weight.numel() for weight in subject.model.model.diffusion_model.parameters())
-    height, width = (8 * side for side in bench.start.shape[-2:])
+    height, width = image_size(subject.model, bench.start)
     peaks = {"image": peak_one, "batch": peak_batch, "search": peak_search}
     if peak_one is None:
-        peaks = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+        peaks = {"process": peak_of_process()}
     return {
         "family": family.name if family else type(subject.model.model).__name__,
         "weights": weights,

@@ -26,6 +26,13 @@ def small_row(shape: Sequence[int]) -> tuple[int, ...]:
     return (*shape[1:-2], *(min(SMALL, side) for side in shape[-2:]))
 
 
+def image_size(model: Any, samples: Tensor) -> tuple[int, int]:
+    """Return height and width in pixels of the images that latents ``[rows, …, h, w]`` of a MODEL stand for."""
+    scale = getattr(model.get_model_object("latent_format"), "spacial_downscale_ratio", 8)
+    height, width = samples.shape[-2:]
+    return height * scale, width * scale
+
+
 def keep_rows(latent: dict[str, Any], rows: Sequence[int]) -> dict[str, Any]:
     """Return some rows of a LATENT as a new LATENT, in the order of ``rows``.
 

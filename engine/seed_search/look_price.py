@@ -7,6 +7,7 @@ from ..capture.hooks.families import find_family
 from ..core import look_prices
 from ..core.probe import Probe
 from ..runs.comfy_versions import empty_latent_for
+from ..runs.latents import image_size
 from .candidates import single_latent
 
 
@@ -20,9 +21,7 @@ def price_of_look(probe: Probe | None, model: Any, latent: Mapping[str, Any]) ->
     """
     if probe is None:
         return 0.0
-    samples = empty_latent_for(model, single_latent(dict(latent)), dict(latent))
-    scale = getattr(model.get_model_object("latent_format"), "spacial_downscale_ratio", 8)
-    height, width = samples.shape[-2:]
-    pixels = height * width * scale**2
+    height, width = image_size(model, empty_latent_for(model, single_latent(dict(latent)), dict(latent)))
+    pixels = height * width
     family = find_family(model)
     return look_prices.look_price(family.name if family else "", pixels, probe.look_tflop(pixels))
